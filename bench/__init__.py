@@ -1,8 +1,8 @@
 """How fast, how far back, and what is true of what is said: measurements.
 
 =============  ==================================================================================
-``plan``       what a bench is to measure, piece by piece, and the carrying out of it
-``run``        its run: a folder, each row on disk when it is measured
+``run``        what a bench is to measure, piece by piece, and its folder: each row is on disk when
+               it is measured
 ``timing``     how anything is timed, and how two times are compared
 ``cost``       operations, bytes, parameters, what is kept for the gradient: counted, not measured
 ``speed``      layers forward, backward and in training, each timed once it has proven right

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from .common import COULD_NOT_RUN, DIFFERS, Seconds, json_option, or_usage, stop
+from .common import COULD_NOT_RUN, DIFFERS, Seconds, json_option, or_usage, print_json, stop
 
 if TYPE_CHECKING:
     from ..verify.audit.suite import Baseline, Row, Suite
@@ -40,16 +38,9 @@ LIKE = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
 @click.option("--pytest-args", default="", metavar="TEXT", help="More arguments of their pytest.")
 @json_option
 def audit(
-    tests: Sequence[str],
-    target: str | None,
-    bench: str | None,
-    like: str | None,
-    names: Sequence[str],
-    jobs: int,
-    timeout: float | None,
-    pytest_args: str,
-    as_json: bool,
-) -> None:
+    tests: Sequence[str], target: str | None, bench: str | None, like: str | None,
+    names: Sequence[str], jobs: int, timeout: float | None, pytest_args: str, as_json: bool,
+) -> None:  # fmt: skip
     """Plant mutants in somebody's layer and run their tests: which do they miss?
 
     Their pytest suite runs once without a mutant, once with a right layer in the place of the
@@ -79,7 +70,10 @@ def audit(
         _print_json(suite, base, rows)
     else:
         _print(rows)
-    _exit(rows)
+    if any(row.result == "survived" for row in rows):
+        sys.exit(DIFFERS)
+    if not any(row.result in ("killed", "timed out") for row in rows):
+        stop("nothing was tested: no mutant could be planted", COULD_NOT_RUN)
 
 
 def _print_cheats(jobs: int, *, as_json: bool) -> None:
@@ -130,16 +124,15 @@ def _counted(rows: Sequence[Row]) -> tuple[int, int]:
 
 def _print_json(suite: Suite, base: Baseline, rows: Sequence[Row]) -> None:
     killed, planted = _counted(rows)
-    document = {
+    print_json({
         "schema": "gatewise.audit/1",
         "target": suite.target,
-        "tests": list(suite.tests),
+        "tests": suite.tests,
         "like": f"torch.nn.{base.kind}",
         "killed": killed,
         "planted": planted,
-        "mutants": [asdict(row) for row in rows],
-    }
-    click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+        "mutants": rows,
+    })  # fmt: skip
 
 
 def _print(rows: Sequence[Row]) -> None:
@@ -148,15 +141,10 @@ def _print(rows: Sequence[Row]) -> None:
 
     meant = [row for row in rows if row.result != "not applicable"]
     cells = [
-        (
-            row.mutant,
-            row.statement,
-            row.models,
-            "SURVIVED" if row.result == "survived" else row.result,
-            ", ".join(row.by) or row.why,
-        )
+        (row.mutant, row.statement, row.models,
+         "SURVIVED" if row.result == "survived" else row.result, ", ".join(row.by) or row.why)
         for row in meant
-    ]
+    ]  # fmt: skip
     columns = ("mutant", "what is wrong with it", "models", "", "by which test, or why")
     print_rows(columns, cells, as_json=False)
     for row in meant:
@@ -173,10 +161,3 @@ def _print(rows: Sequence[Row]) -> None:
     apart = f", {len(meant) - planted} not planted" if planted < len(meant) else ""
     outside = f", {len(rows) - len(meant)} not applicable" if len(meant) < len(rows) else ""
     click.echo(f"{killed} of {planted} mutants killed{share}{apart}{outside}")
-
-
-def _exit(rows: Sequence[Row]) -> None:
-    if any(row.result == "survived" for row in rows):
-        sys.exit(DIFFERS)
-    if not any(row.result in ("killed", "timed out") for row in rows):
-        stop("nothing was tested: no mutant could be planted", COULD_NOT_RUN)

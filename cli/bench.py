@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -16,20 +13,19 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import click
 
 from .common import (
-    COULD_NOT_RUN,
     command,
     json_option,
+    new_run,
     or_usage,
-    quoted,
+    print_json,
+    resumable,
     runs_option,
     seed_option,
-    stop,
 )
 from .report import write_report
 
 if TYPE_CHECKING:
-    from ..bench.plan import Plan
-    from ..bench.run import BenchRun
+    from ..bench.run import BenchRun, Plan
 
 BENCHES = {
     "cost": "Operations, bytes, parameters and what is kept for the gradient, as formulas say.",
@@ -87,7 +83,8 @@ class RunOptions:
         was measured before an interruption or a full disk is kept.
         """
         from ..bench import run
-        from ..verify.runs.records import RunFileError
+        from ..bench.run import carry_out
+        from ..reports.terminal import progress
 
         resume, seed = self.resume, self.seed
         if resume is not None:
@@ -95,14 +92,17 @@ class RunOptions:
             settings, seed = before.settings, before.seed
             or_usage(lambda: _require_settings(make, settings, resume))
         plan = or_usage(lambda: make(seed=seed, **settings))
-        folder = resume or self.runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}-{kind}"
-        _carry_out(plan, folder, kind)
-        try:
-            made = run.read(folder)
-        except RunFileError as error:
-            stop(str(error), COULD_NOT_RUN)
+        folder = resume or new_run(self.runs, kind)
+        name = f"bench {kind}" if kind in BENCHES else kind
+        with (
+            resumable(folder, name, "what was measured"),
+            progress(len(plan.pieces)) as advance,
+        ):
+            for row in carry_out(plan, folder, command()):
+                advance(f"{row['id']} {row['status']}")
+        made = run.read(folder)
         if self.as_json:
-            click.echo(json.dumps(list(made.rows), indent=1, ensure_ascii=False))
+            print_json(made.rows)
         else:
             tell(made)
             click.echo(f"run: {folder}")
@@ -155,26 +155,3 @@ def bench_options(function: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
     return decorated
-
-
-def _carry_out(plan: Plan, folder: Path, kind: str) -> None:
-    from ..bench.plan import carry_out
-    from ..reports.terminal import progress
-
-    again = (
-        f"what was measured is kept; go on with: gatewise {_name(kind)} --resume {quoted(folder)}"
-    )
-    try:
-        with progress(len(plan.pieces)) as advance:
-            for row in carry_out(plan, folder, command()):
-                advance(f"{row['id']} {row['status']}")
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    except OSError as error:
-        stop(f"{folder}: cannot be written ({error.strerror}); {again}", COULD_NOT_RUN)
-    except KeyboardInterrupt:
-        stop(f"interrupted; {again}", COULD_NOT_RUN)
-
-
-def _name(kind: str) -> str:
-    return kind if kind == "claims" else f"bench {kind}"

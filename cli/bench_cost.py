@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import DIFFERS, json_option, or_usage, say
+from .common import DIFFERS, json_option, or_usage, print_json, say
 
 if TYPE_CHECKING:
-    from ..bench.cost.rows import CostRow
+    from ..bench.cost.layer import CostRow
 
 DEFAULT = "T=100,B=64,D=512,H=512"
 DTYPES = ("float64", "float32", "float16", "bfloat16")
-OPERATIONS = ("cell", "parameters", "forward Mflop", "recurrent Mflop", "training Mflop",
-              "in turn", "flop/unit", "act./unit", "in a row")  # fmt: skip
-MEMORY = ("cell", "kept/unit", "kept MB", "moved MB", "streamed MB", "flop/byte")
+OPERATIONS: dict[str, Callable[[CostRow], str]] = {
+    "cell": lambda r: r.cell,
+    "parameters": lambda r: f"{r.parameters:,}",
+    "forward Mflop": lambda r: f"{r.forward / 1e6:,.5g}",
+    "recurrent Mflop": lambda r: f"{r.recurrent / 1e6:,.5g}",
+    "training Mflop": lambda r: f"{r.training / 1e6:,.5g}",
+    "in turn": lambda r: f"{100 * r.sequential / r.training:.0f} %",
+    "flop/unit": lambda r: f"{r.pointwise / r.units:.3g}",
+    "act./unit": lambda r: f"{r.activations / r.units:.3g}",
+    "in a row": lambda r: str(r.chain),
+}
+MEMORY: dict[str, Callable[[CostRow], str]] = {
+    "cell": lambda r: r.cell,
+    "kept/unit": lambda r: f"{r.kept / r.units:.3g}",
+    "kept MB": lambda r: f"{r.kept * r.word / 1e6:.3g}",
+    "moved MB": lambda r: f"{r.moved / 1e6:.3g}",
+    "streamed MB": lambda r: f"{r.streamed / 1e6:.3g}",
+    "flop/byte": lambda r: f"{r.intensity:.2g}",
+}
 LEGEND = """\
 forward: all products, 2 G H (D + H) B T, as oneDNN counts. recurrent: without those of the input,
 2 G H H B T, as DeepBench counts. in turn: the part of training's products that must wait for the
@@ -46,7 +61,7 @@ def command(
     CELLs are those of: gatewise cells. Everything is counted on the cells' own equations, nothing
     is measured, so the numbers are the same everywhere and CI can hold them.
     """
-    from ..bench.cost.rows import changes, row
+    from ..bench.cost.layer import changes, row
     from ..bench.cost.shape import grid
     from ..reference.cells import gating_cell, gating_cells
 
@@ -54,11 +69,15 @@ def command(
     sizes = or_usage(lambda: grid(shapes))
     rows = [row(cell, shape, dtype) for shape in sizes for cell in chosen]
     if as_json:
-        click.echo(json.dumps([asdict(r) for r in rows], indent=1))
+        print_json(rows, ensure_ascii=True)
     else:
         _tell(rows)
     if against is not None:
-        _hold(changes(_read(against), rows))
+        changed = changes(_read(against), rows)
+        for sentence in changed:
+            click.echo(sentence, err=True)
+        if changed:
+            sys.exit(DIFFERS)
 
 
 def _tell(rows: Sequence[CostRow]) -> None:
@@ -67,33 +86,10 @@ def _tell(rows: Sequence[CostRow]) -> None:
     for shape in dict.fromkeys(r.shape for r in rows):
         alike = [r for r in rows if r.shape == shape]
         click.echo(f"{shape} {rows[0].dtype}")
-        print_rows(OPERATIONS, [_operations(r) for r in alike], as_json=False)
-        print_rows(MEMORY, [_memory(r) for r in alike], as_json=False)
+        for columns in (OPERATIONS, MEMORY):
+            rows_of = [[cell(r) for cell in columns.values()] for r in alike]
+            print_rows([*columns], rows_of, as_json=False)
     say(LEGEND)
-
-
-def _operations(r: CostRow) -> tuple[str, ...]:
-    return (
-        r.cell,
-        f"{r.parameters:,}",
-        f"{r.forward / 1e6:,.5g}",
-        f"{r.recurrent / 1e6:,.5g}",
-        f"{r.training / 1e6:,.5g}",
-        f"{100 * r.sequential / r.training:.0f} %",
-        f"{r.pointwise / r.units:.3g}",
-        f"{r.activations / r.units:.3g}",
-        str(r.chain),
-    )
-
-
-def _memory(r: CostRow) -> tuple[str, ...]:
-    sizes = (r.kept * r.word, r.moved, r.streamed)
-    return (
-        r.cell,
-        f"{r.kept / r.units:.3g}",
-        *(f"{size / 1e6:.3g}" for size in sizes),
-        f"{r.intensity:.2g}",
-    )
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
@@ -108,10 +104,3 @@ def _read(path: Path) -> list[dict[str, Any]]:
     ):
         raise click.UsageError(f"{path}: expected what gatewise bench cost --json prints")
     return rows
-
-
-def _hold(changed: Sequence[str]) -> None:
-    for sentence in changed:
-        click.echo(sentence, err=True)
-    if changed:
-        sys.exit(DIFFERS)

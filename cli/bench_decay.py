@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .bench import RunOptions, bench_options
-from .common import DIFFERS, DTYPES, say
+from .common import DIFFERS, DTYPES, number, say
 
 if TYPE_CHECKING:
     from ..bench.decay.rows import DecayRow
@@ -78,7 +78,7 @@ def _tell(run: BenchRun) -> None:
     _print(
         ("validation", "expected", "measured", "digits", ""),
         [
-            (row.id.partition("/")[2], _number(row.expected, 8), _number(row.measured, 8),
+            (row.id.partition("/")[2], number(row.expected, 8), number(row.measured, 8),
              "a bound" if row.digits is None else f"{row.digits:.1f}",
              "holds" if row.passed else "DOES NOT HOLD")
             for row in of_kind(run.rows, "validation")
@@ -93,7 +93,7 @@ def _tell(run: BenchRun) -> None:
     _print(
         ("layer", "dtype", "H", "rate per step", "is half wrong from lag", "is zero from lag"),
         [
-            (row.subject, row.dtype, str(row.hidden), _number(row.rate.value),
+            (row.subject, row.dtype, str(row.hidden), number(row.rate.value),
              *(f"> {row.lags[-1]}" if lag is None else str(lag) for lag in (row.wrong, row.zero)))
             for row in of_kind(run.rows, "layer")
         ],
@@ -104,8 +104,7 @@ def _tell(run: BenchRun) -> None:
             f"{1e6 * row.adjoint_step:.0f} µs a step, {row.ratio:.2f} times a plain step; "
             f"gradient 10^{row.log10_norm:.0f}"
         )
-    left = [row for row in run.rows if row["status"] != "OK"]
-    for row in left:
+    for row in [row for row in run.rows if row["status"] != "OK"]:
         click.echo(f"{row['id']}: not measured: {row.get('message', '')}")
 
 
@@ -114,9 +113,9 @@ def _row(row: DecayRow) -> tuple[str, ...]:
     interval = "" if rate.low is None else f"{rate.low:.4f} to {rate.high:.4f}"
     first = spectrum.exponents[0] if spectrum else None
     return (
-        row.id.partition("/")[2], _number(rate.value), interval, _number(row.half_life, 3),
-        row.sense, _number(first), spectrum.missed if spectrum else "",
-        _number(row.rest.value if row.rest else None), _number(row.rest_theory),
+        row.id.partition("/")[2], number(rate.value), interval, number(row.half_life, 3),
+        row.sense, number(first), spectrum.missed if spectrum else "",
+        number(row.rest.value if row.rest else None), number(row.rest_theory),
     )  # fmt: skip
 
 
@@ -140,7 +139,3 @@ def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     if rows:
         print_rows(headings, rows, as_json=False)
-
-
-def _number(value: float | None, digits: int = 4) -> str:
-    return "" if value is None else f"{value:.{digits}g}"

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .bench import RunOptions, bench_options
-from .common import COULD_NOT_RUN, DIFFERS, Seconds, say
+from .common import COULD_NOT_RUN, DIFFERS, Seconds, number, say
 
 if TYPE_CHECKING:
     from ..bench.run import BenchRun
     from ..bench.speed.analysis import Row
-    from ..bench.speed.rows import Entry
 
 COLUMNS = ("shape", "contender", "pass", "status", "error", "median ms", "95 %", "us/step",
            "GFLOP/s", "ceiling", "bound by", "MB", "/formula", "first s", "as fast")  # fmt: skip
@@ -89,8 +87,12 @@ def _tell(run: BenchRun) -> None:
         click.echo("\nThe ladder, counts of one call")
         counts = [[str(cell) for cell in row[:-1]] for row in rungs.rows]  # without what is new
         print_rows(rungs.headings[:-1], counts, as_json=False)
-    for message, names in _messages(analyses).items():
-        say(f"{', '.join(names)}: {message}")
+    reasons: dict[str, dict[str, None]] = {}
+    for r in analyses:
+        if r.entry.message:
+            reasons.setdefault(f"{r.entry.status}: {r.entry.message}", {})[r.entry.subject] = None
+    for reason, names in reasons.items():
+        say(f"{', '.join(names)}: {reason}")
     statuses = Counter(r.entry.status for r in analyses)
     say(", ".join(f"{count} {status}" for status, count in statuses.items()))
     for said in left_out(Wanted.checked(**run.settings)):
@@ -107,56 +109,24 @@ def _tell_machine(run: BenchRun) -> None:
     said = ", ".join(f"{k} {v}" for k, v in machine.get("environment", {}).items())
     say(f"threads {run.settings.get('threads')}; {said}")
     click.echo(f"A/A noise floor: {100 * rows.floor(run):.1f} %")
-    say("GFLOP/s: all products, 2 G H (D + H) B T forward, as oneDNN counts; DeepBench "
-               "leaves out those of the input. ceiling: the time of the same products alone, over "
-               "the time.")  # fmt: skip
-
-
-def _told(r: Row) -> tuple[str, ...]:
-    entry, timing, gate = r.entry, r.entry.timing, r.entry.gate
-    errors = [e for e in (gate.outputs, gate.gradients) if e is not None] if gate else []
-    interval = f"{1e3 * timing.low:.3g}-{1e3 * timing.high:.3g}" if timing else ""
-    return (
-        str(r.shape),
-        _name(entry),
-        entry.of,
-        entry.status,
-        f"{max(errors):.1e}" if errors else "",
-        f"{1e3 * timing.median:.3g}" if timing else "",
-        interval,
-        _number(r.us_per_step),
-        _number(r.gflops),
-        f"{100 * r.share:.0f} %" if r.share is not None else "",
-        r.regime,
-        f"{entry.peak / 1e6:.3g}" if entry.peak is not None else "",
-        _number(r.memory),
-        _number(entry.first),
-        _against(r),
+    say(
+        "GFLOP/s: all products, 2 G H (D + H) B T forward, as oneDNN counts; DeepBench leaves out "
+        "those of the input. ceiling: the time of the same products alone, over the time."
     )
 
 
-def _name(entry: Entry) -> str:
-    """Return the contender, and what ran where its name leaves that open."""
-    of = entry.algorithm
-    plain = not of or of.lower() in entry.subject or entry.subject.endswith("Cell")
-    return entry.subject if plain else f"{entry.subject} ({of})"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
-
-
-def _against(r: Row) -> str:
-    c = r.comparison
-    if c is None:
-        return ""
-    return f"{c.verdict} {1 / c.ratio:.2f} [{1 / c.high:.2f}, {1 / c.low:.2f}]"
-
-
-def _messages(analyses: Sequence[Row]) -> dict[str, dict[str, None]]:
-    """Return who has no time, by the reason."""
-    said: dict[str, dict[str, None]] = {}
-    for r in analyses:
-        if r.entry.message:
-            said.setdefault(f"{r.entry.status}: {r.entry.message}", {})[r.entry.subject] = None
-    return said
+def _told(r: Row) -> tuple[str, ...]:
+    """Return a row that has a time under ``COLUMNS``."""
+    entry, timing, gate, c = r.entry, r.entry.timing, r.entry.gate, r.comparison
+    assert timing is not None  # noqa: S101
+    errors = [e for e in (gate.outputs, gate.gradients) if e is not None] if gate else []
+    ran = entry.algorithm  # told where the name leaves it open
+    plain = not ran or ran.lower() in entry.subject or entry.subject.endswith("Cell")
+    return (
+        str(r.shape), entry.subject if plain else f"{entry.subject} ({ran})", entry.of,
+        entry.status, f"{max(errors):.1e}" if errors else "", f"{1e3 * timing.median:.3g}",
+        f"{1e3 * timing.low:.3g}-{1e3 * timing.high:.3g}", number(r.us_per_step, 3),
+        number(r.gflops, 3), f"{100 * r.share:.0f} %" if r.share is not None else "", r.regime,
+        number(entry.peak and entry.peak / 1e6, 3), number(r.memory, 3), number(entry.first, 3),
+        f"{c.verdict} {1 / c.ratio:.2f} [{1 / c.high:.2f}, {1 / c.low:.2f}]" if c else "",
+    )  # fmt: skip

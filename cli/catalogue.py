@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from .common import CONFORMS, DIFFERS, json_option, or_usage, say
+from .common import CONFORMS, DIFFERS, json_option, or_usage, print_json, say
 
 if TYPE_CHECKING:
     from ..reference.cell import Cell
@@ -28,7 +26,7 @@ def equations(as_json: bool) -> None:
     rows = coverage()
     gaps = [r.name for r in rows if not (r.proofs or r.checks)]
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))
+        print_json(rows)
     else:
         checked = [", ".join((*r.proofs, *r.checks)) or "NOTHING" for r in rows]
         print_rows(
@@ -48,7 +46,7 @@ def examples(as_json: bool) -> None:
 
     rows = compute()
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        print_json(rows, ensure_ascii=True)
         return
     for row in rows:
         click.echo(f"{row.id} {row.title}: {'as printed' if row.agrees else 'ERRATUM'}")
@@ -80,9 +78,8 @@ def subjects(names: Sequence[str], probe: bool, no_versions: bool, as_json: bool
     if probe:
         descriptions = _probed(wanted)
     else:
-        descriptions = list(
-            (availability.stated if no_versions else availability.installed)(*wanted)
-        )
+        known = availability.stated if no_versions else availability.installed
+        descriptions = list(known(*wanted))
     rows = [
         {
             "subject": description.named.name,
@@ -96,7 +93,7 @@ def subjects(names: Sequence[str], probe: bool, no_versions: bool, as_json: bool
         for description in descriptions
     ]
     if as_json:
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        print_json(rows)
         return
     columns = ["subject", "cell", "dtypes", *([] if no_versions else ["version"]), "convention"]
     lines = [row | ({"version": "not available"} if row["problem"] else {}) for row in rows]
@@ -133,16 +130,10 @@ def cells(as_json: bool) -> None:
     from ..reports.terminal import print_rows
 
     rows = [
-        (
-            c.name,
-            c.title,
-            " ".join(c.gates),
-            " ".join(c.states),
-            parameters_of(c),
-            ", ".join(c.equations),
-        )
+        (c.name, c.title, " ".join(c.gates), " ".join(c.states), parameters_of(c),
+         ", ".join(c.equations))
         for c in all_cells().values()
-    ]
+    ]  # fmt: skip
     columns = ("cell", "title", "gates", "states", "parameters", "equations")
     print_rows(columns, rows, as_json=as_json)
 

@@ -12,7 +12,6 @@ from .bench import RunOptions, bench_options
 from .common import CONFORMS, COULD_NOT_RUN, say
 
 if TYPE_CHECKING:
-    from ..bench.claims.ledger import Row
     from ..bench.run import BenchRun
 
 STYLES = {"holds": "green", "holds when": "yellow", "false as printed": "red",
@@ -44,28 +43,21 @@ def claims(options: RunOptions, ids: list[str], only: str | None, evidence: bool
 
 
 def _tell(run: BenchRun, *, evidence: bool) -> None:
-    from ..bench.claims.evidence import VERDICTS
-    from ..bench.claims.ledger import rows
+    from ..bench.claims.ledger import VERDICTS, rows
 
     ledger = rows(run.rows)
     for row in ledger:
-        _tell_row(row, evidence=evidence)
+        shown = click.style(row.verdict, fg=STYLES[row.verdict])
+        click.echo(f"{row.id} {shown} {row.condition}".rstrip())
+        say(f"    claimed: {row.statement} [{', '.join(row.documents)}]")
+        if row.counterexample:
+            say(f"    against: {row.counterexample}")
+        if row.message:
+            say(f"    error: {row.message}")
+        for number in row.numbers if evidence else ():
+            say(f"    {number.name}: {number.shown}")
+        for finding in row.findings if evidence else ():
+            so = "yes" if finding.holds else "no"
+            say(f"    {ROLES[finding.role]}, {so}: {finding.text}")
     counts = (f"{sum(row.verdict == v for row in ledger)} {v}" for v in VERDICTS)
     say(", ".join(counts))
-
-
-def _tell_row(row: Row, *, evidence: bool) -> None:
-    shown = click.style(row.verdict, fg=STYLES[row.verdict])
-    click.echo(f"{row.id} {shown} {row.condition}".rstrip())
-    say(f"    claimed: {row.statement} [{', '.join(row.documents)}]")
-    if row.counterexample:
-        say(f"    against: {row.counterexample}")
-    if row.message:
-        say(f"    error: {row.message}")
-    if not evidence:
-        return
-    for number in row.numbers:
-        say(f"    {number.name}: {number.shown}")
-    for finding in row.findings:
-        so = "yes" if finding.holds else "no"
-        say(f"    {ROLES[finding.role]}, {so}: {finding.text}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import math
 import os
 import shlex
@@ -12,6 +13,8 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -201,6 +204,38 @@ def unwritable(path: Path, content: str | bytes | None, *, device: bool = True) 
     except OSError as error:
         return f"{path}: cannot be written ({error.strerror})"
     return ""
+
+
+def print_json(value: Any, *, ensure_ascii: bool = False) -> None:
+    """Print values, records among them, as JSON for programs."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=ensure_ascii, default=asdict))
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return a number of a table, "" for none."""
+    return "" if value is None else f"{value:.{digits}g}"
+
+
+def new_run(runs: Path, kind: str = "") -> Path:
+    """Return the folder of a run that begins now."""
+    return runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}{kind and '-'}{kind}"
+
+
+@contextlib.contextmanager
+def resumable(folder: Path, command: str, kept: str) -> Iterator[None]:
+    """Say with which command a run is gone on with, where it is interrupted or a disk is full.
+
+    ``kept`` are words for what of it is not lost. A ValueError is a usage error.
+    """
+    again = f"{kept} is kept; go on with: gatewise {command} --resume {quoted(folder)}"
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        stop(f"{folder}: cannot be written ({error.strerror}); {again}", COULD_NOT_RUN)
+    except KeyboardInterrupt:
+        stop(f"interrupted; {again}", COULD_NOT_RUN)
 
 
 def quoted(path: Path | str) -> str:

@@ -17,17 +17,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--mutants",
-    is_flag=True,
-    help="Also tell which of the known mistakes each sum rejects (about five minutes).",
-)
-@click.option(
-    "--sums",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    help="Sums of your own, in the form of cudnn-sums.json.",
-)
+@click.option("--mutants", is_flag=True, help="Also tell which of the known mistakes each sum "
+              "rejects (about five minutes).")  # fmt: skip
+@click.option("--sums", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              metavar="FILE", help="Sums of your own, in the form of cudnn-sums.json.")  # fmt: skip
 @bench_options
 def evidence(options: RunOptions, mutants: bool, sums: Path | None) -> None:
     """Hold published sums of cuDNN's results to the equations, within derived bounds.
@@ -48,7 +41,11 @@ def _tell(run: BenchRun) -> None:
     from ..bench.evidence.plan import layer_rows, mutant_rows
 
     layers = layer_rows(run.rows)
-    click.echo(_headline(layers))
+    sums = sum(len(row.sums) for row in layers)
+    beyond = [f"{row.group}, {row.cell}: {name}" for row in layers for name in row.beyond]
+    others = f" Beyond them: {'; '.join(beyond)}." if beyond else ""
+    click.echo(f"{sums - len(beyond)} of {sums} published sums are within their derived "
+               f"bounds.{others}")  # fmt: skip
     for row in layers:
         click.echo(f"\n{row.group}, {row.cell}")
         click.echo(f"  {'sum':5} {'printed':>13} {'equations':>14} {'difference/allowed':>19}")
@@ -59,16 +56,6 @@ def _tell(run: BenchRun) -> None:
         _tell_mutants(layers, mistakes)
     if run.untested:
         click.echo(f"\nnot tested: {', '.join(run.untested)}")
-
-
-def _headline(layers: list[LayerRow]) -> str:
-    sums = sum(len(row.sums) for row in layers)
-    beyond = [f"{row.group}, {row.cell}: {name}" for row in layers for name in row.beyond]
-    if not beyond:
-        return f"{sums} of {sums} published sums are within their derived bounds."
-    within = sums - len(beyond)
-    return (f"{within} of {sums} published sums are within their derived bounds. Beyond them: "
-            f"{'; '.join(beyond)}.")  # fmt: skip
 
 
 def _tell_mutants(layers: list[LayerRow], mistakes: list[MutantRow]) -> None:

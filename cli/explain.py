@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import CONFORMS, DIFFERS, DTYPES, Seconds, json_option, or_usage
+from .common import CONFORMS, DIFFERS, DTYPES, Seconds, json_option, or_usage, print_json
 
 if TYPE_CHECKING:
     from ..reference.functions import Array
@@ -55,13 +55,13 @@ def explain(
     arrays = or_usage(lambda: read_arrays(file))
     roles = dict(_role(each) for each in given)
     result = or_usage(lambda: explained(cell, examples(arrays, roles, cell, dtype)))
-    found = unusual(result) if result.fits else mistakes(result, seconds)
+    blamed = unusual(result) if result.fits else mistakes(result, seconds)
     if as_json:
-        click.echo(json.dumps(_for_programs(result, found), indent=1, ensure_ascii=False))
+        print_json(_for_programs(result, blamed))
     else:
-        for line in _text(file, result, found):
+        for line in _text(file, result, blamed):
             click.echo(line)
-    sys.exit(CONFORMS if found is None else DIFFERS)
+    sys.exit(CONFORMS if blamed is None else DIFFERS)
 
 
 def read_arrays(file: Path) -> dict[str, Array]:
@@ -160,39 +160,39 @@ def _role(text: str) -> tuple[str, str]:
     return role.strip(), name.strip()
 
 
-def _text(file: Path, result: Explanation, found: Mistakes | None) -> Iterator[str]:
+def _text(file: Path, result: Explanation, blamed: Mistakes | None) -> Iterator[str]:
     """Yield the answer, then the numbers that it rests on."""
     from ..verify.conventions import formula
     from ..verify.runs.findings import laid_out
 
     fit = result.nearest
     summary = formula.summary(fit.convention)
-    if found is None:
+    if blamed is None:
         yield f"{file.name}: explained: {summary}"
     elif result.fits:
         others = "no framework's convention gives these numbers; this one does"
         yield f"{file.name}: {others}: {summary}"
-    elif found.fits:
+    elif blamed.fits:
         yield f"{file.name}: no convention gives these numbers; one with a mistake does"
     else:
         yield f"{file.name}: not explained"
-    yield from laid_out(_lines(result, found))
+    yield from laid_out(_lines(result, blamed))
 
 
-def _lines(result: Explanation, found: Mistakes | None) -> Iterator[Line]:
+def _lines(result: Explanation, blamed: Mistakes | None) -> Iterator[Line]:
     from ..verify.conventions import formula
     from ..verify.diagnosis.arrays import shown
     from ..verify.runs.findings import Line
 
     fit = result.nearest
-    if found is None:
+    if blamed is None:
         yield Line(
             "is it right?", f"yes: rounding of {fit.example.dtype} explains every difference"
         )
     else:
-        yield from _mistake_lines(result, found)
-        fit = shown(result, found)
-        name = "convention" if found.fits else "nearest"
+        yield from _mistake_lines(result, blamed)
+        fit = shown(result, blamed)
+        name = "convention" if blamed.fits else "nearest"
         yield Line(name, formula.summary(fit.convention))
     yield Line("worst number", _worst(fit))
     sizes, example = fit.example.sizes, fit.example
@@ -208,35 +208,35 @@ def _lines(result: Explanation, found: Mistakes | None) -> Iterator[Line]:
         yield Line("assumed", sentence)
     if example.gradients:
         yield Line("gradients", _of_gradients(fit))
-    for number, line in enumerate(formula.plain(fit.convention) if found is None else ()):
+    for number, line in enumerate(formula.plain(fit.convention) if blamed is None else ()):
         yield Line("" if number else "equations", line)
-    if sentence := _open(result, found):
+    if sentence := _open(result, blamed):
         yield Line("open", sentence)
 
 
-def _mistake_lines(result: Explanation, found: Mistakes) -> Iterator[Line]:
+def _mistake_lines(result: Explanation, blamed: Mistakes) -> Iterator[Line]:
     """Yield what is wrong as ``gatewise verify`` does, and how sure that is."""
     from ..verify.diagnosis.arrays import diagnosis
     from ..verify.runs.findings import Line, diagnosis_lines
 
-    said = diagnosis(result, found)
+    said = diagnosis(result, blamed)
     yield from (line for line in diagnosis_lines(said) if line.label != "how sure")
-    if found.coarser and not found.fits:
-        yield Line("rounding", f"that of {found.coarser} would explain the numbers")
-    if not found.fits:
+    if blamed.coarser and not blamed.fits:
+        yield Line("rounding", f"that of {blamed.coarser} would explain the numbers")
+    if not blamed.fits:
         nearest = result.nearest
         yield Line("off", f"{nearest.off} of the {nearest.entries} numbers that were judged")
     if result.fits:
         yield Line("if it is meant", "then rounding explains every difference, and all is right")
     tried = f"tried {result.tried} conventions"
-    if found.search.tried:
-        tried += f", and {found.search.tried} mistakes under {found.conventions} of them"
-    if found.fits:
+    if blamed.search.tried:
+        tried += f", and {blamed.search.tried} mistakes under {blamed.conventions} of them"
+    if blamed.fits:
         tried = (
             f"a layer with this mistake returns the same numbers in this one example, within "
             f"{said.residual:.1g} of what rounding explains; {tried}"
         )
-    yield Line("how sure", tried if found.search.complete else f"{tried}; stopped for time, "
+    yield Line("how sure", tried if blamed.search.complete else f"{tried}; stopped for time, "
                "--seconds gives more")  # fmt: skip
 
 
@@ -266,13 +266,13 @@ def _of_gradients(fit: Fit) -> str:
     return f"of {names}; judged, too"
 
 
-def _open(result: Explanation, found: Mistakes | None) -> str:
+def _open(result: Explanation, blamed: Mistakes | None) -> str:
     """Return what this one example cannot tell apart, "" if nothing."""
-    if found is None:
+    if blamed is None:
         fields, count = result.undetermined, f"{len(result.fits)} conventions"
     else:
-        fields, several = found.undetermined, len(found.by_name)
-        count = f"{several} mistakes" if several > 1 else f"{len(found.fits)} conventions"
+        fields, several = blamed.undetermined, len(blamed.by_name)
+        count = f"{several} mistakes" if several > 1 else f"{len(blamed.fits)} conventions"
         if several > 1 and not fields:
             return f"this one example cannot tell apart {count}; more rows and steps would"
     if not fields:
@@ -284,12 +284,12 @@ def _open(result: Explanation, found: Mistakes | None) -> str:
     )
 
 
-def _for_programs(result: Explanation, found: Mistakes | None) -> dict[str, Any]:
+def _for_programs(result: Explanation, blamed: Mistakes | None) -> dict[str, Any]:
     from ..verify.diagnosis.arrays import diagnosis
 
     fit = result.nearest
     return {
-        "explained": found is None,
+        "explained": blamed is None,
         "conventions": [asdict(each.convention) for each in result.fits or (fit,)],
         "residual": fit.residual,
         "bound": fit.bound,
@@ -299,13 +299,13 @@ def _for_programs(result: Explanation, found: Mistakes | None) -> dict[str, Any]
         "axes": fit.example.axes,
         "assumed": fit.example.assumed,
         "gradients": _of_gradients(fit) if fit.example.gradients else "",
-        "undetermined": result.undetermined if found is None else found.undetermined,
+        "undetermined": result.undetermined if blamed is None else blamed.undetermined,
         "tried": result.tried,
-        "diagnosis": None if found is None else {
-            **asdict(diagnosis(result, found)), "coarser": found.coarser,
+        "diagnosis": None if blamed is None else {
+            **asdict(diagnosis(result, blamed)), "coarser": blamed.coarser,
             "conventions": {
                 name: [asdict(each.recorded.convention) for each in fits]
-                for name, fits in found.by_name.items()
+                for name, fits in blamed.by_name.items()
             },
         },
     }  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,19 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from .common import (
-    CONFORMS,
-    COULD_NOT_RUN,
-    DIFFERS,
-    Seconds,
-    json_option,
-    like_option,
-    memory_option,
-    or_usage,
-    quoted,
-    say,
-    seed_option,
-)
+from . import common
+from .common import CONFORMS, COULD_NOT_RUN, DIFFERS
 
 if TYPE_CHECKING:
     from ..verify.conventions import Convention
@@ -36,12 +24,12 @@ TIMEOUT = 60.0
 
 @click.command()
 @click.argument("names", metavar="SUBJECT...", nargs=-1, required=True)
-@like_option
-@seed_option
-@click.option("--timeout", type=Seconds(), default=TIMEOUT,
+@common.like_option
+@common.seed_option
+@click.option("--timeout", type=common.Seconds(), default=TIMEOUT,
               show_default=True, metavar="SECONDS", help="For one subject.")  # fmt: skip
-@memory_option
-@json_option
+@common.memory_option
+@common.json_option
 def identify(
     names: Sequence[str], like: str | None, seed: int, timeout: float, memory: int, as_json: bool
 ) -> None:
@@ -51,37 +39,30 @@ def identify(
     for. Exit code 1 if one differs from the convention that its adapter states, 3 if none fits or
     it could not run.
     """
+    from ..verify.identification.identification import Identification
     from ..verify.subjects import expanded
 
     codes, documents = [], []
-    for name in or_usage(lambda: expanded(names)):
+    for name in common.or_usage(lambda: expanded(names)):
         answer = _identified(name, like, seed, timeout, memory)
-        result = None if "problem" in answer else _read(answer)
+        try:
+            result = None if "problem" in answer else msgspec.convert(answer, Identification)
+        except msgspec.ValidationError as error:
+            answer, result = {"problem": f"its process gave an answer that is none: {error}"}, None
         if result is None:
             codes.append(COULD_NOT_RUN)
             documents.append({"subject": name, **answer})
             if not as_json:
-                say(f"{name}: not identified: {answer['problem']}")
+                common.say(f"{name}: not identified: {answer['problem']}")
             continue
-        codes.append(_code(result))
+        differs = result.as_stated is False
+        codes.append(COULD_NOT_RUN if not result.fits else DIFFERS if differs else CONFORMS)
         documents.append(_for_programs(name, result, answer))
         if not as_json:
             _print(name, result)
     if as_json:
-        click.echo(json.dumps(documents, indent=1, ensure_ascii=False))
+        common.print_json(documents)
     sys.exit(max(codes))
-
-
-def _read(answer: dict[str, Any]) -> Identification | None:
-    """Return what a subject's process found; None, and why in ``problem``, if it is nothing."""
-    from ..verify.identification.identification import Identification
-
-    try:
-        return msgspec.convert(answer, Identification)
-    except msgspec.ValidationError as error:
-        answer.clear()
-        answer["problem"] = f"its process gave an answer that is none: {error}"
-        return None
 
 
 def _identified(
@@ -104,12 +85,6 @@ def _identified(
         isolated.close()
 
 
-def _code(result: Identification) -> int:
-    if not result.fits:
-        return COULD_NOT_RUN
-    return DIFFERS if result.as_stated is False else CONFORMS
-
-
 def _for_programs(name: str, result: Identification, answer: dict[str, Any]) -> dict[str, Any]:
     from ..verify.conventions import formula
 
@@ -129,24 +104,24 @@ def _print(name: str, result: Identification) -> None:
     from ..verify.conventions import formula
 
     if not result.fits:
-        say(f"\n{name}: no convention fits")
-        click.echo(f"{NO_FIT}: gatewise diagnose {quoted(name)}")
+        common.say(f"\n{name}: no convention fits")
+        click.echo(f"{NO_FIT}: gatewise diagnose {common.quoted(name)}")
         return
-    say(f"\n{name}: {formula.summary(result.nearest)}")
+    common.say(f"\n{name}: {formula.summary(result.nearest)}")
     rows = list(_rows(result))
     if result.stated is None:
         print_rows(("field", "found"), [row[:2] for row in rows], as_json=False)
     else:
         print_rows(("field", "found", "stated"), rows, as_json=False)
     for line in formula.plain(result.nearest):
-        say(f"  {line}")
-    say(
+        common.say(f"  {line}")
+    common.say(
         f"largest error {result.residual:.2g}, {result.ratio:.2g} of its bound ({result.dtype}); "
         f"runner-up {result.runner_up_residual:.2g}, {result.separation:.2g} times as far: "
         f"{formula.summary(result.runner_up)}"
     )
     for line in _notes(result):
-        say(line)
+        common.say(line)
 
 
 def _rows(result: Identification) -> Iterator[tuple[str, str, str]]:
@@ -166,17 +141,12 @@ def _rows(result: Identification) -> Iterator[tuple[str, str, str]]:
 def _shown(c: Convention, name: str) -> str:
     """Return a field's value, "" where it is empty or has no influence."""
     concerns = {
-        "reset": c.family == "gru",
-        "update": c.family == "gru",
-        "gate": c.family != "rnn",
-        "output": c.family == "lstm",
-        "forget_offset": c.family == "lstm" and not c.coupled,
-        "output_peephole": "o" in c.peepholes,
-        "recurrent_order": c.recurrent_order != c.order,
-        "recurrent_layout": c.recurrent_layout != c.layout,
-        "coupled": c.coupled,
+        "reset": c.family == "gru", "update": c.family == "gru", "gate": c.family != "rnn",
+        "output": c.family == "lstm", "forget_offset": c.family == "lstm" and not c.coupled,
+        "output_peephole": "o" in c.peepholes, "recurrent_order": c.recurrent_order != c.order,
+        "recurrent_layout": c.recurrent_layout != c.layout, "coupled": c.coupled,
         "projected": c.projected,
-    }
+    }  # fmt: skip
     if not concerns.get(name, True):
         return ""
     value = getattr(c, name)

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .common import (
-    BUDGETS,
-    COULD_NOT_RUN,
-    DIFFERS,
-    command,
-    jobs_option,
-    json_option,
-    or_usage,
-    quoted,
-    runs_option,
-    say,
-    seed_option,
-    stop,
-)
+from . import common
+from .common import DIFFERS
 
 if TYPE_CHECKING:
     from ..bench.scores.kill_matrix import Row
@@ -34,9 +18,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", metavar="[ID]...", nargs=-1)
-@click.option("--budget", type=click.Choice(BUDGETS), default="standard", show_default=True,
+@click.option("--budget", type=click.Choice(common.BUDGETS), default="standard", show_default=True,
               help="How many cases for each check.")  # fmt: skip
-@seed_option
+@common.seed_option
 @click.option("--full", is_flag=True, help="Try every check on every mutant, not only until one "
               "fails it.")  # fmt: skip
 @click.option("--list", "only_list", is_flag=True, help="List the mutants, and run none.")
@@ -44,32 +28,25 @@ if TYPE_CHECKING:
               "it; 'gatewise record' takes the same cases.")  # fmt: skip
 @click.option("--only", type=click.Choice(["wrong", "right"]),
               help="Only wrong layers, or only equivalent programs.")  # fmt: skip
-@jobs_option
+@common.jobs_option
 @click.option("--resume", type=click.Path(path_type=Path, exists=True, file_okay=False),
               metavar="RUN", help="Go on with an unfinished run, by its own options.")  # fmt: skip
-@runs_option
-@json_option
+@common.runs_option
+@common.json_option
 def mutants(
-    names: Sequence[str],
-    budget: str,
-    seed: int,
-    full: bool,
-    only_list: bool,
-    recorded: bool,
-    only: str | None,
-    jobs: int,
-    resume: Path | None,
-    runs: Path,
-    as_json: bool,
-) -> None:
+    names: Sequence[str], budget: str, seed: int, full: bool, only_list: bool, recorded: bool,
+    only: str | None, jobs: int, resume: Path | None, runs: Path, as_json: bool,
+) -> None:  # fmt: skip
     """Hold wrong layers to the checks: each must fail one, and equivalent programs none.
 
     IDs name some of them; without, all are tried. Exit code 1 if a mutant survives or an
     equivalent program is called wrong.
     """
+    from ..bench import run
     from ..bench.scores import kill_matrix
+    from ..reports.terminal import progress
 
-    chosen = or_usage(lambda: kill_matrix.choose(names))
+    chosen = common.or_usage(lambda: kill_matrix.choose(names))
     if only is not None:
         chosen = tuple(m for m in chosen if m.id in kill_matrix.ids(only))
         names = [m.id for m in chosen]
@@ -80,40 +57,21 @@ def mutants(
         _see(names, as_json=as_json)
         return
     settings = {"mutants": list(names), "budget": budget, "full": full}
-    folder = resume or runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}-mutants"
-    again = f"what was decided is kept; go on with: gatewise mutants --resume {quoted(folder)}"
-    try:
-        rows = _rows(folder, settings, seed, jobs)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    except KeyboardInterrupt:
-        stop(f"interrupted; {again}", COULD_NOT_RUN)
-    except OSError as error:
-        stop(f"{folder}: cannot be written ({error.strerror}); {again}", COULD_NOT_RUN)
+    folder = resume or common.new_run(runs, "mutants")
+    with common.resumable(folder, "mutants", "what was decided"):
+        with progress(None, lines=True) as advance:
+            for row in kill_matrix.decide(folder, settings, seed=seed, jobs=jobs,
+                                          command=common.command(),
+                                          on_plan=advance.plan):  # fmt: skip
+                by = f"killed by {row.killed_by[0]}" if row.killed_by else "survives"
+                advance(f"{row.name} {row.dtype} {by} {row.seconds:.1f} s")
+        rows = kill_matrix.rows(run.read(folder).rows)
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        common.print_json(rows, ensure_ascii=True)
     else:
         _print(rows, folder)
     if not all(row.right for row in rows):
         sys.exit(DIFFERS)
-
-
-def _rows(folder: Path, settings: dict[str, Any], seed: int, jobs: int) -> list[Row]:
-    """Decide what is not decided yet, under a progress bar; return all rows."""
-    from ..bench import run
-    from ..bench.scores import kill_matrix
-    from ..reports.terminal import progress
-
-    with progress(None, lines=True) as advance:
-        for row in kill_matrix.decide(folder, settings, seed=seed, jobs=jobs, command=command(),
-                                      on_plan=advance.plan):  # fmt: skip
-            advance(_line(row))
-    return kill_matrix.rows(run.read(folder).rows)
-
-
-def _line(row: Row) -> str:
-    by = f"killed by {row.killed_by[0]}" if row.killed_by else "survives"
-    return f"{row.name} {row.dtype} {by} {row.seconds:.1f} s"
 
 
 def _list(rows: Sequence[Row], *, as_json: bool) -> None:
@@ -121,16 +79,10 @@ def _list(rows: Sequence[Row], *, as_json: bool) -> None:
 
     columns = ("mutant", "cell", "dtype", "statement", "models", "seen by")
     listed = [
-        (
-            r.mutant,
-            r.cell,
-            r.dtype,
-            r.statement,
-            r.models,
-            ", ".join(r.expected) or "nothing: right",
-        )
+        (r.mutant, r.cell, r.dtype, r.statement, r.models,
+         ", ".join(r.expected) or "nothing: right")
         for r in rows
-    ]
+    ]  # fmt: skip
     print_rows(columns, listed, as_json=as_json)
 
 
@@ -155,7 +107,7 @@ def _see(names: Sequence[str], *, as_json: bool) -> None:
         wrong = [s for s in sightings if s.wrong]
         seen = sum(bool(s.seen_by) for s in wrong)
         same = [s for s in sightings if not s.wrong]
-        say(
+        common.say(
             f"{seen} of {len(wrong)} mutants are seen in recordings, "
             f"{sum(not s.seen_by for s in same)} of {len(same)} equivalent programs pass"
         )
@@ -167,15 +119,8 @@ def _print(rows: Sequence[Row], folder: Path) -> None:
     from ..reports.terminal import print_rows
 
     cells = [
-        (
-            row.name,
-            row.dtype,
-            row.statement,
-            row.verdict,
-            ", ".join(row.killed_by),
-            str(row.cases or ""),
-            f"{row.seconds:.2f}",
-        )
+        (row.name, row.dtype, row.statement, row.verdict, ", ".join(row.killed_by),
+         str(row.cases or ""), f"{row.seconds:.2f}")
         for row in rows
     ]  # fmt: skip
     columns = ("subject", "dtype", "what is wrong with it", "", "by", "cases", "seconds")
@@ -183,7 +128,7 @@ def _print(rows: Sequence[Row], folder: Path) -> None:
     planted = [row for row in rows if row.expected]
     same = [row for row in rows if not row.expected]
     killed = sum(row.right for row in planted)
-    say(
+    common.say(
         f"{killed} of {len(planted)} mutants killed, {sum(row.right for row in same)} of "
         f"{len(same)} equivalent programs pass\nrun: {folder}"
     )

@@ -147,31 +147,21 @@ def _subject(cell: Cell, name: str, file: str) -> str:
             step=textwrap.indent(_equations(cell), " " * 8),
         )  # fmt: skip
     reads = "readout" in cell.traits
+    arrays = [*cell.shapes(Sizes(D=2, H=3))]
+    gates = "One part of an array has a name: params.B_re (D, H)."
+    if cell.gates:
+        gates = (f"The gates stand in the order {' '.join(cell.gates)}; one gate's array is "
+                 f"params.W_{cell.gates[0]} (D, H).")  # fmt: skip
     return SUBJECT.substitute(
-        title=cell.title,
-        file=file,
-        name=name,
-        cell=cell.name,
-        parameters=parameters_of(cell),
-        gates=_gates(cell),
-        width="b" if "b" in cell.shapes(Sizes(D=2, H=3)) else next(iter(cell.shapes(Sizes(2, 3)))),
-        states=states,
+        title=cell.title, file=file, name=name, cell=cell.name, parameters=parameters_of(cell),
+        gates=gates, width="b" if "b" in arrays else arrays[0], states=states,
         shown="y[t], *state" if reads else "y[t], *_ = state",
         what="the output and the new states" if reads else "the new states",
-        count=len(cell.states),
-        arguments=", ".join(cell.states),
+        count=len(cell.states), arguments=", ".join(cell.states),
         step=textwrap.indent(STEPS.get(cell.name) or _equations(cell), " " * 8).rstrip(),
-        gradients=", ".join(f'"{key}": d{key}' for key in cell.shapes(Sizes(D=2, H=3))),
+        gradients=", ".join(f'"{name}": d{name}' for name in arrays),
         initial=", ".join(f"d{state}0" for state in cell.states) + ",",
-    )
-
-
-def _gates(cell: Cell) -> str:
-    """Say how one gate's array is had, or one part of an array."""
-    if not cell.gates:
-        return "One part of an array has a name: params.B_re (D, H)."
-    order, first = " ".join(cell.gates), cell.gates[0]
-    return f"The gates stand in the order {order}; one gate's array is params.W_{first} (D, H)."
+    )  # fmt: skip
 
 
 def _equations(cell: Cell) -> str:

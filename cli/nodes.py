@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .common import json_option, or_usage, quoted
+from .common import json_option, or_usage, print_json, quoted
 
 if TYPE_CHECKING:
     from ..verify.models.subject import Name, Summary
@@ -28,10 +27,12 @@ def nodes(file: Path, as_json: bool) -> None:
     from ..verify.execution.remote_node import listed
     from ..verify.runs.findings import counted, laid_out
 
-    require_model(file)
+    if file.suffix not in (".onnx", ".tflite"):
+        expected = "expected a model of ONNX or TensorFlow Lite, model.onnx or model.tflite"
+        raise click.UsageError(f"{file}: {expected}")
     every = or_usage(lambda: listed(str(file)))
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in every], indent=1, ensure_ascii=False))
+        print_json(every)
         return
     click.echo(f"{file.name}: {counted(len(every), 'recurrent node')}")
     for node in every:
@@ -41,13 +42,6 @@ def nodes(file: Path, as_json: bool) -> None:
             click.echo(line)
     if any(not each.problem for each in every):
         click.echo(f"\nhold them with: gatewise verify {quoted(file)}")
-
-
-def require_model(file: Path) -> None:
-    """Refuse a file that no reader here reads, with the reason."""
-    if file.suffix not in (".onnx", ".tflite"):
-        expected = "expected a model of ONNX or TensorFlow Lite, model.onnx or model.tflite"
-        raise click.UsageError(f"{file}: {expected}")
 
 
 def _lines(node: Summary) -> Iterator[Line]:
@@ -65,16 +59,12 @@ def _lines(node: Summary) -> Iterator[Line]:
     yield Line("sizes", f"D = {node.D}, H = {node.H}, {node.dtype}")
     convention = f"gates {', '.join(node.gates)}" if len(node.gates) > 1 else "one gate"
     yield Line("convention", ", ".join(filter(None, (convention, node.convention))))
-    yield Line("weights", _weights(node.stored))
+    yield Line("weights", ", ".join(f"{slot} {name}" for slot, name in node.stored.items()))
     yield Line("initial state", node.state or "zeros, left out")
     if node.lengths:
         yield Line("lengths", node.lengths)
     if node.steps:
         yield Line("steps", f"{node.steps}, fixed in the file")
-
-
-def _weights(stored: dict[str, str]) -> str:
-    return ", ".join(f"{slot} {name}" for slot, name in stored.items())
 
 
 def with_nodes(
@@ -108,8 +98,6 @@ def with_nodes(
 
 def _of_file(said: Name, runtime: str | None, node: str | None) -> list[str]:
     """Return the subjects of a file's nodes."""
-    from dataclasses import replace
-
     from ..verify.execution.remote_node import listed
     from ..verify.subjects.loader import UnknownSubject
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import click
 
-from .common import BUDGETS, CONFORMS, DIFFERS, json_option, or_usage, seed_option
+from .common import BUDGETS, CONFORMS, DIFFERS, json_option, or_usage, print_json, seed_option
 
 
 @click.command()
@@ -36,7 +34,7 @@ def prove(patterns: Sequence[str], budget: str, seed: int, fail_fast: bool, as_j
             if fail_fast and not result.holds:
                 break
     if as_json:
-        click.echo(json.dumps([asdict(r) for r in results], indent=1))
+        print_json(results, ensure_ascii=True)
     else:
         for result in results:
             mark = "holds" if result.holds else "FAILS"

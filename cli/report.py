@@ -35,39 +35,30 @@ def report(given: Sequence[Path], output: Path, runs: Path) -> None:
 def write_report(
     given: Sequence[Path], output: Path, *, runs: Path = RUNS, quiet: bool = False
 ) -> None:
-    """Read runs and write what they say; stop with a sentence where that cannot be done."""
-    from ..verify.runs.records import RunFileError
+    """Read runs and write what they say; RunFileError for what is none."""
     from ..verify.runs.run import newest, read
 
-    try:
-        paths = given or [newest(runs)]
-        folders = [path.parent if path.name == "run.json" else path for path in paths]
-        once = {folder.resolve(): folder for folder in folders}
-        found = {folder: read(folder) for folder in once.values()}
-    except RunFileError as error:
-        stop(str(error), COULD_NOT_RUN)
-    write_runs(found, output, quiet=quiet)
+    paths = given or [newest(runs)]
+    folders = [path.parent if path.name == "run.json" else path for path in paths]
+    once = {folder.resolve(): folder for folder in folders}
+    write_runs({folder: read(folder) for folder in once.values()}, output, quiet=quiet)
 
 
-def write_runs(found: Mapping[Path, Run | BenchRun], output: Path, *, quiet: bool = False) -> None:
+def write_runs(runs: Mapping[Path, Run | BenchRun], output: Path, *, quiet: bool = False) -> None:
     """Write what runs, by their folders, say."""
-    from ..reports.folder import everything
-    from ..reports.formats import FormatError, written
-    from ..verify.runs.records import RunFileError
+    from ..reports.formats import FormatError, everything, written
 
     whole = output.suffix == "" or output.is_dir()
     if whole or output.suffix == ".html":
         require_page()
     try:
         if whole:
-            files = {output / name: content for name, content in everything(found)}
+            files = {output / name: content for name, content in everything(runs)}
         else:
-            text = written([*found.values()], output)
+            text = written([*runs.values()], output)
             files = {output: text.encode("utf-8", "backslashreplace")}
     except FormatError as error:
         raise click.UsageError(str(error)) from error
-    except RunFileError as error:
-        stop(str(error), COULD_NOT_RUN)
     for path, content in files.items():
         write(path, content)
     if not quiet:
@@ -88,7 +79,5 @@ def require_page() -> None:
     try:
         from ..reports import page  # noqa: F401
     except ImportError as missing:
-        message = (
-            f"{missing.name} is not installed; install it with: pip install jinja2 latex2mathml"
-        )
-        stop(message, COULD_NOT_RUN)
+        stop(f"{missing.name} is not installed; install it with: pip install jinja2 latex2mathml",
+             COULD_NOT_RUN)  # fmt: skip

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import CONFORMS, DIFFERS, DTYPES, json_option, or_usage, seed_option
+from .common import CONFORMS, DIFFERS, DTYPES, json_option, or_usage, print_json, seed_option
 
 if TYPE_CHECKING:
     from ..verify.tolerances.certificate import Mistake, Setting, Tolerance
@@ -43,17 +43,9 @@ SHOWN = 12
 @seed_option
 @json_option
 def tolerance(
-    cell: str,
-    dtype: str,
-    inside: str | None,
-    sizes: str | None,
-    inputs: Path | None,
-    evaluations: int,
-    graded: str | None,
-    form: str | None,
-    seed: int,
-    as_json: bool,
-) -> None:
+    cell: str, dtype: str, inside: str | None, sizes: str | None, inputs: Path | None,
+    evaluations: int, graded: str | None, form: str | None, seed: int, as_json: bool,
+) -> None:  # fmt: skip
     """Derive how far right implementations of a cell may lie from the equations.
 
     The bounds hold for these sizes and inputs, and for any order of sums. With --grade the exit
@@ -70,7 +62,7 @@ def tolerance(
     mistakes = () if form else tuple(setting.mistakes())
     given = grade(setting, mistakes, *pair, evaluations=evaluations, seed=seed) if pair else None
     if as_json:
-        click.echo(json.dumps(_record(setting, tolerances, mistakes, given), indent=1))
+        print_json(_record(setting, tolerances, mistakes, given), ensure_ascii=True)
     elif form:
         click.echo("\n".join(_pasted(tolerances)))
     else:
@@ -98,13 +90,13 @@ def _setting(
 
 def _sizes_of(arrays: Mapping[str, Any]) -> dict[str, int]:
     """Return the sizes that x, and weights or states, have."""
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     if "x" in arrays and arrays["x"].ndim == 3:
-        found = dict(zip("TBD", arrays["x"].shape, strict=True))
+        sizes = dict(zip("TBD", arrays["x"].shape, strict=True))
     for name, array in arrays.items():
         if (name[0] in "WUb" or name.startswith("state ")) and array.ndim:
-            found["H"] = array.shape[-1]
-    return found
+            sizes["H"] = array.shape[-1]
+    return sizes
 
 
 def _sizes(text: str | None) -> dict[str, int]:
@@ -231,7 +223,7 @@ def _record(
         "cell": setting.subject.cell_name,
         "case": json.loads(setting.case.to_json()),
         "arithmetic": setting.case.arithmetic.name,
-        "tolerances": [asdict(each) for each in tolerances],
+        "tolerances": tolerances,
         "mistakes_shown": [m.id for m in mistakes if m.shown],
         "mistakes_not_shown": [m.id for m in mistakes if not m.shown],
         "versions": versions(),

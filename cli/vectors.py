@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from collections import Counter
@@ -13,7 +12,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import COULD_NOT_RUN, DIFFERS, json_option, or_usage, say, seed_option, stop
+from .common import (
+    COULD_NOT_RUN,
+    DIFFERS,
+    json_option,
+    or_usage,
+    print_json,
+    say,
+    seed_option,
+    stop,
+)
 
 if TYPE_CHECKING:
     from ..verify.subjects.framework import FrameworkSubject
@@ -145,7 +153,7 @@ def check(folder: Path, outputs: Path, as_json: bool) -> None:
     except (RunFileError, Unread) as error:
         raise click.UsageError(str(error)) from error
     if as_json:
-        click.echo(json.dumps({**asdict(judgement), "exact": exact}, indent=1))
+        print_json({**asdict(judgement), "exact": exact}, ensure_ascii=True)
     else:
         _print(document, judgement, exact)
     if judgement.failed:
@@ -212,11 +220,11 @@ def audit(
                     tests.append(each)
         except (audits.Unread, SubjectUnavailable, OSError) as reason:
             unread.append(str(reason))
-    found = audits.audits(tests)
+    results = audits.audits(tests)
     if as_json:
-        click.echo(json.dumps(_audited(tests, unread, found), indent=1, ensure_ascii=False))
+        print_json(_audited(tests, unread, results))
     else:
-        for line in _audit_text(tests, unread, found):
+        for line in _audit_text(tests, unread, results):
             say(line)
     if any(test.ratio > 1 for test in tests):
         sys.exit(DIFFERS)
@@ -225,7 +233,7 @@ def audit(
 
 
 def _audit_text(
-    tests: Sequence[Published], unread: Sequence[str], found: Sequence[Audit]
+    tests: Sequence[Published], unread: Sequence[str], results: Sequence[Audit]
 ) -> Iterator[str]:
     """Yield a line for each test, and for each cell what all of them miss."""
     for test in tests:
@@ -239,7 +247,7 @@ def _audit_text(
         )
     for reason in unread:
         yield from wrapped(f"not read: {reason}", 0)
-    for audit in found:
+    for audit in results:
         yield ""
         count = len(audit.vectors)
         who = f"{count} tests see" if count > 1 else "1 test sees"
@@ -261,7 +269,7 @@ def wrapped(text: str, indent: int) -> list[str]:
 
 
 def _audited(
-    tests: Sequence[Published], unread: Sequence[str], found: Sequence[Audit]
+    tests: Sequence[Published], unread: Sequence[str], results: Sequence[Audit]
 ) -> dict[str, object]:
     """Return the same for programs."""
     return {
@@ -277,6 +285,6 @@ def _audited(
              "groups": {s.group: {"of": s.count,
                                   "missed": {m.id: m.statement for m in s.missed}}
                         for s in a.shares}}
-            for a in found
+            for a in results
         ],
     }  # fmt: skip

@@ -4,39 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import (
-    BUDGETS,
-    CONFORMS,
-    COULD_NOT_RUN,
-    Seed,
-    command,
-    dtype_option,
-    jobs_option,
-    json_option,
-    like_option,
-    memory_option,
-    or_usage,
-    probe,
-    quantised_option,
-    quoted,
-    runs_option,
-    say,
-    stop,
-    timeout_option,
-    unwritable,
-    write,
-)
+from . import common
+from .common import CONFORMS, COULD_NOT_RUN
 from .report import require_form, require_page, write_runs
 
 if TYPE_CHECKING:
@@ -53,100 +30,59 @@ LISTED = 10
 
 @click.command()
 @click.argument("names", metavar="SUBJECT...", nargs=-1)
-@like_option
+@common.like_option
 @click.option("--forbid", default="", metavar="NAME[,NAME]",
               help="What a submission must not use: torch.nn.LSTM,aten::lstm.")  # fmt: skip
-@quantised_option
+@common.quantised_option
 @click.option("--time", "timed", is_flag=True,
               help="Time a submission that is right, beside torch's own module.")  # fmt: skip
-@click.option(
-    "--runtime",
-    metavar="NAME",
-    help="What runs a model file: onnxruntime, onnx-reference, openvino, tract; litert.",
-)
+@click.option("--runtime", metavar="NAME", help="What runs a model file: onnxruntime, "
+              "onnx-reference, openvino, tract; litert.")  # fmt: skip
 @click.option("--node", metavar="NAME", help="Only this node of a model file; see: gatewise nodes.")
 @click.option("--against", default="", metavar="SOURCE",
               help="What a model file was exported from: weights.safetensors, weights.npz, "
               "module.py:Model, or another model file.")  # fmt: skip
-@click.option(
-    "--inputs",
-    default="",
-    metavar="FILE.npz",
-    help="Inputs of a model file; its nodes are held to what reaches them, too.",
-)
+@click.option("--inputs", default="", metavar="FILE.npz",
+              help="Inputs of a model file; its nodes are held to what reaches them, "
+              "too.")  # fmt: skip
 @click.option("--form", metavar="FORM", help="The layer computes in this form, and is held to its "
               "bound: steps, chunk:64, scan, parallel.")  # fmt: skip
 @click.option("--check", "--checks", "only", multiple=True, metavar="ID[,ID]",
               help="Only these checks; see: gatewise checks.")  # fmt: skip
-@dtype_option
-@click.option("--budget", type=click.Choice(BUDGETS), default="standard", show_default=True,
+@common.dtype_option
+@click.option("--budget", type=click.Choice(common.BUDGETS), default="standard", show_default=True,
               help="How many cases for each check and dtype.")  # fmt: skip
-@click.option("--seed", type=Seed(min=0), default=0, show_default=True, metavar="N|secret",
+@click.option("--seed", type=common.Seed(min=0), default=0, show_default=True, metavar="N|secret",
               help="The same seed draws the same cases; secret: one that is drawn when all layers "
               "have been imported, and is told.")  # fmt: skip
 @click.option("--sizes", multiple=True, metavar="T=N,B=N,D=N,H=N,layers=N",
               help="Also cases of these sizes, for every check that takes them; may be "
               "repeated.")  # fmt: skip
-@click.option("--case", "case_text", metavar="JSON", help="Run this one case, as printed.")
-@jobs_option
-@timeout_option
-@memory_option
+@click.option("--case", metavar="JSON", help="Run this one case, as printed.")
+@common.jobs_option
+@common.timeout_option
+@common.memory_option
 @click.option("--executor", metavar="ADDRESS", help="Run on a Dask cluster, tcp://host:8786.")
 @click.option("--resume", type=click.Path(path_type=Path, exists=True, file_okay=False),
               metavar="RUN", help="Go on with an unfinished run.")  # fmt: skip
-@click.option(
-    "--deviations",
-    type=_FILE,
-    metavar="FILE",
-    help="Failures that are known and accepted, in TOML.",
-)
-@runs_option
-@click.option(
-    "--report", "page", type=_FILE, metavar="FILE", help="Also write the report, one HTML page."
-)
+@click.option("--deviations", type=_FILE, metavar="FILE",
+              help="Failures that are known and accepted, in TOML.")  # fmt: skip
+@common.runs_option
+@click.option("--report", "page", type=_FILE, metavar="FILE",
+              help="Also write the report, one HTML page.")  # fmt: skip
 @click.option("--junit", type=_FILE, metavar="FILE", help="Also write JUnit XML.")
-@click.option(
-    "-o",
-    "--output",
-    "grades",
-    type=_FILE,
-    metavar="FILE.csv",
-    help="Also write a line for each subject: verdict, passed, what is wrong.",
-)
+@click.option("-o", "--output", "grades", type=_FILE, metavar="FILE.csv",
+              help="Also write a line for each subject: verdict, passed, what is "
+              "wrong.")  # fmt: skip
 @click.option("--no-diagnosis", is_flag=True, help="Do not look for what explains a failure.")
 @click.option("--profile", is_flag=True, help="Say where the time went.")
-@json_option
+@common.json_option
 def verify(
-    names: Sequence[str],
-    like: str | None,
-    forbid: str,
-    quantised: str,
-    timed: bool,
-    runtime: str | None,
-    node: str | None,
-    against: str,
-    inputs: str,
-    form: str | None,
-    only: Sequence[str],
-    dtype: str | None,
-    budget: str,
-    seed: int | None,
-    sizes: Sequence[str],
-    case_text: str | None,
-    jobs: int,
-    timeout: float | None,
-    memory: int,
-    executor: str | None,
-    resume: Path | None,
-    deviations: Path | None,
-    runs: Path,
-    page: Path | None,
-    junit: Path | None,
-    grades: Path | None,
-    no_diagnosis: bool,
-    profile: bool,
-    as_json: bool,
-) -> None:
+    names: Sequence[str], like: str | None, form: str | None, timed: bool, runtime: str | None,
+    node: str | None, only: Sequence[str], sizes: Sequence[str], jobs: int, executor: str | None,
+    resume: Path | None, runs: Path, page: Path | None, junit: Path | None, grades: Path | None,
+    no_diagnosis: bool, profile: bool, as_json: bool, **asked: Any,
+) -> None:  # fmt: skip
     """Hold SUBJECTs against the equations.
 
     A SUBJECT is a name (see: gatewise subjects), path/to/file.py:Class or package.module:Name;
@@ -165,49 +101,37 @@ def verify(
     like = f"{FORM}{form}" if form else like
     if timed and not (resume or is_problem(like)):
         raise click.UsageError("--time is for submissions to a problem: --like kernelbench:35")
-    request = or_usage(
-        lambda: (
-            Request.resumed(resume)
-            if resume
-            else Request.parse(
-                _with_nodes(names, like, runtime, node, against or inputs),
-                like=like,
-                forbid=forbid,
-                against=against,
-                inputs=inputs,
-                quantised=quantised,
-                checks=[name for names in only for name in names.split(",")],
-                dtype=dtype,
-                budget=budget,
-                seed=seed,
-                case=case_text,
-                timeout=timeout,
-                memory=memory,
-                deviations=deviations,
-                sizes=tuple(map(GivenSizes.parse, sizes)),
-            )
+    compared = asked["against"] or asked["inputs"]
+    request = common.or_usage(
+        lambda: Request.resumed(resume) if resume else Request.parse(
+            _with_nodes(names, like, runtime, node, compared), like=like,
+            checks=[id for ids in only for id in ids.split(",")],
+            sizes=tuple(map(GivenSizes.parse, sizes)), **asked,
         )
-    )
+    )  # fmt: skip
     if page is not None:
         require_form(page)
     for path in filter(None, (page, junit, grades)):  # before the run, not after it
-        probe(path)
+        common.probe(path)
     if page is not None:
         require_page()
-    folder = resume or runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}"
-    if resume:
-        _say_what_runs(request, folder)
+    folder = resume or common.new_run(runs)
+    if resume:  # the folder says whose code is run, and may be somebody else's
+        names, more = request.subjects[:LISTED], len(request.subjects) - LISTED
+        others = f" and {more} more" if more > 0 else ""
+        click.echo(f"--resume runs the code that {folder} names: {', '.join(names)}{others}",
+                   err=True)  # fmt: skip
     run = _run(request, folder, jobs, executor)
     if junit is not None:  # before the diagnosis, which may be interrupted, and after it
-        unwritable(junit, _junit(run))
+        common.unwritable(junit, _junit(run))
     if not no_diagnosis:
         run = _diagnose(request, run, folder, jobs)
     _say_all(run, folder, request, as_json=as_json, profile=profile, timed=timed)
     ending = conclusion(run.verdicts, request.chosen)
     if not as_json and ending.code == COULD_NOT_RUN:  # what is wrong was said
-        say(f"exit code {ending.code}: {ending.reason}")
+        common.say(f"exit code {ending.code}: {ending.reason}")
     outputs = {junit: _junit, grades: _grades}
-    problems = [unwritable(path, content(run)) for path, content in outputs.items() if path]
+    problems = [common.unwritable(path, content(run)) for path, content in outputs.items() if path]
     problems.append(_difference(folder, run))
     for problem in filter(None, problems):
         click.echo(f"gatewise: {problem}", err=True)
@@ -220,25 +144,14 @@ def _with_nodes(
     names: Sequence[str], like: str | None, runtime: str | None, node: str | None, compared: str
 ) -> Sequence[str]:
     """Return the names of subjects, that of a model file by those of its nodes."""
-    if not (
-        runtime
-        or node
-        or compared
-        or any(s in name for s in (".onnx", ".tflite") for name in names)
-    ):
+    files = any(suffix in name for suffix in (".onnx", ".tflite") for name in names)
+    if not (runtime or node or compared or files):
         return names
     from .nodes import with_nodes
 
     if like is not None:
         raise ValueError("--like is for classes of your own, not for model files")
     return with_nodes(names, runtime, node, compared=bool(compared))
-
-
-def _say_what_runs(request: Request, folder: Path) -> None:
-    """Say whose code is imported and run: the folder names it, and may be somebody else's."""
-    names = ", ".join(request.subjects[:LISTED])
-    more = f" and {len(request.subjects) - LISTED} more" if len(request.subjects) > LISTED else ""
-    click.echo(f"--resume runs the code that {folder} names: {names}{more}", err=True)
 
 
 def _difference(folder: Path, run: Run) -> str:
@@ -281,30 +194,25 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> Run
     try:
         with progress(None, lines=True) as advance:
             for verdict in session.run(
-                request,
-                folder,
-                command=command(),
-                jobs=jobs,
-                executor=executor,
-                hidden=_hidden(folder.parent, request.subjects),
-                on_plan=advance.plan,
+                request, folder, command=common.command(), jobs=jobs, executor=executor,
+                hidden=_hidden(folder.parent, request.subjects), on_plan=advance.plan,
                 on_begin=begun.append,
-            ):
+            ):  # fmt: skip
                 verdicts.append(verdict)
                 advance(verdict_line(verdict))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except ClusterLost as error:
-        again = f"gatewise verify --resume {quoted(folder)} --executor {executor}"
-        stop(f"{error}; finished verdicts are kept; go on with: {again}", COULD_NOT_RUN)
+        again = f"gatewise verify --resume {common.quoted(folder)} --executor {executor}"
+        common.stop(f"{error}; finished verdicts are kept; go on with: {again}", COULD_NOT_RUN)
     except OSError as error:
-        stop(f"{folder}: cannot be written ({error.strerror})", COULD_NOT_RUN)
+        common.stop(f"{folder}: cannot be written ({error.strerror})", COULD_NOT_RUN)
     except KeyboardInterrupt:
-        again = f"gatewise verify --resume {quoted(folder)}"
-        stop(f"interrupted; finished verdicts are kept; go on with: {again}", COULD_NOT_RUN)
+        again = f"gatewise verify --resume {common.quoted(folder)}"
+        common.stop(f"interrupted; finished verdicts are kept; go on with: {again}", COULD_NOT_RUN)
     run = replace(begun[0], verdicts=(*begun[0].verdicts, *verdicts))
     if run.untested:
-        stop(f"{folder}: {len(run.untested)} planned checks have no verdict", COULD_NOT_RUN)
+        common.stop(f"{folder}: {len(run.untested)} planned checks have no verdict", COULD_NOT_RUN)
     return run
 
 
@@ -329,9 +237,9 @@ def _say_all(
     if as_json:
         return
     for line in _speeds(request, run) if timed else ():
-        say(line)
+        common.say(line)
     if request.seed is None:
-        say(f"the same cases again: --seed {run.seed}")
+        common.say(f"the same cases again: --seed {run.seed}")
 
 
 def _tell(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
@@ -341,56 +249,50 @@ def _tell(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
 
     verdicts = run.in_order
     if as_json:
-        click.echo(json.dumps([asdict(v) for v in verdicts], indent=1))
+        common.print_json(verdicts, ensure_ascii=True)
         return
     each = findings(verdicts, run.diagnoses)
     terminal.print_findings(each)
     click.echo()
     scripts = [*_write_scripts(each, folder)]
     for path in scripts if len(each) <= terminal.FEW else ():
-        say(f"the first failure without gatewise: {path}")
+        common.say(f"the first failure without gatewise: {path}")
     if len(each) > terminal.FEW and scripts:
-        say(f"the first failures without gatewise: {folder / 'scripts'}")
-        say("in full, with the first failures: gatewise verify SUBJECT, for one of them")
+        common.say(f"the first failures without gatewise: {folder / 'scripts'}")
+        common.say("in full, with the first failures: gatewise verify SUBJECT, for one of them")
     for sentence in terminal.unsharp(verdicts):
-        say(sentence)
+        common.say(sentence)
     if profile:
-        say(terminal.profile(verdicts))
+        common.say(terminal.profile(verdicts))
     click.echo(f"{terminal.counts(verdicts)}\nrun: {folder}")
 
 
 def _print_submissions(request: Request, run: Run, *, timed: bool) -> None:
     """Print one JSON on a submission, or a list of several."""
+    from ..bench.kernels.speed import in_process
     from ..verify.runs.findings import findings
     from ..verify.runs.submission import submission_json
 
     problem = request.like or ""
-    said = [
-        submission_json(
-            finding,
-            problem,
-            _time(finding.subject, problem, request.forbid) if timed and finding.conforms else None,
-        )
-        for finding in findings(run.in_order, run.diagnoses)
-    ]
-    click.echo(json.dumps(said[0] if len(said) == 1 else said, indent=1, ensure_ascii=False))
-
-
-def _time(name: str, problem: str, forbid: str) -> dict[str, Any]:
-    from ..bench.kernels.speed import in_process
-
-    return in_process(name, problem, forbid)
+    submissions = []
+    for finding in findings(run.in_order, run.diagnoses):
+        time = None
+        if timed and finding.conforms:
+            time = in_process(finding.subject, problem, request.forbid)
+        submissions.append(submission_json(finding, problem, time))
+    common.print_json(submissions[0] if len(submissions) == 1 else submissions)
 
 
 def _speeds(request: Request, run: Run) -> Iterator[str]:
     """Yield how fast each submission is that is right; what is wrong is not timed."""
+    from ..bench.kernels.speed import in_process
     from ..verify.runs.findings import findings
 
     for finding in findings(run.in_order):
         if not finding.conforms:
             yield f"{finding.name}: not timed, for it is not right"
             continue
-        time = _time(finding.subject, request.like or "")
+        time = in_process(finding.subject, request.like or "")
         if "problem" in time:
             yield f"{finding.name}: not timed: {time['problem']}"
             continue
@@ -428,14 +330,14 @@ def _diagnose(request: Request, run: Run, folder: Path, jobs: int) -> Run:
             for diagnosis in diagnoses(
                 run.in_order, named, memory=request.memory, seconds=BRIEFLY, jobs=jobs
             ):
-                found = as_read(diagnosis, "diagnosis")
-                run_files.append(folder, found)
-                run = replace(run, diagnoses=(*run.diagnoses, found))
-                advance(found.subject)
+                kept = as_read(diagnosis, "diagnosis")
+                run_files.append(folder, kept)
+                run = replace(run, diagnoses=(*run.diagnoses, kept))
+                advance(kept.subject)
     except KeyboardInterrupt:
-        again = f"gatewise verify --resume {quoted(folder)}"
-        kept = f"all verdicts are kept; go on with: {again}"
-        stop(f"interrupted while explaining failures; {kept}", COULD_NOT_RUN)
+        again = f"gatewise verify --resume {common.quoted(folder)}"
+        words = f"interrupted while explaining failures; all verdicts are kept; go on with: {again}"
+        common.stop(words, COULD_NOT_RUN)
     return run
 
 
@@ -471,5 +373,5 @@ def _write_scripts(each: Sequence[Finding], folder: Path) -> Iterator[Path]:
         for root in finding.roots:
             if root.script:
                 path = folder / "scripts" / f"{number}-{root.check}-{root.dtype}.py"
-                write(path, root.script)
+                common.write(path, root.script)
                 yield path

@@ -30,20 +30,14 @@ def _rows(name: str) -> Iterator[tuple[Cell, ...]]:
     c = getattr(subject, "convention", None)
     if isinstance(c, Convention):
         shape = formula.weight_shape(c.layout, len(c.order), "D")
-        yield (name, _gates(c), shape, ", ".join(c.bias) or "none", _gru(c), "; ".join(_odd(c)),
-               ", ".join(c.states), c.time, _padding(c), _directions(c))  # fmt: skip
-
-
-def _gates(c: Convention) -> str:
-    own, recurrent = " ".join(c.order), " ".join(c.recurrent_order)
-    return f"{own}; in U {recurrent}" if recurrent not in ("", own) else own
-
-
-def _gru(c: Convention) -> str:
-    if c.family != "gru":
-        return ""
-    share = "old kept" if c.update == "keep" else "new taken"
-    return f"{c.reset} the product, z = share of the {share}"
+        order, recurrent = " ".join(c.order), " ".join(c.recurrent_order)
+        gates = f"{order}; in U {recurrent}" if recurrent not in ("", order) else order
+        share = "old kept" if c.update == "keep" else "new taken"
+        gru = f"{c.reset} the product, z = share of the {share}" if c.family == "gru" else ""
+        yield (name, gates, shape, ", ".join(c.bias) or "none", gru, "; ".join(_odd(c)),
+               ", ".join(c.states), c.time,
+               "" if c.padding == "none" else f"{c.padding}; empty row: {c.empty_row}",
+               "" if c.merge == "none" else c.merge)  # fmt: skip
 
 
 def _odd(c: Convention) -> Iterator[str]:
@@ -61,11 +55,3 @@ def _odd(c: Convention) -> Iterator[str]:
         yield "f = 1 - i"
     if c.projected:
         yield "projected"
-
-
-def _padding(c: Convention) -> str:
-    return "" if c.padding == "none" else f"{c.padding}; empty row: {c.empty_row}"
-
-
-def _directions(c: Convention) -> str:
-    return "" if c.merge == "none" else c.merge

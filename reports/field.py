@@ -21,6 +21,7 @@ from ..verify.subjects import family
 from ..verify.subjects.protocol import Subject
 from . import summary, tables
 from .markdown import plain
+from .section import grouped
 
 CONFORMS, DEVIATES, IN_PART, UNTESTED, NOT_OFFERED, FAILS = (
     "conforms", "known deviations", "in part", "not tested", "not supported", "fails"
@@ -94,30 +95,22 @@ def standings(run: Run) -> Iterator[Standing]:
     """Yield how each subject of a run stands in each of its dtypes."""
     rows = summary.entries(run)
     versions = {each.name: each.version for each in tables.tallies(rows)}
-    places: dict[tuple[str, str], list[summary.Entry]] = {}
-    for row in rows:
-        places.setdefault((row.planned.subject, row.planned.dtype), []).append(row)
+    places = grouped(((row.planned.subject, row.planned.dtype), row) for row in rows)
     for (subject, dtype), own in places.items():
         cells = Counter(row.verdict.cell for row in own if row.verdict)
         known = [row for row in own if row.status == KNOWN]
         yield Standing(
-            created=run.created,
-            gatewise=run.versions.get("gatewise", ""),
-            source=run.source,
-            subject=subject,
-            version=versions[subject],
-            cell=cells.most_common(1)[0][0] if cells else "",
-            dtype=dtype,
+            created=run.created, gatewise=run.versions.get("gatewise", ""), source=run.source,
+            subject=subject, version=versions[subject],
+            cell=cells.most_common(1)[0][0] if cells else "", dtype=dtype,
             counts=dict(Counter(row.status for row in own)),
             deviations=tuple(gap.reason for gap in summary.gaps(known, KNOWN)),
-        )
+        )  # fmt: skip
 
 
 def read(history: Path) -> tuple[Standing, ...]:
     """Return the lines of a history; RunFileError if it is none."""
-    return tuple(
-        records.typed(Standing, line, where) for where, line in records.lines(history)
-    )  # fmt: skip
+    return tuple(records.typed(Standing, line, where) for where, line in records.lines(history))
 
 
 def add(history: Path, folders: Iterable[Path]) -> int:
@@ -160,7 +153,8 @@ def matrix(history: Iterable[Standing]) -> str:
     places: dict[str, dict[str, list[Standing]]] = {}
     for each in latest(history):
         of = places.setdefault(family(each.subject), {name: [] for name in COLUMNS})
-        of[_column(each.cell)].append(each)
+        of[next((name for name, cells in COLUMNS.items() if each.cell in cells),
+                "others")].append(each)  # fmt: skip
     there = [name for name in COLUMNS if any(of[name] for of in places.values())]
     lines = [f"| framework | {' | '.join(there)} |", "|---" * (1 + len(there)) + "|"]
     lines += [
@@ -177,20 +171,13 @@ def legend() -> str:
     return "\n".join([*lines, "* Empty: no such layer, or gatewise has no adapter for it."])
 
 
-def _column(cell: str) -> str:
-    return next((name for name, cells in COLUMNS.items() if cell in cells), "others")
-
-
 def _marks(standing: Sequence[Standing]) -> str:
     """Return the worst of several layers in each dtype, dtypes that stand alike together."""
-    worst: dict[str, str] = {}
+    alike: dict[str, list[str]] = {}
     for dtype, short in SHORT.items():
         own = {each.verdict for each in standing if each.dtype == dtype}
         if own:
-            worst[short] = next(name for name in MARKS if name in own)
-    alike: dict[str, list[str]] = {}
-    for short, name in worst.items():
-        alike.setdefault(name, []).append(short)
+            alike.setdefault(next(name for name in MARKS if name in own), []).append(short)
     return "<br>".join(_shown(name, " ".join(shorts)) for name, shorts in alike.items())
 
 
@@ -241,12 +228,10 @@ def _details(name: str, own: Sequence[Standing]) -> Iterator[str]:
         for subject, of in by_subject.items()
     ]
     yield "\n".join(lines) + "\n"
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, dict[str, None]] = {}
     for each in own:
         for reason in each.deviations:
-            subjects = reasons.setdefault(reason, [])
-            if each.subject not in subjects:
-                subjects.append(each.subject)
+            reasons.setdefault(reason, {})[each.subject] = None
     yield "".join(f"* {plain(', '.join(of))}: {plain(why)}\n" for why, of in reasons.items())
 
 
@@ -259,30 +244,20 @@ def _counted(standing: Standing | None) -> str:
 
 def _changes(history: Sequence[Standing]) -> Iterator[str]:
     """Yield a line for each day of publication, and below it every standing that changed."""
-    days: dict[str, list[Standing]] = {}
-    for each in sorted(filter(_was_held, history), key=lambda each: each.created):
-        days.setdefault(each.created[:10], []).append(each)
+    held = sorted((each for each in history if each.created), key=lambda each: each.created)
+    days = grouped((each.created[:10], each) for each in held)
     before: dict[tuple[str, str], Standing] = {}
-    told: list[str] = []
+    entries: list[str] = []
     for day, published in days.items():
         now = {each.place: each for each in published}
         counts = Counter(each.verdict for each in now.values())
         words = ", ".join(_shown(name, counts[name]) for name in MARKS if counts[name])
-        text = f"* **{day}**, gatewise {', '.join(_sources(published))}: "
+        sources = dict.fromkeys(f"{each.gatewise} ({each.source[:7]})" for each in published)
+        text = f"* **{day}**, gatewise {', '.join(sources)}: "
         text += f"{len({s for s, _ in now})} layers; layers × dtypes: {words}.\n"
-        for line in _differences(before, now):
-            text += f"    * {line}\n"
-        told.append(text)
+        entries.append(text + "".join(f"    * {line}\n" for line in _differences(before, now)))
         before |= now
-    yield "".join(reversed(told))
-
-
-def _was_held(standing: Standing) -> bool:
-    return bool(standing.created)
-
-
-def _sources(published: Iterable[Standing]) -> list[str]:
-    return list(dict.fromkeys(f"{each.gatewise} ({each.source[:7]})" for each in published))
+    yield "".join(reversed(entries))
 
 
 def _differences(

@@ -156,7 +156,8 @@ class Interactive:
     @property
     def policy(self) -> str:
         """Return the hashes of the scripts: nothing else may run."""
-        return " ".join(f"'sha256-{_hash(text)}'" for text in (self.library, self.start))
+        hashes = (hashlib.sha256(text.encode()).digest() for text in (self.library, self.start))
+        return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in hashes)
 
 
 def drawn(section: Section) -> Shown:
@@ -177,9 +178,8 @@ def _drawn(part: Table | Figure) -> Table | Figure | Drawn:
         return part
     chart = part.chart()
     spec = specification(chart)
-    text = json.dumps(spec, separators=(",", ":")).replace(
-        "<", "\\u003c"
-    )  # so that no text can end the script element
+    text = json.dumps(spec, separators=(",", ":"))
+    text = text.replace("<", "\\u003c")  # so that no text can end the script element
     return Drawn(part, svg(chart), text, as_link(data(spec)))
 
 
@@ -209,7 +209,3 @@ def data(specification: Any) -> str:
 def as_link(text: str) -> str:
     """Return comma-separated values as a link that holds them."""
     return f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -39,9 +39,13 @@ def junit(
     root = ET.Element("testsuites")
     for number, finding in enumerate(findings(verdicts, diagnoses)):
         own = finding.verdicts
-        attributes = {**_named(finding.subject, number), **_time(created), **_counts(own)}
-        suite = ET.SubElement(root, "testsuite", attributes)
-        _properties(suite, own)
+        name = _text(finding.subject) if finding.subject.strip() else "(no name)"
+        named = {"name": name, "package": "gatewise", "id": str(number), "hostname": "localhost"}
+        suite = ET.SubElement(root, "testsuite", {**named, **_time(created), **_counts(own)})
+        properties = ET.SubElement(suite, "properties")
+        for field in ("cell", "version"):
+            if value := next(filter(None, (getattr(v, field) for v in own)), ""):
+                ET.SubElement(properties, "property", name=field, value=_text(value))
         for verdict in own:
             cause = finding.cause if finding.diagnosis and verdict is finding.root else ""
             _add(suite, verdict, cause)
@@ -51,11 +55,6 @@ def junit(
         ET.SubElement(suite, "system-err")
     ET.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
-
-
-def _named(subject: str, number: int) -> dict[str, str]:
-    name = _text(subject) if subject.strip() else "(no name)"
-    return {"name": name, "package": "gatewise", "id": str(number), "hostname": "localhost"}
 
 
 def _time(created: str) -> dict[str, str]:
@@ -79,21 +78,9 @@ def _counts(own: Sequence[Verdict]) -> dict[str, str]:
     }
 
 
-def _properties(suite: ET.Element, own: Sequence[Verdict]) -> None:
-    entry = ET.SubElement(suite, "properties")
-    for name in ("cell", "version"):
-        if value := next((said for v in own if (said := getattr(v, name))), ""):
-            ET.SubElement(entry, "property", name=name, value=_text(value))
-
-
 def _add(suite: ET.Element, v: Verdict, cause: str) -> None:
-    case = ET.SubElement(
-        suite,
-        "testcase",
-        classname=_text(v.subject),
-        name=_text(f"{v.check}[{v.dtype}]"),
-        time=_seconds(v.seconds),
-    )
+    case = ET.SubElement(suite, "testcase", classname=_text(v.subject),
+                         name=_text(f"{v.check}[{v.dtype}]"), time=_seconds(v.seconds))  # fmt: skip
     outcome = STATUSES[v.status].outcome
     if outcome is Outcome.RIGHT:
         return

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..bench.run import BenchRun
 from ..verify.runs.deviations import KNOWN
-from ..verify.runs.findings import Finding, findings, laid_out
+from ..verify.runs.findings import findings, laid_out
 from ..verify.runs.run import Run
 from ..verify.runs.status import STATUSES, TONES, shown
 from . import summary, tables, words
@@ -59,11 +59,10 @@ def plain(text: str) -> str:
     """Return foreign text on one line, so that nothing in it is markup, a link or a mention."""
     text = " ".join(words.printable(text).split())
     text = re.sub("[&<>@]", lambda match: _ENTITIES[match[0]], text)
-    return _SPECIAL.sub(_escaped, text.replace("://", ":&#8203;//"))
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return f"&#8203;{match[0]}" if match[0].isdigit() else f"\\{match[0]}"
+    return _SPECIAL.sub(
+        lambda match: f"&#8203;{match[0]}" if match[0].isdigit() else f"\\{match[0]}",
+        text.replace("://", ":&#8203;//"),
+    )
 
 
 def code(text: str) -> str:
@@ -76,12 +75,9 @@ def grid(headings: Sequence[str], rows: Iterable[Sequence[Cell]], numeric: Itera
     """Return a table; columns of numbers stand right."""
     right = set(numeric)
     rule = ["---:" if n in right else "---" for n in range(len(headings))]
-    lines = [[plain(h) for h in headings], rule, *([_cell(c) for c in row] for row in rows)]
+    lines = [[plain(h) for h in headings], rule]
+    lines += [[plain(c) if isinstance(c, str) else words.cell(c) for c in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: Cell) -> str:
-    return plain(value) if isinstance(value, str) else words.cell(value)
 
 
 def _conformance(runs: Sequence[Run]) -> Iterator[str]:
@@ -91,29 +87,17 @@ def _conformance(runs: Sequence[Run]) -> Iterator[str]:
     yield f"# {TONES[headline.tone].emoji} gatewise: {plain(headline.text)}"
     wrong = [each for each in findings(run.verdicts, run.diagnoses) if each.wrong]
     for finding in wrong[:FINDINGS]:
-        yield _finding(finding)
+        emoji = STATUSES[finding.wrong[0].status].emoji
+        evidence = code("\n".join(laid_out(finding.lines())))
+        yield f"**{emoji} {plain(finding.headline)}**\n\n{plain(finding.cause)}\n\n{evidence}"
     if len(wrong) > FINDINGS:
         yield f"_And {len(wrong) - FINDINGS} more subjects that do not conform._"
     yield tallies(rows)
-    if known := summary.gaps(rows, KNOWN):
-        yield _known(known)
-
-
-def _known(gaps: Sequence[summary.Gap]) -> str:
-    """Return the failures that were declared, each with its reason and its end."""
-    status = STATUSES[KNOWN]
-    lines = (
-        f"- {plain(', '.join(gap.subjects))}: {plain(', '.join(gap.checks))}: {plain(gap.reason)}"
-        for gap in gaps
-    )
-    return "\n".join([f"**{status.emoji} {status.title}**", "", *lines])
-
-
-def _finding(finding: Finding) -> str:
-    """Return what is wrong with a subject, and below it the evidence."""
-    emoji = STATUSES[finding.wrong[0].status].emoji
-    lines = [f"**{emoji} {plain(finding.headline)}**", "", plain(finding.cause), ""]
-    return "\n".join([*lines, code("\n".join(laid_out(finding.lines())))])
+    if declared := summary.gaps(rows, KNOWN):
+        yield "\n".join([f"**{STATUSES[KNOWN].emoji} {STATUSES[KNOWN].title}**", "", *(
+            f"- {plain(', '.join(gap.subjects))}: {plain(', '.join(gap.checks))}: "
+            f"{plain(gap.reason)}" for gap in declared
+        )])  # fmt: skip
 
 
 def tallies(rows: Sequence[summary.Entry]) -> str:

@@ -20,7 +20,7 @@ from ..verify.runs.run import Run
 from ..verify.runs.status import STATUSES, TONES, Outcome, Status, shown
 from . import conventions, figures, summary, tables, words
 from .figures import as_link
-from .section import Section
+from .section import Section, grouped
 from .sections import sections
 from .typeset import mathml, subscripted
 
@@ -57,23 +57,17 @@ def render(*runs: Run | BenchRun) -> str:
 def render_sections(contents: Sequence[Section], headline: summary.Headline) -> str:
     """Return a page of sections alone: of comparisons, which are no runs."""
     parts = tuple(map(figures.drawn, contents))
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(_shared((), parts, ""), **_nothing_held(headline))
-    )
+    context = {**_shared((), parts, ""), **_nothing_held(headline)}
+    return _environment().get_template("page.html").render(context)
 
 
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__ or "", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=jinja2.PackageLoader(__package__ or "", "templates"), autoescape=True,
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         finalize=_printable,
-    )
+    )  # fmt: skip
     for function in (
         words.shown, words.heat, words.case_items, words.families, words.isolation, words.cell,
         diagnosis_lines, subscripted,
@@ -120,16 +114,16 @@ def _shared(
 
 def _nothing_held(headline: summary.Headline) -> dict[str, Any]:
     """Return what a page without verdicts says."""
-    nothing: dict[str, Any] = dict.fromkeys(
-        ("failures", "open", "accepted", "not_planned", "detailed"), ()
-    )
-    return {"run": None, "headline": headline, **nothing}
+    empty = ("failures", "open", "accepted", "not_planned", "detailed")
+    return {"run": None, "headline": headline, **dict.fromkeys(empty, ())}
 
 
 def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
     run = summary.combined(runs)
     rows = summary.entries(run)
-    equations = _equation_rows(rows)
+    standings = tables.standings(rows)
+    equations = [EquationRow(each, mathml(each.latex), standings.get(each.name, ()))
+                 for each in coverage()]  # fmt: skip
     failures = tuple(_failures(run, rows))
     results = as_link(tables.as_csv(rows))
     grid = tables.grid(rows) if len(rows) <= tables.MOST else tables.Grid((), {}, ())
@@ -157,7 +151,7 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
         "listed": len(rows) <= LISTED,
         "results": results if len(results) <= LARGEST_LINK else "",
         "statements": tables.statements(rows),
-        "equations": _by_id(equations),
+        "equations": grouped((row.equation.id, row) for row in equations),
         "ids": {row.equation.name: row.equation.id for row in equations},
         "concerned": sum(bool(row.standings) for row in equations),
         "proofs": proofs(),
@@ -181,10 +175,7 @@ class Failure:
 
 def _failures(run: Run, rows: Sequence[summary.Entry]) -> Iterator[Failure]:
     """Yield what is wrong with each subject: ``DETAILED`` failures of all can be told in full."""
-    wrong: dict[str, list[summary.Entry]] = {}
-    for row in rows:
-        if row.wrong:
-            wrong.setdefault(row.planned.subject, []).append(row)
+    wrong = grouped((row.planned.subject, row) for row in rows if row.wrong)
     room = max(0, DETAILED - min(len(wrong), NAMED))
     for finding in findings([row.verdict for row in rows if row.verdict], run.diagnoses):
         own = wrong.get(finding.subject, [])
@@ -201,20 +192,6 @@ def _gaps(
     """Return the statuses with this outcome that are there, each with what has it."""
     present = [s for s in STATUSES.values() if s.outcome is outcome]
     return [(s, gaps) for s in present if (gaps := summary.gaps(rows, s.name))]
-
-
-def _equation_rows(rows: tuple[summary.Entry, ...]) -> tuple[EquationRow, ...]:
-    standings = tables.standings(rows)
-    return tuple(
-        EquationRow(each, mathml(each.latex), standings.get(each.name, ())) for each in coverage()
-    )
-
-
-def _by_id(rows: tuple[EquationRow, ...]) -> dict[str, list[EquationRow]]:
-    grouped: dict[str, list[EquationRow]] = {}
-    for row in rows:
-        grouped.setdefault(row.equation.id, []).append(row)
-    return grouped
 
 
 def _css() -> str:

@@ -59,7 +59,10 @@ def combined(runs: Sequence[Run]) -> Run:
     A subject that several runs are about appears once for each, as ``NAME (run 2)``: the same name
     may stand for another version or another backend there.
     """
-    times = Counter(name for run in runs for name in {*_subjects(run)})
+    subjects = (
+        {p.subject for p in run.planned} | {v.subject for v in run.verdicts} for run in runs
+    )
+    times = Counter(name for names in subjects for name in names)
     several = {name for name, count in times.items() if count > 1}
     if not several and len(runs) == 1:
         return runs[0]
@@ -87,11 +90,6 @@ def _marked(run: Run, mark: str, several: set[str]) -> Run:
         verdicts=tuple(replace(v, subject=name(v.subject)) for v in run.verdicts),
         diagnoses=tuple(replace(d, subject=name(d.subject)) for d in run.diagnoses),
     )
-
-
-def _subjects(run: Run) -> Iterable[str]:
-    yield from (planned.subject for planned in run.planned)
-    yield from (verdict.subject for verdict in run.verdicts)
 
 
 def _each(answers: Iterable[str]) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from ..verify.numbers.arithmetic import ARITHMETICS
 from ..verify.runs.status import rank
-from ..verify.runs.verdict import PARAMETERS, Planned, Verdict
+from ..verify.runs.verdict import PARAMETERS, Planned
+from .section import grouped
 from .summary import Entry
 from .words import printable
 
@@ -43,28 +44,14 @@ def grid(rows: Sequence[Entry]) -> Grid:
     dtypes: dict[str, dict[str, None]] = {}
     for row in rows:
         dtypes.setdefault(row.planned.subject, {})[row.planned.dtype] = None
-    cells = _own(rows, "cell")
-    columns = tuple(
-        Column(subject, cells[subject], tuple(each)) for subject, each in dtypes.items()
-    )
-    return Grid(
-        columns,
-        {
-            check: tuple(
-                by_place.get(Planned(column.subject, check, dtype))
-                for column in columns
-                for dtype in column.dtypes
-            )
-            for check in dict.fromkeys(row.planned.check for row in rows)
-        },
-        tuple(
-            dict.fromkeys(
-                _of_package(v.version) if len(columns) > 1 else v.version
-                for row in rows
-                if (v := row.verdict) and v.version
-            )
-        ),
-    )
+    cells, places = _own(rows, "cell"), [(s, dtype) for s, own in dtypes.items() for dtype in own]
+    columns = tuple(Column(subject, cells[subject], tuple(own)) for subject, own in dtypes.items())
+    checks = dict.fromkeys(row.planned.check for row in rows)
+    lines = {check: tuple(by_place.get(Planned(subject, check, dtype)) for subject, dtype in places)
+             for check in checks}  # fmt: skip
+    said = dict.fromkeys(row.verdict.version for row in rows if row.verdict and row.verdict.version)
+    versions = dict.fromkeys(map(_of_package, said)) if len(columns) > 1 else said
+    return Grid(columns, lines, tuple(versions))
 
 
 def _of_package(version: str) -> str:
@@ -85,9 +72,7 @@ def tallies(rows: Sequence[Entry]) -> tuple[Tally, ...]:
     """Return each subject with its version and its statuses, counted over checks and dtypes."""
     versions = _own(rows, "version")
     counted = _counted(rows, lambda row: row.planned.subject)
-    return tuple(
-        Tally(name, _of_package(versions[name]), dict(count)) for name, count in counted.items()
-    )
+    return tuple(Tally(name, _of_package(versions[name]), dict(n)) for name, n in counted.items())
 
 
 def by_check(rows: Sequence[Entry]) -> tuple[Tally, ...]:
@@ -131,10 +116,8 @@ def ran(rows: Sequence[Entry]) -> tuple[Ran, ...]:
 
     Of several arithmetics it is the coarsest: that holds all results.
     """
-    verdicts: dict[tuple[str, str], list[Verdict]] = {}
-    for row in rows:
-        if row.verdict and (row.verdict.arithmetic or row.verdict.ran):
-            verdicts.setdefault((row.planned.subject, row.planned.dtype), []).append(row.verdict)
+    verdicts = grouped(((row.planned.subject, row.planned.dtype), v) for row in rows
+                       if (v := row.verdict) and (v.arithmetic or v.ran))  # fmt: skip
     return tuple(
         Ran(
             *key,
@@ -197,14 +180,11 @@ def standings(rows: Sequence[Entry]) -> dict[str, tuple[Standing, ...]]:
         for name in row.equations:
             statuses.setdefault(name, {}).setdefault(row.planned.subject, []).append(row.status)
     return {
-        name: tuple(_standing(subject, each) for subject, each in by_subject.items())
+        name: tuple(
+            Standing(subject, min(judged or own, key=rank), judged.count("passed"), len(judged),
+                     len(own) - len(judged))
+            for subject, own in by_subject.items()
+            for judged in [[status for status in own if status != "not supported"]]
+        )
         for name, by_subject in statuses.items()
-    }
-
-
-def _standing(subject: str, statuses: Sequence[str]) -> Standing:
-    judged = [status for status in statuses if status != "not supported"]
-    worst = min(judged or statuses, key=rank)
-    return Standing(
-        subject, worst, judged.count("passed"), len(judged), len(statuses) - len(judged)
-    )
+    }  # fmt: skip

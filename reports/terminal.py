@@ -28,6 +28,7 @@ from rich.text import Text
 from ..verify.runs.findings import UNJUDGED, WIDTH, Finding, laid_out
 from ..verify.runs.status import STATUSES, Outcome, shown
 from ..verify.runs.verdict import UNSHARP, Verdict
+from .section import grouped
 
 FEW = 3
 """Subjects that are told one after the other; of more there is a table."""
@@ -76,12 +77,8 @@ def progress(total: int | None, *, lines: bool = False) -> Iterator[Advance]:
     Where standard error is no terminal there is no bar, and with ``lines`` a line an item.
     """
     console = Console(stderr=True)
-    columns = (
-        BarColumn(BAR),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
+    text = TextColumn("{task.description}")
+    columns = BarColumn(BAR), MofNCompleteColumn(), TimeElapsedColumn(), text
     quiet = not console.is_terminal
     shown = console if lines else Console(quiet=True)
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
@@ -103,9 +100,7 @@ def check_table(verdicts: Sequence[Verdict]) -> Table:
     every = dict.fromkeys(v.dtype for v in verdicts)
     compared = {v.dtype for v in verdicts if v.status != "not supported"}
     dtypes = [dtype for dtype in every if dtype in compared] or list(every)
-    table = Table()
-    for column in ("check", *dtypes):
-        table.add_column(column)
+    table = Table("check", *dtypes)
     by_place = {(v.check, v.dtype): v for v in verdicts}
     for check in dict.fromkeys(v.check for v in verdicts):
         table.add_row(check, *(_cell(by_place.get((check, dtype))) for dtype in dtypes))
@@ -122,9 +117,7 @@ def _cell(v: Verdict | None) -> Text:
 
 def subject_table(findings: Sequence[Finding]) -> Table:
     """Return one row a subject: how many of its checks passed, and what is wrong."""
-    table = Table()
-    for column in ("subject", "verdict", "passed", "what is wrong"):
-        table.add_column(column)
+    table = Table("subject", "verdict", "passed", "what is wrong")
     for finding in findings:
         passed = sum(v.status == "passed" for v in finding.verdicts)
         style = "green" if finding.conforms else STATUSES[finding.verdict].style
@@ -137,10 +130,8 @@ def subject_table(findings: Sequence[Finding]) -> Table:
 
 def common_causes(findings: Sequence[Finding]) -> Iterator[str]:
     """Yield what is wrong with several subjects at once, the most frequent first."""
-    causes: dict[str, list[str]] = {}
-    for finding in findings:
-        if finding.diagnosis is not None and finding.diagnosis.explanations:
-            causes.setdefault(finding.cause, []).append(finding.name)
+    explained = (f for f in findings if f.diagnosis is not None and f.diagnosis.explanations)
+    causes = grouped((finding.cause, finding.name) for finding in explained)
     for cause, names in sorted(causes.items(), key=lambda each: -len(each[1])):
         if len(names) > 1:
             yield f"{len(names)} times: {cause} ({', '.join(names)})"
@@ -168,13 +159,9 @@ def unsharp(verdicts: Sequence[Verdict]) -> Iterator[str]:
 def profile(verdicts: Sequence[Verdict]) -> str:
     """Return where the time of the checks went."""
     total = sum(v.seconds for v in verdicts) or 1.0
-    subject = sum(v.subject_seconds for v in verdicts)
-    oracle = sum(v.oracle_seconds for v in verdicts)
-    shares = {
-        "subject": subject,
-        "oracle": oracle,
-        "Hypothesis, drawing and comparing": total - subject - oracle,
-    }
+    shares = {"subject": sum(v.subject_seconds for v in verdicts),
+              "oracle": sum(v.oracle_seconds for v in verdicts)}  # fmt: skip
+    shares["Hypothesis, drawing and comparing"] = total - sum(shares.values())
     parts = ", ".join(f"{name} {100 * s / total:.0f} %" for name, s in shares.items())
     return f"{total:.1f} s in checks: {parts}"
 
@@ -204,9 +191,7 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], *, as_json
         objects = [dict(zip(columns, row, strict=True)) for row in rows]
         click.echo(json.dumps(objects, indent=1, ensure_ascii=False))
         return
-    table = Table()
-    for column in columns:
-        table.add_column(column)
+    table = Table(*columns)
     for row in rows:
         table.add_row(*map(Text, row))
     print_table(table)

@@ -52,8 +52,7 @@ def shown(ratio: float | None) -> str:
         return "> 10³⁰"
     if ratio == 0 or 1e-3 <= abs(ratio) < 1000:
         return f"{ratio:.0f}" if ratio == 0 or abs(ratio) >= 9.95 else f"{ratio:#.2g}"
-    digits, _, exponent = f"{ratio:.1e}".partition("e")
-    return f"{digits}·10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+    return _in_powers(f"{ratio:.1e}")
 
 
 def cell(value: float | None) -> str:
@@ -64,7 +63,12 @@ def cell(value: float | None) -> str:
         return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    digits, _, exponent = f"{value:.2e}".partition("e")
+    return _in_powers(f"{value:.2e}")
+
+
+def _in_powers(text: str) -> str:
+    """Return 1.5e-07 as 1.5·10⁻⁷."""
+    digits, _, exponent = text.partition("e")
     return f"{digits}·10{str(int(exponent)).translate(SUPERSCRIPTS)}"
 
 
@@ -80,14 +84,12 @@ def heat(ratio: float | None) -> int:
 def case_items(text: str) -> tuple[tuple[str, str], ...]:
     """Return a case's names and values; none if the text is not a case."""
     try:
-        value = json.loads(text)
-        return tuple((name, _plain(each)) for name, each in value.items())
+        return tuple(
+            (name, each if isinstance(each, str) else json.dumps(each, ensure_ascii=False))
+            for name, each in json.loads(text).items()
+        )
     except (ValueError, AttributeError, RecursionError):
         return ()
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def machine(said: Mapping[str, str]) -> str:
@@ -102,10 +104,10 @@ def isolation(verdicts: Iterable[Verdict]) -> str:
 
 def families(ids: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Group ids like ``gradient[lstm]`` by what stands before the bracket."""
-    found: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for each in ids:
         family, _, member = each.partition("[")
-        members = found.setdefault(family, [])
+        members = groups.setdefault(family, [])
         if member:
             members.append(member.removesuffix("]"))
-    return {family: tuple(members) for family, members in found.items()}
+    return {family: tuple(members) for family, members in groups.items()}

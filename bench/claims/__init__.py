@@ -1,15 +1,14 @@
 """The ledger: every claim of the five documents with a verdict that is computed, not written.
 
 A claim is one function that measures quantities and says of them what would have to be so. The
-verdict follows (``evidence.verdict``). Adding a module with ``@claim`` functions adds claims.
+verdict follows (``ledger.verdict``). Adding a module with ``@claim`` functions adds claims.
 
 ======================  ========================================================================
-``evidence``            numbers, what they say, and the verdict that follows
-``material``            parameters and states to measure on, gates held open or shut
+``material``            parameters and states to measure on, gates held open or shut; gradients
+                        against lag, measured by ``bench.decay``
 ``activations``         C04-C06, C22: σ, tanh and what stands where
 ``jacobians``           C02, C03, C07, C13: one step backwards
 ``gates``               C01, C18, C19, C21: gates at their limits
-``transport``           gradients against lag, measured by ``bench.decay``
 ``vanishing_gradient``  C08, C09, C24: gradients against lag in a plain RNN
 ``mitigation``          C14, C23: the same with gates; how long an initial state matters
 ``symptoms``            C10-C12: what is seen while layers learn
@@ -18,6 +17,7 @@ verdict follows (``evidence.verdict``). Adding a module with ``@claim`` function
 ``counter``             C20: what an LSTM can count and a GRU cannot
 ``speed``               C16: the time of a step
 ``numbers``             N1-N4, P1-P4: the printed numbers and listings
-``ledger``              what a claim is; the registry of all, as a plan; a row of a run, typed
+``ledger``              what a claim is, its evidence and verdict; the registry of all, as a plan;
+                        a row of a run, typed
 ======================  ========================================================================
 """

@@ -11,8 +11,7 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ...verify.numbers.complex_step import derivative
-from .evidence import LAW, Evidence
-from .ledger import claim
+from .ledger import LAW, Evidence, claim
 from .material import FAR, apart, draw
 
 DRAWS = 200

@@ -7,8 +7,7 @@ import numpy as np
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
-from .evidence import LAW, Evidence
-from .ledger import claim
+from .ledger import LAW, Evidence, claim
 from .material import FAR, GRUS, apart, logit
 
 ROWS = STEPS = 1000

@@ -7,19 +7,19 @@ import numpy as np
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Sizes
-from .evidence import LAW, OPEN, Evidence
-from .ledger import claim
+from .ledger import LAW, OPEN, Evidence, claim
 from .material import (
     FAR,
     GRUS,
     apart,
     draw,
+    horizon,
+    log_gradients,
     logit,
     with_biases,
     with_inputs,
     with_recurrent,
 )
-from .transport import horizon, log_gradients
 
 SCALES = (1e-3, 1.0, 10.0, 1e3)
 GATES = {"lstm": "ifo", "gru-takes-new": "rz", "gru-keeps-old": "rz"}

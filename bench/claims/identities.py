@@ -17,8 +17,7 @@ from ...verify.numbers.arithmetic import FLOAT32, FLOAT64, Arithmetic
 from ...verify.numbers.bounded import Bounded
 from ...verify.numbers.complex_step import derivative
 from ..cost.layer import parameters
-from .evidence import LAW, OPEN, Evidence
-from .ledger import claim
+from .ledger import LAW, OPEN, Evidence, claim
 from .material import FAR, Drawn, apart, draw
 
 SIZES = ((1, 1), (3, 5), (8, 64), (100, 37), (512, 512))
@@ -111,11 +110,8 @@ def _one_copy(
     def last(z: Array) -> tuple[Array, ...]:
         copies = [p] * len(x)
         copies[t] = Parameters(p.shapes, {k: a + z * direction[k] for k, a in p.items()})
-        return (
-            _with_copies(
-                cell, copies, x, tuple(np.asarray(s).astype(complex) for s in state)
-            ).sum(),
-        )
+        start = tuple(np.asarray(s).astype(complex) for s in state)
+        return (_with_copies(cell, copies, x, start).sum(),)
 
     return float(derivative(last, np.zeros(()), np.ones(()))[0])
 

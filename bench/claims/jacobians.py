@@ -11,8 +11,7 @@ from ...reference.cell import Cell
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
-from .evidence import LAW, OPEN, Evidence
-from .ledger import claim
+from .ledger import LAW, OPEN, Evidence, claim
 from .material import FAR, Drawn, adjoint_error, apart, draw, logit, with_inputs, with_recurrent
 
 DRAWS, STEPS = 200, 10_000

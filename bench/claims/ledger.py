@@ -1,19 +1,147 @@
-"""The ledger: what a claim is, the registry of all, their plan, and a row of a run, typed."""
+"""The ledger: what a claim is, its evidence and verdict, the registry of all, their plan, a row.
+
+How a claim is read decides what refutes it:
+
+``law``
+    a bound, an identity, a definition: it is meant in every case. One case against it makes it
+    false as printed, and the evidence says what is true instead.
+``open``
+    it leaves something unsaid: which weights, which biases, what is held fixed, which polarity. It
+    is measured in several such cases; where it holds in some of them, it holds when those are
+    given.
+``possible``
+    it says that something may happen. One case shows it.
+"""
 
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..plan import OK, Piece, Plan
-from ..run import RunFileError, from_json, to_json
-from .evidence import NOT_TESTED, READINGS, VERDICTS, Curve, Evidence, Finding, Number, verdict
+from ..run import OK, Piece, Plan, RunFileError, from_json, to_json
+
+LAW, OPEN, POSSIBLE = READINGS = ("law", "open", "possible")
+
+HOLDS, HOLDS_WHEN, FALSE, NOT_TESTED = VERDICTS = (
+    "holds", "holds when", "false as printed", "not tested",
+)  # fmt: skip
+
+SAYS, WHEN, INSTEAD, GROUND = "says", "when", "instead", "ground"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A measured quantity; ``value`` is None where there is none, and ``note`` says why."""
+
+    name: str
+    value: float | None
+    unit: str = ""
+    note: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The value in four digits with its unit, or the note."""
+        return self.note if self.value is None else f"{self.value:.4g} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A predicate over the measured numbers, and whether it is so.
+
+    ``role``: ``says`` is what the claim says; ``when`` a condition that separates the cases where
+    it holds from those where it does not; ``instead`` what is true in its place, or sharper;
+    ``ground`` what has to be so for the measurement to mean anything.
+    """
+
+    role: str
+    text: str
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a figure: ``y`` has None where there is no finite number."""
+
+    figure: str
+    series: str
+    x: tuple[float, ...]
+    y: tuple[float | None, ...]
+    low: tuple[float | None, ...] = ()
+    high: tuple[float | None, ...] = ()
+
+
+@dataclass
+class Evidence:
+    """Collects what a judge measures."""
+
+    reading: str
+    numbers: list[Number] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    counterexample: str = ""
+
+    def number(self, name: str, value: Any, unit: str = "", note: str = "") -> float:
+        """Note a quantity and return it; ``note`` says what it means that it is not finite."""
+        number = float(value)
+        if math.isfinite(number):
+            self.numbers.append(Number(name, number, unit))
+        else:
+            words = note or ("NaN" if math.isnan(number) else "infinite")
+            self.numbers.append(Number(name, None, unit, words))
+        return number
+
+    def says(self, text: str, holds: Any, otherwise: str = "") -> bool:
+        """Note whether something that the claim says is so; ``otherwise`` speaks against it."""
+        self.findings.append(Finding(SAYS, text, bool(holds)))
+        if not holds and otherwise and not self.counterexample:
+            self.counterexample = otherwise
+        return bool(holds)
+
+    def when(self, condition: str, *, within: Any, beyond: Any) -> None:
+        """Note whether a condition separates: the claim holds within it, and not always beyond."""
+        self.findings.append(Finding(WHEN, condition, bool(within) and bool(beyond)))
+
+    def ground(self, text: str, holds: Any) -> None:
+        """Note whether something is so without which nothing can be judged."""
+        self.findings.append(Finding(GROUND, text, bool(holds)))
+
+    def instead(self, text: str, holds: Any) -> None:
+        """Note what is true in the claim's place, or sharper than it; the verdict ignores it."""
+        self.findings.append(Finding(INSTEAD, text, bool(holds)))
+
+    def curve(
+        self, figure: str, series: str, x: Iterable[Any], y: Iterable[Any],
+        low: Iterable[Any] = (), high: Iterable[Any] = (),
+    ) -> None:  # fmt: skip
+        """Keep a line for a figure."""
+        lines = (tuple(float(v) if np.isfinite(v) else None for v in values)
+                 for values in (y, low, high))  # fmt: skip
+        self.curves.append(Curve(figure, series, tuple(float(v) for v in x), *lines))
+
+
+def verdict(evidence: Evidence) -> tuple[str, str]:
+    """Return the verdict; with it the condition, or why nothing can be said."""
+    said = [f.holds for f in evidence.findings if f.role == SAYS]
+    missing = [f.text for f in evidence.findings if f.role == GROUND and not f.holds]
+    if missing or not said:
+        return NOT_TESTED, "; ".join(f"it is not so that {text}" for text in missing)
+    if all(said) or (evidence.reading == POSSIBLE and any(said)):
+        return HOLDS, ""
+    conditions = [f.text for f in evidence.findings if f.role == WHEN and f.holds]
+    if evidence.reading == OPEN and conditions:
+        return HOLDS_WHEN, "; ".join(conditions)
+    return FALSE, ""
+
+
+# A claim, and the registry of all.
+
 
 Judge: TypeAlias = Callable[[Evidence, np.random.Generator], None]
 """Measures, and says in the evidence what the numbers say. The generator is the claim's own."""
@@ -24,7 +152,7 @@ class Claim:
     """A sentence of the documents: its id, where it stands, how it is read, and its judge.
 
     ``documents`` are ids (``D0`` ... ``D4``), ``about`` the ids of the equations it speaks of.
-    ``reading`` says what refutes it (see ``evidence``).
+    ``reading`` says what refutes it.
     """
 
     id: str
@@ -52,7 +180,7 @@ def claim(
     about: tuple[str, ...] = (),
     reading: str,
 ) -> Callable[[Judge], Judge]:
-    """Register the decorated function as the judge of claim ``id``, read as ``evidence`` says."""
+    """Register the decorated function as the judge of claim ``id``."""
     if reading not in READINGS:
         raise ValueError(f"claim {id}: reading: expected one of {', '.join(READINGS)}")
 
@@ -75,10 +203,10 @@ def claims() -> tuple[Claim, ...]:
 
 def claim_named(id: str) -> Claim:
     """Return a claim; ValueError lists the ids there are."""
-    for one in claims():
-        if one.id == id.upper():
-            return one
-    raise ValueError(f"no claim {id!r}; there are {', '.join(c.id for c in claims())}")
+    known = {claim.id: claim for claim in claims()}
+    if id.upper() not in known:
+        raise ValueError(f"no claim {id!r}; there are {', '.join(known)}")
+    return known[id.upper()]
 
 
 ERROR = "ERROR"
@@ -136,13 +264,12 @@ def judge(claim: Claim, seed: int) -> Row:
 
 def plan(*, seed: int, only: Sequence[str]) -> Plan:
     """Plan all claims, or those with these ids; ValueError for an id that there is none of."""
-    chosen = [claim_named(id) for id in only] or list(claims())
-    chosen = list({one.id: one for one in chosen}.values())
+    chosen = {claim.id: claim for claim in [claim_named(id) for id in only] or claims()}
 
-    def piece(one: Claim) -> Piece:
-        return Piece(one.id, lambda: to_json(judge(one, seed)))
+    def piece(claim: Claim) -> Piece:
+        return Piece(claim.id, lambda: to_json(judge(claim, seed)))
 
-    return Plan("claims", seed, {"only": list(only)}, [piece(one) for one in chosen])
+    return Plan("claims", seed, {"only": list(only)}, [*map(piece, chosen.values())])
 
 
 def rows(values: Sequence[Mapping[str, Any]]) -> list[Row]:

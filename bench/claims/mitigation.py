@@ -10,10 +10,8 @@ from ...reference.parameters import Parameters, Sizes
 from ...reference.sequence import unroll
 from ..cost.layer import parameters
 from ..decay.closed_forms import half_life as direct_half_life
-from .evidence import OPEN, Evidence
-from .ledger import claim
-from .material import FAR, with_biases
-from .transport import half_life, log_gradients, lyapunov, rate
+from .ledger import OPEN, Evidence, claim
+from .material import FAR, half_life, log_gradients, lyapunov, rate, with_biases
 from .vanishing_gradient import SIZES, gaussian, torch_default
 
 DRAWS, STEPS, TRANSIENT = 6, 300, 30
@@ -41,9 +39,8 @@ def gates_mitigate(e: Evidence, rng: np.random.Generator) -> None:
             gated = [_rate(name, {gate: bias}, seed, e, label) for seed in seeds]
             e.number(f"{label}: half-life", half_life(np.median(gated)), "steps", "does not decay")
             e.number(f"{label}: draws of {DRAWS} whose gradient grows", sum(r > 0 for r in gated))
-            enough[title, bias] = all(
-                r >= r_plain / MITIGATED for r, r_plain in zip(gated, plain, strict=True)
-            )
+            pairs = zip(gated, plain, strict=True)
+            enough[title, bias] = all(r >= r_plain / MITIGATED for r, r_plain in pairs)
         H = _as_many_parameters(name)
         small = [_rate(name, {gate: 1.0}, seed, H=H) for seed in seeds]
         e.number(f"{title}, b_{gate} = 1, H = {H}, as many parameters as the RNN: half-life",
@@ -89,13 +86,9 @@ def _as_many_parameters(name: str) -> int:
 
 
 def _rate(
-    name: str,
-    biases: dict[str, float] | None,
-    seed: int,
-    e: Evidence | None = None,
-    label: str = "",
-    H: int = SIZES.H,
-) -> float:
+    name: str, biases: dict[str, float] | None, seed: int, e: Evidence | None = None,
+    label: str = "", H: int = SIZES.H,
+) -> float:  # fmt: skip
     """Return the decay rate of one draw; the first draw's curve is kept under ``label``."""
     rng = np.random.default_rng(seed)
     p = with_biases(torch_default(name, rng, Sizes(SIZES.D, H)), biases or {})

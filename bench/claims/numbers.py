@@ -6,8 +6,7 @@ import numpy as np
 
 from ...reference import documents
 from ...reference.documents import Example
-from .evidence import LAW, Evidence
-from .ledger import Judge, claim
+from .ledger import LAW, Evidence, Judge, claim
 
 PRINTED = {
     "N1": ("forget_gate_example", "The worked forget gate.", ("D0",), ("E01", "E13")),

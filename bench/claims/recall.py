@@ -19,16 +19,11 @@ from ...reference.cell import Cell
 from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.gradient_clipping import clip_by_global_norm
-from ...reference.output import (
-    cross_entropy_of_logits,
-    cross_entropy_vjp,
-    output_layer_vjp,
-)
+from ...reference.output import cross_entropy_of_logits, cross_entropy_vjp, output_layer_vjp
 from ...reference.parameters import Parameters, Sizes
 from ...reference.sequence import Unrolled, backpropagate, unroll
 from ..timing.significance import wilson
-from .evidence import OPEN, Evidence
-from .ledger import claim
+from .ledger import OPEN, Evidence, claim
 from .material import with_biases
 from .vanishing_gradient import torch_default
 
@@ -139,13 +134,9 @@ def adam(rate: float, change: Changed = dict) -> Rule:
 
 
 def learn(
-    model: Model,
-    task: Recall,
-    rng: np.random.Generator,
-    rule: Rule,
-    steps: int,
+    model: Model, task: Recall, rng: np.random.Generator, rule: Rule, steps: int,
     enough: float = 0.0,
-) -> tuple[Model, Array]:
+) -> tuple[Model, Array]:  # fmt: skip
     """Learn from batches of 32; return the model and the losses (steps,).
 
     It stops where the loss is no longer finite, or the mean of 20 losses is below ``enough``; the

@@ -21,8 +21,7 @@ from ..speed.registry import contender_named
 from ..speed.torch_layers import TorchPrepared, built_for, native
 from ..timing.comparison import FASTER, SLOWER, rounds
 from ..timing.measurement import Effort
-from .evidence import OPEN, Evidence
-from .ledger import claim
+from .ledger import OPEN, Evidence, claim
 
 SHAPE = Shape(T=32, B=16, D=64, H=64)
 EFFORT = Effort(seconds=0.2, patience=1.0, half_width=0.02)

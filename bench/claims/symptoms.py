@@ -12,8 +12,7 @@ from ...reference.functions import Array
 from ...reference.gradient_clipping import clip_by_global_norm, clip_by_value, global_norm
 from ...reference.output import cross_entropy_vjp
 from ...reference.parameters import Parameters, Sizes
-from .evidence import OPEN, Evidence
-from .ledger import claim
+from .ledger import OPEN, Evidence, claim
 from .material import with_recurrent
 from .recall import Changed, Gradients, Model, Recall, descent, learn
 
@@ -45,14 +44,9 @@ def started(
 
 
 def runs(
-    name: str,
-    gain: float,
-    seeds: Sequence[int],
-    *,
-    near: bool = False,
-    rate: float = 0.1,
+    name: str, gain: float, seeds: Sequence[int], *, near: bool = False, rate: float = 0.1,
     change: Changed = dict,
-) -> list[Array]:
+) -> list[Array]:  # fmt: skip
     """Return the losses (STEPS,) of one run a seed; NaN from where they are not finite."""
     rule = descent(rate, change)
     return [learn(*given, rule, STEPS)[1] for given in started(name, gain, seeds, near=near)]
@@ -90,10 +84,8 @@ def what_the_loss_shows(e: Evidence, rng: np.random.Generator) -> None:
     """Train where gradients explode, with unbounded and bounded states; and where they vanish."""
     seeds = rng.integers(2**32, size=SEEDS).tolist()
     for name, gain in (("rnn-relu", 2.0), ("rnn", 3.0)):
-        e.number(
-            f"{name}, gain {gain:g}: norm of the first gradient",
-            np.median(_norms(name, gain, seeds)),
-        )
+        norms = _norms(name, gain, seeds)
+        e.number(f"{name}, gain {gain:g}: norm of the first gradient", np.median(norms))
     relu, tanh = runs("rnn-relu", 2.0, seeds), runs("rnn", 3.0, seeds)
     gone = e.number("ReLU: runs whose loss is no longer finite", SEEDS - _finite(relu))
     e.number("ReLU: of these, NaN and not infinite at first", _not_numbers(relu))
@@ -130,13 +122,10 @@ def clipping_controls(e: Evidence, rng: np.random.Generator) -> None:
     finite = {}
     for label, change in kinds.items():
         losses = runs("rnn-relu", 2.0, seeds, change=change)
-        finite[label] = e.number(
-            f"clipping {label}: runs of {SEEDS} that stay finite", _finite(losses)
-        )
-    norm = e.number(
-        "largest norm after clipping by global norm to 1",
-        max(_norms("rnn-relu", 2.0, seeds, kinds["by global norm"])),
-    )
+        stay = f"clipping {label}: runs of {SEEDS} that stay finite"
+        finite[label] = e.number(stay, _finite(losses))
+    norms = _norms("rnn-relu", 2.0, seeds, kinds["by global norm"])
+    norm = e.number("largest norm after clipping by global norm to 1", max(norms))
     kept = e.number(f"RNN, W = 1.5 · orthogonal, {FAR_BACK} steps: finite entries of the gradient",
                     _far_back(rng), "share")  # fmt: skip
     clipped = finite["by global norm"] == finite["by value"] == SEEDS and norm <= 1 + 1e-12

@@ -12,10 +12,8 @@ from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ..decay.adjoint import loss
 from ..decay.closed_forms import counterexample
-from .evidence import OPEN, POSSIBLE, Evidence
-from .ledger import claim
-from .material import with_biases, with_recurrent
-from .transport import half_life, log_gradients, problem, rate
+from .ledger import OPEN, POSSIBLE, Evidence, claim
+from .material import half_life, log_gradients, problem, rate, with_biases, with_recurrent
 
 SIZES = Sizes(D=8, H=64)
 ROWS, TRANSIENT = 4, 20
@@ -33,9 +31,8 @@ def gaussian(name: str, gain: float, rng: np.random.Generator) -> Parameters:
     """Draw U from N(0, gain²/H), W from N(0, 1/D); the biases are 0."""
     shapes = cell_named(name).shapes(SIZES)
     sizes = {"W": SIZES.D**-0.5, "U": gain * SIZES.H**-0.5, "b": 0.0}
-    return Parameters(
-        shapes, {n: sizes.get(n, 0.0) * rng.standard_normal(s.full) for n, s in shapes.items()}
-    )
+    arrays = {n: sizes.get(n, 0.0) * rng.standard_normal(s.full) for n, s in shapes.items()}
+    return Parameters(shapes, arrays)
 
 
 def scaled_to(norm: float, rng: np.random.Generator) -> Parameters:
@@ -60,7 +57,8 @@ def gradients_shrink(e: Evidence, rng: np.random.Generator) -> None:
     steps, shrinks, bounded = 1000, {}, True
     for norm in (0.5, 0.9, 0.99, 2.0, 6.0):
         logs = log_gradients("rnn", scaled_to(norm, rng), rng, steps, rows=ROWS)
-        decay, straight = rate(logs, TRANSIENT), _straightness(logs)
+        decay, median = rate(logs, TRANSIENT), np.median(logs, axis=1)[TRANSIENT:]
+        straight = np.corrcoef(np.arange(len(median)), median)[0, 1] ** 2  # R² of a line
         e.number(f"rate at ‖W‖₂ = {norm:g}", decay, "1/step")
         e.number(f"half-life at ‖W‖₂ = {norm:g}", half_life(decay), "steps", "does not decay")
         e.curve("vanishing", f"‖W‖₂ = {norm:g}", range(101), np.median(logs[:101], axis=1))
@@ -78,12 +76,6 @@ def gradients_shrink(e: Evidence, rng: np.random.Generator) -> None:
     e.instead("at lag k what arrives is at most ‖W‖₂^k of what left, for every W", bounded)
     e.instead("a spectral radius below 1 is not enough: with a nilpotent W gradients double",
               abs(_nilpotent_rate() - np.log(2)) < 1e-6)  # fmt: skip
-
-
-def _straightness(logs: Array) -> float:
-    """Return R² of a line through the median log gradient beyond the transient."""
-    median = np.median(logs, axis=1)[TRANSIENT:]
-    return float(np.corrcoef(np.arange(len(median)), median)[0, 1] ** 2)
 
 
 def _zero_lag(rng: np.random.Generator) -> float:

@@ -13,13 +13,15 @@ wait for the step before (Appleyard, Kocisky & Blunsom 2016, arXiv:1604.01946).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 from ...reference.cell import Cell
 from ...reference.layer import Layer
 from ...reference.parameters import Sizes
+from .shape import Shape
 from .step import StepCost, Work, count_step
 
 INPUT = "W"
@@ -97,22 +99,16 @@ class Cost:
     def flop(self, of: str = "forward") -> int:
         """Return the flop of all products of a pass: oneDNN's convention."""
         back = self.backward_data.product + self.backward_weights.product
-        return {
-            "forward": self.forward.product,
-            "backward": back,
-            "training": self.forward.product + back,
-        }[of]
+        return _of_pass(of, self.forward.product, back)
 
     def recurrent_flop(self, of: str = "forward") -> int:
         """Return the flop without the input's products: DeepBench's convention.
 
         Backward it counts the states' gradients and, as much again, those of the weights.
         """
-        once = sum(
-            recurrent_flop(self.layer.cell, sizes) * self.T * self.B
-            for sizes in self.layer.pass_sizes
-        )
-        return {"forward": 1, "backward": 2, "training": 3}[of] * once
+        flop = sum(recurrent_flop(self.layer.cell, sizes) for sizes in self.layer.pass_sizes)
+        once = flop * self.T * self.B
+        return _of_pass(of, once, 2 * once)
 
     @property
     def chain(self) -> int:
@@ -141,11 +137,8 @@ class Cost:
         ends = self.B * passes * sum(widths)
         results = rows * self.layer.directions * widths[0] + ends
         gradients = self.parameters + rows * self.layer.cell.input_width(sizes) + ends
-        return {
-            "forward": results,
-            "backward": gradients,
-            "training": self.saved + ends + gradients,
-        }[of]
+        training = self.saved + ends + gradients
+        return {"forward": results, "backward": gradients, "training": training}[of]
 
     def step_words(self, of: str, *, streamed: bool) -> int:
         """Return the words that the sequential part of a pass must move, over all its steps.
@@ -161,8 +154,7 @@ class Cost:
             ahead = weights + self.T * (2 * step.states + step.projected)
             output = self.B * self.layer.cell.widths(self.layer.sizes)[0]
             back = weights + self.T * (2 * step.states + step.projected + step.saved + output)
-            kept = self.T * step.saved
-            words += {"forward": ahead, "backward": back, "training": ahead + kept + back}[of]
+            words += _of_pass(of, ahead, back, kept=self.T * step.saved)
         return words
 
     def parallel_words(self, of: str) -> int:
@@ -177,7 +169,7 @@ class Cost:
             once = x + step.feeding + self.T * step.projected
             data = once if level > 0 or self.input_gradient else 0
             back = data + self.T * step.deltas + step.feeding + step.recurrent
-            words += {"forward": once, "backward": back, "training": once + back}[of]
+            words += _of_pass(of, once, back)
         return words
 
     def words(self, of: str = "forward", *, streamed: bool = False) -> int:
@@ -190,5 +182,108 @@ class Cost:
         return self.sequential[of] / moved if moved else 0.0
 
 
+def _of_pass(of: str, forward: int, backward: int, kept: int = 0) -> int:
+    """Return what a pass takes; training is both, and writes down what is ``kept``."""
+    training = forward + kept + backward
+    return {"forward": forward, "backward": backward, "training": training}[of]
+
+
 def _total(parts: Iterator[Work]) -> Work:
     return sum(parts, Work())
+
+
+# The cost model as rows: what ``gatewise bench cost`` prints, and what CI can hold.
+
+
+WORD_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+"""Bytes of a number, by dtype."""
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """What one layer costs. All are counts, so the same row everywhere: any change is a change.
+
+    Flop are of matrix products: ``forward``, ``backward_data`` and ``backward_weights`` with the
+    input's, as oneDNN counts, ``recurrent`` forward without, as DeepBench counts; ``sequential``
+    those of training that must wait for the step before. ``pointwise`` and ``activations`` are of
+    the forward pass. ``calls`` are the reference's products, ``chain`` those in a row in a step.
+    ``kept`` are words for the backward pass; ``moved`` and ``streamed`` the bytes that the
+    forward pass must move, its weights once or at every step; ``intensity`` the flop for each
+    byte of the recurrence alone, streamed. ``units`` is T B H for every layer and direction.
+    """
+
+    cell: str
+    shape: str
+    dtype: str
+    parameters: int
+    forward: int
+    recurrent: int
+    backward_data: int
+    backward_weights: int
+    sequential: int
+    pointwise: int
+    activations: int
+    calls: int
+    calls_back: int
+    chain: int
+    kept: int
+    moved: int
+    streamed: int
+    intensity: float
+    units: int
+
+    @property
+    def training(self) -> int:
+        """Flop of all products of a training step."""
+        return self.forward + self.backward_data + self.backward_weights
+
+    @property
+    def word(self) -> int:
+        """Bytes of a number."""
+        return WORD_BYTES[self.dtype]
+
+
+def cost_of(cell: Cell, shape: Shape) -> Cost:
+    """Return the cost of a cell in a shape."""
+    return Cost(shape.layer(cell), shape.T, shape.B)
+
+
+def row(cell: Cell, shape: Shape, dtype: str = "float32") -> CostRow:
+    """Return what a cell costs in a shape."""
+    cost, size = cost_of(cell, shape), WORD_BYTES[dtype]
+    back, weights, again = cost.backward_data, cost.backward_weights, cost.recomputed
+    return CostRow(
+        cell=cell.name,
+        shape=str(shape),
+        dtype=dtype,
+        parameters=cost.parameters,
+        forward=cost.flop(),
+        recurrent=cost.recurrent_flop(),
+        backward_data=back.product,
+        backward_weights=weights.product,
+        sequential=cost.sequential["training"],
+        pointwise=cost.forward.pointwise,
+        activations=cost.forward.activation,
+        calls=cost.forward.calls,
+        calls_back=back.calls + weights.calls + again.calls,
+        chain=cost.chain,
+        kept=cost.saved,
+        moved=cost.words() * size,
+        streamed=cost.words(streamed=True) * size,
+        intensity=round(cost.intensity("forward", size, streamed=True), 6),
+        units=shape.T * shape.B * shape.H * shape.layers * shape.directions,
+    )
+
+
+def changes(before: Sequence[Mapping[str, Any]], now: Iterable[CostRow]) -> list[str]:
+    """Return a sentence for every count that is not what it was; what is new is no change."""
+    known = {(r["cell"], r["shape"], r["dtype"]): r for r in before}
+    sentences = []
+    for current in now:
+        counts = asdict(current)
+        old = known.get((current.cell, current.shape, current.dtype), counts)
+        sentences += [
+            f"{current.cell} {current.shape}: {name} {old[name]} -> {count}"
+            for name, count in counts.items() if old.get(name, count) != count
+        ]  # fmt: skip
+    return sentences

@@ -1,15 +1,14 @@
 """How far back gradients reach: decay with lag, Jacobian products, Lyapunov exponents.
 
 ========================  ======================================================================
-``transition``            one step of anything as a map of its *whole* state, (h, c) of an LSTM: its
-                          pull-back, and its Jacobian
-``trajectory``            states kept every √T steps; what lies between is computed again
+``trajectory``            one step of anything as a map of its *whole* state, (h, c) of an LSTM: its
+                          pull-back and its Jacobian; states kept every √T steps
 ``problem``               a cell of random weights, its inputs, and where it starts
 ``adjoint``               a cotangent carried back over any lag, without under- or overflow; the lag
                           at which float16, float32 and float64 lose it
 ``rates``                 slopes, half-lives, bands and intervals over seeds
-``lyapunov``              Lyapunov exponents by QR, with the sum rule that checks them
-``products``              all singular values of a product of Jacobians, however far apart
+``spectra``               Lyapunov exponents by QR, with the sum rule that checks them; all singular
+                          values of a product of Jacobians, however far apart
 ``gradient_clipping``     what clipping does where gradients explode
 ``closed_forms``          what theory says: half-lives, thresholds, eigenvalues, mean field
 ``validations``           measured against theory; run with every bench

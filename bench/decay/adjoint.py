@@ -22,8 +22,7 @@ import numpy as np
 from ...reference.cell import State
 from ...reference.functions import Array
 from .problem import Problem
-from .trajectory import Trajectory
-from .transition import Bound, Step, Transition, joined
+from .trajectory import Bound, Step, Trajectory, Transition, joined
 
 LN2 = math.log(2)
 RANGE = 2.0**128
@@ -70,15 +69,9 @@ def log_norms(trajectory: Trajectory, cotangent: State, lags: Sequence[int]) -> 
 
     ``lags`` ascend; what is not asked for is not kept.
     """
-    wanted, norms = iter(lags), []
-    next_one = next(wanted, None)
-    for lag, scaled in enumerate(carried(trajectory, cotangent)):
-        if lag == next_one:
-            norms.append(scaled.log_norms())
-            next_one = next(wanted, None)
-            if next_one is None:
-                break
-    return np.array(norms)
+    wanted = set(lags)
+    vectors = zip(range(lags[-1] + 1), carried(trajectory, cotangent), strict=False)
+    return np.array([vector.log_norms() for lag, vector in vectors if lag in wanted])
 
 
 def _shift(cotangent: State) -> int:
@@ -126,7 +119,7 @@ class Loss:
 
 def loss(problem: Problem, trajectory: Trajectory, dtype: str) -> Loss:
     """Carry the problem's cotangent back along ``trajectory`` until nothing of it is left."""
-    firsts: dict[str, int] = {}
+    firsts: dict[str, int | None] = {}
     lag, tiny = 0, np.finfo(dtype).tiny
     for lag, (vector, true) in enumerate(_both(problem, trajectory, dtype)):
         sizes = np.abs(vector)
@@ -137,13 +130,12 @@ def loss(problem: Problem, trajectory: Trajectory, dtype: str) -> Loss:
             "zero": not sizes.any(),
             "overflow": not np.isfinite(sizes).all(),
         }
-        firsts |= {name: lag for name, is_so in seen.items() if is_so and name not in firsts}
+        for name, is_so in seen.items():
+            if firsts.setdefault(name) is None and is_so:
+                firsts[name] = lag
         if seen["zero"] or seen["overflow"]:
             break
-    return Loss(
-        dtype, firsts.get("subnormal"), firsts.get("all_subnormal"), firsts.get("wrong"),
-        firsts.get("zero"), firsts.get("overflow"), lag,
-    )  # fmt: skip
+    return Loss(dtype=dtype, searched=lag, **firsts)
 
 
 def _both(problem: Problem, trajectory: Trajectory, dtype: str) -> Iterator[tuple[Array, Scaled]]:
@@ -154,8 +146,8 @@ def _both(problem: Problem, trajectory: Trajectory, dtype: str) -> Iterator[tupl
     with np.errstate(all="ignore"):
         own = pulled(coarse, (rounded(step, dtype) for step in steps), start, scaled=False)
         true = pulled(problem.transition, again, problem.cotangent, scaled=True)
-        for one, other in zip(own, true, strict=True):
-            yield joined(one.cotangent)[0], other
+        for vector, scaled in zip(own, true, strict=True):
+            yield joined(vector.cotangent)[0], scaled
 
 
 def rounded(step: Step, dtype: str) -> Step:

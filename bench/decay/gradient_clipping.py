@@ -9,7 +9,7 @@ carried itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +19,13 @@ from ...reference.errors import InputError
 from ...reference.functions import Array
 from ...reference.gradient_clipping import clip_by_global_norm, clip_by_value, global_norm
 from ...reference.parameters import Parameters
-from ..plan import OK
+from ..run import OK
 from .adjoint import DTYPES, loss, rounded
 from .measurement import WARM_UP, seeds_of
-from .problem import Problem, Setting, draw
+from .problem import Setting, draw
 from .rates import or_none
 from .rows import ClippingRow
-from .trajectory import Trajectory
-from .transition import Step
+from .trajectory import Step
 
 THRESHOLD = 1.0
 
@@ -55,9 +54,14 @@ def clipped(
 ) -> Clipped:
     """Measure at ``lags``, ascending from 1, in the dtype of ``p``; the last of ``steps`` first."""
     points, refused, wanted = [], None, set(lags)
+    free = limited = cotangent
+    dp = p.map(np.zeros_like)
     with np.errstate(over="ignore", invalid="ignore"):
-        walk = _carried(cell, p, steps, cotangent)
-        for lag, (free, limited, dp) in enumerate(walk, start=1):
+        for lag, step in enumerate(steps, start=1):
+            dp_t, _, free = cell.vjp(p, *step, free)
+            dp = dp + dp_t
+            arriving = cell.vjp(p, *step, limited)[2]
+            limited = tuple(clip_by_global_norm(_named(arriving), THRESHOLD).values())
             if refused is None and not all(np.isfinite(g).all() for g in dp.values()):
                 refused = lag
             if lag in wanted:
@@ -66,23 +70,6 @@ def clipped(
                 break
     carried, carried_clipped, gradient, by_norm, cosine = np.array(points).T
     return Clipped(carried, carried_clipped, gradient, by_norm, cosine, refused)
-
-
-def _carried(
-    cell: Cell, p: Parameters, steps: Iterable[Step], cotangent: State
-) -> Iterator[tuple[State, State, Parameters]]:
-    """Yield the cotangent, the one clipped at every step, and the parameters' gradient so far."""
-    free = limited = cotangent
-    dp = p.map(np.zeros_like)
-    for step in steps:
-        dp_t, _, free = cell.vjp(p, *step, free)
-        dp = dp + dp_t
-        limited = _clip(cell.vjp(p, *step, limited)[2])
-        yield free, limited, dp
-
-
-def _clip(state: State) -> State:
-    return tuple(clip_by_global_norm(_named(state), THRESHOLD).values())
 
 
 def _limited(dp: Parameters) -> tuple[float, float, float]:
@@ -132,28 +119,20 @@ def exploded(setting: Setting, steps: int, seed: int) -> ClippingRow:
     ]
 
     def median(name: str) -> tuple[float | None, ...]:
-        curves = np.median([getattr(one, name) for one in runs], axis=0)
-        return tuple(or_none(value) for value in curves)
+        return tuple(map(or_none, np.median([getattr(run, name) for run in runs], axis=0)))
 
-    first = problems[0], trajectories[0]
+    problem, trajectory = problems[0], trajectories[0]
+    single = clipped(
+        problem.cell, problem.p.map(lambda array: array.astype("float32")),
+        (rounded(step, "float32") for step in trajectory.backwards()),
+        tuple(d.astype("float32") for d in problem.cotangent), lags,
+    )  # fmt: skip
     return ClippingRow(
-        id="", status=OK, what="clipping", cell=setting.cell, title=problems[0].cell.title,
+        id="", status=OK, what="clipping", cell=setting.cell, title=problem.cell.title,
         hidden=setting.hidden, gain=setting.gain, forget_bias=setting.forget_bias,
         seeds=len(problems), lags=tuple(lags),
         carried=median("carried"), carried_clipped=median("carried_clipped"),
         gradient=median("gradient"), by_norm=median("by_norm"), cosine=median("cosine"),
-        refused={"float32": _refused(*first, "float32", lags), "float64": runs[0].refused},
-        losses=tuple(loss(*first, dtype) for dtype in DTYPES),
+        refused={"float32": single.refused, "float64": runs[0].refused},
+        losses=tuple(loss(problem, trajectory, dtype) for dtype in DTYPES),
     )  # fmt: skip
-
-
-def _refused(problem: Problem, trajectory: Trajectory, dtype: str, lags: list[int]) -> int | None:
-    """Return the lag from which on clipping refuses the parameters' gradient in ``dtype``."""
-    p = problem.p.map(lambda array: array.astype(dtype))
-    cotangent = tuple(d.astype(dtype) for d in problem.cotangent)
-    return clipped(problem.cell, p, _steps(trajectory, dtype), cotangent, lags).refused
-
-
-def _steps(trajectory: Trajectory, dtype: str) -> Iterator[Step]:
-    for step in trajectory.backwards():
-        yield rounded(step, dtype)

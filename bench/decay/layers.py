@@ -8,32 +8,22 @@ reference does the same in float64 on the same numbers. Both are unscaled, as in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...reference.functions import Array
 from ...verify.cases.case import Case
-from ...verify.cases.options import Options
 from ...verify.numbers.arithmetic import PackageMissing
 from ...verify.subjects import subject_named
 from ...verify.subjects.called import NotOffered, SubjectCrashed, layer_of, state_shapes, with_care
 from ...verify.subjects.protocol import Inputs, Subject, SubjectUnavailable, Watching
-from ..plan import OK, UnsupportedError
+from ..run import OK, UnsupportedError
 from .problem import INPUT_WIDTH, Setting, parameters
-from .rates import Rate, band, rate, slope
+from .rates import band, rate, slope
 from .rows import LayerRow
 
 POINTS = 100
 """At most so many lags of a curve are kept."""
-
-
-@dataclass(frozen=True)
-class Pulled:
-    """Gradients (T, D) of the inputs, in float64: of the layer, and of the equations."""
-
-    got: Array
-    right: Array
 
 
 def measured(name: str, setting: Setting, dtype: str, steps: int, seeds: Sequence[int]) -> LayerRow:
@@ -50,25 +40,30 @@ def measured(name: str, setting: Setting, dtype: str, steps: int, seeds: Sequenc
     if watch is not None and watch.lacking:
         raise UnsupportedError(f"something else ran: {watch.lacking}")
     lags = np.unique(np.linspace(0, steps - 1, min(POINTS, steps)).astype(int))
-    got, right = (np.array([_log_norms(a)[lags] for a in side]) for side in zip(
-        *((one.got, one.right) for one in gradients), strict=True))  # fmt: skip
+    got, right = (np.array([_log_norms(dx)[lags] for dx in side])
+                  for side in zip(*gradients, strict=True))  # fmt: skip
+    late = lags >= lags[-1] // 5
     return LayerRow(
         id="", status=OK, what="layer", subject=name, version=version, cell=setting.cell,
         dtype=dtype, hidden=setting.hidden, gain=setting.gain, forget_bias=setting.forget_bias,
         steps=steps, seeds=len(seeds), lags=tuple(lags.tolist()), curve=band(got),
-        right=band(right), rate=_rate(lags, right),
-        wrong=_median([_first(_is_wrong(one)) for one in gradients]),
-        zero=_median([_first(~one.got.any(axis=1)) for one in gradients]),
+        right=band(right), rate=rate(np.array([slope(lags[late], logs[late]) for logs in right])),
+        wrong=_median([_first(_is_wrong(*pair)) for pair in gradients]),
+        zero=_median([_first(~dx.any(axis=1)) for dx, _ in gradients]),
         ran=watch.told if watch is not None else "",
     )  # fmt: skip
 
 
-def _pulled(subject: Subject, setting: Setting, dtype: str, steps: int, seed: int) -> Pulled:
+def _pulled(
+    subject: Subject, setting: Setting, dtype: str, steps: int, seed: int
+) -> tuple[Array, Array]:
+    """Return gradients (T, D) of the inputs, in float64: of the layer, and of the equations."""
     rng = np.random.default_rng((seed, 0))
     p = parameters(setting, rng)
     state = subject.options.state and not subject.options.default_state
     case = Case(steps, 1, INPUT_WIDTH, setting.hidden, dtype=dtype, state=state, seed=seed)
-    _check(subject.options, case)
+    if missing := (*subject.options.missing(("gradient",)), *subject.options.lacking(case)):
+        raise UnsupportedError(subject.options.why(missing))
     packed = {
         name: np.asarray(array).astype(case.number_type)
         for name, array in subject.parameter_map(case).pack([p]).items()
@@ -88,12 +83,7 @@ def _pulled(subject: Subject, setting: Setting, dtype: str, steps: int, seed: in
     named = subject.parameter_map(case).to_reference(fine)
     output = layer.forward(named, x.astype(np.float64), None)
     gradient = layer.vjp(named, output, dy.astype(np.float64))
-    return Pulled(own.x[:, 0].astype(np.float64), gradient.x[:, 0])
-
-
-def _check(options: Options, case: Case) -> None:
-    if missing := (*options.missing(("gradient",)), *options.lacking(case)):
-        raise UnsupportedError(options.why(missing))
+    return own.x[:, 0].astype(np.float64), gradient.x[:, 0]
 
 
 def _log_norms(dx: Array) -> Array:
@@ -102,10 +92,9 @@ def _log_norms(dx: Array) -> Array:
         return np.log(np.linalg.norm(dx[::-1], axis=1))
 
 
-def _is_wrong(one: Pulled) -> Array:
+def _is_wrong(got: Array, right: Array) -> Array:
     """Return, for each step, whether the gradient is off by more than half of its norm."""
-    apart = np.linalg.norm(one.got - one.right, axis=1)
-    return ~(apart <= np.linalg.norm(one.right, axis=1) / 2)
+    return ~(np.linalg.norm(got - right, axis=1) <= np.linalg.norm(right, axis=1) / 2)
 
 
 def _first(steps: Array) -> float:
@@ -118,8 +107,3 @@ def _median(lags: Sequence[float]) -> int | None:
     """Return the median lag over seeds; None where it is beyond the last."""
     middle = sorted(lags)[len(lags) // 2]
     return int(middle) if np.isfinite(middle) else None
-
-
-def _rate(lags: Array, logs: Array) -> Rate:
-    late = lags >= lags[-1] // 5
-    return rate(np.array([slope(lags[late], one[late]) for one in logs]))

@@ -13,17 +13,25 @@ import numpy as np
 
 from ...reference.cell import Gates, State
 from ...reference.functions import Array
-from ..plan import OK, UnsupportedError
+from ..run import OK, UnsupportedError
 from ..timing.measurement import traced_bytes
 from . import closed_forms
 from .adjoint import DTYPES, Loss, Scaled, carried, log_norms, loss
-from .lyapunov import Exponents, exponents
 from .problem import Problem, Setting, draw
-from .products import direct_rate, log_singular_values
 from .rates import Rate, band, half_life, log_of_mean, or_none, rate, slope
 from .rows import CostRow, DecayRow, Product, Spectrum
-from .trajectory import BLOCK, Inputs, Trajectory, follow
-from .transition import Binding, Bound, Step, Transition, state_jacobian
+from .spectra import Exponents, direct_rate, exponents, log_singular_values
+from .trajectory import (
+    BLOCK,
+    Binding,
+    Bound,
+    Inputs,
+    Step,
+    Trajectory,
+    Transition,
+    follow,
+    state_jacobian,
+)
 
 POINTS = 100
 """At most so many lags of a curve are kept."""
@@ -63,12 +71,13 @@ def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Deca
     first, cell = problems[whole[0]], problems[0].cell
     bound, excess = _bound([problems[k] for k in whole], effort.lags, logs)
     late = effort.lags >= effort.transient
-    slopes = np.array([
-        [slope(effort.lags[late], curve[late]) for curve in one.T] for one in logs
-    ])  # fmt: skip
+    slopes = np.array([[slope(effort.lags[late], curve[late]) for curve in curves.T]
+                       for curves in logs])  # fmt: skip
     names = [*cell.states, "joint"]
     rates = {name: rate(slopes[:, k]) for k, name in enumerate(names)}
     last, slope_of_all = logs[:, -1, -1], rates["joint"].value
+    walk = islice(first.wander(WARM_UP), effort.steps)
+    direct = direct_rate(cell, first.transition, walk)
     return DecayRow(
         id="", status=OK, what="decay", cell=cell.name, title=cell.title,
         hidden=setting.hidden, gain=setting.gain, forget_bias=setting.forget_bias,
@@ -79,7 +88,7 @@ def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Deca
         rates=rates,
         half_life=None if slope_of_all is None else or_none(half_life(slope_of_all)),
         mean_of_logs=or_none(last.mean()), log_of_mean=or_none(log_of_mean(last)),
-        bound=bound, bound_excess=excess, direct=_direct(first, effort),
+        bound=bound, bound_excess=excess, direct=None if direct is None else or_none(direct),
         rest=_rest(setting, seeds),
         rest_theory=closed_forms.rate_at_rest(cell.name, setting.gain, setting.forget_bias),
         threshold=closed_forms.threshold(cell.name, setting.forget_bias),
@@ -138,44 +147,25 @@ def _bound(
     return float(bounds.mean()), or_none(excess.max())
 
 
-def _direct(problem: Problem, effort: Effort) -> float | None:
-    steps = islice(problem.wander(WARM_UP), effort.steps)
-    kept = direct_rate(problem.cell, problem.transition, steps)
-    return None if kept is None else or_none(kept)
-
-
 def _spectrum(problem: Problem, effort: Effort, same_seed_rate: float) -> Spectrum:
     steps = effort.lyapunov_steps
     spectrum = exponents(problem.jacobians(WARM_UP), steps=steps, transient=effort.transient)
     return Spectrum(
-        tuple(or_none(value) for value in spectrum.values),
-        tuple(map(float, spectrum.errors)),
-        or_none(spectrum.log_det),
-        or_none(spectrum.residual),
-        steps,
-        or_none(same_seed_rate),
+        tuple(map(or_none, spectrum.values)), tuple(map(float, spectrum.errors)),
+        or_none(spectrum.log_det), or_none(spectrum.residual), steps, or_none(same_seed_rate),
         spectrum.lost,
-    )
+    )  # fmt: skip
 
 
 def _products(problem: Problem, effort: Effort) -> tuple[Product, ...]:
-    lags = [lag for lag in PRODUCT_LAGS if lag <= effort.steps]
-    jacobians = problem.jacobians(WARM_UP)
-    return tuple(
-        _product(lag, logs)
-        for lag, logs in zip(lags, log_singular_values(jacobians, lags), strict=True)
-    )
-
-
-def _product(lag: int, logs: Array) -> Product:
-    with np.errstate(invalid="ignore"):
-        condition = float(logs[0] - logs[-1])
-    return Product(
-        lag,
-        tuple(or_none(round(value, 5)) for value in logs.tolist()),
-        or_none(condition),
-        or_none(log_of_mean(2 * logs)),
-    )
+    lags, products = [lag for lag in PRODUCT_LAGS if lag <= effort.steps], []
+    values = log_singular_values(problem.jacobians(WARM_UP), lags)
+    for lag, logs in zip(lags, values, strict=True):
+        with np.errstate(invalid="ignore"):
+            condition = or_none(logs[0] - logs[-1])
+        shown = tuple(or_none(round(value, 5)) for value in logs.tolist())
+        products.append(Product(lag, shown, condition, or_none(log_of_mean(2 * logs))))
+    return tuple(products)
 
 
 def _losses(problem: Problem, effort: Effort, rate: float | None) -> tuple[Loss, ...]:

@@ -10,9 +10,7 @@ from ...reference.cells import gating_cells
 from ...verify.numbers.arithmetic import chosen_dtypes
 from ...verify.subjects import adapter, expanded
 from ...verify.subjects.loader import UnknownSubject
-from ...verify.subjects.protocol import Subject
-from ..plan import OK, Piece, Plan
-from ..run import to_json
+from ..run import OK, Piece, Plan, to_json
 from .gradient_clipping import SETTINGS as EXPLODING
 from .gradient_clipping import exploded
 from .layers import measured as of_layer
@@ -77,7 +75,11 @@ def plan(
     With ``subjects`` it is about those layers alone. ValueError for a cell or a subject that there
     is not.
     """
-    layers = [_known(name) for name in expanded(subjects)]
+    layers = []
+    for name in expanded(subjects):
+        if (subject := adapter(name)) is None:
+            raise UnknownSubject(f"subject {name!r}: expected one of those of: gatewise subjects")
+        layers.append(subject)
     options = {
         "cells": list(cells), "steps": steps, "seeds": seeds, "hidden": list(hidden),
         "gains": list(gains), "forget_biases": list(forget_biases),
@@ -91,9 +93,12 @@ def plan(
         size.horizon_steps,
     )  # fmt: skip
     if layers:
+        numbers = seeds_of(seed, effort.seeds)
         pieces = [
-            _of_layer(layer.name, _usual(layer.cells[0], width), dtype, effort, seed)
+            _piece(f"layer/{layer.name}/{dtype}/{setting}", of_layer, layer.name, setting, dtype,
+                   effort.steps, numbers)
             for layer in layers for width in hidden or size.hidden[:1]
+            for setting in [_usual(layer.cells[0], width)]
             for dtype in dtypes or chosen_dtypes(layer.dtypes, None)
         ]  # fmt: skip
         return Plan(KIND, seed, options, pieces)
@@ -115,13 +120,6 @@ def plan(
     return Plan(KIND, seed, options, pieces)
 
 
-def _known(name: str) -> Subject:
-    """Return the layer; UnknownSubject where it is none of gatewise's own subjects."""
-    if (subject := adapter(name)) is None:
-        raise UnknownSubject(f"subject {name!r}: expected one of those of: gatewise subjects")
-    return subject
-
-
 def _usual(name: str, hidden: int) -> Setting:
     return Setting(name, hidden, GAIN, BIAS if keeping_gate(measured_cell(name)) else None)
 
@@ -141,12 +139,6 @@ def _varied(
 def _piece(id: str, measure: Callable[..., Row], *given: Any, **options: Any) -> Piece:
     """Return what measures a row, as JSON has it."""
     return Piece(id, lambda: to_json(measure(*given, **options)))
-
-
-def _of_layer(name: str, setting: Setting, dtype: str, effort: Effort, seed: int) -> Piece:
-    seeds = seeds_of(seed, effort.seeds)
-    id = f"layer/{name}/{dtype}/{setting}"
-    return _piece(id, of_layer, name, setting, dtype, effort.steps, seeds)
 
 
 def _validated(validation: Validation) -> ValidationRow:

@@ -13,10 +13,20 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.gated_by_input import GatedByInput
 from ...reference.parameters import Parameters, Sizes
-from ..plan import UnsupportedError
+from ..run import UnsupportedError
 from .biased import BiasedCell
-from .trajectory import Inputs, Trajectory, follow, wander
-from .transition import Binding, Bound, Step, Transition, random_unit_cotangent, state_jacobians
+from .trajectory import (
+    Binding,
+    Bound,
+    Inputs,
+    Step,
+    Trajectory,
+    Transition,
+    follow,
+    random_unit_cotangent,
+    state_jacobians,
+    wander,
+)
 
 INPUT_WIDTH = 8
 

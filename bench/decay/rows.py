@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..plan import OK
-from ..run import from_json
+from ..run import OK, from_json
 from .adjoint import Loss
 from .rates import Band, Rate
 

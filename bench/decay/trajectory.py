@@ -1,23 +1,177 @@
-"""A trajectory of which every √T-th state is kept; what lies between is computed again.
+"""One step as a map of the whole state, its pull-back and its Jacobian, for every cell alike.
 
-So T steps need the memory of 2 √T (Griewank & Walther 2008, ch. 12, with one level of
-checkpoints), at the price of running each step twice. Nor are inputs ever all in memory: they come
-in blocks, each drawn from its own seed.
+All that is measured here needs a step and the pull-back of a cotangent on its new state. A cell
+bound to its parameters is one such transition; two layers are another, and so is a cell with
+an error planted in it, as the tests have it.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from ...reference.cell import Cell, State
+from ...reference.cell import Cell, Gates, State
 from ...reference.functions import Array
-from ...reference.parameters import Sizes
-from .transition import Step, Transition
+from ...reference.parameters import Parameters, Sizes
+
+Step: TypeAlias = tuple[Array, State, Gates, State]
+"""What one step read and computed: x (1, D), old state, gates, new state."""
+
+
+class Transition(Protocol):
+    """A step of states named ``states``, of the widths ``widths``."""
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The names of the arrays of the state; the first is the output."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Their widths."""
+
+    def step(self, x: Array, state: State) -> tuple[State, Gates]:
+        """Return the new state and what the way back needs. ``x`` (B, D), states (B, width)."""
+
+    def pull(self, x: Array, state: State, gates: Gates, new: State, cotangent: State) -> State:
+        """Pull a cotangent on the new state back to the old state alone."""
+
+
+class Bound:
+    """A cell bound to its parameters."""
+
+    def __init__(self, cell: Cell, p: Parameters, sizes: Sizes) -> None:
+        self.cell, self.p, self.sizes = cell, _Direct(p), sizes
+        self.states, self.widths = cell.states, cell.widths(sizes)
+
+    def step(self, x: Array, state: State) -> tuple[State, Gates]:
+        """The cell's own step."""
+        return self.cell.step(self.p, x, state)
+
+    def pull(self, x: Array, state: State, gates: Gates, new: State, cotangent: State) -> State:
+        """The cell's own VJP, of which only the cotangent of the old state is kept."""
+        return self.pull_to_both(x, state, gates, new, cotangent)[1]
+
+    def pull_to_both(
+        self, x: Array, state: State, gates: Gates, new: State, cotangent: State
+    ) -> tuple[Array, State]:
+        """As ``pull``, but return the cotangent of the input as well."""
+        _, dx, old = self.cell.vjp(self.p, x, state, gates, new, cotangent)
+        return dx, old
+
+
+Binding: TypeAlias = Callable[[Cell, Parameters, Sizes], Transition]
+"""Makes a transition of a cell, as ``Bound`` does."""
+
+
+def joined(state: Sequence[Array]) -> Array:
+    """Return the arrays of a state side by side, (B, sum of widths)."""
+    return np.concatenate(list(state), axis=1)
+
+
+def parted(array: Array, widths: Sequence[int]) -> State:
+    """Return the state whose arrays lie side by side in ``array`` (B, sum of widths)."""
+    return tuple(np.split(array, np.cumsum(widths)[:-1], axis=1))
+
+
+def state_jacobian(
+    transition: Transition, x: Array, state: State, gates: Gates, new: State
+) -> Array:
+    """Return J (n, n), J[k, j] = ∂ new[k] / ∂ old[j], all states side by side, (h, c) of an LSTM.
+
+    All unit cotangents are pulled back at once, as one batch of n copies of the step. For a cell
+    with the trait ``surrogate`` this is what backpropagation uses, not a derivative.
+    """
+    n = sum(transition.widths)
+
+    def copies(array: Array) -> Array:
+        return np.broadcast_to(array, (n, *array.shape[1:]))
+
+    pulled = transition.pull(
+        copies(x),
+        tuple(map(copies, state)),
+        {name: copies(gate) for name, gate in gates.items()},
+        tuple(map(copies, new)),
+        parted(np.eye(n), transition.widths),
+    )
+    return joined(pulled)
+
+
+def state_jacobians(transition: Transition, steps: Iterable[Step]) -> Iterator[Array]:
+    """Yield the Jacobian of every step, in the order of the steps."""
+    for x, state, gates, new in steps:
+        yield state_jacobian(transition, x, state, gates, new)
+
+
+def random_unit_cotangent(transition: Transition, rng: np.random.Generator) -> State:
+    """Return the cotangent of a random unit projection of the output: (1, width) each."""
+    cotangent = [np.zeros((1, width)) for width in transition.widths]
+    direction = rng.standard_normal(cotangent[0].shape)
+    cotangent[0] = direction / np.linalg.norm(direction)
+    return tuple(cotangent)
+
+
+class _Direct(Parameters):
+    """Parameters whose slices are attributes, found without a search."""
+
+    def __init__(self, p: Parameters) -> None:
+        super().__init__(p.shapes, p)
+        self.__dict__.update({name: getattr(p, name) for name in p.names()})
+
+
+# Two layers as one transition: the upper one reads the new output of the lower one (E27).
+
+
+class Stack:
+    """A lower and an upper layer; the state is the lower one's and then the upper one's.
+
+    The first of ``states`` is still the output that a projection reads only if it is that of the
+    lower layer: whoever needs the stack's output takes the first of the upper half.
+    """
+
+    def __init__(self, lower: Bound, upper: Bound) -> None:
+        """Take two bound cells; the upper one's D is the width of the lower one's output."""
+        self._levels = lower, upper
+        self._split = len(lower.states)
+        self.states = tuple(f"{name}{k}" for k in (0, 1) for name in self._levels[k].states)
+        self.widths = (*lower.widths, *upper.widths)
+
+    def step(self, x: Array, state: State) -> tuple[State, Gates]:
+        """One step of the lower layer, then one of the upper."""
+        lower, upper = self._levels
+        new_lower, gates_lower = lower.step(x, state[: self._split])
+        new_upper, gates_upper = upper.step(new_lower[0], state[self._split :])
+        gates = {f"0.{name}": gate for name, gate in gates_lower.items()}
+        gates |= {f"1.{name}": gate for name, gate in gates_upper.items()}
+        return (*new_lower, *new_upper), gates
+
+    def pull(self, x: Array, state: State, gates: Gates, new: State, cotangent: State) -> State:
+        """Back through the upper layer, whose input's cotangent reaches the lower one's output."""
+        lower, upper = self._levels
+        cut = self._split
+        dx, old_upper = upper.pull_to_both(
+            new[0], state[cut:], _of_level(1, gates), new[cut:], cotangent[cut:]
+        )
+        arriving = (cotangent[0] + dx, *cotangent[1:cut])
+        old_lower = lower.pull(x, state[:cut], _of_level(0, gates), new[:cut], arriving)
+        return (*old_lower, *old_upper)
+
+
+def _of_level(level: int, gates: Mapping[str, Array]) -> Gates:
+    prefix = f"{level}."
+    return {k.removeprefix(prefix): gate for k, gate in gates.items() if k.startswith(prefix)}
+
+
+# A trajectory of which every √T-th state is kept; what lies between is computed again.
+#
+# So T steps need the memory of 2 √T (Griewank & Walther 2008, ch. 12, with one level of
+# checkpoints), at the price of running each step twice. Nor are inputs ever all in memory: they
+# come in blocks, each drawn from its own seed.
+
 
 BLOCK = 64
 """Steps in a block."""

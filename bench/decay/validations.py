@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -20,10 +20,19 @@ from . import closed_forms
 from .adjoint import carried
 from .measurement import Methods
 from .problem import Problem, Setting, draw, has_gain, keeping_gate
-from .products import log_singular_values
 from .rates import slope
-from .trajectory import Inputs, Trajectory, follow, wander
-from .transition import Bound, Stack, Transition, joined, parted, state_jacobians
+from .spectra import log_singular_values
+from .trajectory import (
+    Bound,
+    Inputs,
+    Stack,
+    Transition,
+    follow,
+    joined,
+    parted,
+    state_jacobians,
+    wander,
+)
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -169,7 +178,10 @@ def _lstm_at_rest(methods: Methods) -> Finding:
     eigenvalues = np.linalg.eigvals(_at(methods, transition, x, state))
     eigenvalues = eigenvalues[np.argsort(-np.abs(eigenvalues))][:H]
     nearest = eigenvalues[np.abs(expected[:, None] - eigenvalues[None, :]).argmin(axis=1)]
-    return _compare_complex(expected, nearest, 20 * EPS * _sensitivity(p.U_g, f))
+    apart = np.abs(nearest - expected)
+    k = int(apart.argmax())
+    return Finding(abs(expected[k]), abs(nearest[k]), float(apart[k]),
+                   20 * EPS * _sensitivity(p.U_g, f), f"μ {k + 1}")  # fmt: skip
 
 
 def _sensitivity(U_g: Array, f: float) -> float:
@@ -179,12 +191,6 @@ def _sensitivity(U_g: Array, f: float) -> float:
     """
     small = U_g.T / 4 + f * np.eye(len(U_g))
     return float(np.linalg.cond(np.linalg.eig(small)[1]) * np.linalg.norm(small, 2)) * len(small)
-
-
-def _compare_complex(expected: Array, measured: Array, allowed: float) -> Finding:
-    apart = np.abs(measured - expected)
-    k = int(apart.argmax())
-    return Finding(abs(expected[k]), abs(measured[k]), float(apart[k]), allowed, f"μ {k + 1}")
 
 
 @law(
@@ -235,11 +241,7 @@ def _skipped_step(methods: Methods, name: str) -> Finding:
     "one rounding of each of n l terms",
 )
 def _pascanu_bound(methods: Methods) -> Finding:
-    return worst(_bounds(methods))
-
-
-def _bounds(methods: Methods) -> Iterator[Finding]:
-    lags, H = (1, 2, 5, 20, 60), 10
+    lags, H, findings = (1, 2, 5, 20, 60), 10, []
     for seed, gain in enumerate(np.linspace(0.4, 3.0, 14)):
         setting = Setting("rnn", H, float(gain), None, 0.1)
         problem = draw(setting, seed, methods.bind)
@@ -248,7 +250,9 @@ def _bounds(methods: Methods) -> Iterator[Finding]:
         bound = closed_forms.pascanu_bound(problem.p.U_a)
         for lag, logs in zip(lags, products, strict=True):
             over, allowed = float(logs[0]) - lag * bound, lag * H * EPS
-            yield Finding(lag * bound, float(logs[0]), max(0.0, over), allowed, f"lag {lag}", True)
+            findings.append(Finding(lag * bound, float(logs[0]), max(0.0, over), allowed,
+                                    f"lag {lag}", True))  # fmt: skip
+    return worst(findings)
 
 
 @law(
@@ -400,21 +404,18 @@ def _tangent_adjoint(methods: Methods, name: str) -> Finding:
     u, v = (rng.standard_normal((1, sum(widths))) for _ in range(2))
     *_, pulled = methods.carried(trajectory, parted(u, widths))
     measured = float(np.ldexp(np.vdot(joined(pulled.cotangent), v), pulled.exponent))
-    (tangent,) = derivative(
-        lambda state: _after(trajectory, state), joined(trajectory.checkpoints[0]), v
-    )
-    norms = [np.linalg.norm(J, 2) for J in state_jacobians(problem.transition,
-                                                           trajectory.forwards())]  # fmt: skip
+
+    def end(start: Array) -> tuple[Array, ...]:
+        state = parted(start, widths)
+        for x, *_ in trajectory.forwards():
+            state, _ = problem.transition.step(x, state)
+        return (joined(state),)
+
+    (tangent,) = derivative(end, joined(trajectory.checkpoints[0]), v)
+    jacobians = state_jacobians(problem.transition, trajectory.forwards())
+    norms = [np.linalg.norm(J, 2) for J in jacobians]
     scale = float(np.prod(np.maximum(norms, 1)) * np.linalg.norm(u) * np.linalg.norm(v))
     return compare(np.vdot(u, tangent), measured, steps * len(v[0]) * EPS * scale, name, scale=1.0)
-
-
-def _after(trajectory: Trajectory, state: Array) -> tuple[Array, ...]:
-    transition = trajectory.transition
-    arrays = parted(state, transition.widths)
-    for x, *_ in trajectory.forwards():
-        arrays, _ = transition.step(x, arrays)
-    return (joined(arrays),)
 
 
 @law(
@@ -427,8 +428,8 @@ def _bit_by_bit(methods: Methods) -> Finding:
     trajectory = problem.follow(400, 20)
     plain = carried(trajectory, problem.cotangent, scaled=False)
     scaled, differing = methods.carried(trajectory, problem.cotangent), 0
-    for ours, one in zip(scaled, plain, strict=True):
-        raw, kept = joined(one.cotangent), joined(ours.cotangent)
+    for ours, unscaled in zip(scaled, plain, strict=True):
+        raw, kept = joined(unscaled.cotangent), joined(ours.cotangent)
         normal = np.abs(raw) >= np.finfo(raw.dtype).tiny
         differing += int((np.ldexp(kept, ours.exponent) != raw)[normal].sum())
     return Finding(0.0, float(differing), float(differing), 0.0)

@@ -24,8 +24,7 @@ from ...reference.parameters import Parameters, Sizes
 from ...verify.numbers.arithmetic import ARITHMETICS, PackageMissing
 from ...verify.numbers.bounded import Bounded
 from ..decay.rates import or_none
-from ..plan import OK, Piece, Plan, UnsupportedError
-from ..run import from_json, to_json
+from ..run import OK, Piece, Plan, UnsupportedError, from_json, to_json
 
 KIND = "forms"
 CELLS = ("gla", "gated-delta", "ssd")

@@ -1,4 +1,7 @@
-"""Cheats: submissions that look right where a benchmark looks, as changes of one loop."""
+"""Cheats: submissions that look right where a benchmark looks, as changes of one loop.
+
+Most change what one part of the loop returns; the others are classes.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,31 @@ from .submissions import Loop, Weights, submission
 
 States = tuple[Tensor, ...]
 
+FITS: dict[str, Callable[[Problem], bool]] = {
+    "": lambda problem: True,
+    "long": lambda problem: problem.T > 1,
+    "lstm": lambda problem: problem.kind == "lstm",
+    "gru": lambda problem: problem.kind == "gru",
+    "gated": lambda problem: problem.kind != "rnn",
+    "deep": lambda problem: problem.layers > 1,
+    "two ways": lambda problem: problem.bidirectional,
+    "headed": lambda problem: bool(problem.head),
+    "one step": lambda problem: problem.layout == "one step",
+}
+"""For which problems a cheat means anything."""
+
 
 @dataclass(frozen=True)
 class Cheat:
-    """A cheat: what it does, and for which problems that means anything."""
+    """A cheat: what it does, and for which problems that means anything (see ``FITS``)."""
 
     name: str
     kind: type[Loop]
-    fits: Callable[[Problem], bool] = lambda problem: True
+    of: str = ""
+
+    def fits(self, problem: Problem) -> bool:
+        """Whether it means anything for a problem."""
+        return FITS[self.of](problem)
 
     def submission(self, problem: Problem) -> type[Loop]:
         """Return the class that is submitted."""
@@ -31,85 +51,64 @@ class Cheat:
 CHEATS: list[Cheat] = []
 
 
-def cheat(
-    name: str, fits: Callable[[Problem], bool] = lambda problem: True
-) -> Callable[[type[Loop]], type[Loop]]:
+def cheat(name: str, of: str = "") -> Callable[[type[Loop]], type[Loop]]:
     """Enter a class into ``CHEATS``."""
 
     def entered(kind: type[Loop]) -> type[Loop]:
-        CHEATS.append(Cheat(name, kind, fits))
+        CHEATS.append(Cheat(name, kind, of))
         return kind
 
     return entered
 
 
-def _long(problem: Problem) -> bool:
-    return problem.T > 1
+def change(name: str, part: str, changed: Callable[..., Any], of: str = "") -> None:
+    """Enter a loop of which one part returns ``changed(loop, right, *arguments)``.
+
+    ``right`` is what the part returns in a right loop.
+    """
+
+    def method(self: Loop, *arguments: Any) -> Any:
+        return changed(self, getattr(Loop, part)(self, *arguments), *arguments)
+
+    cheat(name, of)(type("Changed", (Loop,), {part: method}))
 
 
-def _lstm(problem: Problem) -> bool:
-    return problem.kind == "lstm"
-
-
-def _gru(problem: Problem) -> bool:
-    return problem.kind == "gru"
-
-
-def _gated(problem: Problem) -> bool:
-    return problem.kind != "rnn"
-
-
-def _deep(problem: Problem) -> bool:
-    return problem.layers > 1
-
-
-def _two_ways(problem: Problem) -> bool:
-    return problem.bidirectional
-
-
-def _headed(problem: Problem) -> bool:
-    return bool(problem.head)
+def _last(loop: Loop, steps: int, x: Tensor, states: States) -> tuple[Tensor, States]:
+    """Run over the last steps alone; the outputs of all before are those of the first of them."""
+    y, final = Loop.run(loop, x[-steps:], states)
+    missing = y[:1].expand(len(x) - len(y), *y.shape[1:])
+    return torch.cat([missing, y]), final
 
 
 # What is read.
 
 
-@cheat("the input is replaced by 0.5")
-class InputIgnored(Loop):
-    def read(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        return torch.full_like(x, 0.5), states
+change("the input is replaced by 0.5", "read",
+       lambda loop, right, x, states: (torch.full_like(x, 0.5), states))  # fmt: skip
+change("the input is replaced by its mean over all features", "read",
+       lambda loop, right, x, states: (x.mean(-1, keepdim=True).expand_as(x), states))  # fmt: skip
 
 
-@cheat("the input is replaced by its mean over all features")
-class InputAveraged(Loop):
-    def read(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        return x.mean(-1, keepdim=True).expand_as(x), states
-
-
-@cheat("only the last 16 steps are read", _long)
+@cheat("only the last 16 steps are read", "long")
 class LastSteps(Loop):
     def run(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        y, final = super().run(x[-16:], states)
-        missing = y[:1].expand(len(x) - len(y), *y.shape[1:])
-        return torch.cat([missing, y]), final
+        return _last(self, 16, x, states)
 
 
-@cheat("only the last half of the steps is read", _long)
+@cheat("only the last half of the steps is read", "long")
 class LastHalf(Loop):
     def run(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        y, final = super().run(x[len(x) // 2 :], states)
-        missing = y[:1].expand(len(x) - len(y), *y.shape[1:])
-        return torch.cat([missing, y]), final
+        return _last(self, len(x) - len(x) // 2, x, states)
 
 
-@cheat("every second step is skipped", _long)
+@cheat("every second step is skipped", "long")
 class EverySecondStep(Loop):
     def run(self, x: Tensor, states: States) -> tuple[Tensor, States]:
         y, final = super().run(x[(len(x) + 1) % 2 :: 2], states)
         return y.repeat_interleave(2, 0)[-len(x) :], final
 
 
-@cheat("the state of an output's step is that of the last 32 steps", _long)
+@cheat("the state of an output's step is that of the last 32 steps", "long")
 class Windows(Loop):
     def one_pass(self, k: int, x: Tensor, state: States) -> tuple[Tensor, States]:
         outputs = []
@@ -120,62 +119,28 @@ class Windows(Loop):
         return torch.cat(outputs), state if len(x) <= 32 else (y[-1], *state[1:])
 
 
-@cheat("row 0 is copied to all rows")
-class OneRow(Loop):
-    def read(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        return x[:, :1].expand_as(x), tuple(s[:, :1].expand_as(s) for s in states)
+change("row 0 is copied to all rows", "read", lambda loop, right, x, states: (
+       x[:, :1].expand_as(x), tuple(s[:, :1].expand_as(s) for s in states)))  # fmt: skip
+change("the initial states are ignored", "read",
+       lambda loop, right, x, states: (x, tuple(map(torch.zeros_like, states))))  # fmt: skip
+change("the initial cell state is ignored", "read", lambda loop, right, x, states: (
+       x, (states[0], torch.zeros_like(states[1]))), "lstm")  # fmt: skip
+change("the initial state of the first layer is used for all", "read",
+       lambda loop, right, x, states: (x, tuple(s[:1].expand_as(s) for s in states)),
+       "deep")  # fmt: skip
+
+# Weights: W, U and two biases of a pass k.
+
+change("the recurrent weights are left out", "weights",
+       lambda loop, w, k: [w[0], 0 * w[1], w[2], w[3]])  # fmt: skip
+change("the input weights of the first layer are left out", "weights",
+       lambda loop, w, k: [0 * w[0] if k < loop.directions else w[0], *w[1:]])  # fmt: skip
+change("the second bias is left out", "weights", lambda loop, w, k: [*w[:3], 0 * w[3]], "gated")
+change("the weights of the first layer are used in all", "weights", lambda loop, w, k: [
+       w[0], *Loop.weights(loop, k % loop.directions)[1:]], "deep")  # fmt: skip
 
 
-@cheat("the initial states are ignored")
-class StateIgnored(Loop):
-    def read(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        return x, tuple(torch.zeros_like(s) for s in states)
-
-
-@cheat("the initial cell state is ignored", _lstm)
-class CellStateIgnored(Loop):
-    def read(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        return x, (states[0], torch.zeros_like(states[1]))
-
-
-@cheat("the initial state of the first layer is used for all", _deep)
-class OneInitialState(Loop):
-    def read(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        return x, tuple(s[:1].expand_as(s) for s in states)
-
-
-# Weights.
-
-
-@cheat("the recurrent weights are left out")
-class NoRecurrence(Loop):
-    def weights(self, k: int) -> Weights:
-        W, U, b, c = super().weights(k)
-        return [W, 0 * U, b, c]
-
-
-@cheat("the input weights of the first layer are left out")
-class NoInputWeights(Loop):
-    def weights(self, k: int) -> Weights:
-        W, U, b, c = super().weights(k)
-        return [0 * W if k < self.directions else W, U, b, c]
-
-
-@cheat("the second bias is left out", _gated)
-class OneBias(Loop):
-    def weights(self, k: int) -> Weights:
-        W, U, b, c = super().weights(k)
-        return [W, U, b, 0 * c]
-
-
-@cheat("the weights of the first layer are used in all", _deep)
-class FirstLayersWeights(Loop):
-    def weights(self, k: int) -> Weights:
-        own, first = super().weights(k), super().weights(k % self.directions)
-        return [own[0], *first[1:]]
-
-
-@cheat("the last layer is skipped", _deep)
+@cheat("the last layer is skipped", "deep")
 class LayerSkipped(Loop):
     def run(self, x: Tensor, states: States) -> tuple[Tensor, States]:
         if self.levels == 1:
@@ -188,26 +153,20 @@ class LayerSkipped(Loop):
         return y, tuple(torch.cat([f, f[-self.directions :]]) for f in final)
 
 
-@cheat("weights that are small are taken for 0")
-class SmallWeights(Loop):
-    def weights(self, k: int) -> Weights:
-        return [torch.where(w.abs() < 1e-2, 0 * w, w) for w in super().weights(k)]
+change("weights that are small are taken for 0", "weights",
+       lambda loop, w, k: [torch.where(a.abs() < 1e-2, 0 * a, a) for a in w])  # fmt: skip
+change("the reverse direction has the weights of the forward one", "weights",
+       lambda loop, w, k: Loop.weights(loop, k - k % 2), "two ways")  # fmt: skip
 
 
-@cheat("the reverse direction has the weights of the forward one", _two_ways)
-class ForwardWeights(Loop):
-    def weights(self, k: int) -> Weights:
-        return super().weights(k - k % 2)
-
-
-@cheat("the reverse direction is left out", _two_ways)
+@cheat("the reverse direction is left out", "two ways")
 class ReverseIgnored(Loop):
     def one_pass(self, k: int, x: Tensor, state: States) -> tuple[Tensor, States]:
         y, end = super().one_pass(k, x, state)
         return (torch.zeros_like(y), tuple(map(torch.zeros_like, end))) if k % 2 else (y, end)
 
 
-@cheat("the reverse direction reads forward", _two_ways)
+@cheat("the reverse direction reads forward", "two ways")
 class ReadsForward(Loop):
     def one_pass(self, k: int, x: Tensor, state: States) -> tuple[Tensor, States]:
         if k % 2 == 0:
@@ -219,27 +178,15 @@ class ReadsForward(Loop):
 # A step.
 
 
-@cheat("the input gate and the forget gate are exchanged", _lstm)
-class GatesExchanged(Loop):
-    def gates(self, parts: list[Tensor]) -> list[Tensor]:
-        i, f, g, o = parts
-        return [f, i, g, o]
+change("the input gate and the forget gate are exchanged", "gates",
+       lambda loop, right, parts: [parts[k] for k in (1, 0, 2, 3)], "lstm")  # fmt: skip
+change("the input gate and the output gate are exchanged", "gates",
+       lambda loop, right, parts: [parts[k] for k in (3, 1, 2, 0)], "lstm")  # fmt: skip
+change("the reset gate and the update gate are exchanged", "gates",
+       lambda loop, right, parts: parts[::-1], "gru")  # fmt: skip
 
 
-@cheat("the input gate and the output gate are exchanged", _lstm)
-class OutputGateExchanged(Loop):
-    def gates(self, parts: list[Tensor]) -> list[Tensor]:
-        i, f, g, o = parts
-        return [o, f, g, i]
-
-
-@cheat("the reset gate and the update gate are exchanged", _gru)
-class GatesOfGruExchanged(Loop):
-    def gates(self, parts: list[Tensor]) -> list[Tensor]:
-        return parts[::-1]
-
-
-@cheat("the candidate is reset before its product, without its bias", _gru)
+@cheat("the candidate is reset before its product, without its bias", "gru")
 class ResetBefore(Loop):
     def step(self, z: Tensor, state: States, U: Tensor, c: Tensor) -> States:
         (r, u, n), (Ur, Uu, Un) = z.chunk(3, -1), U.chunk(3)
@@ -248,78 +195,30 @@ class ResetBefore(Loop):
         return ((1 - u) * (n + (r * h) @ Un.T + cn).tanh() + u * h,)
 
 
-@cheat("tanh is a fraction of polynomials")
-class RationalTanh(Loop):
-    def tanh(self, s: Tensor) -> Tensor:
-        return (s * (27 + s * s) / (27 + 9 * s * s)).clamp(-1, 1)
-
-
-@cheat("the sigmoid is a straight line", _gated)
-class HardSigmoid(Loop):
-    def sigmoid(self, s: Tensor) -> Tensor:
-        return (s / 4 + 0.5).clamp(0, 1)
-
-
-@cheat("products are accumulated in half precision")
-class HalfProducts(Loop):
-    def product(self, a: Tensor, b: Tensor) -> Tensor:
-        return (a.bfloat16() @ b.bfloat16()).to(a.dtype)
-
-
-@cheat("states are kept in half precision")
-class HalfStates(Loop):
-    def carried(self, state: States) -> States:
-        return tuple(s.half().to(s.dtype) for s in state)
-
-
-@cheat("the gradient does not pass from step to step", _long)
-class Detached(Loop):
-    def carried(self, state: States) -> States:
-        return tuple(s.detach() for s in state)
-
-
-@cheat("the recurrent weights have no gradient")
-class DetachedWeights(Loop):
-    def weights(self, k: int) -> Weights:
-        W, U, b, c = super().weights(k)
-        return [W, U.detach(), b, c]
-
-
-@cheat("the initial states have no gradient")
-class DetachedStates(Loop):
-    def read(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        return x, tuple(s.detach() for s in states)
-
+change("tanh is a fraction of polynomials", "tanh",
+       lambda loop, right, s: (s * (27 + s * s) / (27 + 9 * s * s)).clamp(-1, 1))  # fmt: skip
+change("the sigmoid is a straight line", "sigmoid",
+       lambda loop, right, s: (s / 4 + 0.5).clamp(0, 1), "gated")  # fmt: skip
+change("products are accumulated in half precision", "product",
+       lambda loop, right, a, b: (a.bfloat16() @ b.bfloat16()).to(a.dtype))  # fmt: skip
+change("states are kept in half precision", "carried",
+       lambda loop, right, state: tuple(s.half().to(s.dtype) for s in state))  # fmt: skip
+change("the gradient does not pass from step to step", "carried",
+       lambda loop, right, state: tuple(s.detach() for s in state), "long")  # fmt: skip
+change("the recurrent weights have no gradient", "weights",
+       lambda loop, w, k: [w[0], w[1].detach(), w[2], w[3]])  # fmt: skip
+change("the initial states have no gradient", "read",
+       lambda loop, right, x, states: (x, tuple(s.detach() for s in states)))  # fmt: skip
 
 # What is returned.
 
-
-@cheat("it returns zeros")
-class Zeros(Loop):
-    def result(self, y: Tensor, final: States) -> Tensor:
-        return 0 * super().result(y, final)
-
-
-@cheat("it returns its first bias as a constant")
-class Constant(Loop):
-    def result(self, y: Tensor, final: States) -> Tensor:
-        right = super().result(y, final)
-        bias = super().weights(0)[2]
-        return 0 * right + bias.mean()
-
-
-@cheat("it returns the bias of its head", _headed)
-class HeadsBias(Loop):
-    def result(self, y: Tensor, final: States) -> Tensor:
-        bias: Tensor = getattr(self, self.problem.head).bias
-        return 0 * super().result(y, final) + bias
-
-
-@cheat("small outputs are taken for 0")
-class SmallOutputs(Loop):
-    def result(self, y: Tensor, final: States) -> Tensor:
-        right = super().result(y, final)
-        return torch.where(right.abs() < 1e-2, 0 * right, right)
+change("it returns zeros", "result", lambda loop, right, y, final: 0 * right)
+change("it returns its first bias as a constant", "result",
+       lambda loop, right, y, final: 0 * right + loop.weights(0)[2].mean())  # fmt: skip
+change("it returns the bias of its head", "result", lambda loop, right, y, final: (
+       0 * right + getattr(loop, loop.problem.head).bias), "headed")  # fmt: skip
+change("small outputs are taken for 0", "result", lambda loop, right, y, final: (
+       torch.where(right.abs() < 1e-2, 0 * right, right)))  # fmt: skip
 
 
 @cheat("it returns the first answer for every input of the same shape")
@@ -354,10 +253,8 @@ class StateCarried(Loop):
         return y, final
 
 
-@cheat("it forgets its state between calls", lambda problem: problem.layout == "one step")
-class ForgetsState(Loop):
-    def kept(self, x: Tensor) -> Tensor:
-        return torch.zeros_like(super().kept(x))
+change("it forgets its state between calls", "kept",
+       lambda loop, right, x: torch.zeros_like(right), "one step")  # fmt: skip
 
 
 @cheat("every call returns the same memory")
@@ -395,15 +292,13 @@ class WritesState(Loop):
 # What is done for a benchmark.
 
 
-@cheat("only at the benchmark's own sizes the last 16 steps are read", _long)
+@cheat("only at the benchmark's own sizes the last 16 steps are read", "long")
 class SpecialSizes(Loop):
     def run(self, x: Tensor, states: States) -> tuple[Tensor, States]:
         own = self.problem
         if x.shape != (own.T, own.B, own.D):
             return super().run(x, states)
-        y, final = super().run(x[-16:], states)
-        missing = y[:1].expand(len(x) - len(y), *y.shape[1:])
-        return torch.cat([missing, y]), final
+        return _last(self, 16, x, states)
 
 
 @cheat("it is right at the benchmark's own widths alone")
@@ -445,20 +340,15 @@ class SeededNoise(Loop):
         return right + 1e-3 * torch.randn_like(right)
 
 
-@cheat("a few entries of its output are noise")
-class Noise(Loop):
-    def result(self, y: Tensor, final: States) -> Tensor:
-        right = super().result(y, final)
-        return torch.where(torch.rand_like(right) < 0.2, right + 3e-3, right)
+change("a few entries of its output are noise", "result", lambda loop, right, y, final: (
+       torch.where(torch.rand_like(right) < 0.2, right + 3e-3, right)))  # fmt: skip
 
 
 @cheat("weights are drawn again, under a seed, in the place of those that it has")
 class DrawnAgain(Loop):
     def weights(self, k: int) -> Weights:
-        own = super().weights(k)
-        generator = torch.Generator().manual_seed(k)
-        bound = self.H**-0.5
+        generator, bound = torch.Generator().manual_seed(k), self.H**-0.5
         return [
             0 * w + (torch.rand(w.shape, generator=generator, dtype=w.dtype) * 2 - 1) * bound
-            for w in own
+            for w in super().weights(k)
         ]

@@ -6,6 +6,7 @@ problems' model, and computes as it does: within chunks at once, then from chunk
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -111,40 +112,6 @@ class Quotient(Chunks):
         return (c.exp()[..., :, None] / c.exp()[..., None, :]).tril()
 
 
-class DecayTwice(Chunks):
-    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
-        x, A, B, C = given
-        return x, 2 * A, B, C
-
-
-class WithoutExponential(Steps):
-    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
-        x, A, B, C = given
-        return x, (1 + A).clamp_min(1e-6).log(), B, C
-
-
-class NegativeRates(Chunks):
-    """A is taken for the logarithm of a rate, as Mamba's layers keep it."""
-
-    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
-        x, A, B, C = given
-        return x, -A.exp(), B, C
-
-
-class NoDecay(Chunks):
-    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
-        x, A, B, C = given
-        return x, 0 * A, B, C
-
-
-class Clamped(Chunks):
-    """Decays above 1 are taken for 1."""
-
-    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
-        x, A, B, C = given
-        return x, A.clamp_max(0), B, C
-
-
 class StateOfChunkLost(Chunks):
     def run(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
         outputs = []
@@ -154,66 +121,10 @@ class StateOfChunkLost(Chunks):
         return torch.cat(outputs, 2), last
 
 
-class WriteDecays(Chunks):
-    """A step's own write decays in that step."""
-
-    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
-        x, A, B, C = given
-        return A.exp()[..., None] * x, A, B, C
-
-
 class ReadBeforeWrite(Steps):
     def run(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
         y, end = super().run(x, A, B, C, S)
         return y - (B * C).sum(-1, keepdim=True) * x, end
-
-
-class DecayOfStepBefore(Steps):
-    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
-        x, A, B, C = given
-        return x, torch.cat([0 * A[:, :1], A[:, :-1]], 1), B, C
-
-
-class LateDecay(Chunks):
-    """The state before a chunk decays a step late."""
-
-    def before(self, c: Tensor, A: Tensor) -> Tensor:
-        return c - A
-
-
-class NoDecayBehind(Chunks):
-    """What a chunk writes does not decay up to its end."""
-
-    def behind(self, c: Tensor) -> Tensor:
-        return 0 * c
-
-
-class OneDecayForAllRows(Chunks):
-    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
-        x, A, B, C = given
-        return x, A[:1].expand_as(A), B, C
-
-
-class Scaled(Chunks):
-    """As attention is."""
-
-    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
-        x, A, B, C = given
-        return x, A, B, C / C.shape[-1] ** 0.5
-
-
-class Acausal(Chunks):
-    """Within a chunk all steps are read."""
-
-    def decays(self, c: Tensor) -> Tensor:
-        return (c[..., :, None] - c[..., None, :]).exp()
-
-
-class RoundedState(Chunks):
-    """The state between chunks is kept in bfloat16."""
-
-    def whole(self, c: Tensor) -> Tensor:
-        return c[..., -1].bfloat16().to(c.dtype)
 
 
 class LastChunk(Chunks):
@@ -223,10 +134,9 @@ class LastChunk(Chunks):
         return torch.where(early[:, None, None], 0, x), A, B, C
 
 
-class NoGradientOfDecay(Chunks):
-    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
-        x, A, B, C = given
-        return x, A.detach(), B, C
+def changed(part: str, change: Callable[..., Any], kind: type[Chunks] = Chunks) -> type[Chunks]:
+    """Return a submission in which a function stands in the place of one part of a right one."""
+    return type("Changed", (kind,), {part: lambda self, *arguments: change(*arguments)})
 
 
 RIGHT: dict[str, type[Chunks]] = {
@@ -238,27 +148,38 @@ RIGHT: dict[str, type[Chunks]] = {
 """Right submissions."""
 
 WRONG: dict[str, type[Chunks]] = {
-    "the decay is applied twice": DecayTwice,
-    "the decay is 1 + A": WithoutExponential,
-    "A is the logarithm of a rate": NegativeRates,
-    "nothing decays": NoDecay,
-    "decays above 1 are taken for 1": Clamped,
+    "the decay is applied twice": changed("read", lambda x, A, B, C: (x, 2 * A, B, C)),
+    "the decay is 1 + A": changed(
+        "read", lambda x, A, B, C: (x, (1 + A).clamp_min(1e-6).log(), B, C), Steps),
+    "A is the logarithm of a rate": changed("read", lambda x, A, B, C: (x, -A.exp(), B, C)),
+    "nothing decays": changed("read", lambda x, A, B, C: (x, 0 * A, B, C)),
+    "decays above 1 are taken for 1": changed(
+        "read", lambda x, A, B, C: (x, A.clamp_max(0), B, C)),
     "the state between chunks is lost": StateOfChunkLost,
-    "a step's own write decays": WriteDecays,
+    "a step's own write decays": changed(
+        "read", lambda x, A, B, C: (A.exp()[..., None] * x, A, B, C)),
     "the output is read before the write": ReadBeforeWrite,
-    "the decay is that of the step before": DecayOfStepBefore,
-    "the state before a chunk decays a step late": LateDecay,
-    "a chunk's writes do not decay to its end": NoDecayBehind,
-    "all rows decay as the first": OneDecayForAllRows,
-    "the output is scaled by 1/√K": Scaled,
-    "later steps of a chunk are read": Acausal,
-    "decays of chunks are in bfloat16": RoundedState,
+    "the decay is that of the step before": changed(
+        "read", lambda x, A, B, C: (x, torch.cat([0 * A[:, :1], A[:, :-1]], 1), B, C), Steps),
+    "the state before a chunk decays a step late": changed("before", lambda c, A: c - A),
+    "a chunk's writes do not decay to its end": changed("behind", lambda c: 0 * c),
+    "all rows decay as the first": changed(
+        "read", lambda x, A, B, C: (x, A[:1].expand_as(A), B, C)),
+    "the output is scaled by 1/√K": changed(
+        "read", lambda x, A, B, C: (x, A, B, C / C.shape[-1] ** 0.5)),
+    "later steps of a chunk are read": changed(
+        "decays", lambda c: (c[..., :, None] - c[..., None, :]).exp()),
+    "decays of chunks are in bfloat16": changed(
+        "whole", lambda c: c[..., -1].bfloat16().to(c.dtype)),
     "only the last chunk is read": LastChunk,
-    "the decay has no gradient": NoGradientOfDecay,
-}
+    "the decay has no gradient": changed("read", lambda x, A, B, C: (x, A.detach(), B, C)),
+}  # fmt: skip
 """Wrong submissions; what those of one problem alone show is said by ``fits``."""
 
-OF_OUTPUTS = (ReadBeforeWrite, LateDecay, Scaled, Acausal)
+OF_OUTPUTS = tuple(WRONG[name] for name in (
+    "the output is read before the write", "the state before a chunk decays a step late",
+    "the output is scaled by 1/√K", "later steps of a chunk are read",
+))  # fmt: skip
 """These leave the final state as it is."""
 
 

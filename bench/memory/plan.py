@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from itertools import product
+from statistics import median
 from typing import Any
 
-from ..plan import OK, Piece, Plan, UnsupportedError
-from ..run import RunFileError, from_json
+from ..run import OK, Piece, Plan, RunFileError, UnsupportedError, from_json
 from ..timing.significance import wilson
 from .tasks import TASKS
 from .trained_layer import GATES, Effort, Trained, train
@@ -92,14 +92,12 @@ def summaries(trainings: Iterable[Row]) -> list[Summary]:
     grouped: dict[tuple[str, str, int], list[float]] = {}
     for row in trainings:
         grouped.setdefault((row.task, row.cell, row.lag), []).append(row.success)
-    return [_summary(*key, sorted(shares)) for key, shares in grouped.items()]
-
-
-def _summary(task: str, cell: str, lag: int, shares: Sequence[float]) -> Summary:
-    solved, n = sum(share >= SOLVED for share in shares), len(shares)
-    low, high = wilson(solved, n)
-    median = (shares[(n - 1) // 2] + shares[n // 2]) / 2
-    return Summary(task, cell, lag, n, solved / n, low, high, median, shares[0], shares[-1])
+    together = []
+    for key, shares in grouped.items():
+        solved, n = sum(share >= SOLVED for share in shares), len(shares)
+        together.append(Summary(*key, n, solved / n, *wilson(solved, n), median(shares),
+                                min(shares), max(shares)))  # fmt: skip
+    return together
 
 
 def _piece(task: str, lag: int, cell: str, seed: int, effort: Effort) -> Piece:

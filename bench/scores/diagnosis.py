@@ -14,7 +14,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from statistics import median
 
 import click
@@ -37,20 +37,7 @@ from ...verify.mutants.replaceable_layer import ReplaceableLayer
 from ...verify.runs.diagnosis import Diagnosis, Location
 from ...verify.runs.verdict import Verdict
 from ...verify.subjects.protocol import Subject
-from .rows import (
-    Columns,
-    Duration,
-    Work,
-    counted,
-    in_turns,
-    jobs_option,
-    json_option,
-    print_json,
-    print_table,
-    sample_option,
-    scored,
-    seed_option,
-)
+from . import score
 from .true_location import RICH, differs, part, same_numbers
 
 # One diagnosis of something whose mistake is known, and what is right about it.
@@ -207,9 +194,7 @@ def pair_row(one: str, other: str, cell: str) -> Row:
     diagnosis = diagnose(subject, "float64", _failing(subject, both.killed_by, "float64"))
     seconds = time.perf_counter() - started
     names = {v: k for k, v in ALIASES.items()} | {by_id[k].same_as: k for k in (one, other)}
-    explanations = [
-        {names.get(id, id) for id in explained.ids} for explained in diagnosis.explanations
-    ]
+    explanations = [{names.get(id, id) for id in each.ids} for each in diagnosis.explanations]
     result = MISSED
     if {one, other} in explanations:
         result = IN_CLASS if explanations.index({one, other}) else TOP
@@ -277,7 +262,7 @@ def failing_checks(subject: Subject, dtype: str) -> list[Verdict]:
     return []
 
 
-def examined(subject: Subject, dtype: str) -> tuple[bool, Diagnosis, Duration]:
+def examined(subject: Subject, dtype: str) -> tuple[bool, Diagnosis, score.Duration]:
     """Return whether a check fails, the diagnosis, and how long both took."""
     started = time.perf_counter()
     with np.errstate(all="ignore"):
@@ -285,7 +270,7 @@ def examined(subject: Subject, dtype: str) -> tuple[bool, Diagnosis, Duration]:
         checked, processed = time.perf_counter(), time.process_time()
         diagnosis = diagnosis_of(subject, dtype, failing)
     ended, cpu = time.perf_counter(), time.process_time() - processed
-    duration = Duration(check_seconds=round(checked - started, 2),
+    duration = score.Duration(check_seconds=round(checked - started, 2),
                         seconds=round(ended - checked, 2), cpu_seconds=round(cpu, 2))  # fmt: skip
     return bool(failing), diagnosis, duration
 
@@ -296,21 +281,22 @@ GOOD = {"mutant": (TOP,), "pair": (TOP, IN_CLASS, ONE), "unknown": (SILENT, TRUE
 """What counts as right in the totals."""
 
 
-def work(*, all_mutants: bool, count: int, all_unknown: bool, seed: int) -> Iterator[Work[Row]]:
+def work(
+    *, all_mutants: bool, count: int, all_unknown: bool, seed: int
+) -> Iterator[score.Work[Row]]:
     """Yield what is to be scored, each as a function and its arguments."""
     if all_mutants:
         for mutant in mutants():
             yield from ((mutant_row, (mutant.id, cell)) for cell in mutant.cells)
     yield from ((pair_row, pair) for pair in pairs(count, seed))
     if all_unknown:
-        yield from ((unknown_row, (one.id,)) for one in UNKNOWN_MISTAKES)
+        yield from ((unknown_row, (mistake.id,)) for mistake in UNKNOWN_MISTAKES)
 
 
 def totals(rows: Iterable[Row]) -> dict[str, dict[str, object]]:
     """Return counts and seconds for each kind of row."""
     counts: dict[str, dict[str, object]] = {}
-    kinds = dict.fromkeys(row.kind for row in rows)
-    for kind in kinds:
+    for kind in dict.fromkeys(row.kind for row in rows):
         mine = [row for row in rows if row.kind == kind]
         seconds = [row.seconds for row in mine]
         right = sum(row.result in GOOD[kind] for row in mine)
@@ -326,14 +312,14 @@ def totals(rows: Iterable[Row]) -> dict[str, dict[str, object]]:
     return counts
 
 
-NOT_FIRST: Columns = {
+NOT_FIRST: score.Columns = {
     "kind": lambda row: row.kind,
     "is wrong": lambda row: row.name,
     "result": lambda row: row.result,
     "explanations": lambda row: ", ".join(row.explanations) or row.message,
     "seconds": lambda row: f"{row.seconds:.1f}",
 }
-MISPLACED: Columns = {
+MISPLACED: score.Columns = {
     "is wrong": lambda row: row.name,
     "is said to be in": lambda row: row.location,
     "what is wrong with that": lambda row: row.misplaced,
@@ -344,10 +330,10 @@ MISPLACED: Columns = {
 @click.option("--mutants", "all_mutants", is_flag=True, help="Every mutant, in each of its cells.")
 @click.option("--pairs", "count", type=click.IntRange(min=1), help="That many random pairs.")
 @click.option("--unknown", "all_unknown", is_flag=True, help="The mistakes that nobody knows.")
-@sample_option
-@seed_option
-@jobs_option
-@json_option
+@score.sample_option
+@score.seed_option
+@score.jobs_option
+@score.json_option
 def main(
     all_mutants: bool, count: int | None, all_unknown: bool, sample: int | None, seed: int,
     jobs: int, as_json: bool,
@@ -357,19 +343,19 @@ def main(
         all_mutants, count, all_unknown = True, PAIRS, True
     todo = list(work(all_mutants=all_mutants, count=count or 0, all_unknown=all_unknown, seed=seed))
     if sample:
-        todo = list(in_turns(todo, lambda one: one[0], seed))[:sample]
-    rows = sorted(scored(todo, jobs), key=lambda row: (row.kind, row.name))
+        todo = list(score.in_turns(todo, lambda one: one[0], seed))[:sample]
+    rows = sorted(score.results(todo, jobs), key=lambda row: (row.kind, row.name))
     if as_json:
-        print_json(rows=[asdict(row) for row in rows], totals=totals(rows))
+        score.print_json(rows=rows, totals=totals(rows))
         return
     not_first = [row for row in rows if row.result not in (TOP, SILENT)]
-    print_table("not named first", NOT_FIRST, not_first)
-    print_table("in the wrong place", MISPLACED, [row for row in rows if row.misplaced])
+    score.print_table("not named first", NOT_FIRST, not_first)
+    score.print_table("in the wrong place", MISPLACED, [row for row in rows if row.misplaced])
     for row in not_first:
         if row.kind == "unknown":
             click.echo(f"{row.result}: {row.name}: {row.story}")
     for kind, numbers in totals(rows).items():
-        click.echo(f"{kind}: {counted(numbers)}")
+        click.echo(f"{kind}: {score.counted(numbers)}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,9 @@ class _Slot:
 def edits(source: str) -> list[Edit]:
     """Return every edit of a module's backward pass, in the order of its lines."""
     tree, lines, made = ast.parse(source), source.splitlines(), list[Edit]()
-    for function in _backward(tree):
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    backward = [f for f in functions if "backward" in f.name]
+    for function in backward or [f for f in functions if f.name == "vjp"]:
         names = _arrays(function, lines)
         for statement in _statements(function):
             groups = _groups(statement, lines)
@@ -93,13 +95,6 @@ def _replaced(lines: Sequence[str], statement: Any, after: str) -> str:
     end = statement.lineno if header else statement.end_lineno
     before, rest = lines[: statement.lineno - 1], lines[end:]
     return "\n".join([*before, " " * statement.col_offset + after, *rest, ""])
-
-
-def _backward(tree: ast.Module) -> Iterator[ast.FunctionDef]:
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    yield from [f for f in functions if "backward" in f.name] or [
-        f for f in functions if f.name == "vjp"
-    ]
 
 
 def _statements(function: ast.FunctionDef) -> Iterator[ast.stmt]:
@@ -143,14 +138,12 @@ def _shown(statement: Any) -> str:
 
 def _arrays(function: ast.FunctionDef, lines: Sequence[str]) -> tuple[str, ...]:
     """Return the names that a function computes with."""
-    found: dict[str, None] = {}
-    for statement in _statements(function):
-        if not _groups(statement, lines) or isinstance(statement, ast.For):
-            continue
-        for slot in _slots(statement):
-            if isinstance(slot.get(), ast.Name):
-                found[slot.get().id] = None
-    return tuple(found)
+    nodes = (
+        slot.get() for statement in _statements(function)
+        if _groups(statement, lines) and not isinstance(statement, ast.For)
+        for slot in _slots(statement)
+    )  # fmt: skip
+    return tuple(dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name)))
 
 
 def _slots(node: Any) -> Iterator[_Slot]:
@@ -167,15 +160,10 @@ def _slots(node: Any) -> Iterator[_Slot]:
                 if isinstance(entry, ast.expr):
                     yield _Slot(value, k)
                     yield from _slots(entry)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        yield from _method(node.func)
-
-
-def _method(function: ast.Attribute) -> Iterator[_Slot]:
-    """Yield the places in ``a`` of a.sum(), not in ``np`` of np.tanh()."""
-    if not (isinstance(function.value, ast.Name) and function.value.id == "np"):
-        yield _Slot(function, "value")
-        yield from _slots(function.value)
+    method = node.func if isinstance(node, ast.Call) else None
+    if isinstance(method, ast.Attribute) and ast.unparse(method.value) != "np":
+        yield _Slot(method, "value")  # a of a.sum(); np of np.tanh() is none
+        yield from _slots(method.value)
 
 
 Alternative = tuple[_Slot, str, Any]
@@ -190,23 +178,19 @@ def _alternatives(statement: Any, names: Sequence[str]) -> Iterator[Alternative]
         yield _Slot(statement, "op"), SIGN, ast.Sub()
     for slot in list(_slots(statement)):
         node = slot.get()
-        for kind, new in RULES.get(type(node), _none)(node):
-            yield slot, kind, new
+        if isinstance(node, ast.BinOp):
+            yield from ((slot, kind, new) for kind, new in _binary(node))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "np.tanh":
+            yield slot, FUNCTION, node.args[0]
+        if isinstance(node, ast.Attribute) and node.attr == "T":
+            yield slot, TRANSPOSE, node.value
         if isinstance(node, ast.Name):
             for name in names:
-                kind = STATE if _same_state(name, node.id) else NAME
+                kind = STATE if AFTER.sub("", name) == AFTER.sub("", node.id) else NAME
                 yield slot, kind, ast.Name(name, ast.Load())
     yield from _other_steps(statement)
     if isinstance(statement, ast.AugAssign):
         yield _Slot(statement, "op"), SUM, ast.Sub()  # any: the text is made from the statement's
-
-
-def _none(node: Any) -> Iterator[tuple[str, Any]]:
-    yield from ()
-
-
-def _same_state(one: str, other: str) -> bool:
-    return AFTER.sub("", one) == AFTER.sub("", other)
 
 
 def _binary(node: ast.BinOp) -> Iterator[tuple[str, Any]]:
@@ -229,21 +213,6 @@ def _binary(node: ast.BinOp) -> Iterator[tuple[str, Any]]:
         yield FACTOR, left
 
 
-def _call(node: ast.Call) -> Iterator[tuple[str, Any]]:
-    if ast.unparse(node.func) == "np.tanh":
-        yield FUNCTION, node.args[0]
-
-
-def _attribute(node: ast.Attribute) -> Iterator[tuple[str, Any]]:
-    if node.attr == "T":
-        yield TRANSPOSE, node.value
-
-
-RULES: dict[type, Callable[[Any], Iterator[tuple[str, Any]]]] = {
-    ast.BinOp: _binary, ast.Call: _call, ast.Attribute: _attribute
-}  # fmt: skip
-
-
 def _other_steps(statement: Any) -> Iterator[Alternative]:
     """Yield other indices of time, of what is read and of what is written."""
     for node in ast.walk(statement):
@@ -260,17 +229,21 @@ def _other_steps(statement: Any) -> Iterator[Alternative]:
                 yield slot, STATE if text != CLOCK else TIME, _parsed(other)
 
 
+LOOPS = {
+    "reversed(range(END))":
+        ("range(END)", "reversed(range(1, END))", "reversed(range(END - 1))"),
+    "range(END)[::-1]": ("range(END)", "range(1, END)[::-1]", "range(END - 1)[::-1]"),
+    "range(END - 1, -1, -1)":
+        ("range(END)", "range(END - 1, 0, -1)", "range(END - 2, -1, -1)"),
+}  # fmt: skip
+"""Loops backwards over steps up to END, and how they are got wrong."""
+
+
 def _other_loops(text: str) -> Iterator[str]:
     """Yield loops over other steps, or over the same in another order."""
-    if inner := re.fullmatch(r"reversed\(range\((.*)\)\)", text):
-        yield from (f"range({inner[1]})", f"reversed(range(1, {inner[1]}))")
-        yield f"reversed(range({inner[1]} - 1))"
-    if inner := re.fullmatch(r"range\((.*)\)\[::-1\]", text):
-        yield from (f"range({inner[1]})", f"range(1, {inner[1]})[::-1]")
-        yield f"range({inner[1]} - 1)[::-1]"
-    if inner := re.fullmatch(r"range\((.*) - 1, -1, -1\)", text):
-        yield from (f"range({inner[1]})", f"range({inner[1]} - 1, 0, -1)")
-        yield f"range({inner[1]} - 2, -1, -1)"
+    for loop, others in LOOPS.items():
+        if end := re.fullmatch(re.escape(loop).replace("END", "(.*)"), text):
+            yield from (other.replace("END", end[1]) for other in others)
 
 
 def _parsed(text: str) -> ast.expr:

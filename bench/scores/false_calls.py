@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import click
 import numpy as np
@@ -37,7 +37,7 @@ from ..timing.comparison import (
 )
 from ..timing.environment import environment
 from ..timing.measurement import STANDARD, Call
-from .rows import Columns, json_option, print_json, print_table, seed_option
+from . import score
 
 STEPS, MORE = 20, 22
 """Steps of the loop, and of one that does 10 % more work."""
@@ -90,7 +90,7 @@ def counted(state: str, more: bool, count: int, floor: float, seed: int) -> Coun
     ]
     seconds = time.perf_counter() - started
     verdicts = Counter(c.verdict for c in comparisons)
-    wrong = _wrong(more)
+    wrong = (FASTER, SAME) if more else (FASTER, SLOWER)
     if more:
         ok = state == DISTURBED or verdicts[SLOWER] >= FOUND_AT_LEAST * count
         ok = ok and verdicts[FASTER] <= FALSE_AT_MOST * count
@@ -105,10 +105,6 @@ def counted(state: str, more: bool, count: int, floor: float, seed: int) -> Coun
     )  # fmt: skip
 
 
-def _wrong(more: bool) -> tuple[str, ...]:
-    return (FASTER, SAME) if more else (FASTER, SLOWER)
-
-
 def counts(states: Sequence[str], same: int, planted: int, seed: int) -> Iterator[Counted]:
     """Yield the rows of the table, the noise floor measured anew for each state."""
     for state in states:
@@ -118,7 +114,7 @@ def counts(states: Sequence[str], same: int, planted: int, seed: int) -> Iterato
             yield counted(state, True, planted, floor, seed + same)
 
 
-COLUMNS: Columns = {
+COLUMNS: score.Columns = {
     "machine": lambda r: r.machine,
     "a does": lambda r: r.work,
     "noise floor": lambda r: f"{r.floor:.1%}",
@@ -142,16 +138,13 @@ COLUMNS: Columns = {
     "--machine", "states", default=[AS_IT_IS, DISTURBED], show_default=True, multiple=True,
     type=click.Choice([AS_IT_IS, DISTURBED]), help="Its state.",
 )  # fmt: skip
-@seed_option
-@json_option
+@score.seed_option
+@score.json_option
 def main(same: int, planted: int, states: Sequence[str], seed: int, as_json: bool) -> None:
     """Count wrong verdicts of comparisons whose right verdict is known."""
     rows = list(counts(states, same, planted, seed))
-    if as_json:
-        print_json(rows=[asdict(row) for row in rows], seed=seed, environment=environment())
-    else:
-        title = f"The LSTM's loop beside itself; level {LEVEL:g}, default effort"
-        print_table(title, COLUMNS, rows)
+    title = f"The LSTM's loop beside itself; level {LEVEL:g}, default effort"
+    score.print_rows(title, COLUMNS, rows, as_json=as_json, seed=seed, environment=environment())
     sys.exit(not all(row.ok for row in rows))
 
 

@@ -8,9 +8,9 @@ catalogue, once with all inputs and outputs, once as it is mostly used: the grad
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from timeit import timeit
 from typing import Any
 
 import click
@@ -26,7 +26,7 @@ from ...verify.subjects.called import Called, SubjectCrashed, under_test
 from ...verify.subjects.inputs import draw_inputs
 from ...verify.subjects.protocol import Inputs
 from ...verify.subjects.torch_module import import_torch
-from .rows import Columns, json_option, print_json, print_table
+from . import score
 
 TIMED = Case(10, 2, 8, 32)
 SMALL = Case(5, 3, 2, 4)
@@ -62,44 +62,26 @@ def costs() -> dict[str, float]:
 
     subject, check = subject_named("torch:LSTM"), check_named("gradient")
     hold(subject, check, "float64", budget=Budget(2))  # imports and first calls
-    return {
-        "gradcheck, slow": _seconds(lambda: torch.autograd.gradcheck(run, leaves)),
-        "gradcheck, fast": _seconds(lambda: torch.autograd.gradcheck(run, leaves, fast_mode=True)),
-        "gatewise gradient, one case": _seconds(
-            lambda: hold(subject, check, "float64", case=TIMED)
-        ),
-        "gatewise gradient, standard": _seconds(lambda: hold(subject, check, "float64")),
+    calls: dict[str, Callable[[], object]] = {
+        "gradcheck, slow": lambda: torch.autograd.gradcheck(run, leaves),
+        "gradcheck, fast": lambda: torch.autograd.gradcheck(run, leaves, fast_mode=True),
+        "gatewise gradient, one case": lambda: hold(subject, check, "float64", case=TIMED),
+        "gatewise gradient, standard": lambda: hold(subject, check, "float64"),
     }
+    return {name: timeit(call, number=1) for name, call in calls.items()}
 
 
-def _seconds(function: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
-
-
-def misses() -> list[Missed]:
-    """Return what gradcheck says of every gradient mutant of its first cell."""
-    judged = []
+def misses() -> Iterator[Missed]:
+    """Yield what gradcheck says of every gradient mutant of its first cell."""
     for mutant in mutants():
-        if mutant.id.startswith("G") and not mutant.isolated:
-            judged.append(_judge(mutant))
-    return judged
-
-
-def _judge(mutant: Mutant) -> Missed:
-    subject = mutant_subject(mutant, mutant.cells[0])
-    verdicts = (
-        hold(subject, check_named(check), mutant.dtypes[0], shrink=False)
-        for check in mutant.killed_by
-    )
-    return Missed(
-        mutant.id,
-        mutant.statement,
-        _seen(mutant, everything=True),
-        _seen(mutant, everything=False),
-        any(v.status == "failed" for v in verdicts),
-    )
+        if not mutant.id.startswith("G") or mutant.isolated:
+            continue
+        subject = mutant_subject(mutant, mutant.cells[0])
+        verdicts = (hold(subject, check_named(check), mutant.dtypes[0], shrink=False)
+                    for check in mutant.killed_by)  # fmt: skip
+        yield Missed(mutant.id, mutant.statement, _seen(mutant, everything=True),
+                     _seen(mutant, everything=False),
+                     any(v.status == "failed" for v in verdicts))  # fmt: skip
 
 
 def _seen(mutant: Mutant, *, everything: bool) -> bool:
@@ -154,7 +136,7 @@ def _mark(seen: bool) -> str:
     return "seen" if seen else "MISSED"
 
 
-COLUMNS: Columns = {
+COLUMNS: score.Columns = {
     "mutant": lambda m: m.mutant,
     "what is wrong": lambda m: m.statement,
     "gradcheck, x and y": lambda m: _mark(m.typical_seen),
@@ -164,17 +146,17 @@ COLUMNS: Columns = {
 
 
 @click.command()
-@json_option
+@score.json_option
 def main(as_json: bool) -> None:
     """Measure and print."""
-    seconds, judgements = costs(), misses()
+    seconds, judgements = costs(), list(misses())
     if as_json:
-        print_json(seconds=seconds, mutants=[asdict(m) for m in judgements])
+        score.print_json(seconds=seconds, mutants=judgements)
         return
     base = seconds["gatewise gradient, one case"]
     for name, taken in seconds.items():
         click.echo(f"{name}: {taken:.3f} s, {taken / base:.1f} times one case")
-    print_table("Gradient mutants", COLUMNS, judgements)
+    score.print_table("Gradient mutants", COLUMNS, judgements)
 
 
 if __name__ == "__main__":

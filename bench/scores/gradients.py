@@ -28,23 +28,9 @@ from ...verify.cases.case import Case
 from ...verify.runs.diagnosis import Diagnosis
 from ...verify.subjects.explicit import Explicit, explicit
 from ...verify.subjects.inputs import draw_cotangents, draw_inputs
-from . import passes
+from . import passes, score
 from .diagnosis import examined
 from .edits import Edit, edits
-from .rows import (
-    Columns,
-    Duration,
-    Work,
-    durations,
-    in_turns,
-    jobs_option,
-    json_option,
-    misses_option,
-    sample_option,
-    scored,
-    seed_option,
-    tell,
-)
 
 DTYPE = "float64"
 CASES = (
@@ -99,9 +85,7 @@ def names() -> list[str]:
 
 def subject(name: str, text: str) -> Explicit:
     """Return the subject that a source is."""
-    space: dict[str, Any] = {"__name__": "edited"}
-    exec(compile(text, f"{name} (edited)", "exec"), space)  # noqa: S102 - our own text
-    return explicit(space["Layer"], f"pass:{name}")
+    return explicit(score.layer_of_text(text), f"pass:{name}")
 
 
 def gradients_of(held: Explicit) -> Iterator[dict[str, Array]]:
@@ -123,12 +107,12 @@ def right_gradients(name: str) -> list[dict[str, Array]]:
 def changes(name: str, edit: Edit) -> bool:
     """Whether an edited pass runs, returns arrays of the right shapes, and other numbers."""
     try:
-        found = list(gradients_of(subject(name, edit.source)))
+        gradients = list(gradients_of(subject(name, edit.source)))
     except Exception:
         return False
     pairs = [
         (mine[key], right[key])
-        for mine, right in zip(found, right_gradients(name), strict=True)
+        for mine, right in zip(gradients, right_gradients(name), strict=True)
         for key in right
     ]
     if any(a.shape != b.shape or a.dtype != b.dtype for a, b in pairs):
@@ -137,7 +121,7 @@ def changes(name: str, edit: Edit) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row(Duration):
+class Row(score.Duration):
     """One edit, and what became of it.
 
     ``caught``: a check failed; ``located``: the diagnosis names the place; ``wrong_story``: it
@@ -228,7 +212,7 @@ def located(diagnosis: Diagnosis, places: Sequence[str]) -> bool:
 def living(chosen: Sequence[str], seed: int) -> Iterator[tuple[str, Edit]]:
     """Yield the edits that change something, mixed: passes and kinds in turns."""
     every = [(name, edit) for name in chosen for edit in edits_of(name)]
-    mixed = in_turns(every, lambda entry: (entry[0], entry[1].kind), seed)
+    mixed = score.in_turns(every, lambda entry: (entry[0], entry[1].kind), seed)
     return (entry for entry in mixed if changes(*entry))
 
 
@@ -244,11 +228,11 @@ def totals(rows: Sequence[Row]) -> dict[str, Any]:
         "located": share(sum(r.located for r in rows)),
         "explained": share(sum(r.explained and not r.wrong_story for r in rows)),
         "wrong stories": sum(r.wrong_story for r in rows),
-        **durations(rows),
+        **score.durations(rows),
     }
 
 
-COLUMNS: Columns = {
+COLUMNS: score.Columns = {
     "": lambda r: r.result,
     "pass": lambda r: r.name,
     "line": lambda r: str(r.line),
@@ -262,20 +246,20 @@ COLUMNS: Columns = {
 
 @click.command()
 @click.option("--pass", "chosen", multiple=True, help="Only of this pass; several may be given.")
-@sample_option
-@seed_option
-@jobs_option
-@misses_option
-@json_option
+@score.sample_option
+@score.seed_option
+@score.jobs_option
+@score.misses_option
+@score.json_option
 def main(
     chosen: Sequence[str], sample: int | None, seed: int, jobs: int, misses: Path | None,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Score and print."""
     edited = islice(living(chosen or names(), seed), sample)
-    todo: list[Work[Row]] = [(row, (name, edit.number)) for name, edit in edited]
-    rows = sorted(scored(todo, jobs), key=lambda r: (r.name, r.line, r.number))
-    tell("Edits of backward passes", COLUMNS, rows, totals(rows), missed=lambda r: r.missed,
+    todo: list[score.Work[Row]] = [(row, (name, edit.number)) for name, edit in edited]
+    rows = sorted(score.results(todo, jobs), key=lambda r: (r.name, r.line, r.number))
+    score.tell("Edits of backward passes", COLUMNS, rows, totals(rows), missed=lambda r: r.missed,
          misses=misses, as_json=as_json)  # fmt: skip
 
 

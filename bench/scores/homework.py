@@ -22,8 +22,8 @@ import click
 from ...verify.mutants import mutants
 from ...verify.runs import run as run_files
 from ...verify.runs.findings import Finding, findings
+from . import score
 from .other_hands import COMPILED, LOOP, NUMPY, Hand, hands, names, source, texts
-from .rows import in_turns, json_option, print_json, seed_option
 
 WRONG = 20
 """Files with a mistake."""
@@ -88,14 +88,12 @@ def files(seed: int) -> dict[str, File]:
         if hand.style != COMPILED and hand.id.startswith(FIRST)
         and "peephole" not in hand.cell and not known[hand.id].same_as
     ]  # fmt: skip
-    wrong: list[Hand] = []
-    ids = set[str]()
-    for hand in in_turns(fit, lambda hand: (hand.style, hand.cell), seed):
-        if hand.id not in ids and len(wrong) < WRONG:
-            wrong.append(hand)
-            ids.add(hand.id)
+    wrong: dict[str, Hand] = {}
+    for hand in score.in_turns(fit, lambda hand: (hand.style, hand.cell), seed):
+        wrong.setdefault(hand.id, hand)
     made = [File(text_of(style, cell), "conforms") for style, cell in RIGHT]
-    made += [File(text_of(h.style, h.cell, h.id), "failed", h) for h in wrong]
+    made += [File(text_of(hand.style, hand.cell, hand.id), "failed", hand)
+             for hand in [*wrong.values()][:WRONG]]  # fmt: skip
     numbered = {f"student_{number:02}": file for number, file in enumerate(made, 1)}
     return numbered | {f"student_{name}": file for name, file in broken().items()}
 
@@ -151,16 +149,16 @@ def judged(folder: Path, there: Mapping[str, File]) -> tuple[list[Row], Time]:
 
 
 @click.command()
-@seed_option
+@score.seed_option
 @click.option("--keep", type=click.Path(path_type=Path), help="A new folder for files and run.")
-@json_option
+@score.json_option
 def main(seed: int, keep: Path | None, as_json: bool) -> None:
     """Judge the folder; the exit code is 1 if a line is wrong."""
     with tempfile.TemporaryDirectory(prefix="gatewise-homework-") as folder:
         rows, took = judged(keep or Path(folder), files(seed))
     wrong = [row for row in rows if row.objection]
     if as_json:
-        print_json(rows=[asdict(row) for row in rows], **asdict(took))
+        score.print_json(rows=rows, **asdict(took))
     else:
         for row in rows:
             mark = f"WRONG ({row.objection})" if row.objection else "right"

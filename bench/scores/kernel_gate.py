@@ -36,7 +36,7 @@ from ...verify.subjects.torch_module import one_thread
 from ..kernels.cheats import CHEATS, SMALL_D, SMALL_H, restored
 from ..kernels.state_spaces import RIGHT, WRONG, Chunks, fits, state_space
 from ..kernels.submissions import HONEST, Wrapper, submission
-from .rows import jobs_option, json_option, scored
+from . import score
 
 TRIALS = 5
 TOLERANCES = (1e-4, 1e-2)
@@ -120,21 +120,10 @@ def by_benchmark(kind: type[Any], problem: Problem) -> tuple[bool, bool]:
     return strict, loose
 
 
-@dataclass(frozen=True)
-class Passed:
-    """Whether the benchmark's criterion passes a cheat at a problem, at each of ``TOLERANCES``."""
-
-    problem: int
-    name: str
-    strict: bool
-    loose: bool
-
-
-def passed_by_benchmark(number: int) -> list[Passed]:
-    """Return what the benchmark's criterion says of every cheat that fits a problem."""
+def passed_by_benchmark(number: int) -> dict[str, tuple[bool, bool]]:
+    """Return, of every cheat that fits a problem, whether it passes at each of ``TOLERANCES``."""
     problem = PROBLEMS[number]
-    fitting = (cheat for cheat in CHEATS if cheat.fits(problem))
-    return [Passed(number, c.name, *by_benchmark(c.kind, problem)) for c in fitting]
+    return {c.name: by_benchmark(c.kind, problem) for c in CHEATS if c.fits(problem)}
 
 
 def cheats_table(jobs: int = 1) -> Iterator[tuple[str, int, int, int]]:
@@ -143,10 +132,10 @@ def cheats_table(jobs: int = 1) -> Iterator[tuple[str, int, int, int]]:
     At 1e-2, and at 1e-4.
     """
     works = [(passed_by_benchmark, (number,)) for number in sorted(PROBLEMS)]
-    found = [each for part in scored(works, jobs) for each in part]
+    problems = score.results(works, jobs)
     for cheat in CHEATS:
-        own = [each for each in found if each.name == cheat.name]
-        yield cheat.name, len(own), sum(e.loose for e in own), sum(e.strict for e in own)
+        own = [passed[cheat.name] for passed in problems if cheat.name in passed]
+        yield cheat.name, len(own), sum(loose for _, loose in own), sum(s for s, _ in own)
 
 
 def by_gatewise(subject: Kernel) -> tuple[SubjectCheck | None, str]:
@@ -183,20 +172,20 @@ def rows_of(number: int) -> list[Row]:
 
 def rows(numbers: Sequence[int], jobs: int = 1) -> Iterator[Row]:
     """Yield the rows of these problems."""
-    for each in scored([(rows_of, (number,)) for number in numbers], jobs):
+    for each in score.results([(rows_of, (number,)) for number in numbers], jobs):
         yield from each
 
 
-def table(found: Sequence[Row]) -> Iterator[tuple[str, ...]]:
+def table(scored: Sequence[Row]) -> Iterator[tuple[str, ...]]:
     """Yield a line for each problem: how many cheats there are, and who passes how many."""
-    for number in sorted({each.problem for each in found}):
-        own = [each for each in found if each.problem == number]
+    for number in sorted({each.problem for each in scored}):
+        own = [each for each in scored if each.problem == number]
         yield (f"{number} {problem_numbered(number).title}", *_counts(own))
-    yield ("all", *_counts(found))
+    yield ("all", *_counts(scored))
 
 
-def _counts(found: Sequence[Row]) -> tuple[str, ...]:
-    cheats, honest = ([r for r in found if r.honest is kind] for kind in (False, True))
+def _counts(scored: Sequence[Row]) -> tuple[str, ...]:
+    cheats, honest = ([r for r in scored if r.honest is kind] for kind in (False, True))
     return (
         str(len(cheats)),
         str(sum(r.loose for r in cheats)),
@@ -209,27 +198,27 @@ def _counts(found: Sequence[Row]) -> tuple[str, ...]:
 COLUMNS = ("problem", "cheats", "1e-2 passes", "1e-4 passes", "gatewise passes", "false alarms")
 
 
-def summary(found: Sequence[Row]) -> dict[str, Any]:
+def summary(scored: Sequence[Row]) -> dict[str, Any]:
     """Return the counts of all problems together, for programs."""
     names = ("cheats", "loose", "strict", "gatewise")
-    counts = dict(zip(names, map(int, _counts(found)[:4]), strict=True))
-    return counts | {"false_alarms": sum(r.honest and not r.passed for r in found)}
+    counts = dict(zip(names, map(int, _counts(scored)[:4]), strict=True))
+    return counts | {"false_alarms": sum(r.honest and not r.passed for r in scored)}
 
 
 @click.command()
 @click.option("--problems", default="", metavar="N[,N]", help="Only these; else all.")
-@jobs_option
-@json_option
+@score.jobs_option
+@score.json_option
 def main(problems: str, jobs: int, as_json: bool) -> None:
     """Score what a benchmark's own test passes, and what gatewise does."""
     numbers = [int(n) for n in problems.split(",")] if problems else [*PROBLEMS, *STATE_SPACES]
-    found = sorted(rows(numbers, jobs), key=lambda r: r.problem)
+    scored = sorted(rows(numbers, jobs), key=lambda r: r.problem)
     if as_json:
-        click.echo(json.dumps({**summary(found), "rows": [asdict(r) for r in found]}, indent=1))
+        click.echo(json.dumps({**summary(scored), "rows": [asdict(r) for r in scored]}, indent=1))
         return
-    for line in (COLUMNS, *table(found)):
+    for line in (COLUMNS, *table(scored)):
         click.echo(f"{line[0]:28}" + "".join(f"{cell:>17}" for cell in line[1:]))
-    for each in found:
+    for each in scored:
         if each.passed is not each.honest:
             what = "false alarm" if each.honest else "not seen"
             click.echo(f"{what}: {each.problem}: {each.name} {each.message}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +32,10 @@ from ...verify.checks.formed import FormedLayer
 from ...verify.conventions.parameter_map import ExplicitMap
 from ...verify.execution.judge import Budget, hold
 from ...verify.numbers.arithmetic import DTYPES
-from ...verify.runs.provenance import machine, versions
 from ...verify.subjects.called import layer_of
 from ...verify.subjects.framework import Plain
 from ...verify.subjects.protocol import Cotangents, Inputs, Pulled, Result
-from .rows import (
-    Columns,
-    Work,
-    jobs_option,
-    json_option,
-    print_json,
-    print_table,
-    scored,
-    write_table,
-)
+from . import score
 
 FORMS = (STEPS, "chunk:3", "quotient:3", "parallel", "scan")
 HELD = ("float64", "float32", "bfloat16", "float16")
@@ -181,7 +171,7 @@ def row(cell: str, form: str, dtype: str, seeds: Sequence[int]) -> Row:
                tuple(wrong))  # fmt: skip
 
 
-COLUMNS: Columns = {
+COLUMNS: score.Columns = {
     "program": lambda r: r.program,
     "dtype": lambda r: r.dtype,
     "passed": lambda r: str(r.passed),
@@ -194,46 +184,33 @@ TITLE = "Right programs of linear recurrences"
 
 
 @click.command()
-@click.option(
-    "--cell", "names", multiple=True, help="Of those that are given their gates; else all."
-)
+@click.option("--cell", "names", multiple=True,
+              help="Of those that are given their gates; else all.")  # fmt: skip
 @click.option("--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="Else four.")
 @click.option("--seeds", type=click.IntRange(min=1), default=20, show_default=True)
-@click.option(
-    "--table",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write the rows into this file, as a Markdown table.",
-)
-@jobs_option
-@json_option
+@score.table_option
+@score.jobs_option
+@score.json_option
 def main(
-    names: Sequence[str],
-    dtypes: Sequence[str],
-    seeds: int,
-    table: Path | None,
-    jobs: int,
+    names: Sequence[str], dtypes: Sequence[str], seeds: int, table: Path | None, jobs: int,
     as_json: bool,
-) -> None:
-    """Hold right programs to all checks; the exit code is 1 if one is called wrong."""  # fmt: skip
-    chosen = [p for p in programs() if not names or p.cell_name in names]
-    todo: list[Work[Row]] = [(row, (p.cell_name, p.form, dtype, range(seeds)))
-                             for p in chosen for dtype in dtypes or HELD]  # fmt: skip
-    order = {(p.name, dtype): k for k, (p, dtype) in
-             enumerate((p, d) for p in chosen for d in dtypes or HELD)}  # fmt: skip
-    rows = sorted(scored(todo, jobs), key=lambda r: order[r.program, r.dtype])
+) -> None:  # fmt: skip
+    """Hold right programs to all checks; the exit code is 1 if one is called wrong."""
+    pairs = [(program, dtype) for program in programs() for dtype in dtypes or HELD
+             if not names or program.cell_name in names]  # fmt: skip
+    todo: list[score.Work[Row]] = [
+        (row, (p.cell_name, p.form, dtype, range(seeds))) for p, dtype in pairs
+    ]
+    order = {(p.name, dtype): number for number, (p, dtype) in enumerate(pairs)}
+    rows = sorted(score.results(todo, jobs), key=lambda r: order[r.program, r.dtype])
     if table:
-        write_table(table, TITLE, COLUMNS, rows, _made(rows, seeds))
-    if as_json:
-        print_json(rows=[asdict(each) for each in rows])
-    else:
-        print_table(TITLE, COLUMNS, rows)
+        score.write_table(table, TITLE, COLUMNS, rows, _made(rows, seeds))
+    score.print_rows(TITLE, COLUMNS, rows, as_json=as_json)
     sys.exit(any(each.wrong for each in rows))
 
 
 def _made(rows: Sequence[Row], seeds: int) -> str:
     """Return what was held, and how it is made again."""
-    said = ", ".join(f"{name} {value}" for name, value in versions().items())
     by_dtype = "; ".join(
         f"{dtype}: {sum(r.passed for r in own)} passed, {sum(r.blind for r in own)} blind, "
         f"{sum(len(r.wrong) for r in own)} called wrong"
@@ -243,8 +220,7 @@ def _made(rows: Sequence[Row], seeds: int) -> str:
     return f"""
 All checks with cases of the first seed, {", ".join(NUMBERS)} with those of all {seeds}. {by_dtype}.
 
-Made by `python -m gatewise.bench.scores.linear_families --seeds {seeds}`; {said};
-{", ".join(machine().values())}.
+{score.made_by(f"linear_families --seeds {seeds}")}
 """
 
 

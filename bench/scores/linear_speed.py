@@ -6,11 +6,9 @@ one thread, after they have agreed. The exit status is 1 if torch's naive form i
 
 from __future__ import annotations
 
-import os
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from timeit import timeit
 from typing import Any
 
 import click
@@ -21,8 +19,8 @@ from ...reference.gated_by_input import GatedByInput
 from ...reference.layer import Layer
 from ...reference.parameters import Sizes
 from ...verify.subjects.torch_module import import_torch
-from .reference_speed import ONE_THREAD
-from .rows import Columns, json_option, print_json, print_table, seed_option
+from . import score
+from .reference_speed import with_one_thread
 
 ROUNDS = 15
 SHAPES = ((64, 4, 16, 16), (64, 8, 64, 64))
@@ -91,19 +89,13 @@ def compared(name: str, shape: tuple[int, int, int, int], seed: int) -> Row:
 
     if not np.allclose(ours(), theirs(), rtol=CLOSE, atol=CLOSE):
         raise ValueError(f"{name}: the two do not agree")
-    times = np.array([[_seconds(ours), _seconds(theirs)] for _ in range(ROUNDS)])
+    times = np.array([[timeit(run, number=1) for run in (ours, theirs)] for _ in range(ROUNDS)])
     ratio = float(np.median(times[:, 1] / times[:, 0]))
     own, other = map(float, np.median(times, axis=0))
     return Row(name, shape, own, other, ratio)
 
 
-def _seconds(function: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
-
-
-COLUMNS: Columns = {
+COLUMNS: score.Columns = {
     "cell": lambda r: r.cell,
     "T, B, K, V": lambda r: ", ".join(map(str, r.shape)),
     "torch ms": lambda r: f"{1e3 * r.torch:.1f}",
@@ -114,21 +106,16 @@ COLUMNS: Columns = {
 
 
 @click.command()
-@seed_option
-@json_option
+@score.seed_option
+@score.json_option
 def main(seed: int, as_json: bool) -> None:
     """Compare the speed of the reference's linear recurrences with naive forms in torch."""
     import_torch().set_num_threads(1)
     rows = [compared(name, shape, seed) for name in NAIVE for shape in SHAPES]
-    if as_json:
-        print_json(rows=[asdict(row) for row in rows])
-    else:
-        print_table("Forward and back: the time of torch's naive form / ours", COLUMNS, rows)
+    title = "Forward and back: the time of torch's naive form / ours"
+    score.print_rows(title, COLUMNS, rows, as_json=as_json)
     sys.exit(not all(row.ratio >= 1 for row in rows))
 
 
 if __name__ == "__main__":
-    if os.environ | ONE_THREAD != os.environ:  # too late for NumPy, which has been imported: again
-        command = [sys.executable, *sys.orig_argv[1:]]
-        os.execve(sys.executable, command, os.environ | ONE_THREAD)  # noqa: S606  # our own command
-    main()
+    with_one_thread(main)

@@ -22,22 +22,9 @@ from ...verify.mutants import Mutant, mutants
 from ...verify.subjects import subject_named
 from ...verify.subjects.explicit import explicit
 from ...verify.subjects.protocol import Subject
+from . import score
 from .diagnosis import ALIASES, examined
 from .hands import Texts, layer
-from .rows import (
-    Columns,
-    Duration,
-    Work,
-    durations,
-    in_turns,
-    jobs_option,
-    json_option,
-    misses_option,
-    sample_option,
-    scored,
-    seed_option,
-    tell,
-)
 
 LOOP, COMPILED, NUMPY = STYLES = ("torch loop", "torch compiled", "numpy")
 LAYERS = {LOOP: "torch_loop", COMPILED: "torch_loop", NUMPY: "numpy_loop"}
@@ -133,9 +120,7 @@ def subject(style: str, cell: str, spoilt: Texts | None = None, name: str = "rig
     """Return the layer of a style, with these texts in its places."""
     text = source(style, cell, spoilt or {})
     if style == NUMPY:
-        space: dict[str, Any] = {"__name__": "hand"}
-        exec(text, space)  # noqa: S102 - our own text
-        return explicit(space["Layer"], f"hand:{name}")
+        return explicit(score.layer_of_text(text), f"hand:{name}")
     path = Path(_folder().name) / f"{name}_{cell}_{style.replace(' ', '_')}.py"  # scripts need one
     path.write_text(text, encoding="utf-8")
     return subject_named(f"{path}:Port", f"torch.nn.{cell.upper()}")
@@ -147,7 +132,7 @@ def written(hand: Hand) -> Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row(Duration):
+class Row(score.Duration):
     """One mutant in one style and cell: whether a check failed, and what the diagnosis says.
 
     ``named``: the mutant, or what is the same by another name, is among the explanations.
@@ -212,11 +197,11 @@ def totals(rows: Sequence[Row]) -> dict[str, Any]:
         "caught": sum(r.caught for r in rows),
         "named": f"{named} ({100 * named / len(rows):.0f} %)",
         "explained otherwise": sum(r.result == "OTHERWISE" for r in rows),
-        **durations(rows),
+        **score.durations(rows),
     }
 
 
-COLUMNS: Columns = {
+COLUMNS: score.Columns = {
     "": lambda r: r.result,
     "mutant": lambda r: r.id,
     "cell": lambda r: r.cell,
@@ -231,11 +216,11 @@ COLUMNS: Columns = {
 @click.option("--style", "styles", multiple=True, type=click.Choice(STYLES), help="Only this.")
 @click.option("--mutant", "ids", multiple=True, metavar="ID", help="Only this one.")
 @click.option("--list", "listing", is_flag=True, help="Say what is written, and what is not.")
-@sample_option
-@seed_option
-@jobs_option
-@misses_option
-@json_option
+@score.sample_option
+@score.seed_option
+@score.jobs_option
+@score.misses_option
+@score.json_option
 def main(
     styles: Sequence[str], ids: Sequence[str], listing: bool, sample: int | None, seed: int,
     jobs: int, misses: Path | None, as_json: bool,
@@ -248,10 +233,10 @@ def main(
         hand for hand in hands()
         if (not styles or hand.style in styles) and (not ids or hand.id in ids)
     ]  # fmt: skip
-    mixed = list(in_turns(chosen, lambda hand: (hand.style, hand.cell), seed))[:sample]
-    todo: list[Work[Row]] = [(row, (hand.style, hand.cell, hand.id)) for hand in mixed]
-    rows = sorted(scored(todo, jobs), key=lambda r: (r.id, r.cell, r.style))
-    tell("The catalogue in other hands", COLUMNS, rows, totals(rows),
+    mixed = list(score.in_turns(chosen, lambda hand: (hand.style, hand.cell), seed))[:sample]
+    todo: list[score.Work[Row]] = [(row, (hand.style, hand.cell, hand.id)) for hand in mixed]
+    rows = sorted(score.results(todo, jobs), key=lambda r: (r.id, r.cell, r.style))
+    score.tell("The catalogue in other hands", COLUMNS, rows, totals(rows),
          missed=lambda r: not r.named, misses=misses, as_json=as_json)  # fmt: skip
 
 

@@ -21,12 +21,11 @@ from ...verify.checks.oracle import compare_outputs, expected
 from ...verify.mutants.quantised import QUANTISATION_MUTANTS, RIGHT, quantised_subject
 from ...verify.numbers.ledger import Ledger
 from ...verify.numbers.quantisation import counting
-from ...verify.runs.provenance import machine, versions
 from ...verify.subjects import adapters, subject_named
 from ...verify.subjects.called import under_test
 from ...verify.subjects.inputs import draw_inputs
 from ...verify.subjects.protocol import Inputs, Subject
-from .rows import Columns, Work, jobs_option, print_table, scored, seed_option, write_table
+from . import score
 
 ENGINES = ("onnxruntime-quantised", "torch-quantised", "litert-quantised")
 MOST = 20
@@ -80,14 +79,11 @@ def _drawn(subject: Subject, rng: np.random.Generator) -> Case:
     offered, sides = subject.options, rng.integers(0, 2, 3).astype(bool)
     T, B, D, H = (int(rng.integers(1, most + 1)) for most in (6, 4, 9, 12))
     return Case(
-        T, B, D, H,
-        layers=2 if offered.layers and sides[0] else 1,
+        T, B, D, H, layers=2 if offered.layers and sides[0] else 1,
         bidirectional=bool(offered.bidirectional and sides[1]),
         state=bool(offered.state and sides[2]),
-        scale=str(rng.choice(["unit", "unit", "tiny", "large"])),
-        dtype=subject.dtypes[0],
-        seed=int(rng.integers(2**31)),
-        P=int(rng.integers(0, 4)) if offered.projection else 0,
+        scale=str(rng.choice(["unit", "unit", "tiny", "large"])), dtype=subject.dtypes[0],
+        seed=int(rng.integers(2**31)), P=int(rng.integers(0, 4)) if offered.projection else 0,
     )  # fmt: skip
 
 
@@ -104,7 +100,7 @@ def _inputs(subject: Subject, case: Case) -> Inputs:
     return replace(drawn, parameters=named)
 
 
-COLUMNS: Columns = {
+COLUMNS: score.Columns = {
     "subject": lambda r: r.subject,
     "cases": lambda r: str(r.cases),
     "certain": lambda r: str(r.certain),
@@ -120,25 +116,23 @@ TITLE = "Quantised layers, held to integers"
 @click.command()
 @click.option("--certain", type=click.IntRange(min=1), default=500, show_default=True,
               help="Certain cases for each subject.")  # fmt: skip
-@click.option("--table", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Write the rows into this file, as a Markdown table.")  # fmt: skip
-@seed_option
-@jobs_option
+@score.table_option
+@score.seed_option
+@score.jobs_option
 def main(certain: int, table: Path | None, seed: int, jobs: int) -> None:
     """Score and print; the exit code is 1 if a case is beyond its bound, or too few are certain."""
     names = [name for family in ENGINES for name in adapters(family)]
     names += [f"numpy:{layer.__name__}" for layer in RIGHT]
-    todo: list[Work[Held]] = [(held, (name, certain, seed)) for name in names]
-    rows = sorted(scored(todo, jobs), key=lambda r: names.index(r.subject))
-    print_table(TITLE, COLUMNS, rows)
+    todo: list[score.Work[Held]] = [(held, (name, certain, seed)) for name in names]
+    rows = sorted(score.results(todo, jobs), key=lambda r: names.index(r.subject))
+    score.print_table(TITLE, COLUMNS, rows)
     if table:
-        write_table(table, TITLE, COLUMNS, rows, _made(rows, certain, seed))
+        score.write_table(table, TITLE, COLUMNS, rows, _made(rows, certain, seed))
     sys.exit(any(row.beyond or row.certain < certain for row in rows))
 
 
 def _made(rows: Sequence[Held], certain: int, seed: int) -> str:
     """Say what the columns mean, and how the table is made again."""
-    said = ", ".join(f"{name} {value}" for name, value in versions().items())
     return f"""
 A case is *certain* if no integer in it is so near a tie that rounding may move it. In other cases
 both neighbours are allowed, and what follows from either; where that leaves every bound too wide to
@@ -149,8 +143,7 @@ hand, from which the {len(QUANTISATION_MUTANTS)} mistakes of `verify/mutants/qua
 `pytest tests/verify/mutants/test_quantised.py` kills each, and sees that 1e-2 lets all of them
 through.
 
-Made by `python -m gatewise.bench.scores.quantised --certain {certain} --seed {seed}`; {said};
-{", ".join(machine().values())}.
+{score.made_by(f"quantised --certain {certain} --seed {seed}")}
 """
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -19,18 +19,7 @@ import click
 
 from ...verify.api import check
 from ..run import from_json
-from .rows import (
-    Columns,
-    Work,
-    counted,
-    jobs_option,
-    json_option,
-    misses_option,
-    print_json,
-    print_table,
-    scored,
-    write_table,
-)
+from . import score
 
 LAYERS = ("zoneout_lstm", "minimal_gru", "conv_rnn")
 FOLDER = files(__package__) / "without_equations"
@@ -101,17 +90,10 @@ def wrong_source(mistake: Mistake) -> str:
     return text
 
 
-def layer_of_text(text: str) -> Any:
-    """Return the class that a text defines."""
-    namespace: dict[str, Any] = {"__name__": "layer"}
-    exec(text, namespace)  # noqa: S102
-    return namespace["Layer"]
-
-
 def row(number: int) -> Row:
     """Hold a layer with one mistake to all checks."""
     mistake = mistakes()[number]
-    outcome = check(layer_of_text(wrong_source(mistake)), budget="quick", explain=False)
+    outcome = check(score.layer_of_text(wrong_source(mistake)), budget="quick", explain=False)
     failed = tuple(dict.fromkeys(v.check for v in outcome if v.wrong))
     unrun = ("smoke",) if any(v.check == "smoke" and not v.compared for v in outcome) else ()
     return Row(mistake.layer, mistake.what, mistake.provable, failed or unrun)
@@ -123,7 +105,7 @@ def totals(rows: Sequence[Row]) -> dict[str, int]:
     return {"mistakes": len(rows)} | {each: results.count(each) for each in dict.fromkeys(results)}
 
 
-COLUMNS: Columns = {
+COLUMNS: score.Columns = {
     "": lambda r: r.result,
     "layer": lambda r: r.layer,
     "mistake": lambda r: r.what,
@@ -132,22 +114,22 @@ COLUMNS: Columns = {
 
 
 @click.command()
-@jobs_option
-@misses_option
-@json_option
+@score.jobs_option
+@score.misses_option
+@score.json_option
 def main(jobs: int, misses: Path | None, as_json: bool) -> None:
     """Score and print all, whether they are missed or not."""
-    todo: list[Work[Row]] = [(row, (number,)) for number in range(len(mistakes()))]
-    scores = {(r.layer, r.what): r for r in scored(todo, jobs)}
+    todo: list[score.Work[Row]] = [(row, (number,)) for number in range(len(mistakes()))]
+    scores = {(r.layer, r.what): r for r in score.results(todo, jobs)}
     rows = [scores[m.layer, m.what] for m in mistakes()]
     if misses:
-        title = f"Recurrences without equations: {counted(totals(rows))}"
-        write_table(misses, title, COLUMNS, rows)
+        title = f"Recurrences without equations: {score.counted(totals(rows))}"
+        score.write_table(misses, title, COLUMNS, rows)
     if as_json:
-        print_json(rows=[asdict(row) for row in rows], totals=totals(rows))
+        score.print_json(rows=rows, totals=totals(rows))
     else:
-        print_table("Recurrences without equations", COLUMNS, rows)
-        click.echo(counted(totals(rows)))
+        score.print_table("Recurrences without equations", COLUMNS, rows)
+        click.echo(score.counted(totals(rows)))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..speed.measurement import EFFORTS, Request, measured
 from ..speed.rows import Group
 from ..timing.comparison import Comparison, Rounds
 from ..timing.environment import environment
-from .rows import Columns, json_option, print_json, print_table, seed_option
+from . import score
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """What NumPy's and torch's libraries read once, when they are loaded."""
@@ -91,7 +92,7 @@ def compared(case: Case, seed: int) -> Row:
     return Row(case, Rounds(timings, EFFORTS["standard"], seed).compare(TORCH, OURS))
 
 
-COLUMNS: Columns = {
+COLUMNS: score.Columns = {
     "dtype": lambda r: r.case.dtype,
     "shape": lambda r: str(r.case.shape),
     "pairs": lambda r: str(r.comparison.pairs),
@@ -105,21 +106,26 @@ COLUMNS: Columns = {
 
 
 @click.command()
-@seed_option
-@json_option
+@score.seed_option
+@score.json_option
 def main(seed: int, as_json: bool) -> None:
     """Compare the speed of gatewise's LSTM with torch's, one CPU thread each."""
     import_torch().set_num_threads(1)
     rows = [compared(case, seed) for case in CASES]
     if as_json:
-        print_json(rows=[row.numbers for row in rows], environment=environment())
+        score.print_json(rows=[row.numbers for row in rows], environment=environment())
     else:
-        print_table("Training: the time of torch.nn.LSTM / that of gatewise", COLUMNS, rows)
+        score.print_table("Training: the time of torch.nn.LSTM / that of gatewise", COLUMNS, rows)
     sys.exit(not all(row.ok for row in rows))
 
 
-if __name__ == "__main__":
+def with_one_thread(command: Callable[[], None]) -> None:
+    """Run a command where NumPy's and torch's libraries have one thread each."""
     if os.environ | ONE_THREAD != os.environ:  # too late for NumPy, which has been imported: again
-        command = [sys.executable, *sys.orig_argv[1:]]
-        os.execve(sys.executable, command, os.environ | ONE_THREAD)  # noqa: S606  # our own command
-    main()
+        again = [sys.executable, *sys.orig_argv[1:]]
+        os.execve(sys.executable, again, os.environ | ONE_THREAD)  # noqa: S606  # our own command
+    command()
+
+
+if __name__ == "__main__":
+    with_one_thread(main)

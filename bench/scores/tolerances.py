@@ -10,24 +10,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import click
 
 from ...verify.cases.case import Case
 from ...verify.numbers.arithmetic import DTYPES
-from ...verify.runs.provenance import machine, versions
 from ...verify.tolerances.certificate import setting
 from ...verify.tolerances.grade import Grade, grade
-from .rows import (
-    Columns,
-    Work,
-    jobs_option,
-    print_table,
-    scored,
-    seed_option,
-    write_table,
-)
+from . import score
 
 CELLS = ("rnn", "lstm", "gru-takes-new", "gru-keeps-old", "gru")
 HELD = Case(5, 100, 4, 6)
@@ -98,7 +90,7 @@ def graded(constant: Constant, cell: str, seed: int) -> Graded:
     return Graded(constant, cell, given)
 
 
-COLUMNS: Columns = {
+COLUMNS: score.Columns = {
     "tolerance": lambda r: r.constant.source,
     "stated in": lambda r: r.constant.where,
     "dtype": lambda r: r.constant.dtype,
@@ -120,22 +112,19 @@ def _let_through(grade: Grade) -> str:
 @click.command()
 @click.option("--evaluations", type=click.IntRange(min=1), default=1000, show_default=True,
               help="For each cell and dtype, of 100 rows each.")  # fmt: skip
-@click.option("--table", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Write the grades into this file, as a Markdown table.")  # fmt: skip
-@seed_option
-@jobs_option
+@score.table_option
+@score.seed_option
+@score.jobs_option
 def main(evaluations: int, table: Path | None, seed: int, jobs: int) -> None:
     """Score and print; the exit code is 1 if an evaluation is beyond its certificate."""
-    pairs = [(cell, dtype) for cell in CELLS for dtype in DTYPES]
-    evaluated: list[Work[Held]] = [(held, (*pair, evaluations, seed)) for pair in pairs]
-    rows = scored(evaluated, jobs)
-    grades: list[Work[Graded]] = [
-        (graded, (constant, cell, seed)) for constant in CONSTANTS for cell in ("lstm", "gru")
-    ]
-    results = sorted(scored(grades, jobs), key=lambda r: (CONSTANTS.index(r.constant), r.cell))
-    print_table(TITLE, COLUMNS, results)
+    pairs = product(CELLS, DTYPES)
+    rows = score.results([(held, (*pair, evaluations, seed)) for pair in pairs], jobs)
+    of_cells = product(CONSTANTS, ("lstm", "gru"))
+    grades = score.results([(graded, (*pair, seed)) for pair in of_cells], jobs)
+    grades.sort(key=lambda r: (CONSTANTS.index(r.constant), r.cell))
+    score.print_table(TITLE, COLUMNS, grades)
     if table:
-        write_table(table, TITLE, COLUMNS, results, _made(rows, evaluations, seed))
+        score.write_table(table, TITLE, COLUMNS, grades, _made(rows, evaluations, seed))
     sys.exit(any(row.used > 1 for row in rows))
 
 
@@ -144,7 +133,6 @@ TITLE = "Tolerances in use, graded"
 
 def _made(rows: Sequence[Held], evaluations: int, seed: int) -> str:
     """Return what was evaluated, and how it is made again."""
-    said = ", ".join(f"{name} {value}" for name, value in versions().items())
     at = f"T={HELD.T}, D={HELD.D}, H={HELD.H}"
     beyond = sum(row.used > 1 for row in rows)
     size = f"T={GRADED.T}, B={GRADED.B}, D={GRADED.D}, H={GRADED.H}"
@@ -158,8 +146,7 @@ Certificates of {len(rows)} pairs of cell and dtype were held by {rows[0].rows} 
 {at}: {beyond} lie beyond. The largest error is {most.used:.2f} of its bound ({most.cell},
 {most.dtype}).
 
-Made by `python -m gatewise.bench.scores.tolerances --evaluations {evaluations} --seed {seed}`;
-{said}; {", ".join(machine().values())}.
+{score.made_by(f"tolerances --evaluations {evaluations} --seed {seed}")}
 """
 
 

@@ -19,10 +19,9 @@ from ...verify.cases.schedule import parsed
 from ...verify.checks.schedules import Held, Row, Server
 from ...verify.mutants import right_subject
 from ...verify.mutants.catalogue import MutantSubject
-from ...verify.mutants.replaceable_layer import ReplaceableLayer
 from ...verify.subjects.called import under_test
 from ...verify.subjects.inputs import draw_cotangents, draw_inputs
-from ...verify.subjects.protocol import Inputs, Subject
+from ...verify.subjects.protocol import Subject
 
 PARTS = ("outputs", "gradients", "tangents", "calls", "training")
 """In the order in which they are looked at."""
@@ -74,9 +73,9 @@ def same_numbers(one: Subject, other: Subject, case: Case) -> bool:
 
 def _same(one: Seen, other: Seen, close: float) -> bool:
     def alike(a: Array, b: Array) -> bool:
-        if a.shape != b.shape or a.dtype != b.dtype:
-            return False
-        return bool(np.allclose(a, b, rtol=close, atol=close, equal_nan=True))
+        return (a.shape, a.dtype) == (b.shape, b.dtype) and bool(
+            np.allclose(a, b, rtol=close, atol=close, equal_nan=True)
+        )
 
     return len(one) == len(other) and all(map(alike, one, other))
 
@@ -92,7 +91,10 @@ def _outputs(subject: MutantSubject, case: Case) -> Iterator[Array]:
     """One call of a new layer, without dropout; once more with NaN in the padding."""
     case = replace(case, dropout=0.0)
     inputs = draw_inputs(subject, case)
-    for given in (inputs, replace(inputs, x=_spoilt(inputs))):
+    spoilt = inputs.x.copy()
+    if inputs.lengths is not None:
+        spoilt[np.arange(len(spoilt))[:, None] >= inputs.lengths] = np.nan
+    for given in (inputs, replace(inputs, x=spoilt)):
         yield from _numbers(subject.build(case).forward(given))
 
 
@@ -103,13 +105,6 @@ def _served(subject: Subject, case: Case) -> Iterator[Array]:
     for operation in parsed(case.schedule):
         if (answer := server.perform(operation)) is not None:
             yield from _numbers(answer[0])
-
-
-def _spoilt(inputs: Inputs) -> Array:
-    x = inputs.x.copy()
-    if inputs.lengths is not None:
-        x[np.arange(len(x))[:, None] >= inputs.lengths] = np.nan
-    return x
 
 
 def _gradients(subject: MutantSubject, case: Case) -> Iterator[Array]:
@@ -158,13 +153,8 @@ def _calls(subject: MutantSubject, case: Case) -> Iterator[Array]:
     for pulled in layer.gradients(inputs, [pair, pair]):
         yield from _numbers(pulled)
     yield from (inputs.x, *(inputs.state or ()), pair[0], *pair[1])
-    yield _bits(layer, inputs)
-
-
-def _bits(layer: ReplaceableLayer, inputs: Inputs) -> Array:
-    """Return whether many calls give the same bits: sums in another order may."""
-    runs = [layer.forward(inputs) for _ in range(8)]
-    return np.array([np.array_equal(runs[0].y, run.y, equal_nan=True) for run in runs])
+    again = [layer.forward(inputs) for _ in range(8)]  # the same bits? sums in another order differ
+    yield np.array([np.array_equal(again[0].y, run.y, equal_nan=True) for run in again])
 
 
 SESSIONS: dict[str, Callable[[MutantSubject, Case], Iterator[Array]]] = {

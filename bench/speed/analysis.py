@@ -67,7 +67,11 @@ class Row:
 def analysed(run: BenchRun) -> list[Row]:
     """Return every row of a run; comparisons are corrected for how many there are."""
     analyses = [_row(group, entry) for group in rows.groups(run) for entry in group.entries]
-    return _with_comparisons(run, [_with_regime(row, analyses) for row in analyses])
+    slopes = [(slope(row, analyses, "B"), slope(row, analyses, "H")) for row in analyses]
+    return _with_comparisons(run, [
+        replace(row, by_rows=by_rows, by_width=by_width, regime=regime(by_rows, by_width))
+        for row, (by_rows, by_width) in zip(analyses, slopes, strict=True)
+    ])  # fmt: skip
 
 
 def _row(group: Group, entry: Entry) -> Row:
@@ -76,16 +80,14 @@ def _row(group: Group, entry: Entry) -> Row:
     seconds, work = entry.timing.median, group.work[entry.of]
     ceiling = None if entry.device else group.ceiling.get(entry.of)  # measured on the CPU
     return Row(
-        group,
-        entry,
-        us_per_step=1e6 * seconds / group.shape.T,
+        group, entry, us_per_step=1e6 * seconds / group.shape.T,
         gflops=work["flop"] / seconds / 1e9,
         recurrent_gflops=work["recurrent_flop"] / seconds / 1e9,
         intensity=work["flop"] / work["streamed_bytes"],
         share=ceiling / seconds if ceiling else None,
         sequential=work["sequential_flop"] / work["flop"],
         memory=entry.peak / work["held_bytes"] if entry.peak is not None else None,
-    )
+    )  # fmt: skip
 
 
 def slope(row: Row, others: Iterable[Row], size: str) -> float | None:
@@ -129,13 +131,6 @@ def regime(by_rows: float | None, by_width: float | None) -> str:
     return MEMORY if by_rows <= FLAT and by_width >= STEEP else BETWEEN
 
 
-def _with_regime(row: Row, others: Sequence[Row]) -> Row:
-    if row.seconds is None:
-        return row
-    by_rows, by_width = slope(row, others, "B"), slope(row, others, "H")
-    return replace(row, by_rows=by_rows, by_width=by_width, regime=regime(by_rows, by_width))
-
-
 def _with_comparisons(run: BenchRun, analyses: list[Row]) -> list[Row]:
     """Compare each row with its baseline, and a rung with the one below, above the noise floor."""
     floor, wanted = rows.floor(run), str(run.settings.get("baseline", ""))
@@ -150,13 +145,13 @@ def _with_comparisons(run: BenchRun, analyses: list[Row]) -> list[Row]:
         turns, baseline = Rounds(peers, effort, run.seed), baseline_of([*peers][::-1], wanted)
         if baseline != own:
             analyses[number] = replace(analyses[number], baseline=baseline)
-            compared.append((number, "baseline", turns.compare(own, baseline, floor)))
+            compared.append((number, "comparison", turns.compare(own, baseline, floor)))
         if below := ladder.below(own, peers):
             analyses[number] = replace(analyses[number], below=below)
-            compared.append((number, "below", turns.compare(own, below, floor)))
+            compared.append((number, "gain", turns.compare(own, below, floor)))
     verdicts = corrected([comparison for *_, comparison in compared])
-    for (number, with_whom, _), verdict in zip(compared, verdicts, strict=True):
-        if with_whom == "baseline":
+    for (number, name, _), verdict in zip(compared, verdicts, strict=True):
+        if name == "comparison":
             analyses[number] = replace(analyses[number], comparison=verdict)
         else:
             analyses[number] = replace(analyses[number], gain=verdict)

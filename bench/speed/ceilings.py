@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 
@@ -37,33 +36,21 @@ def products(problem: Problem, of: str) -> Counter[tuple[int, int, int]]:
     for sizes in layer.pass_sizes:
         step, width = count_step(layer.cell, sizes, B), layer.cell.widths(sizes)[0]
         n, fed = step.recurrent // width, step.feeding // sizes.D
-        data = _counted(((B, n, width), T), ((T * B, fed, sizes.D), 1))
-        weights = _counted(((width, T * B, n), 1), ((sizes.D, T * B, fed), 1))
-        ahead = _counted(((B, width, n), T), ((T * B, sizes.D, fed), 1))
-        counts += {
-            FORWARD: ahead,
-            DATA: data,
-            BACKWARD: data + weights,
-            TRAINING: ahead + data + weights,
-        }[of]
-    return counts
-
-
-def _counted(*products: tuple[tuple[int, int, int], int]) -> Counter[tuple[int, int, int]]:
-    """Count products; where D is H, two may have the same sizes."""
-    counts: Counter[tuple[int, int, int]] = Counter()
-    for mkn, count in products:
-        counts[mkn] += count
+        ahead = (((B, width, n), T), ((T * B, sizes.D, fed), 1))
+        data = (((B, n, width), T), ((T * B, fed, sizes.D), 1))
+        weights = (((width, T * B, n), 1), ((sizes.D, T * B, fed), 1))
+        parts = {FORWARD: ahead, DATA: data, BACKWARD: data + weights,
+                 TRAINING: ahead + data + weights}  # fmt: skip
+        for mkn, count in parts[of]:
+            counts[mkn] += count  # where D is H, two may have the same sizes
     return counts
 
 
 def seconds(problem: Problem, passes: tuple[str, ...]) -> dict[str, float]:
     """Return how long the products of each pass take, alone."""
     wanted = {of: products(problem, of) for of in passes}
-    times = {
-        mkn: _product_seconds(*mkn, problem.dtype)
-        for mkn in {m for p in wanted.values() for m in p}
-    }
+    sizes = {mkn for counts in wanted.values() for mkn in counts}
+    times = {mkn: _product_seconds(*mkn, problem.dtype) for mkn in sizes}
     return {of: sum(count * times[m] for m, count in p.items()) for of, p in wanted.items()}
 
 
@@ -79,16 +66,11 @@ def product_calls(m: int, k: int, n: int, dtype: str) -> Iterator[Callable[[], o
         out = np.empty((m, n), a.dtype)
         yield lambda: np.matmul(a, b, out=out)
     if find_spec("torch"):
-        torch, x, y = _tensors(a, b, dtype)
+        import torch
+
+        x, y = (torch.tensor(array).to(getattr(torch, dtype)) for array in (a, b))
         result = torch.empty((m, n), dtype=x.dtype)
         yield lambda: torch.mm(x, y, out=result)
-
-
-def _tensors(a: Any, b: Any, dtype: str) -> tuple[Any, Any, Any]:
-    import torch
-
-    x, y = (torch.tensor(array).to(getattr(torch, dtype)) for array in (a, b))
-    return torch, x, y
 
 
 def machine(dtypes: tuple[str, ...]) -> dict[str, float]:
@@ -101,22 +83,16 @@ def machine(dtypes: tuple[str, ...]) -> dict[str, float]:
     target = np.empty_like(source)
     copy = measure(lambda: np.copyto(target, source), BRIEF).median
     limits["copy GB/s"] = 2 * COPIED / copy / 1e9
-    return limits | {f"empty {name} us": 1e6 * t for name, t in _empty_calls().items()}
-
-
-def _empty_calls() -> dict[str, float]:
-    """Return how long calls take that do nothing, or next to nothing, in seconds."""
-    one = np.ones(1)
-    times = {
-        "Python call": measure(lambda: None, BRIEF).median,
-        "NumPy call": measure(lambda: np.negative(one, out=one), BRIEF).median,
-    }
+    number = np.ones(1)
+    empty: dict[str, Callable[[], object]] = {  # calls that do nothing, or next to nothing
+        "Python": lambda: None, "NumPy": lambda: np.negative(number, out=number),
+    }  # fmt: skip
     if find_spec("torch"):
         import torch
 
-        single = torch.ones(1)
-        times["torch call"] = measure(single.neg_, BRIEF).median
-    return times
+        empty["torch"] = torch.ones(1).neg_
+    return limits | {f"empty {name} call us": 1e6 * measure(call, BRIEF).median
+                     for name, call in empty.items()}  # fmt: skip
 
 
 def work(problem: Problem) -> dict[str, dict[str, float]]:

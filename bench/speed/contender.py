@@ -11,7 +11,7 @@ from typing import Any
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...verify.subjects.protocol import Result
-from ..plan import UnsupportedError
+from ..run import UnsupportedError
 from .problem import Cotangents, Problem
 
 FORWARD, BACKWARD, DATA, TRAINING = "forward", "backward", "backward-data", "training"

@@ -21,7 +21,7 @@ from ...verify.subjects.frameworks.torch_backends import cuda_setting, import_to
 from ...verify.subjects.profiler import seen
 from ...verify.subjects.protocol import Subject
 from ...verify.subjects.torch_module import TorchModule
-from ..plan import UnsupportedError
+from ..run import UnsupportedError
 from .contender import FORWARD, TRAINING, Contender, Prepared
 from .problem import Problem
 from .torch_layers import CELLS, LAYERS, TorchPrepared, built_for, compiled_prepared, prove
@@ -172,21 +172,16 @@ def clock() -> list[float]:
     return [float(word) for word in said.stdout.split() if word.isdigit()]
 
 
-def _graph(layer: str) -> Contender:
-    subject = subject_named(f"cudnn:{layer}")
-    graph = partial(prepare, subject=subject, kind=GraphPrepared)
-    return Contender(f"cudnn-graph:{layer}", subject.cells, subject.version, graph)
-
-
-def _cell(family: str, cell: str, *, compile: bool) -> Contender:
-    subject = subject_named(f"torch:{cell}")
-    loop = partial(prepare_cell, subject=subject, compile=compile)
-    return Contender(f"{family}:{cell}", subject.cells, subject.version, loop)
+def _contender(name: str, of: str, prepare: Callable[..., Prepared], **how: Any) -> Contender:
+    subject = subject_named(of)
+    return Contender(name, subject.cells, subject.version, partial(prepare, subject=subject, **how))
 
 
 CONTENDERS = (
-    *map(_graph, LAYERS),
-    *(_cell("torch-cuda", cell, compile=False) for cell in CELLS),
-    *(_cell("torch-compile-cuda", cell, compile=True) for cell in CELLS),
-)
+    *(_contender(f"cudnn-graph:{layer}", f"cudnn:{layer}", prepare, kind=GraphPrepared)
+      for layer in LAYERS),
+    *(_contender(f"{family}:{cell}", f"torch:{cell}", prepare_cell, compile=compile)
+      for family, compile in (("torch-cuda", False), ("torch-compile-cuda", True))
+      for cell in CELLS),
+)  # fmt: skip
 """Those that ``verify`` has not: its own subjects ``cudnn`` and ``torch-cuda`` are timed, too."""

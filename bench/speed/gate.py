@@ -21,7 +21,7 @@ from ...verify.numbers.arithmetic import ARITHMETICS, FINER, HALVES, Arithmetic
 from ...verify.numbers.bounded import Bounded
 from ...verify.numbers.ledger import SHARP, SHARP_ELSEWHERE, Ledger, Mismatch
 from ...verify.subjects.protocol import Pulled, Result
-from ..plan import UnsupportedError
+from ..run import UnsupportedError
 from .contender import DATA, FORWARD, Prepared
 from .problem import Problem
 

@@ -21,7 +21,7 @@ from ...reference import fast
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...verify.subjects.protocol import Pulled, Result
-from ..plan import UnsupportedError
+from ..run import UnsupportedError
 from ..timing.measurement import traced_bytes
 from .contender import BACKWARD, Contender, Prepared
 from .numpy_layers import NumPyPrepared, check_dtype, version

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ...verify.numbers.ledger import Mismatch
 from ...verify.subjects.called import NotOffered
 from ...verify.subjects.protocol import SubjectUnavailable
 from ..cost.shape import Shape
-from ..plan import UnsupportedError
+from ..run import UnsupportedError
 from ..timing.comparison import noise_floor, rounds
 from ..timing.measurement import QUICK, STANDARD, Timing, measure
 from . import ceilings, rows
@@ -155,19 +156,16 @@ class _Group:
             running = [e.subject for e in entries if e.of == of and e.status == rows.OK]
             self.say(", ".join(running))
             times = self._turns(of, {name: ready[name] for name in running})
-            entries = [
-                replace(e, timing=times[e.subject], status=times[e.subject].status)
-                if e.of == of and e.subject in times
-                else e
-                for e in entries
-            ]
+            for number, entry in enumerate(entries):
+                if entry.of == of and (timing := times.get(entry.subject)):
+                    entries[number] = replace(entry, timing=timing, status=timing.status)
         return entries
 
     def _turns(self, of: str, ready: Mapping[str, Prepared]) -> Mapping[str, Timing]:
         calls, all_once = {}, 0.0
         for name, prepared in ready.items():
             dense = prepared.own(self.problem.cotangents())
-            calls[name] = _call(prepared, of, dense)
+            calls[name] = partial(prepared.call, of, dense)
             started = time.perf_counter()
             calls[name]()
             all_once += time.perf_counter() - started
@@ -176,10 +174,6 @@ class _Group:
         if len(calls) > 1:
             return rounds(calls, effort, self.request.seed).timings
         return {name: measure(call, effort, seed=self.request.seed) for name, call in calls.items()}
-
-
-def _call(prepared: Prepared, of: str, cotangents: Any) -> Callable[[], object]:
-    return lambda: prepared.call(of, cotangents)
 
 
 def judged(error: Exception) -> tuple[str, str]:
@@ -214,7 +208,6 @@ def noise(subjects: Sequence[str], effort: str, seed: int, say: Say) -> dict[str
         prepared = contender_named(name).prepare(problem)
         for of in (FORWARD, TRAINING):
             dense = prepared.own(problem.cotangents())
-            floors[f"{name} {of}"] = noise_floor(
-                _call(prepared, of, dense), EFFORTS[effort], seed=seed
-            )
+            call = partial(prepared.call, of, dense)
+            floors[f"{name} {of}"] = noise_floor(call, EFFORTS[effort], seed=seed)
     return {"floor": max(floors.values()), "by": floors}

@@ -12,7 +12,7 @@ from ...reference.cells import gating_cells
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...verify.subjects.protocol import Pulled, Result
-from ..plan import UnsupportedError
+from ..run import UnsupportedError
 from ..timing.measurement import traced_bytes
 from .contender import Contender, Prepared
 from .problem import Cotangents, Problem, by_name

@@ -21,8 +21,7 @@ from ...verify.execution.tasks import Named
 from ...verify.subjects import adapter, family
 from ...verify.subjects.loader import UnknownSubject
 from ..cost.shape import Shape
-from ..plan import Piece, Plan
-from ..run import from_json
+from ..run import Piece, Plan, from_json
 from . import rows, shapes
 from .contender import BACKWARD, DATA, FORWARD, PASSES, TRAINING
 from .measurement import Request
@@ -94,9 +93,17 @@ def plan(*, seed: int, **given: Any) -> Plan:
         raise InputError("subjects", "some that compute the cells that are asked for", "none")
     process = SpeedProcess(wanted.threads, wanted.memory, wanted.timeout)
     atexit.register(process.close)
-    pieces = [*_first(wanted, process, seed), *(_piece(process, each) for each in requests)]
-    pieces[-1] = _last(pieces[-1], process)
-    return Plan("speed", seed, {name: given[name] for name in given}, pieces)
+    timed = [Piece(each.id, partial(process.group, each)) for each in requests]
+    last = timed[-1]
+
+    def measure_last() -> Mapping[str, Any]:
+        try:
+            return last.measure()
+        finally:
+            process.close()
+
+    pieces = [*_first(wanted, process, seed), *timed[:-1], Piece(last.id, measure_last)]
+    return Plan("speed", seed, given, pieces)
 
 
 def _first(wanted: Wanted, process: SpeedProcess, seed: int) -> Iterator[Piece]:
@@ -107,22 +114,6 @@ def _first(wanted: Wanted, process: SpeedProcess, seed: int) -> Iterator[Piece]:
         rows.NOISE,
         lambda: process.plain("noise", subjects=alike, effort=_effort(wanted), seed=seed),
     )
-
-
-def _piece(process: SpeedProcess, request: Request) -> Piece:
-    return Piece(request.id, partial(process.group, request))
-
-
-def _last(piece: Piece, process: SpeedProcess) -> Piece:
-    """Return a piece after which the process is no longer needed."""
-
-    def measure() -> Mapping[str, Any]:
-        try:
-            return piece.measure()
-        finally:
-            process.close()
-
-    return Piece(piece.id, measure)
 
 
 def _effort(wanted: Wanted) -> str:
@@ -159,20 +150,14 @@ def _request(
 ) -> Request:
     compiled = [name for name in chosen if family(name) == "torch-compile"]
     light = not (wanted.full or wanted.subjects)
+    baseline = baseline_of(chosen, wanted.baseline)
     return Request(
-        id=id,
-        cell=cell,
-        shape=shape,
-        dtype=dtype,
-        subjects=tuple(_baseline_last(chosen, wanted.baseline)),
-        passes=wanted.chosen_passes,
-        threads=wanted.threads,
-        effort=_effort(wanted),
+        id=id, cell=cell, shape=shape, dtype=dtype,
+        subjects=(*(name for name in chosen if name != baseline), baseline),
+        passes=wanted.chosen_passes, threads=wanted.threads, effort=_effort(wanted),
         longest=LONGEST[wanted.full] if wanted.longest is None else wanted.longest,
-        seed=seed,
-        like=wanted.like,
-        only=dict.fromkeys(compiled, (FORWARD,)) if light else {},
-    )
+        seed=seed, like=wanted.like, only=dict.fromkeys(compiled, (FORWARD,)) if light else {},
+    )  # fmt: skip
 
 
 def _fitting(wanted: Wanted, names: Sequence[str], shape: Shape) -> list[str]:
@@ -183,11 +168,6 @@ def _fitting(wanted: Wanted, names: Sequence[str], shape: Shape) -> list[str]:
     loops = {"torch-compile", *({"numpy-fast"} if not single else set())}
     tied = [name for name in names if single or not name.endswith("Cell")]
     return [name for name in tied if family(name) not in loops or (single and shape.T <= CAP)]
-
-
-def _baseline_last(names: Sequence[str], baseline: str) -> list[str]:
-    chosen = baseline_of(names, baseline)
-    return [*(name for name in names if name != chosen), chosen]
 
 
 def baseline_of(names: Sequence[str], baseline: str = "") -> str:
@@ -221,16 +201,12 @@ def _default(*, full: bool) -> list[str]:
         names += expanded(("cudnn:*", "cudnn-graph:*", "torch-cuda:*"))
     if find_spec("torch"):
         names += ["torch-onednn:LSTM", *(f"torch:{cell}Cell" for cell in ("RNN", "LSTM", "GRU"))]
-    return list(dict.fromkeys(names + (_installed() if full else [])))
-
-
-def _installed() -> list[str]:
-    """Return the subjects of other frameworks that are installed, asked in processes."""
-    descriptions = availability.probed(jobs=os.cpu_count() or 1)
-    ours = {family(name) for name in own()}
-    return [
-        d.named.name for d in descriptions if not d.problem and family(d.named.name) not in ours
-    ]
+    if full:  # and those of other frameworks that are installed, asked in processes
+        ours = {family(name) for name in own()}
+        there = (d.named.name for d in availability.probed(jobs=os.cpu_count() or 1)
+                 if not d.problem)  # fmt: skip
+        names += [name for name in there if family(name) not in ours]
+    return list(dict.fromkeys(names))
 
 
 def _cells_of(name: str, like: str | None) -> tuple[str, ...]:
@@ -245,12 +221,8 @@ def _cells_of(name: str, like: str | None) -> tuple[str, ...]:
         description = isolated.describe(Named(name, like), availability.TIMEOUT)
     finally:
         isolated.close()
-    if description.problem:
-        raise UnknownSubject(
-            f"{name}: {description.problem}"
-            if name not in description.problem
-            else description.problem
-        )
+    if problem := description.problem:
+        raise UnknownSubject(problem if name in problem else f"{name}: {problem}")
     return description.cells
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ...verify.execution.isolation import Isolated, ProcessEnded, TimedOut
-from ..plan import UnsupportedError
+from ..run import UnsupportedError
 from ..timing.environment import THREADS
 from . import rows
 from .measurement import Request

@@ -12,9 +12,9 @@ from ...reference.errors import InputError
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...verify.subjects import adapter, family, known, subject_named
-from ...verify.subjects.protocol import Built, Inputs, Result, Subject, Watching
+from ...verify.subjects.protocol import Built, Inputs, Result, Subject
 from ...verify.subjects.torch_module import TorchModule
-from ..plan import UnsupportedError
+from ..run import UnsupportedError
 from . import cuda, ladder, numpy_layers, torch_layers
 from .contender import FORWARD, Contender, FallbackError, Prepared
 from .problem import Cotangents, Problem
@@ -106,7 +106,10 @@ class Adapted(Prepared):
 
 
 def _prepare(problem: Problem, subject: Subject) -> Prepared:
-    """Return the subject ready to be called; a torch module is timed as one."""
+    """Return the subject ready to be called; a torch module is timed as one.
+
+    FallbackError if something else runs than it is named for.
+    """
     if problem.dtype not in subject.dtypes:
         raise UnsupportedError(f"it computes in {', '.join(subject.dtypes)}")
     if lacking := subject.options.lacking(problem.case):
@@ -115,16 +118,11 @@ def _prepare(problem: Problem, subject: Subject) -> Prepared:
     if isinstance(built, TorchModule) and subject.options.gradient:
         prepare = torch_layers.prepare if built.device == "cpu" else cuda.prepare
         return prepare(problem, subject)
-    if (watch := getattr(subject, "watch", None)) is not None:
-        return _watched(Adapted(problem, subject, built), watch)
-    return Adapted(problem, subject, built)
-
-
-def _watched(prepared: Adapted, watch: Watching) -> Adapted:
-    """Return the layer if what it is named for runs; FallbackError if something else does."""
-    watch.begin()
-    prepared.call(FORWARD, None)
-    prepared.first.clear()  # the profiler was on that clock
-    if watch.lacking:
-        raise FallbackError(f"something else ran: {watch.lacking}")
+    prepared, watch = Adapted(problem, subject, built), getattr(subject, "watch", None)
+    if watch is not None:
+        watch.begin()
+        prepared.call(FORWARD, None)
+        prepared.first.clear()  # the profiler was on that clock
+        if watch.lacking:
+            raise FallbackError(f"something else ran: {watch.lacking}")
     return prepared

@@ -19,7 +19,7 @@ from ...reference.parameters import Parameters
 from ...verify.subjects import subject_named
 from ...verify.subjects.protocol import Pulled, Result, Subject
 from ...verify.subjects.torch_module import TorchModule, import_torch
-from ..plan import UnsupportedError
+from ..run import UnsupportedError
 from .contender import FORWARD, TRAINING, Contender, FallbackError, Prepared
 from .problem import Cotangents, Problem
 
@@ -34,7 +34,11 @@ class TorchPrepared(Prepared):
         super().__init__(problem)
         self.torch, self.subject, self.built = import_torch(), subject, built
         self.keys = [built.key(name) for name, _ in built.module.named_parameters()]
-        self._fill(built.module.to(device=built.device, dtype=self._dtype))
+        module = built.module.to(device=built.device, dtype=self._dtype)
+        packed = subject.parameter_map(problem.case).pack(problem.parameters)
+        with self.torch.no_grad():
+            for key, parameter in zip(self.keys, module.parameters(), strict=True):
+                parameter.copy_(self.tensor(packed[key]))
         self.x = self.tensor(problem.x).requires_grad_()
         self.state = tuple(self.tensor(s).requires_grad_() for s in problem.state)
         self._recorded: dict[bool, Any] = {}
@@ -46,12 +50,6 @@ class TorchPrepared(Prepared):
     def tensor(self, array: Array) -> Any:
         """Return an array's numbers in the problem's dtype, on the device."""
         return self.torch.tensor(np.asarray(array)).to(device=self.built.device, dtype=self._dtype)
-
-    def _fill(self, module: Any) -> None:
-        packed = self.subject.parameter_map(self.problem.case).pack(self.problem.parameters)
-        with self.torch.no_grad():
-            for key, parameter in zip(self.keys, module.parameters(), strict=True):
-                parameter.copy_(self.tensor(packed[key]))
 
     def run(self) -> tuple[Any, ...]:
         """Call the module once; return y and the final states."""
@@ -81,18 +79,14 @@ class TorchPrepared(Prepared):
         return self._pulled(cotangents, weights=False)
 
     def _pulled(self, cotangents: Any, *, weights: bool) -> Any:
-        outputs = self._record(weights=weights)
         leaves = self._leaves() if weights else [self.x, *self.state]
         with self.built.setting():
-            return outputs, self.torch.autograd.grad(outputs, leaves, cotangents, retain_graph=True)
-
-    def _record(self, *, weights: bool) -> Any:
-        if weights not in self._recorded:
-            self.built.module.requires_grad_(weights)
-            with self.built.setting():
+            if weights not in self._recorded:
+                self.built.module.requires_grad_(weights)
                 self._recorded[weights] = self.run()
-            self.built.module.requires_grad_(True)
-        return self._recorded[weights]
+                self.built.module.requires_grad_(True)
+            outputs = self._recorded[weights]
+            return outputs, self.torch.autograd.grad(outputs, leaves, cotangents, retain_graph=True)
 
     def _leaves(self) -> list[Any]:
         return [*self.built.module.parameters(), self.x, *self.state]
@@ -260,18 +254,12 @@ def _import_compiler() -> None:
 LAYERS, CELLS = ("RNN", "RNN-relu", "LSTM", "GRU"), ("RNNCell", "LSTMCell", "GRUCell")
 
 
-def _contender(path: str, kind: str) -> Contender:
-    subject = subject_named(f"torch:{kind}")
-    name = f"torch{path and '-'}{path}:{kind}"
-    return Contender(
-        name, subject.cells, subject.version, partial(prepare, subject=subject, path=path)
-    )
-
-
 CONTENDERS = tuple(
-    _contender(path, kind)
+    Contender(f"torch{path and '-'}{path}:{kind}", subject.cells, subject.version,
+              partial(prepare, subject=subject, path=path))
     for path, kinds in {
         "": LAYERS + CELLS, "native": LAYERS, "onednn": LAYERS, "compile": CELLS
     }.items()
     for kind in kinds
+    for subject in [subject_named(f"torch:{kind}")]
 )  # fmt: skip

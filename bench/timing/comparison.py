@@ -106,14 +106,9 @@ def decide(low: float, high: float, p: float, floor: float) -> str:
 
 
 def compare(
-    a: Call,
-    b: Call,
-    effort: Effort = STANDARD,
-    seed: int = 0,
-    *,
-    floor: float = 0.0,
+    a: Call, b: Call, effort: Effort = STANDARD, seed: int = 0, *, floor: float = 0.0,
     clock: Clock = WALL,
-) -> Comparison:
+) -> Comparison:  # fmt: skip
     """Compare two calls; ``seed`` draws the order of pairs and the bootstrap."""
     return rounds({"a": a, "b": b}, effort, seed, clock=clock).compare("a", "b", floor)
 
@@ -145,12 +140,10 @@ def _narrow_ratios(
 
     Nothing but the width decides: a rule that looked at the ratio would stop at a lucky moment.
     """
-    for a, b in pairwise(taken):
-        logs = log_ratios([one.seconds for one in a], [one.seconds for one in b])
-        low, high = np.exp(interval(logs, np.random.default_rng(seed)))
-        if not _narrow(low, high, effort):
-            return False
-    return True
+    times = [[sample.seconds for sample in own] for own in taken]
+    intervals = (np.exp(interval(log_ratios(a, b), np.random.default_rng(seed)))
+                 for a, b in pairwise(times))  # fmt: skip
+    return all(_narrow(low, high, effort) for low, high in intervals)
 
 
 def _narrow(low: float, high: float, effort: Effort) -> bool:
@@ -178,13 +171,9 @@ REPEATS = 3
 
 
 def noise_floor(
-    call: Call,
-    effort: Effort = STANDARD,
-    *,
-    twin: Call | None = None,
-    seed: int = 0,
+    call: Call, effort: Effort = STANDARD, *, twin: Call | None = None, seed: int = 0,
     clock: Clock = WALL,
-) -> float:
+) -> float:  # fmt: skip
     """Return the largest share by which ``call`` may seem to differ from itself (an A/A test).
 
     It is the end furthest from 1 of the ratio's intervals in three comparisons. ``twin`` is the

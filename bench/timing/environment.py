@@ -21,34 +21,19 @@ def environment() -> dict[str, str]:
 
     built: Any = np.show_config(mode="dicts")
     blas = built["Build Dependencies"]["blas"]
-    built_with = {"blas": f"{blas['name']} {blas['version']}"}
-    settings = built_with | _threads() | _frequency() | _load()
-    resolution = time.get_clock_info("perf_counter").resolution
-    return settings | {"clock": f"perf_counter, {resolution * 1e9:.0f} ns"}
-
-
-def _threads() -> dict[str, str]:
-    threads = {name: os.environ[name] for name in THREADS if name in os.environ}
+    settings = {"blas": f"{blas['name']} {blas['version']}"}
+    settings |= {name: os.environ[name] for name in THREADS if name in os.environ}
     if hasattr(os, "sched_getaffinity"):
-        threads["cores usable"] = str(len(os.sched_getaffinity(0)))
-    return threads
-
-
-def _frequency() -> dict[str, str]:
-    clock = {}
+        settings["cores usable"] = str(len(os.sched_getaffinity(0)))
     for name, file in (("governor", "scaling_governor"), ("MHz at most", "cpuinfo_max_freq")):
         if (CPU / file).exists():
             text = (CPU / file).read_text().strip()
-            clock[name] = f"{int(text) / 1000:.0f}" if text.isdigit() else text
+            settings[name] = f"{int(text) / 1000:.0f}" if text.isdigit() else text
     if INFO.exists():
         lines = INFO.read_text(encoding="utf-8", errors="replace").splitlines()
         clocks = [line.partition(":")[2].strip() for line in lines if line.startswith("cpu MHz")]
-        if clocks:
-            clock["MHz now"] = ", ".join(clocks)
-    return clock
-
-
-def _load() -> dict[str, str]:
-    if not hasattr(os, "getloadavg"):
-        return {}
-    return {"load": ", ".join(f"{load:.2f}" for load in os.getloadavg())}
+        settings |= {"MHz now": ", ".join(clocks)} if clocks else {}
+    if hasattr(os, "getloadavg"):
+        settings["load"] = ", ".join(f"{load:.2f}" for load in os.getloadavg())
+    resolution = time.get_clock_info("perf_counter").resolution
+    return settings | {"clock": f"perf_counter, {resolution * 1e9:.0f} ns"}

@@ -45,14 +45,11 @@ class Effort:
     def __post_init__(self) -> None:
         """Refuse what could never end, or would say nothing."""
         if not 0 < self.seconds <= self.patience:
-            raise ValueError(
-                f"effort: seconds ({self.seconds}) must lie above 0, up to patience "
-                f"({self.patience})"
-            )
+            raise ValueError(f"effort: seconds ({self.seconds}) must lie above 0, up to patience "
+                             f"({self.patience})")  # fmt: skip
         if not FEWEST <= self.samples <= self.most:
-            raise ValueError(
-                f"effort: samples ({self.samples}) must be at least {FEWEST}, at most {self.most}"
-            )
+            raise ValueError(f"effort: samples ({self.samples}) must be at least {FEWEST}, at most "
+                             f"{self.most}")  # fmt: skip
         if not (self.half_width > 0 and self.sample > 0):
             raise ValueError("effort: half_width and sample must be above 0")
 
@@ -281,12 +278,9 @@ Known: TypeAlias = Callable[[Sequence[Warmed], Sequence[Sequence[Sample]]], bool
 
 
 def sampled(
-    calls: Iterable[Call],
-    effort: Effort,
-    clock: Clock,
-    turn: Callable[[], Iterable[int]],
+    calls: Iterable[Call], effort: Effort, clock: Clock, turn: Callable[[], Iterable[int]],
     known: Known,
-) -> tuple[list[Warmed], list[list[Sample]]]:
+) -> tuple[list[Warmed], list[list[Sample]]]:  # fmt: skip
     """Sample calls round by round until enough was measured and is ``known``, or patience is over.
 
     ``effort`` counts for each call; ``turn`` draws the order of a round.
@@ -316,19 +310,12 @@ def timing(ready: Warmed, taken: Sequence[Sample], effort: Effort, seed: int) ->
     lower, median, upper = (float(q) for q in np.quantile(times, [0.25, 0.5, 0.75]))
     narrow = (high - low) / 2 < effort.half_width * median
     enough = len(times) >= effort.samples and ready.stable
+    away = tuple(sample.away for sample in taken)
     return Timing(
-        samples=tuple(times),
-        median=median,
-        low=low,
-        high=high,
-        least=min(times),
-        iqr=upper - lower,
-        first_call=ready.first_call,
-        loops=ready.loops,
-        warm_up=ready.warm_up,
-        status=OK if narrow and enough else NOISY,
-        away=tuple(one.away for one in taken) if any(one.away for one in taken) else (),
-    )
+        samples=tuple(times), median=median, low=low, high=high, least=min(times),
+        iqr=upper - lower, first_call=ready.first_call, loops=ready.loops, warm_up=ready.warm_up,
+        status=OK if narrow and enough else NOISY, away=away if any(away) else (),
+    )  # fmt: skip
 
 
 def traced_bytes(call: Call) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...bench.run import BenchRun
 from ...verify.runs.records import RunFileError
-from ..section import Figure, Section
+from ..section import Figure, Section, grouped
 
 ORDER = ("evidence", "claims", "speed", "decay", "forms", "memory", "mutants")
 """As they stand in a report."""
@@ -20,9 +20,7 @@ ORDER = ("evidence", "claims", "speed", "decay", "forms", "memory", "mutants")
 
 def sections(runs: Iterable[BenchRun]) -> tuple[Section, ...]:
     """Return a section for every kind of run there is; RunFileError for an unknown kind."""
-    by_kind: dict[str, list[BenchRun]] = {}
-    for run in runs:
-        by_kind.setdefault(run.kind, []).append(run)
+    by_kind = grouped((run.kind, run) for run in runs)
     if unknown := sorted(by_kind.keys() - set(ORDER)):
         raise RunFileError(
             f"a run of an unknown kind: {unknown[0]!r:.40}; known: {', '.join(ORDER)}"

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ...bench.claims.evidence import FALSE, HOLDS, HOLDS_WHEN, NOT_TESTED, VERDICTS, Curve
-from ...bench.claims.ledger import Row, rows
+from ...bench.claims.ledger import FALSE, HOLDS, HOLDS_WHEN, NOT_TESTED, VERDICTS, Curve, Row, rows
 from ...bench.run import BenchRun
 from ...reference.documents import TITLES
-from ..section import Figure, Section, Table
+from ..section import Figure, Section, Table, grouped
 from .charts import alt, plot
 
 CHIPS = {HOLDS: "✓ holds", HOLDS_WHEN: "◐ holds when", FALSE: "✗ false as printed",
@@ -108,10 +107,7 @@ def _numbers(judged: Sequence[Row]) -> Table:
 
 def _figures(judged: Sequence[Row]) -> list[Figure]:
     """Return the figures whose curves were measured."""
-    curves: dict[str, list[Curve]] = {}
-    for row in judged:
-        for curve in row.curves:
-            curves.setdefault(curve.figure, []).append(curve)
+    curves = grouped((curve.figure, curve) for row in judged for curve in row.curves)
     drawn = (("mitigation", MITIGATION, lines), ("twenty", TWENTY, lines),
              ("remembering", REMEMBERING, bars))  # fmt: skip
     return [
@@ -156,12 +152,11 @@ def lines(curves: Sequence[Curve]) -> Callable[[], Any]:
 
     def chart() -> Any:
         names = [curve.series for curve in curves]
-        points = [point for curve in curves for point in _points(curve)]
         lag = alt.X("lag:Q", title="lag (steps)", axis=alt.Axis(tickCount=10))
         y = alt.Y("value:Q", title="share of the gradient left (log10)")
         colour = alt.Color("series:N", legend=None, sort=names)
         dashes = alt.Scale(domain=names, range=[DASHES[k % len(DASHES)] for k in range(len(names))])
-        base = plot(points)
+        base = plot(point for curve in curves for point in _points(curve))
         line = base.mark_line().encode(
             lag, y, colour, alt.StrokeDash("series:N", legend=None, scale=dashes),
             tooltip=["series:N", "lag:Q", "value:Q"],
@@ -183,8 +178,7 @@ def bars(curves: Sequence[Curve]) -> Callable[[], Any]:
 
     def chart() -> Any:
         names = [curve.series for curve in curves]
-        points = [point for curve in curves for point in _points(curve)]
-        base = plot(points)
+        base = plot(point for curve in curves for point in _points(curve))
         lag = alt.X("lag:O", title="lag (steps)", axis=alt.Axis(labelAngle=0))
         offset = alt.XOffset("series:N", sort=names)
         y = alt.Y("value:Q", title="runs that learn it", axis=alt.Axis(format="%"),

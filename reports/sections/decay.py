@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 from ...bench.decay.rows import ClippingRow, CostRow, DecayRow, LayerRow, ValidationRow, of_kind
 from ...bench.run import BenchRun
 from ..section import Figure, Section, Table
 from . import decay_figures as figures
-from . import decay_tables as tables
+from .charts import alt, panels, plot
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
@@ -21,33 +23,29 @@ def section(runs: Sequence[BenchRun]) -> Section:
     costs: list[CostRow] = of_kind(rows, "cost")
     unmeasured = [row for row in rows if row["status"] != "OK"]
     left = sum(len(run.untested) for run in runs)
-    parts: list[Figure | Table] = []
-    if decays:
-        parts += _decay_parts(decays)
+    parts: list[Figure | Table] = _decay_parts(decays) if decays else []
     if layers:
-        parts += [tables.figure(layers), tables.table(layers)]
+        parts += [_layer_figure(layers), _layer_table(layers)]
     if clips:
-        parts += [figures.clipping(clips), tables.clipping(clips)]
+        parts += [figures.clipping(clips), _clipping(clips)]
     if laws:
-        parts.append(tables.laws(laws))
+        parts.append(_laws(laws))
     if costs:
-        parts.append(tables.costs(costs))
-    return Section(
-        "decay", "Gradient decay", (*_told(laws, decays), *_left(unmeasured, left)), tuple(parts)
-    )
+        parts.append(_costs(costs))
+    intro = [*_told(laws, decays),
+             *(f"Not measured: {row['id']}: {row.get('message', '')}" for row in unmeasured),
+             *([f"Not tested: {left} pieces that were planned."] if left else [])]  # fmt: skip
+    return Section("decay", "Gradient decay", tuple(intro), tuple(parts))
 
 
 def _decay_parts(decays: Sequence[DecayRow]) -> list[Figure | Table]:
     usual = figures.chosen(decays)
     parts: list[Figure | Table] = [figures.lags(usual), figures.states(usual)]
     if any(row.losses for row in usual):
-        parts.append(tables.losses(usual))
-    if biased := figures.by_bias(decays):
-        parts.append(biased)
-    if gained := figures.by_gain(decays):
-        parts.append(gained)
-    parts += [tables.rates(decays), tables.means(usual)]
-    parts += [figures.spectra(usual), tables.spectra(decays)]
+        parts.append(_losses(usual))
+    parts += filter(None, (figures.by_bias(decays), figures.by_gain(decays)))
+    parts += [_rates(decays), _means(usual)]
+    parts += [figures.spectra(usual), _spectra(decays)]
     if any(row.products for row in usual):
         parts.append(figures.products(usual))
     return parts
@@ -82,8 +80,228 @@ def _told(laws: Sequence[ValidationRow], decays: Sequence[DecayRow]) -> tuple[st
     return tuple(paragraphs)
 
 
-def _left(unmeasured: Sequence[dict[str, object]], left: int) -> tuple[str, ...]:
-    paragraphs = [f"Not measured: {row['id']}: {row.get('message', '')}" for row in unmeasured]
-    if left:
-        paragraphs.append(f"Not tested: {left} pieces that were planned.")
-    return tuple(paragraphs)
+# Tables.
+
+
+def _laws(rows: Sequence[ValidationRow]) -> Table:
+    """Return what theory expects and what was measured."""
+    return Table(
+        "Held to theory",
+        ("law", "expected", "measured", "digits", "error", "allowed", "why so much is allowed",
+         "verdict"),
+        tuple(
+            (row.statement, _said(row.expected), _said(row.measured),
+             "a bound" if row.digits is None else f"{row.digits:.1f}", row.error, row.allowed,
+             row.allowance, "holds" if row.passed else "DOES NOT HOLD")
+            for row in rows
+        ),
+        "Where a law is held in many places the worst is shown. Every law has been seen to fail "
+        "on an error planted for it: the block of h alone for an LSTM's Jacobian, transposed "
+        "Jacobians in the order of time, QR every 200 steps, a norm that is forgotten, and others.",
+    )  # fmt: skip
+
+
+def _rates(rows: Sequence[DecayRow]) -> Table:
+    """Return the rates of all settings."""
+    return Table(
+        "Rates of decay",
+        ("cell", "H", "gain g", "bias b", "rate (1/step)", "95 %", "sense",
+         "half-life or doubling (steps)", "direct path (1/step)", "λ₁ (1/step)",
+         "same seed's rate", "at rest (1/step)", "theory, H → ∞"),
+        tuple(
+            (row.title, row.hidden, row.gain, row.forget_bias, row.rate.value,
+             _interval(row.rate.low, row.rate.high), row.sense,
+             None if row.sense == "undecided" else row.half_life, row.direct,
+             row.spectrum.exponents[0] if row.spectrum else None,
+             row.spectrum.same_seed_rate if row.spectrum else None,
+             row.rest.value if row.rest else None, row.rest_theory)
+            for row in rows
+        ),
+        "Rates of h, c and all other states together; undecided: the interval over seeds has both "
+        "signs. The direct path is what units keep of themselves without any matrix (E19): the "
+        "mean of its ln. λ₁ is the first Lyapunov exponent of the first seed, beside that seed's "
+        "own rate.",
+    )  # fmt: skip
+
+
+def _means(rows: Sequence[DecayRow]) -> Table:
+    """Return the mean of logs beside the log of the mean."""
+    return Table(
+        "Why logs are averaged",
+        ("cell", "lag (steps)", "mean of log₁₀ ‖gradient‖", "log₁₀ of the mean ‖gradient‖",
+         "seeds", "of them zero"),
+        tuple(
+            (row.title, row.lags[-1], _scaled(row.mean_of_logs), _scaled(row.log_of_mean),
+             row.seeds, row.vanished)
+            for row in rows
+        ),
+        "The log of the mean is that of the seed whose gradient happens to be the largest.",
+    )  # fmt: skip
+
+
+def _losses(rows: Sequence[DecayRow]) -> Table:
+    """Return where each dtype loses the gradient."""
+    return Table(
+        "Where an arithmetic loses the gradient: first lag (steps) at which it ...",
+        ("cell", "rate (1/step)", "dtype", "has a subnormal entry", "is all subnormal",
+         "is off by half", "is zero", "overflows"),
+        tuple(
+            (row.title, row.spectrum.same_seed_rate if row.spectrum else None, loss.dtype,
+             *map(loss.said, (loss.subnormal, loss.all_subnormal, loss.wrong, loss.zero,
+                              loss.overflow)))
+            for row in rows for loss in row.losses
+        ),
+        "Computed in that arithmetic, unscaled, of the first seed, along the trajectory of "
+        "float64. Rounding may keep a few subnormal entries alive for long; off by half says "
+        "from where they are not the gradient. –: there is nothing left to search.",
+    )  # fmt: skip
+
+
+def _spectra(rows: Sequence[DecayRow]) -> Table:
+    """Return the Lyapunov exponents with the sum rule's residual."""
+    return Table(
+        "Lyapunov exponents of the whole state, and the sum rule",
+        ("cell", "H", "gain g", "bias b", "exponents", "λ₁ (1/step)", "± standard error",
+         "last λ (1/step)", "sum of all", "mean of ln |det J|", "residual"),
+        tuple(
+            (row.title, row.hidden, row.gain, row.forget_bias, len(spectrum.exponents),
+             spectrum.exponents[0], spectrum.errors[0], _shown(spectrum.exponents[-1]),
+             _shown(_total(spectrum.exponents)), _shown(spectrum.log_det),
+             spectrum.unsummed if spectrum.residual is None else spectrum.residual)
+            for row in rows if (spectrum := row.spectrum)
+        ),
+        "By QR at every step, of the first seed. The exponents must add up to the mean of "
+        "ln |det J|, taken by LU factors. Where units of a ReLU are off, J is singular. A "
+        "direction is lost where it shrinks beneath the rounding of the first.",
+    )  # fmt: skip
+
+
+def _clipping(rows: Sequence[ClippingRow]) -> Table:
+    """Return what clipping leaves."""
+    return Table(
+        "What clipping does where gradients explode",
+        ("cell", "gain g", "lag (steps)", "log₁₀ gradient of the parameters", "clipped by norm",
+         "cosine, clipped by value", "nothing to clip in float32 from lag",
+         "in float64 from lag"),
+        tuple(
+            (row.title, row.gain, row.lags[-1], _scaled(row.gradient[-1]),
+             _scaled(row.by_norm[-1]), row.cosine[-1],
+             *(f"> {row.lags[-1]}" if row.refused[d] is None else str(row.refused[d])
+               for d in ("float32", "float64")))
+            for row in rows
+        ),
+        "Threshold 1. By norm the direction stays (cosine 1); by value it does not. A gradient "
+        "that has overflowed on its way cannot be clipped: it is infinite or NaN.",
+    )  # fmt: skip
+
+
+def _costs(rows: Sequence[CostRow]) -> Table:
+    """Return time and memory of the adjoint."""
+    lines: list[tuple[str, str]] = []
+    for row in rows:
+        lines += [
+            (f"one plain step of the LSTM, H = {row.hidden}, B = 1",
+             f"{1e6 * row.plain_step:.0f} µs"),
+            (f"one step of its adjoint over {row.steps:,} steps, forward passes included",
+             f"{1e6 * row.adjoint_step:.0f} µs = {row.ratio:.2f} plain steps"),
+            ("the norm of the gradient there", f"10^{row.log10_norm:.0f}"),
+            *((f"memory of an adjoint over {int(steps):,} steps (RNN, H = 64)", _bytes(size))
+              for steps, size in row.adjoint_peaks.items()),
+            *((f"memory of Lyapunov exponents over {int(steps):,} steps (RNN, H = 4)",
+               _bytes(size)) for steps, size in row.lyapunov_peaks.items()),
+        ]  # fmt: skip
+    return Table(
+        "What it costs",
+        ("quantity", "measured"),
+        tuple(lines),
+        "Plain steps and steps of the adjoint were taken in turns. The adjoint keeps every √T-th "
+        "state and computes the others again; the exponents keep none.",
+    )
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.4f} to {high:.4f}".replace("-", "−")
+
+
+def _said(value: float | None) -> str:
+    return "" if value is None else f"{value:.8g}"
+
+
+def _shown(value: float | None) -> float | str:
+    return "−∞" if value is None else value
+
+
+def _total(values: Sequence[float | None]) -> float | None:
+    finite = [value for value in values if value is not None]
+    return math.fsum(finite) if len(finite) == len(values) else None
+
+
+def _scaled(value: float | None) -> float | None:
+    return None if value is None else value * figures.LOG10
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 2**20:.2f} MiB"
+
+
+# How far back the gradients of layers reach: their own, beside those of the equations.
+
+
+EQUATIONS = "equations, float64"
+
+
+def _layer_figure(rows: Sequence[LayerRow]) -> Figure:
+    """Return what layers themselves compute, against what the equations say."""
+    return Figure(
+        "decay-layers", "The gradient on the input k steps before, as layers compute it",
+        "Medians over seeds, a panel for each layer. Broad and grey: the equations in float64, on "
+        "the same numbers as the first dtype. A line ends where the gradient has become 0.",
+        "In each panel the lines of the dtypes follow the broad one until their arithmetic ends.",
+        lambda: _layers(rows),
+    )  # fmt: skip
+
+
+def _layer_table(rows: Sequence[LayerRow]) -> Table:
+    """Return how far back the gradients of layers reach, and what ran, where that is known."""
+    known = any(row.ran for row in rows)
+    return Table(
+        "How far back the gradients of layers reach",
+        ("layer", "dtype", "H", "seeds", "rate of the equations (1/step)",
+         "off by half from lag (steps)", "0 from lag (steps)", *(["what ran"] if known else [])),
+        tuple(
+            (row.subject, row.dtype, row.hidden, row.seeds, row.rate.value,
+             *(f"> {row.lags[-1]}" if lag is None else lag for lag in (row.wrong, row.zero)),
+             *([row.ran] if known else []))
+            for row in rows
+        ),
+        "A random unit cotangent on the last output, pulled back by the layer itself, unscaled; "
+        "the equations in float64 on the same numbers. Lags are medians over seeds.",
+    )  # fmt: skip
+
+
+def _layers(rows: Sequence[LayerRow]) -> Any:
+    firsts = {row.subject: row for row in reversed(rows)}
+    drawn = [(row.subject, row.dtype, row.lags, row.curve) for row in rows]
+    drawn += [(row.subject, EQUATIONS, row.lags, row.right) for row in firsts.values()]
+    values = [
+        {"layer": layer, "by": by, "lag": lag, "norm": norm * figures.LOG10}
+        for layer, by, lags, curve in drawn
+        for lag, norm in zip(lags, curve.median, strict=True)
+        if norm is not None
+    ]
+    names = list(dict.fromkeys(row.dtype for row in rows))
+    data = plot(values)
+    lag = alt.X("lag:Q", title="lag k (steps)", axis=alt.Axis(tickCount=4))
+    norm = alt.Y("norm:Q", title=figures.NORM)
+    equations = data.transform_filter(alt.datum.by == EQUATIONS).mark_line(
+        strokeWidth=7, opacity=0.25, color="currentColor"
+    )
+    line = data.transform_filter(alt.datum.by != EQUATIONS).mark_line(strokeWidth=1.6).encode(
+        lag, norm,
+        alt.Color("by:N", scale=alt.Scale(domain=names), title=None,
+                  legend=alt.Legend(orient="top")),
+        tooltip=["layer:N", "by:N", "lag:Q", "norm:Q"],
+    )  # fmt: skip
+    panel = alt.layer(equations.encode(lag, norm), line).properties(width=250, height=190)
+    order = list(dict.fromkeys(row.subject for row in rows))
+    return panels(panel, "layer:N", 2, order)

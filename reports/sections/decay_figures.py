@@ -28,6 +28,7 @@ TOP = 10
 def lags(rows: Sequence[DecayRow]) -> Figure:
     """Return norms against lag of one cell of each kind, with bands, dtypes and the bound."""
     shown = family(rows)
+    slopes = [f"{row.cell} {row.rate.value:.3f}" for row in shown if row.rate.value is not None]
     over = [row.bound_excess for row in shown if row.bound_excess is not None]
     bound = (
         " Dashed: the bound (γ ‖U‖₂)^k of the plain RNN, which "
@@ -39,7 +40,7 @@ def lags(rows: Sequence[DecayRow]) -> Figure:
         "Median over seeds of its norm on all states together, with the band from 10 % to 90 %. "
         "Dotted: the smallest number above 0 of an arithmetic." + bound,
         "On a logarithmic axis the norms fall along straight lines, those of the plain RNN most "
-        "steeply: " + _fastest(shown),
+        f"steeply: slopes of ln a step: {', '.join(slopes)}.",
         lambda: _lags(shown),
     )  # fmt: skip
 
@@ -114,8 +115,9 @@ def _lags(shown: Sequence[DecayRow]) -> Any:
         lag, alt.Y("median:Q", scale=scale), colour, text="cell:N"
     )
     layers = [band, line, labels, *_dtypes(SMALLEST, (bottom, TOP), scale)]
-    if drawn := [value for row in shown for value in _bound(row)]:
-        bound = plot(drawn).mark_line(
+    if bounds := [{"lag": lag, "median": lag * row.bound * LOG10}
+                  for row in shown if row.bound is not None for lag in row.lags]:  # fmt: skip
+        bound = plot(bounds).mark_line(
             strokeDash=[6, 4], color="currentColor", strokeWidth=1.2, clip=True
         )
         layers.append(bound.encode(lag, alt.Y("median:Q", scale=scale)))
@@ -135,8 +137,7 @@ def _states(rows: Sequence[DecayRow]) -> Any:
         lag, alt.Y("median:Q"), colour, alt.StrokeDash("state:N", legend=None, **state)
     )
     panel = alt.layer(band, line).properties(width=128, height=96)
-    names = [row.cell for row in rows]
-    return panels(panel, "cell:N", 4, names)
+    return panels(panel, "cell:N", 4, [row.cell for row in rows])
 
 
 def _spectra(shown: Sequence[DecayRow]) -> Any:
@@ -148,8 +149,7 @@ def _spectra(shown: Sequence[DecayRow]) -> Any:
         for k, value in enumerate(spectrum.exponents)
         if value is not None
     ]
-    names = list(named)
-    cell = {"sort": names, "title": "cell (residual of the sum rule)"}
+    cell = {"sort": list(named), "title": "cell (residual of the sum rule)"}
     legend = alt.Legend(labelLimit=320)
     line = plot(values).mark_line(point=alt.OverlayMarkDef(size=14))
     zero = plot([{"exponent": 0}]).mark_rule(strokeWidth=1)
@@ -158,7 +158,7 @@ def _spectra(shown: Sequence[DecayRow]) -> Any:
             alt.X("place:Q", title="place among all exponents", axis=alt.Axis(format="%")),
             alt.Y("exponent:Q", title="exponent λ (1/step)"),
             alt.Color("cell:N", legend=legend, **cell),
-            alt.StrokeDash("cell:N", legend=None, sort=names),
+            alt.StrokeDash("cell:N", legend=None, sort=list(named)),
             tooltip=["cell:N", "place:Q", "exponent:Q"],
         ),
         zero.encode(y="exponent:Q"),
@@ -182,8 +182,7 @@ def _products(shown: Sequence[DecayRow]) -> Any:
         alt.StrokeDash("lag:N", legend=None, sort=lags),
         tooltip=["cell:N", "lag:N", "place:Q", "size:Q"],
     ).properties(width=230, height=170)
-    names = [row.cell for row in shown]
-    return panels(panel, "cell:N", 2, names).resolve_scale(x="independent")
+    return panels(panel, "cell:N", 2, [row.cell for row in shown]).resolve_scale(x="independent")
 
 
 def _clipping(rows: Sequence[ClippingRow]) -> Any:
@@ -226,12 +225,6 @@ def _curve(row: DecayRow, state: str) -> Iterator[dict[str, Any]]:
                    "median": median * LOG10, "high": high * LOG10}  # fmt: skip
 
 
-def _bound(row: DecayRow) -> Iterator[dict[str, float]]:
-    if row.bound is not None:
-        for lag in row.lags:
-            yield {"lag": lag, "median": lag * row.bound * LOG10}
-
-
 def _apart(values: Sequence[dict[str, Any]], least: float) -> list[dict[str, Any]]:
     """Return the last point of every curve, moved so that no two lie closer than ``least``."""
     ends = sorted({v["cell"]: dict(v) for v in values}.values(), key=lambda v: -v["median"])
@@ -251,11 +244,6 @@ def _dtypes(powers: dict[str, int], span: tuple[float, float], scale: Any) -> li
     rule = base.mark_rule(strokeDash=[2, 3], strokeWidth=1)
     text = base.mark_text(align="left", baseline="bottom", dx=5, dy=-2, fontSize=11)
     return [rule, text.encode(alt.XDatum(0), text="name:N")] if values else []
-
-
-def _fastest(shown: Sequence[DecayRow]) -> str:
-    said = [f"{row.cell} {row.rate.value:.3f}" for row in shown if row.rate.value is not None]
-    return "slopes of ln a step: " + ", ".join(said) + "."
 
 
 # Which rows of a decay bench a figure is about.
@@ -388,20 +376,16 @@ def _by_bias(by_cell: dict[str, list[DecayRow]]) -> Any:
     return chart.properties(width=440, height=320)
 
 
-def _half_lives(row: DecayRow) -> list[dict[str, Any]]:
-    rate, points = row.rate, []
+def _half_lives(row: DecayRow) -> Iterator[dict[str, Any]]:
+    rate, paths = row.rate, {}
     if row.sense == "vanishes" and row.half_life and rate.low and rate.high:
-        points.append({
-            "cell": row.cell, "path": "all paths", "b": row.forget_bias, "steps": row.half_life,
-            "low": math.log(2) / -rate.low, "high": math.log(2) / -rate.high,
-        })  # fmt: skip
+        interval = math.log(2) / -rate.low, math.log(2) / -rate.high
+        paths["all paths"] = row.half_life, *interval
     if row.direct is not None and row.direct < 0:
-        steps = math.log(2) / -row.direct
-        points.append({
-            "cell": row.cell, "path": "direct path", "b": row.forget_bias, "steps": steps,
-            "low": steps, "high": steps,
-        })  # fmt: skip
-    return points
+        paths["direct path"] = (math.log(2) / -row.direct,) * 3
+    for path, (steps, low, high) in paths.items():
+        yield {"cell": row.cell, "path": path, "b": row.forget_bias, "steps": steps, "low": low,
+               "high": high}  # fmt: skip
 
 
 def _by_gain(by_cell: dict[str, list[DecayRow]]) -> Any:
@@ -448,8 +432,7 @@ def _by_gain(by_cell: dict[str, list[DecayRow]]) -> Any:
             tooltip=["cell:N", "what:N", "g:Q", "rate:Q", "low:Q", "high:Q"],
         ),
     ]  # fmt: skip
-    panel = alt.layer(*layers).properties(width=180, height=210)
-    return panel.facet(alt.Facet("cell:N", title=None, sort=list(by_cell)), columns=3)
+    return panels(alt.layer(*layers).properties(width=180, height=210), "cell:N", 3, list(by_cell))
 
 
 def _between(least: float, most: float) -> list[float]:

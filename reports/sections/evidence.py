@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...bench.evidence.plan import PUBLISHED, LayerRow, MutantRow, layer_rows, mutant_rows
-from ...bench.evidence.sums import publication
+from ...bench.evidence.plan import (
+    PUBLISHED,
+    LayerRow,
+    MutantRow,
+    layer_rows,
+    mutant_rows,
+    publication,
+)
 from ...bench.run import BenchRun
 from ..section import Section, Table
 
@@ -25,20 +31,16 @@ def section(runs: Sequence[BenchRun]) -> Section:
 def _intro(layers: Sequence[LayerRow], untested: Sequence[str]) -> tuple[str, ...]:
     sums = sum(len(row.sums) for row in layers)
     beyond = [f"{row.group}, {row.cell}: {name}" for row in layers for name in row.beyond]
-    verdict = (
-        f"All {sums} published sums are within their derived bounds."
-        if not beyond
-        else f"{len(beyond)} of {sums} published sums are beyond their bounds: {'; '.join(beyond)}."
-    )
     intro = [
-        verdict,
+        f"{len(beyond)} of {sums} published sums are beyond their bounds: {'; '.join(beyond)}."
+        if beyond else f"All {sums} published sums are within their derived bounds.",
         "Programs that ran cuDNN on a GPU printed the sum of all elements of each result, for "
         "constant inputs: NVIDIA's RNN sample for one direction, a test of soumith/cudnn.torch for "
         "two. The equations give the same sums; they may differ by what float32 can round, in any "
         "order of summation, and by half a unit of the last printed digit.",
         "A sum says less than a comparison of all elements. With constant weights it cannot show "
         "an order of the gates i, f and o, nor a transposed matrix. No cuDNN ran for this report.",
-    ]
+    ]  # fmt: skip
     if untested:
         intro.append(f"Planned and not tested: {', '.join(untested)}.")
     return tuple(intro)
@@ -70,15 +72,10 @@ def _sums(layers: Sequence[LayerRow]) -> Table:
 
 
 def _counts(layers: Sequence[LayerRow], mistakes: Sequence[MutantRow]) -> Table:
-    def count(layer: LayerRow, quantity: str) -> int:
-        return sum(quantity in m.rejected_by for m in mistakes
-                   if (m.group, m.cell) == (layer.group, layer.cell))  # fmt: skip
-
-    tried = {(m.group, m.cell) for m in mistakes}
     rows = tuple(
-        (layer.group, layer.cell, s.quantity, count(layer, s.quantity))
+        (layer.group, layer.cell, s.quantity, sum(s.quantity in m.rejected_by for m in tried))
         for layer in layers
-        if (layer.group, layer.cell) in tried
+        if (tried := [m for m in mistakes if (m.group, m.cell) == (layer.group, layer.cell)])
         for s in layer.sums
     )
     return Table("How many known mistakes each sum rejects", ("group", "cell", "sum of", "rejects"),

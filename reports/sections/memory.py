@@ -72,5 +72,4 @@ def _chart(shares: Sequence[Summary]) -> Any:
     )  # fmt: skip
     guess = base.mark_rule(strokeDash=[4, 4]).encode(alt.Y("mean(guessing):Q"))
     panel = alt.layer(band, line, guess).properties(width=230, height=220)
-    panels = panel.facet(column=alt.Column("task:N", title=None))
-    return panels.resolve_scale(color="shared")
+    return panel.facet(column=alt.Column("task:N", title=None)).resolve_scale(color="shared")

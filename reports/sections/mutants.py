@@ -9,6 +9,7 @@ from typing import Any
 from ...bench.run import BenchRun
 from ...bench.scores.kill_matrix import Row, rows
 from ..section import Figure, Section, Table
+from .charts import alt, plot
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
@@ -71,11 +72,9 @@ def _table(title: str, listed: Sequence[Row]) -> Table:
 
 
 def _chart(planted: Sequence[Row]) -> Any:
-    import altair as alt
-
     count = Counter(row.killed_by[0] for row in planted if row.killed_by)
     values = [{"check": check, "layers": number} for check, number in count.most_common()]
-    bars = alt.Chart(alt.Data(values=values)).mark_bar()
+    bars = plot(values).mark_bar()
     return bars.encode(
         alt.X("layers:Q", title="wrong layers", axis=alt.Axis(tickMinStep=1, format="d")),
         alt.Y("check:N", title="check", sort="-x"),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ...bench.run import BenchRun
 from ...bench.speed import rows
 from ...bench.speed.analysis import Row, analysed, geometric_mean
 from ...bench.timing.comparison import AMBIGUOUS, FASTER, SAME, SLOWER
-from ..section import Cell, Figure, Section, Table
+from ..section import Cell, Figure, Section, Table, grouped
 from . import ladder
 from . import speed_figures as figures
 
@@ -22,18 +22,14 @@ def section(runs: Sequence[BenchRun]) -> Section:
     analyses = [row for run in runs for row in analysed(run)]
     ceilings = _ceilings(runs)
     parts: list[Figure | Table] = []
-    if verdicts := _verdicts(analyses):
-        parts.append(verdicts)
-    if roof := figures.roofline(analyses, ceilings):
-        parts.append(roof)
-    parts += [figure for draw in FIGURES if (figure := draw(analyses))]
-    if rungs := ladder.table(analyses):
-        parts.append(rungs)
+    drawn = (figures.roofline(analyses, ceilings), *(draw(analyses) for draw in FIGURES))
+    parts += filter(None, (_verdicts(analyses), *drawn, ladder.table(analyses)))
     if timed := [row for row in analyses if row.entry.timing]:
         parts.append(Table.of("Every row", map(_row, timed)))
     if missing := _missing(analyses):
         parts.append(missing)
-    parts.append(_machine(ceilings))
+    limits = tuple((name, f"{value:.3g}") for name, value in ceilings.items())
+    parts.append(Table("Ceilings of this machine, measured", ("what", "value"), limits))
     return Section("speed", "Speed", tuple(_told(runs, analyses)), tuple(parts))
 
 
@@ -73,11 +69,8 @@ def _ceilings(runs: Sequence[BenchRun]) -> dict[str, float]:
 
 def _verdicts(analyses: Sequence[Row]) -> Table | None:
     """Return geometric means of ratios, by cell, pass and contender."""
-    series: dict[tuple[str, str, str, str, str], list[Row]] = {}
-    for r in analyses:
-        if r.comparison:
-            key = (r.group.cell, r.group.dtype, r.entry.of, r.entry.subject, r.baseline)
-            series.setdefault(key, []).append(r)
+    series = grouped(((r.group.cell, r.group.dtype, r.entry.of, r.entry.subject, r.baseline), r)
+                     for r in analyses if r.comparison)  # fmt: skip
     if not series:
         return None
     lines: list[dict[str, Cell]] = []
@@ -127,10 +120,8 @@ def _row(r: Row) -> dict[str, Cell]:
 
 def _missing(analyses: Sequence[Row]) -> Table | None:
     """Return who has no time, and why."""
-    reasons: dict[tuple[str, str, str], list[Row]] = {}
-    for r in analyses:
-        if r.entry.timing is None:
-            reasons.setdefault((r.entry.status, r.entry.subject, r.entry.message), []).append(r)
+    reasons = grouped(((r.entry.status, r.entry.subject, r.entry.message), r)
+                      for r in analyses if r.entry.timing is None)  # fmt: skip
     if not reasons:
         return None
     return Table.of("Without a time", (
@@ -138,8 +129,3 @@ def _missing(analyses: Sequence[Row]) -> Table | None:
          "passes": ", ".join(dict.fromkeys(r.entry.of for r in alike)), "reason": message}
         for (status, subject, message), alike in reasons.items()
     ))  # fmt: skip
-
-
-def _machine(ceilings: Mapping[str, float]) -> Table:
-    lines = tuple((name, f"{value:.3g}") for name, value in ceilings.items())
-    return Table("Ceilings of this machine, measured", ("what", "value"), lines)

@@ -10,7 +10,7 @@ from ...bench.speed.analysis import Row
 from ...bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
 from ...bench.timing.comparison import AMBIGUOUS
 from ...verify.subjects import family
-from ..section import Figure
+from ..section import Figure, grouped
 from .charts import alt, log, plot
 
 MOST_GROUPS = 5
@@ -368,9 +368,7 @@ def _varied(analyses: Sequence[Row], size: str) -> list[Row]:
         s = row.shape
         return (*(getattr(s, n) for n in "HBT" if n != size), s.D == s.H or s.D)
 
-    series: dict[tuple[Any, ...], list[Row]] = {}
-    for row in analyses:
-        series.setdefault(rest(row), []).append(row)
+    series = grouped((rest(row), row) for row in analyses)
     varied = [rows for rows in series.values() if len({getattr(r.shape, size) for r in rows}) > 1]
     return max(varied, key=lambda rows: (len(rows), rest(rows[0])), default=[])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gatewise.bench import run
-from gatewise.bench.plan import Piece, Plan, UnsupportedError, carry_out
+from gatewise.bench.run import Piece, Plan, UnsupportedError, carry_out
 from gatewise.verify.runs.records import RunFileError, typed
 
 

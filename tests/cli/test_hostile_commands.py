@@ -15,7 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from commands import invoke
-from gatewise.cli import COMMANDS, bench, main, mutants
+from gatewise.bench import run as run_of_benches
+from gatewise.bench.scores import kill_matrix
+from gatewise.cli import COMMANDS, main, mutants
 from gatewise.verify.audit.suite import Auditor, CouldNotRun
 from gatewise.verify.execution.isolation import Isolated, ProcessEnded
 from gatewise.verify.proofs import runner
@@ -47,8 +49,8 @@ def here(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Isolated, "_ask", ended)
     monkeypatch.setattr(Auditor, "baseline", stopped)
-    monkeypatch.setattr(bench, "_carry_out", lambda *_: None)
-    monkeypatch.setattr(mutants, "_rows", lambda *_: [])
+    monkeypatch.setattr(run_of_benches, "carry_out", lambda *_: ())
+    monkeypatch.setattr(kill_matrix, "decide", lambda *_, **__: ())
     monkeypatch.setattr(mutants, "_see", lambda *_, **__: None)
     monkeypatch.setattr(runner, "choose", chosen)
     install(monkeypatch, Pool(other="failed"))

@@ -3,8 +3,7 @@
 import numpy as np
 
 from gatewise.bench.decay.problem import Problem
-from gatewise.bench.decay.trajectory import Inputs
-from gatewise.bench.decay.transition import Bound
+from gatewise.bench.decay.trajectory import Bound, Inputs
 from gatewise.reference.cells import cell_named
 from gatewise.reference.parameters import Parameters, Sizes
 

@@ -8,8 +8,7 @@ another world; Where only the VJP is wrong, nothing can be judged.
 import numpy as np
 
 from gatewise.bench.claims import symptoms as learning
-from gatewise.bench.claims.evidence import FALSE, HOLDS, HOLDS_WHEN, NOT_TESTED
-from gatewise.bench.claims.ledger import claim_named, judge
+from gatewise.bench.claims.ledger import FALSE, HOLDS, HOLDS_WHEN, NOT_TESTED, claim_named, judge
 from gatewise.reference import bptt, documents, functions
 from gatewise.reference.cell import affine_vjp
 from gatewise.reference.cells import cell_named, gru, lstm, rnn

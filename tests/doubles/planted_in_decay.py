@@ -12,8 +12,7 @@ import numpy as np
 
 from gatewise.bench.decay.adjoint import Scaled, carried, pulled
 from gatewise.bench.decay.measurement import RIGHT, Methods
-from gatewise.bench.decay.trajectory import Trajectory
-from gatewise.bench.decay.transition import Bound, Transition, state_jacobian
+from gatewise.bench.decay.trajectory import Bound, Trajectory, Transition, state_jacobian
 from gatewise.reference.cell import Cell, Gates, State
 from gatewise.reference.cells import cell_named
 from gatewise.reference.cells.lstm import LSTM, candidate, hidden_state_vjp

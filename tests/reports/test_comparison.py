@@ -8,8 +8,13 @@ import pytest
 
 from commands import invoke
 from gatewise.bench import run as bench_files
-from gatewise.reports import pytest_benchmark
-from gatewise.reports.comparison import between, compare, ratio_of_medians, sentence
+from gatewise.reports.comparison import (
+    between,
+    compare,
+    ratio_of_medians,
+    read_benchmarks,
+    sentence,
+)
 from gatewise.verify.runs.records import RunFileError
 from made_runs import bench_run, failure, kept, run, verdict
 
@@ -197,7 +202,7 @@ class TestPytestBenchmark:
         return path
 
     def test_are_compared(self, tmp_path):
-        one, other = (pytest_benchmark.read(self.written(tmp_path, s)) for s in (1.0, 1.5))
+        one, other = (read_benchmarks(self.written(tmp_path, s)) for s in (1.0, 1.5))
         (change,) = compare(one, other, NAMES).changes
         assert (change.kind, change.what) == ("SLOWER", "test_a")
 
@@ -208,4 +213,4 @@ class TestPytestBenchmark:
     ])  # fmt: skip
     def test_other_files_are_refused(self, tmp_path, changed, words):
         with pytest.raises(RunFileError, match=words):
-            pytest_benchmark.read(self.written(tmp_path, 1.0, **changed))
+            read_benchmarks(self.written(tmp_path, 1.0, **changed))

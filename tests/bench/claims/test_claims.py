@@ -10,7 +10,7 @@ import pytest
 from commands import invoke, refused
 from gatewise.bench import run
 from gatewise.bench.claims import gates, ledger
-from gatewise.bench.claims.evidence import (
+from gatewise.bench.claims.ledger import (
     FALSE,
     HOLDS,
     HOLDS_WHEN,
@@ -18,12 +18,19 @@ from gatewise.bench.claims.evidence import (
     NOT_TESTED,
     OPEN,
     POSSIBLE,
+    Claim,
     Curve,
     Evidence,
+    Row,
+    claim,
+    claim_named,
+    claims,
+    judge,
+    plan,
+    rows,
     verdict,
 )
-from gatewise.bench.claims.ledger import Claim, Row, claim, claim_named, claims, judge, plan, rows
-from gatewise.bench.plan import carry_out
+from gatewise.bench.run import carry_out
 from gatewise.reports.section import Figure
 from gatewise.reports.sections.claims import LINES, _labels, section
 from gatewise.verify.runs.records import RunFileError

@@ -6,8 +6,7 @@ import pytest
 
 from gatewise.bench.claims import jacobians, mitigation, recall, speed, symptoms
 from gatewise.bench.claims import vanishing_gradient as vanishing
-from gatewise.bench.claims.evidence import HOLDS
-from gatewise.bench.claims.ledger import claim_named, claims, judge
+from gatewise.bench.claims.ledger import HOLDS, claim_named, claims, judge
 from gatewise.bench.timing.comparison import FASTER, SLOWER
 from planted_in_claims import NO_EQUATION, PLANTED, VERDICTS, verdict
 

@@ -6,11 +6,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from gatewise.bench.cost.counted import PRODUCT, Counted, Tape
-from gatewise.bench.cost.layer import recurrent_flop
-from gatewise.bench.cost.rows import changes, cost_of, row
+from gatewise.bench.cost.layer import changes, cost_of, recurrent_flop, row
 from gatewise.bench.cost.shape import Shape, grid
-from gatewise.bench.cost.step import count_step
+from gatewise.bench.cost.step import PRODUCT, Counted, Tape, count_step
 from gatewise.reference.cell import Cell
 from gatewise.reference.cells import cell_named, gating_cells
 from gatewise.reference.errors import InputError

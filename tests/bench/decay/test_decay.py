@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 
 from gatewise.bench.decay.adjoint import carried, log_norms
-from gatewise.bench.decay.lyapunov import exponents
 from gatewise.bench.decay.problem import Setting, draw, has_gain, keeping_gate
-from gatewise.bench.decay.products import direct_rate
-from gatewise.bench.decay.trajectory import BLOCK, wander
-from gatewise.bench.decay.transition import joined, parted, state_jacobian, state_jacobians
-from gatewise.bench.plan import UnsupportedError
+from gatewise.bench.decay.spectra import direct_rate, exponents
+from gatewise.bench.decay.trajectory import (
+    BLOCK,
+    joined,
+    parted,
+    state_jacobian,
+    state_jacobians,
+    wander,
+)
+from gatewise.bench.run import UnsupportedError
 from gatewise.reference.bptt import state_jacobian as literal_jacobian
 from gatewise.reference.cells import cell_named, gating_cells
 from gatewise.reference.sequence import backpropagate, unroll

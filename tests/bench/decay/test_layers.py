@@ -11,7 +11,7 @@ from gatewise.bench import run
 from gatewise.bench.decay import layers
 from gatewise.bench.decay.problem import Setting
 from gatewise.bench.decay.rows import of_kind
-from gatewise.bench.plan import UnsupportedError
+from gatewise.bench.run import UnsupportedError
 from gatewise.reports.section import Figure, Table
 from gatewise.reports.sections.decay import section
 from gatewise.verify.mutants import right_subject

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from gatewise.bench.decay import closed_forms
-from gatewise.bench.decay.lyapunov import exponents
-from gatewise.bench.decay.products import log_singular_values
 from gatewise.bench.decay.rates import band, half_life, log_of_mean, rate, slope
 from gatewise.bench.decay.rows import Spectrum
+from gatewise.bench.decay.spectra import exponents, log_singular_values
 
 
 def orthogonal(rng, n):

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 from commands import invoke, refused
-from gatewise.bench.evidence.plan import PUBLISHED, Layer, rejected
-from gatewise.bench.evidence.sums import (
+from gatewise.bench.evidence.plan import (
+    PUBLISHED,
+    Layer,
     case_of,
     cotangents_of,
     expected,
     half_unit,
     inputs_of,
     publication,
+    rejected,
     sums_by,
 )
 from gatewise.reference.cells import gru_reset_after, lstm

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from gatewise.bench.scores import edits, gradients, rows
+from gatewise.bench.scores import edits, gradients, score
 from gatewise.verify.checks import check_named
 from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.runs.diagnosis import Diagnosis, Explanation, Location
@@ -131,10 +131,10 @@ def test_a_row_of_a_catalogued_edit_is_caught_located_and_explained():
 
 def test_samples_take_groups_in_turns_and_are_the_same_for_a_seed():
     entries = ["a1", "a2", "a3", "b1", "c1"]
-    mixed = list(rows.in_turns(entries, lambda e: e[0], 3))
+    mixed = list(score.in_turns(entries, lambda e: e[0], 3))
     assert sorted(mixed) == entries
     assert {e[0] for e in mixed[:3]} == set("abc")
-    assert mixed == list(rows.in_turns(entries, lambda e: e[0], 3))
+    assert mixed == list(score.in_turns(entries, lambda e: e[0], 3))
 
 
 def made(explained, wrong_story):
@@ -157,8 +157,8 @@ def test_totals_count_wrong_stories_apart():
 @pytest.mark.parametrize("as_json", [True, False])
 def test_misses_are_kept_as_a_table(tmp_path, capsys, as_json):
     misses = tmp_path / "misses.md"
-    rows.tell("edits", gradients.COLUMNS, [made(False, False)], {"edits": 1},
-              missed=lambda r: r.missed, misses=misses, as_json=as_json)  # fmt: skip
+    score.tell("edits", gradients.COLUMNS, [made(False, False)], {"edits": 1},
+               missed=lambda r: r.missed, misses=misses, as_json=as_json)  # fmt: skip
     text = misses.read_text(encoding="utf-8")
     told = capsys.readouterr().out
     assert "1 of 1 missed" in text

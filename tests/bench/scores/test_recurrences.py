@@ -3,7 +3,7 @@
 import pytest
 
 import gatewise
-from gatewise.bench.scores import recurrences
+from gatewise.bench.scores import recurrences, score
 from gatewise.bench.scores.recurrences import LAYERS, Edit, Mistake, Row, mistakes
 
 MISTAKES = mistakes()
@@ -24,7 +24,7 @@ def test_a_piece_that_is_not_there_is_refused():
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_the_layers_are_right(layer):
-    right = recurrences.layer_of_text(recurrences.source(layer))
+    right = score.layer_of_text(recurrences.source(layer))
     outcome = gatewise.check(right, budget="quick", explain=False)
     assert outcome, outcome
 

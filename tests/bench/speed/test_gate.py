@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gatewise.bench.cost.shape import Shape, grid
-from gatewise.bench.plan import UnsupportedError
+from gatewise.bench.run import UnsupportedError
 from gatewise.bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
 from gatewise.bench.speed.gate import FEWEST, WrongError, expected, passed
 from gatewise.bench.speed.ladder import FAST

@@ -27,16 +27,16 @@ Columns = Mapping[str, Callable[[Any], str]]
 """The headings of a table, each with what stands below it of a row."""
 
 
-def scored(todo: Sequence[Work[R]], jobs: int) -> list[R]:
+def results(todo: Sequence[Work[R]], jobs: int) -> list[R]:
     """Return the row of each, and say on standard error when it is there."""
     rows = []
-    for row in _results(todo, jobs):
+    for row in _in_any_order(todo, jobs):
         rows.append(row)
         click.echo(f"{len(rows)}/{len(todo)} {row}", err=True)
     return rows
 
 
-def _results(todo: Sequence[Work[R]], jobs: int) -> Iterator[R]:
+def _in_any_order(todo: Sequence[Work[R]], jobs: int) -> Iterator[R]:
     if jobs == 1:
         yield from (function(*arguments) for function, arguments in todo)
         return
@@ -94,6 +94,10 @@ jobs_option = click.option(
     help="Processes at a time.",
 )  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+table_option = click.option(
+    "--table", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Write the rows into this file, as a Markdown table.",
+)  # fmt: skip
 misses_option = click.option(
     "--misses", type=click.Path(path_type=Path, dir_okay=False),
     help="Write what was missed into this file, as a Markdown table.",
@@ -117,7 +121,32 @@ def counted(totals: Mapping[str, object]) -> str:
 
 def print_json(**scores: Any) -> None:
     """Print rows and whatever else there is as JSON, with the versions and the machine."""
-    click.echo(json.dumps({**scores, "versions": versions(), "machine": machine()}, indent=1))
+    made = {**scores, "versions": versions(), "machine": machine()}
+    click.echo(json.dumps(made, indent=1, default=asdict))
+
+
+def print_rows(
+    title: str, columns: Columns, rows: Sequence[Any], *, as_json: bool, **more: Any
+) -> None:
+    """Print rows as a table, or as JSON with what there is ``more``."""
+    if as_json:
+        print_json(rows=rows, **more)
+    else:
+        print_table(title, columns, rows)
+
+
+def made_by(command: str) -> str:
+    """Say how a table is made again, with what it was made, and where."""
+    packages = ", ".join(f"{name} {value}" for name, value in versions().items())
+    return (f"Made by `python -m gatewise.bench.scores.{command}`; {packages};\n"
+            f"{', '.join(machine().values())}.")  # fmt: skip
+
+
+def layer_of_text(text: str) -> Any:
+    """Return the class ``Layer`` that a text of our own defines."""
+    namespace: dict[str, Any] = {"__name__": "layer"}
+    exec(text, namespace)  # noqa: S102
+    return namespace["Layer"]
 
 
 def tell(
@@ -135,7 +164,7 @@ def tell(
     if misses:
         write_table(misses, f"{title}: {len(shown)} of {len(rows)} missed", columns, shown)
     if as_json:
-        print_json(rows=[asdict(row) for row in rows], totals=totals)
+        print_json(rows=rows, totals=totals)
         return
     print_table("missed", columns, shown)
     click.echo(f"{title}: {counted(totals)}")
