@@ -41,7 +41,7 @@ def audit(
     tests: Sequence[str], target: str | None, bench: str | None, like: str | None,
     names: Sequence[str], jobs: int, timeout: float | None, pytest_args: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Plant mutants in somebody's layer and run their tests: which do they miss?
+    """Plant mistakes in a layer and say which its tests miss.
 
     Their pytest suite runs once without a mutant, once with a right layer in the place of the
     class, and once with each mutant there. The class has the call and the parameters of

@@ -57,7 +57,7 @@ class _Benches(click.Group):
 
 @click.group(cls=_Benches)
 def bench() -> None:
-    """Measure layers: speed, cost, memory, and how far back gradients reach."""
+    """Measure speed, cost, memory, and how far gradients reach."""
 
 
 @dataclass(frozen=True)

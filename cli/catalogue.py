@@ -41,7 +41,7 @@ def equations(as_json: bool) -> None:
 @click.command()
 @json_option
 def examples(as_json: bool) -> None:
-    """Compute the documents' worked numbers and listings; show the errata."""
+    """Compute the documents' worked numbers; show the errata."""
     from ..reference.documents import examples as compute
 
     rows = compute()
@@ -61,11 +61,11 @@ def examples(as_json: bool) -> None:
 @click.option("--no-versions", is_flag=True, help="Only what adapters state.")
 @json_option
 def subjects(names: Sequence[str], probe: bool, no_versions: bool, as_json: bool) -> None:
-    """List the implementations that can be held against the reference, and which are installed.
+    """List what can be held against the reference.
 
-    FAMILY is the word before a subject's colon, torch for instance; without one all are listed.
-    Versions are those of the installed packages. Whether a package also runs here, on a GPU that
-    it needs for instance, is found out with --probe.
+    It says which are installed. FAMILY is the word before a subject's colon, torch for instance;
+    without one all are listed. Versions are those of the installed packages. Whether a package also
+    runs here, on a GPU that it needs for instance, is found out with --probe.
     """
     from ..reports.terminal import print_rows
     from ..verify.execution import availability

@@ -28,10 +28,11 @@ ROLES = {"says": "says", "when": "when", "instead": "true", "ground": "needs"}
               help="Tell what was measured, as is done where IDs are given.")  # fmt: skip
 @bench_options
 def claims(options: RunOptions, ids: list[str], only: str | None, evidence: bool) -> None:
-    """Judge the claims and printed numbers of the five documents by measuring them.
+    """Measure whether the claims of the five documents hold.
 
-    All take about two minutes; IDs (C01 ... C27, N1 ... N4, P1 ... P4) choose some. A claim that is
-    false is no error: the exit code is 0 if all could be judged, and 3 if one could not.
+    Printed numbers are judged, too. All take about two minutes; IDs (C01 ... C27, N1 ... N4, P1 ...
+    P4) choose some. A claim that is false is no error: the exit code is 0 if all could be judged,
+    and 3 if one could not.
     """
     from ..bench.claims.ledger import plan, rows
 

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 def compare(
     paths: Sequence[Path], subjects: Sequence[str], fail_on: str, output: Path | None, as_json: bool
 ) -> None:
-    """Compare each RUN with the first: checks, errors, times, and the environments.
+    """Compare each RUN with the first.
 
-    A RUN is a folder made by gatewise, or a JSON file of pytest-benchmark.
+    It compares checks, errors, times and the environments. A RUN is a folder made by gatewise, or a
+    JSON file of pytest-benchmark.
     """
     from ..reports import comparison
     from ..reports.formats import compared

@@ -25,11 +25,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def convert(
     file: Path, source: str, target: str, output: Path, unverified: bool, timeout: float
 ) -> None:
-    """Convert a FILE of one layer's weights, safetensors or .npz, to another framework's arrays.
+    """Convert a FILE of weights to another framework's arrays.
 
-    Both layers are then run on random input, and must compute what the equations say. Nothing is
-    written if the target cannot hold the weights or if a layer is off (exit code 1), or if that
-    could not be tried (3; --unverified writes it all the same).
+    The file is safetensors or .npz, of one layer. Both layers are then run on random input, and
+    must compute what the equations say. Nothing is written if the target cannot hold the weights or
+    if a layer is off (exit code 1), or if that could not be tried (3; --unverified writes it all
+    the same).
     """
     from ..verify.api import NoHome, NotVerified, Unfit, converter
     from ..verify.conventions import conversion as porting

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
               metavar="FILE", help="Sums of your own, in the form of cudnn-sums.json.")  # fmt: skip
 @bench_options
 def evidence(options: RunOptions, mutants: bool, sums: Path | None) -> None:
-    """Hold published sums of cuDNN's results to the equations, within derived bounds.
+    """Hold published sums of cuDNN's results to the equations.
 
-    The 44 sums were printed by programs that ran cuDNN on a GPU. No GPU is needed to compute them
-    from the equations. The exit code is 0 if all are within their bounds, 1 if one is not.
+    The bounds are derived. The 44 sums were printed by programs that ran cuDNN on a GPU. No GPU is
+    needed to compute them from the equations. The exit code is 0 if all are within their bounds, 1
+    if one is not.
     """
     from ..bench.evidence.plan import KIND, layer_rows, plan
 

@@ -41,7 +41,7 @@ LIMIT = 2**30
 def explain(
     file: Path, cell: str, dtype: str | None, given: Sequence[str], seconds: float, as_json: bool
 ) -> None:
-    """Find the convention, or the mistake, that explains the arrays of FILE.
+    """Find the convention or the mistake that explains arrays.
 
     FILE is an npz, safetensors or JSON file. It holds the weights of one layer, an input, and what
     some system returned for it: outputs, or final states, or both; gradients, if there are any. No

@@ -33,11 +33,11 @@ TIMEOUT = 60.0
 def identify(
     names: Sequence[str], like: str | None, seed: int, timeout: float, memory: int, as_json: bool
 ) -> None:
-    """Find out by which convention SUBJECTs compute, from nothing but what they return.
+    """Find out by which convention SUBJECTs compute.
 
-    Gate order, layout, biases, forget offset, reset, update, activations and peepholes are searched
-    for. Exit code 1 if one differs from the convention that its adapter states, 3 if none fits or
-    it could not run.
+    It takes nothing but what they return. Gate order, layout, biases, forget offset, reset, update,
+    activations and peepholes are searched for. Exit code 1 if one differs from the convention that
+    its adapter states, 3 if none fits or it could not run.
     """
     from ..verify.identification.identification import Identification
     from ..verify.subjects import expanded

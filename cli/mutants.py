@@ -37,10 +37,10 @@ def mutants(
     names: Sequence[str], budget: str, seed: int, full: bool, only_list: bool, recorded: bool,
     only: str | None, jobs: int, resume: Path | None, runs: Path, as_json: bool,
 ) -> None:  # fmt: skip
-    """Hold wrong layers to the checks: each must fail one, and equivalent programs none.
+    """Hold wrong layers to the checks: each must fail one.
 
-    IDs name some of them; without, all are tried. Exit code 1 if a mutant survives or an
-    equivalent program is called wrong.
+    Equivalent programs must fail none. IDs name some of the layers; without, all are tried. Exit
+    code 1 if a mutant survives or an equivalent program is called wrong.
     """
     from ..bench import run
     from ..bench.scores import kill_matrix

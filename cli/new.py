@@ -112,9 +112,10 @@ return ((1 - z) * n + z * h,)
 @click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), default=".",
               help="The folder to write them to.")  # fmt: skip
 def new(cell: str, folder: Path) -> None:
-    """Write a layer with the equations of CELL, and its test, to put your own code into.
+    """Write a layer with the equations of CELL, and its test.
 
-    It runs as it is: see what a verdict looks like, then replace the step by your own.
+    Put your own code into it. It runs as it is: see what a verdict looks like, then replace the
+    step by your own.
     """
     from ..reference.cells import cell_named
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @json_option
 def nodes(file: Path, as_json: bool) -> None:
-    """List the recurrent nodes of FILE, a model of ONNX or TensorFlow Lite.
+    """List the recurrent nodes of a model's FILE.
 
-    Those inside of If, Loop, Scan and functions, too, and steps that an exporter has unrolled.
+    FILE is a model of ONNX or TensorFlow Lite. Nodes inside of If, Loop, Scan and functions are
+    listed, too, and steps that an exporter has unrolled.
     """
     from ..verify.execution.remote_node import listed
     from ..verify.runs.findings import counted, laid_out

@@ -20,7 +20,10 @@ from .common import BUDGETS, CONFORMS, DIFFERS, json_option, or_usage, print_jso
 @click.option("--fail-fast", is_flag=True, help="Stop at the first proof that fails.")
 @json_option
 def prove(patterns: Sequence[str], budget: str, seed: int, fail_fast: bool, as_json: bool) -> None:
-    """Prove the reference itself: all equations, or those named by id, name or proof (* and ?)."""
+    """Prove the reference itself.
+
+    All equations, or those named by id, name or proof (* and ?).
+    """
     from ..reports.terminal import progress
     from ..verify.proofs import runner as proving
 

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @runs_option
 def report(given: Sequence[Path], output: Path, runs: Path) -> None:
-    """Turn a RUN (default: the newest) or several into one self-contained HTML page.
+    """Turn RUNs (default: the newest) into one HTML page.
 
-    Or into Markdown for a job's summary or a comment, JUnit XML, or the JSON of a badge.
+    The page is self-contained. Other forms are Markdown for a job's summary or a comment, JUnit
+    XML, and the JSON of a badge.
     """
     write_report(given, output, runs=runs)
 

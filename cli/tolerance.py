@@ -46,7 +46,7 @@ def tolerance(
     cell: str, dtype: str, inside: str | None, sizes: str | None, inputs: Path | None,
     evaluations: int, graded: str | None, form: str | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Derive how far right implementations of a cell may lie from the equations.
+    """Derive how far a right layer may lie from the equations.
 
     The bounds hold for these sizes and inputs, and for any order of sums. With --grade the exit
     code is 0 if the tolerance is sound, and 1 if it refuses right implementations or lets mistakes

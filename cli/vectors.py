@@ -35,7 +35,7 @@ FORMATS = ("json", "npz", "safetensors", "onnx", "c")
 
 @click.group()
 def vectors() -> None:
-    """Test vectors that travel: numbers with bounds, and the mistakes that each catches."""
+    """Write, check and judge test vectors: numbers with bounds."""
 
 
 @vectors.command()
