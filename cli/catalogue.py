@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -123,19 +124,44 @@ def _print_problems(descriptions: Sequence[Description]) -> None:
 
 
 @click.command()
+@click.argument("names", metavar="[CELL]...", nargs=-1)
 @json_option
-def cells(as_json: bool) -> None:
-    """List the cells of the reference."""
+def cells(names: Sequence[str], as_json: bool) -> None:
+    """List the cells of the reference, or show one with its equations."""
+    from ..reference.cells import cell_named
     from ..reference.cells import cells as all_cells
     from ..reports.terminal import print_rows
 
+    chosen = or_usage(lambda: [cell_named(name) for name in names]) or [*all_cells().values()]
+    if names and not as_json:
+        click.echo("\n\n".join("\n".join(_described(cell)) for cell in chosen))
+        return
     rows = [
         (c.name, c.title, " ".join(c.gates), " ".join(c.states), parameters_of(c),
          ", ".join(c.equations))
-        for c in all_cells().values()
+        for c in chosen
     ]  # fmt: skip
     columns = ("cell", "title", "gates", "states", "parameters", "equations")
     print_rows(columns, rows, as_json=as_json)
+
+
+def _described(cell: Cell) -> Iterator[str]:
+    """Yield lines on a cell: its parameters, and its equations in TeX with their sources."""
+    from ..reference.equation import equations as all_equations
+
+    yield f"{cell.name}: {cell.title}"
+    facts = {"gates": " ".join(cell.gates), "states": " ".join(cell.states)}
+    for what, words in (facts | {"parameters": parameters_of(cell)}).items():
+        yield from textwrap.wrap(words, 80, initial_indent=f"  {what:12}", subsequent_indent=INDENT)
+    known = {e.name: e for e in all_equations()}
+    for equation in map(known.__getitem__, cell.equations):
+        yield f"  {equation.label} ({', '.join(equation.documents)})"
+        yield f"{INDENT}{equation.latex}"
+        yield from textwrap.wrap(equation.note, 80, initial_indent=INDENT, subsequent_indent=INDENT)
+
+
+INDENT = " " * 14
+"""Where what is said of a cell begins."""
 
 
 def parameters_of(cell: Cell) -> str:
