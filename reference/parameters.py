@@ -77,7 +77,8 @@ class Parameters(Mapping[str, Any]):
         array, _, gate = name.partition("_")
         if array in arrays and gate in self.shapes[array].gates:
             part: Array = arrays[array][self.shapes[array].gates.index(gate)]
-            if part.ndim:  # a view, or of a number system: what is written into the whole is in it
+            # A view, or numbers that nobody writes into; not a number by itself, which is neither.
+            if isinstance(part, np.ndarray | NumberSystem):
                 self.__dict__[name] = part
             return part
         raise AttributeError(f"no parameter {name!r}; there are {', '.join(sorted(self.names()))}")
