@@ -16,7 +16,7 @@ import click
 from .common import CONFORMS, DIFFERS, DTYPES, Seconds, json_option, or_usage, print_json
 
 if TYPE_CHECKING:
-    from ..reference.functions import Array
+    from ..reference.arrays import Floats
     from ..verify.diagnosis.arrays import Mistakes
     from ..verify.identification.explanation import Explanation, Fit
     from ..verify.runs.findings import Line
@@ -64,7 +64,7 @@ def explain(
     sys.exit(CONFORMS if blamed is None else DIFFERS)
 
 
-def read_arrays(file: Path) -> dict[str, Array]:
+def read_arrays(file: Path) -> dict[str, Floats]:
     """Return the arrays of a file by name; ValueError if it holds none, or anything else."""
     try:
         if file.suffix == ".npz":
@@ -89,7 +89,7 @@ def read_arrays(file: Path) -> dict[str, Array]:
     return {name: _numbers(file, name, array) for name, array in arrays.items()}
 
 
-def _unzipped(file: Path) -> dict[str, Array]:
+def _unzipped(file: Path) -> dict[str, Floats]:
     """Return the arrays of an npz file; ValueError if it is none, or declares too much."""
     import numpy as np
 
@@ -124,7 +124,7 @@ def _declared(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
     return max(member.file_size, math.prod(shape) * dtype.itemsize)
 
 
-def _parsed(name: str, value: object) -> Array:
+def _parsed(name: str, value: object) -> Floats:
     """Return an array of a JSON file; ValueError names it if it holds anything but numbers."""
     import numpy as np
 
@@ -134,7 +134,7 @@ def _parsed(name: str, value: object) -> Array:
         raise ValueError(f"{name}: expected numbers, in lists of equal length") from error
 
 
-def _numbers(file: Path, name: str, array: Array) -> Array:
+def _numbers(file: Path, name: str, array: Floats) -> Floats:
     """Return an array of finite real numbers; ValueError says why it is none."""
     import numpy as np
 

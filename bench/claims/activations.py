@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from ...reference import functions
+from ...reference.arrays import Floats
 from ...reference.cells import cell_named
-from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ...verify.numbers.complex_step import derivative
 from .ledger import LAW, Evidence, claim
@@ -19,7 +19,7 @@ ROUNDING = 8 * 2.0**-53
 """What a few roundings of numbers up to 1 may make."""
 
 
-def steepest(name: str) -> tuple[Array, Array]:
+def steepest(name: str) -> tuple[Floats, Floats]:
     """Return points and the derivative of ``functions.name`` there, by a complex step."""
     tails = np.geomspace(1e-6, 60.0, 2000)
     s = np.concatenate([-tails[::-1], [0.0], tails])
@@ -103,7 +103,7 @@ def sigmoid_gates(e: Evidence, rng: np.random.Generator) -> None:
     e.instead("and drifts away", drift > 0.1)
 
 
-def _writing(name: str, rng: np.random.Generator) -> tuple[Array, Array]:
+def _writing(name: str, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Return the gates i and o, and the changes of c over 100 steps with f held at 1."""
     one = draw(name, rng, B=16, held={"f": FAR})
     gates, moves = [], []

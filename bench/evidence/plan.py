@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ...verify.cases.case import Case
 from ...verify.checks.oracle import expected_gradient
 from ...verify.mutants import Mutant, mutant_subject, mutants
@@ -101,7 +101,7 @@ def inputs_of(subject: Subject, case: Case, group: Group) -> Inputs:
     shapes = subject.parameter_map(case).shapes()
     number = sum(math.prod(shape) for shape in shapes.values())
 
-    def filled(name: str, shape: Sequence[int]) -> Array:
+    def filled(name: str, shape: Sequence[int]) -> Floats:
         if group.filled == WHOLE:
             return np.full(shape, 1 / number, case.number_type)
         # a matrix holds those of all gates, one below the other; each gate's is filled by itself
@@ -113,7 +113,7 @@ def inputs_of(subject: Subject, case: Case, group: Group) -> Inputs:
     return Inputs(parameters, np.ones((case.T, case.B, case.D), dy.dtype), dstates, None)
 
 
-def cotangents_of(subject: Subject, case: Case) -> tuple[Array, tuple[Array, ...]]:
+def cotangents_of(subject: Subject, case: Case) -> tuple[Floats, tuple[Floats, ...]]:
     """Return ones for y (T, B, directions * H) and for each final state."""
     passes = case.layers * case.directions
     states = 2 if subject.cells[0] == "lstm" else 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 
 TOLERANCE = 0.1
 """How far an answer to the adding task may be off, of a sum between 0 and 2."""
@@ -24,8 +24,8 @@ class Batch:
     regression, indices of classes otherwise.
     """
 
-    x: Array
-    target: Array
+    x: Floats
+    target: Floats
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class LagTask:
     draw: Callable[[np.random.Generator, int, int], Batch]
 
 
-def right(task: LagTask, answers: Array, target: Array) -> Array:
+def right(task: LagTask, answers: Floats, target: Floats) -> Floats:
     """Return which rows are answered right (B,); ``answers`` (A, B, outputs)."""
     if task.classes:
         return np.asarray((answers.argmax(axis=-1) == target).all(axis=0))

@@ -23,7 +23,7 @@ from typing import Any
 import click
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ...verify.cases.case import Case
 from ...verify.runs.diagnosis import Diagnosis
 from ...verify.subjects.explicit import Explicit, explicit
@@ -88,7 +88,7 @@ def subject(name: str, text: str) -> Explicit:
     return explicit(score.layer_of_text(text), f"pass:{name}")
 
 
-def gradients_of(held: Explicit) -> Iterator[dict[str, Array]]:
+def gradients_of(held: Explicit) -> Iterator[dict[str, Floats]]:
     """Yield all gradients of a subject, in one case after the other."""
     for case in CASES:
         inputs, pair = draw_inputs(held, case), draw_cotangents(held, case)
@@ -99,7 +99,7 @@ def gradients_of(held: Explicit) -> Iterator[dict[str, Array]]:
 
 
 @cache
-def right_gradients(name: str) -> list[dict[str, Array]]:
+def right_gradients(name: str) -> list[dict[str, Floats]]:
     """Return the gradients of a pass as it stands."""
     return list(gradients_of(subject(name, source(name))))
 

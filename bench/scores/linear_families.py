@@ -20,9 +20,9 @@ from typing import Any
 import click
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cells import cells
 from ...reference.forms import STEPS, form_named
-from ...reference.functions import Array
 from ...reference.gated_by_input import GatedByInput
 from ...reference.layer import Layer
 from ...verify.cases.case import Case
@@ -121,11 +121,11 @@ class Program:
                      lambda inputs, pairs: [pulled(inputs, pair) for pair in pairs])  # fmt: skip
 
 
-def _cast(arrays: Iterable[Array], dtype: Any) -> tuple[Array, ...]:
+def _cast(arrays: Iterable[Floats], dtype: Any) -> tuple[Floats, ...]:
     return tuple(np.asarray(a).astype(dtype) for a in arrays)
 
 
-def _all(named: Mapping[str, Array], dtype: Any) -> dict[str, Array]:
+def _all(named: Mapping[str, Floats], dtype: Any) -> dict[str, Floats]:
     return dict(zip(named, _cast(named.values(), dtype), strict=True))
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cells import gating_cells
-from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...verify.subjects.protocol import Pulled, Result
 from ..run import UnsupportedError
@@ -56,7 +56,7 @@ class NumPyPrepared(Prepared):
         """Return the peak of what NumPy and Python allocate during a call."""
         return traced_bytes(lambda: self.call(of, cotangents))[1]
 
-    def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
+    def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Floats]:
         """Return the reference's own names."""
         return by_name(gradient)
 

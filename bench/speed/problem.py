@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cell import State
 from ...reference.cells import cell_named
-from ...reference.functions import Array
 from ...reference.layer import Layer
 from ...reference.parameters import Parameters
 from ...verify.cases.case import Case
@@ -41,7 +41,7 @@ STORED = {"float64": "float64", "float32": "float32", "float16": "float16", "bfl
 class Cotangents:
     """Cotangents on y (T, B, directions * width), and on the final states."""
 
-    y: Array
+    y: Floats
     final: State
 
 
@@ -74,12 +74,12 @@ class Problem:
         return min(WITNESSES, self.shape.B)
 
     @cached_property
-    def rows(self) -> Array:
+    def rows(self) -> Floats:
         """Which witness each row is, (B,)."""
         return self._stream("rows").permutation(np.arange(self.shape.B) % self.witnesses)
 
     @cached_property
-    def places(self) -> Array:
+    def places(self) -> Floats:
         """One row of each witness, (witnesses,)."""
         return np.array([np.flatnonzero(self.rows == k)[0] for k in range(self.witnesses)])
 
@@ -105,7 +105,7 @@ class Problem:
         return CONTRACTION / float(np.sqrt(axes[0])) if reads_states else 1.0
 
     @cached_property
-    def four(self) -> tuple[Array, State]:
+    def four(self) -> tuple[Floats, State]:
         """The witnesses' inputs (T, witnesses, D) and states (passes, witnesses, width)."""
         layer, n = self.layer, self.witnesses
         passes = len(layer.pass_sizes)
@@ -118,7 +118,7 @@ class Problem:
         return self.rounded(x), tuple(map(self.rounded, states))
 
     @cached_property
-    def x(self) -> Array:
+    def x(self) -> Floats:
         """The input, (T, B, D)."""
         return np.ascontiguousarray(self.four[0][:, self.rows])
 
@@ -146,7 +146,7 @@ class Problem:
             end[:] *= steps >= s.T
         return Cotangents(dy, ends)
 
-    def rounded(self, array: Array) -> Array:
+    def rounded(self, array: Floats) -> Floats:
         """Return numbers of the problem's dtype."""
         if self.dtype == "bfloat16":
             return _to_bfloat16(array)
@@ -156,7 +156,7 @@ class Problem:
         return np.random.default_rng([self.seed, *f"{self.cell} {part}".encode()])
 
 
-def _to_bfloat16(array: Array) -> Array:
+def _to_bfloat16(array: Floats) -> Floats:
     """Round to bfloat16, to nearest even, and hold the result in float32."""
     bits = np.asarray(array).astype(np.float32).view(np.uint32).astype(np.uint64)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000

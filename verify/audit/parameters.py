@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..conventions.parameter_map import ConventionMap
@@ -36,7 +36,7 @@ class Held:
         shape = tuple(self.tensor.shape)
         return shape[::-1] if self.transposed else shape
 
-    def turned(self, array: Array) -> Array:
+    def turned(self, array: Floats) -> Floats:
         """Return an array of the one form in the other."""
         return array.T if self.transposed else array
 
@@ -128,7 +128,7 @@ def cell_of(module: Any, kind: str, case: Case) -> str:
     return "lstm-projected" if case.P else kind.lower()
 
 
-def to_reference(case: Case, cell: str, named: Mapping[str, Array]) -> tuple[Parameters, ...]:
+def to_reference(case: Case, cell: str, named: Mapping[str, Floats]) -> tuple[Parameters, ...]:
     """Unpack arrays under torch.nn's names; a second bias that is not there is 0."""
     like = named["weight_hh_l0"]
     of_torch = ConventionMap(CONVENTIONS[cell], case)

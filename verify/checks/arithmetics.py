@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from hypothesis import strategies as st
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..cases.strategies import one_layer
 from ..numbers.arithmetic import ARITHMETICS
@@ -70,7 +70,7 @@ def honest_dtype(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _explains(arithmetic: str, got: Array, want: Bounded) -> bool:
+def _explains(arithmetic: str, got: Floats, want: Bounded) -> bool:
     """Return whether every error is within its bound, and they are of the usual size.
 
     A coarse arithmetic's bounds are wide enough to hold wrong equations, too; but those are off
@@ -86,7 +86,7 @@ def _explains(arithmetic: str, got: Array, want: Bounded) -> bool:
 def _expected(subject: Subject, case: Case, inputs: Inputs, arithmetic: str) -> Result:
     coarser = arithmetic in COARSER[case.dtype]
 
-    def given(array: Array) -> Bounded:
+    def given(array: Floats) -> Bounded:
         """Numbers of the case's dtype, rounded to a coarser arithmetic when they are read."""
         value = np.asarray(array, np.float64)
         bound = np.abs(value) * ARITHMETICS[arithmetic].roundoff if coarser else 0.0

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..cases.strategies import cases, coinciding, varied
 from ..numbers.ledger import Ledger
@@ -50,12 +50,12 @@ def batch_permutation(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _rows_of(result: Result | Expected, rows: int | Array, steps: int) -> Result:
+def _rows_of(result: Result | Expected, rows: int | Floats, steps: int) -> Result:
     """Return the first steps of some rows, and their final states."""
     return Result(result.y[:steps, rows], tuple(s[:, rows] for s in result.final))
 
 
-def _rows(inputs: Inputs, rows: Sequence[int] | Array, steps: int) -> Inputs:
+def _rows(inputs: Inputs, rows: Sequence[int] | Floats, steps: int) -> Inputs:
     alone = len(rows) == 1
     state = inputs.state and tuple(np.ascontiguousarray(s[:, rows]) for s in inputs.state)
     lengths = None if inputs.lengths is None or alone else inputs.lengths[rows]

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..cases.strategies import cases
 from ..numbers.ledger import Ledger
@@ -53,7 +53,7 @@ def purity(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _snapshot(inputs: Inputs) -> dict[str, Array]:
+def _snapshot(inputs: Inputs) -> dict[str, Floats]:
     arrays = {"x": inputs.x, **inputs.parameters}
     arrays |= {f"state {k}": s for k, s in enumerate(inputs.state or ())}
     if inputs.lengths is not None:
@@ -61,14 +61,14 @@ def _snapshot(inputs: Inputs) -> dict[str, Array]:
     return {name: np.array(array) for name, array in arrays.items()}
 
 
-def _cotangents_by_name(cotangents: Cotangents, *, copy: bool = True) -> dict[str, Array]:
+def _cotangents_by_name(cotangents: Cotangents, *, copy: bool = True) -> dict[str, Floats]:
     dy, dfinal = cotangents
     named = {"dy": dy, **{f"dfinal {k}": d for k, d in enumerate(dfinal)}}
     return {k: np.array(d) if copy else d for k, d in named.items() if d is not None}
 
 
 def _unchanged(
-    ledger: Ledger, before: dict[str, Array], after: dict[str, Array], otherwise: str
+    ledger: Ledger, before: dict[str, Floats], after: dict[str, Floats], otherwise: str
 ) -> None:
     for name, array in before.items():
         same = np.array_equal(array, after[name], equal_nan=True)
@@ -222,14 +222,14 @@ def _compare_strided(ledger: Ledger, subject: SubjectUnderTest, case: Case, inpu
         compare_pulled(ledger, called, inputs, pair, want_gradient, prefix=f"{what}: ")
 
 
-def _gapped(array: Array) -> Array:
+def _gapped(array: Floats) -> Floats:
     """Return the same numbers, every other one in memory."""
     spread = np.full((*array.shape[:-1], 2 * array.shape[-1]), 1e3, array.dtype)
     spread[..., ::2] = array
     return spread[..., ::2]
 
 
-def _transposed(array: Array) -> Array:
+def _transposed(array: Floats) -> Floats:
     """Return the same numbers, the last two axes exchanged in memory."""
     return np.ascontiguousarray(array.swapaxes(-1, -2)).swapaxes(-1, -2)
 

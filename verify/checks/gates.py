@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cell import Cell, Limit
-from ...reference.functions import Array
 from ...reference.layer import Layer, Output
 from ...reference.parameters import Parameters, Sizes
 from ..cases.case import Case
@@ -137,7 +137,7 @@ def _marked(cell: Cell) -> Sizes:
 
 
 def _permuted(
-    case: Case, k: int, p: Parameters, order: Array, axes: dict[str, tuple[int, ...]], shown: bool
+    case: Case, k: int, p: Parameters, order: Floats, axes: dict[str, tuple[int, ...]], shown: bool
 ) -> Parameters:
     arrays = dict(p)
     for name, over in axes.items():
@@ -150,7 +150,7 @@ def _permuted(
 
 
 def _states_permuted(
-    subject: Subject, case: Case, states: Sequence[Any], order: Array
+    subject: Subject, case: Case, states: Sequence[Any], order: Floats
 ) -> tuple[Any, ...]:
     cell = cell_of(subject, case)
     widths = cell.widths(_marked(cell))
@@ -184,7 +184,7 @@ def influence(subject: SubjectUnderTest, case: Case) -> Ledger:
 def _finely(layer: Layer, p: Sequence[Parameters], inputs: Inputs) -> Output[Any]:
     """Return what the reference computes of the same numbers in float64."""
 
-    def fine(array: Any) -> Array:
+    def fine(array: Any) -> Floats:
         return np.asarray(array, dtype=np.float64)
 
     state = inputs.state and tuple(map(fine, inputs.state))

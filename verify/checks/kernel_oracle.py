@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cells import cell_named
-from ...reference.functions import Array, zeros
+from ...reference.functions import zeros
 from ...reference.layer import Layer, concatenated, in_direction
 from ...reference.parameters import Parameters
 from ..cases.case import Case
@@ -21,7 +22,7 @@ from ..subjects.kernel_problems import Problem, StateSpace
 from . import kernel_state_spaces as state_spaces
 from .oracle import exact
 
-Lift: TypeAlias = Callable[[Array], Any]
+Lift: TypeAlias = Callable[[Floats], Any]
 
 
 def axis_of_rows(problem: Problem) -> int:
@@ -34,12 +35,12 @@ def bounded(case: Case) -> Lift:
     return lambda array: array if isinstance(array, Bounded) else exact(case, array)
 
 
-def plain(array: Array) -> Array:
+def plain(array: Floats) -> Floats:
     """Return given numbers in float64."""
     return np.asarray(array, dtype=np.float64)
 
 
-def output(problem: Problem, case: Case, leaves: Mapping[str, Array], lift: Lift) -> Any:
+def output(problem: Problem, case: Case, leaves: Mapping[str, Floats], lift: Lift) -> Any:
     """Return what the problem's model returns; no step is kept for a way back."""
     if isinstance(problem, StateSpace):
         return state_spaces.output(problem, case, leaves, lift)
@@ -49,7 +50,7 @@ def output(problem: Problem, case: Case, leaves: Mapping[str, Array], lift: Lift
 
 
 def pulled(
-    problem: Problem, case: Case, leaves: Mapping[str, Array], cotangent: Array, lift: Lift
+    problem: Problem, case: Case, leaves: Mapping[str, Floats], cotangent: Floats, lift: Lift
 ) -> tuple[Any, dict[str, Any]]:
     """Return what the model returns, and the gradients of all leaves by name."""
     if isinstance(problem, StateSpace):
@@ -69,7 +70,7 @@ def pulled(
 def cotangents(
     problem: Problem,
     case: Case,
-    leaves: Mapping[str, Array],
+    leaves: Mapping[str, Floats],
     y: Any,
     final: tuple[Any, ...],
     d: Any,
@@ -92,7 +93,7 @@ def cotangents(
 
 
 def _lifted(
-    problem: Problem, case: Case, leaves: Mapping[str, Array], lift: Lift
+    problem: Problem, case: Case, leaves: Mapping[str, Floats], lift: Lift
 ) -> tuple[Layer, Sequence[Parameters], Any, tuple[Any, ...]]:
     named = problem.recurrent(case, leaves)
     p = problem.parameter_map(case).to_reference({n: lift(a) for n, a in named.items()})
@@ -122,7 +123,7 @@ def _run(
 
 
 def returned(
-    problem: Problem, y: Any, final: tuple[Any, ...], leaves: Mapping[str, Array], lift: Lift
+    problem: Problem, y: Any, final: tuple[Any, ...], leaves: Mapping[str, Floats], lift: Lift
 ) -> Any:
     """Return what the model makes of the recurrence's outputs and final states."""
     if problem.returns in ("h", "c"):
@@ -136,7 +137,7 @@ def returned(
 
 
 def _head_vjp(
-    problem: Problem, leaves: Mapping[str, Array], read: Any, d: Any, lift: Lift
+    problem: Problem, leaves: Mapping[str, Floats], read: Any, d: Any, lift: Lift
 ) -> tuple[dict[str, Any], Any]:
     """Pull a cotangent on the head's output back to its parameters and what it read."""
     weight = lift(leaves[f"{problem.head}.weight"])

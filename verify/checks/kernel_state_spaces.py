@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.forms import STEPS, form_named
-from ...reference.functions import Array
 from ...reference.linear import Linear
 from ..cases.case import Case
 from ..numbers.bounded import Bounded
@@ -32,7 +32,7 @@ def forms(problem: StateSpace, case: Case) -> tuple[str, ...]:
 
 
 def output(
-    problem: StateSpace, case: Case, leaves: Mapping[str, Array], lift: Callable[[Array], Any]
+    problem: StateSpace, case: Case, leaves: Mapping[str, Floats], lift: Callable[[Floats], Any]
 ) -> Any:
     """Return what the model returns, rows first: Bounded by its forms, or numbers by steps."""
     linear = problem.linear(leaves)
@@ -49,9 +49,9 @@ def output(
 def pulled(
     problem: StateSpace,
     case: Case,
-    leaves: Mapping[str, Array],
-    cotangent: Array,
-    lift: Callable[[Array], Any],
+    leaves: Mapping[str, Floats],
+    cotangent: Floats,
+    lift: Callable[[Floats], Any],
 ) -> tuple[Any, dict[str, Any]]:
     """Return what the model returns, and the gradients of all leaves by name."""
     result, gradients = output(problem, case, leaves, lift), []
@@ -74,10 +74,10 @@ def pulled(
 def by_cell(
     problem: StateSpace,
     case: Case,
-    leaves: Mapping[str, Array],
+    leaves: Mapping[str, Floats],
     built: Built,
-    cotangent: Array | None = None,
-) -> dict[str, Array]:
+    cotangent: Floats | None = None,
+) -> dict[str, Floats]:
     """Return the output, or all gradients, by a layer of the cell that computes the problem.
 
     It has one decay for all keys, and divides q by √K.
@@ -112,11 +112,11 @@ class Mistake:
     fix: str
     of: Callable[[Linear, int], Sequence[Linear]]
 
-    def output(self, problem: StateSpace, case: Case, leaves: Mapping[str, Array]) -> Array:
+    def output(self, problem: StateSpace, case: Case, leaves: Mapping[str, Floats]) -> Floats:
         """Return what it makes of float64 leaves: every part from a state of zeros."""
         parts = self.of(problem.linear(leaves), problem.block(case))
         ends = [form_named(STEPS).run(part) for part in parts]
-        whole: Array = returned(problem, np.concatenate([y for y, _ in ends]), ends[-1][1])
+        whole: Floats = returned(problem, np.concatenate([y for y, _ in ends]), ends[-1][1])
         return whole
 
 
@@ -137,20 +137,20 @@ MISTAKES = (
 """Those that no cell of the catalogue has."""
 
 
-def _start(S: Array, leaves: Mapping[str, Array]) -> Array:
+def _start(S: Floats, leaves: Mapping[str, Floats]) -> Floats:
     return S.astype(leaves["A"].dtype)
 
 
-def _mapped(linear: Linear, lift: Callable[[Array], Any]) -> Linear:
+def _mapped(linear: Linear, lift: Callable[[Floats], Any]) -> Linear:
     arrays = {each.name: getattr(linear, each.name) for each in fields(linear)}
     return replace(linear, **{n: None if a is None else lift(a) for n, a in arrays.items()})
 
 
-def _read(part: str) -> Callable[[Any], Array]:
+def _read(part: str) -> Callable[[Any], Floats]:
     return lambda numbers: np.asarray(getattr(numbers, part))
 
 
-def _widest(case: Case, of_forms: Sequence[Sequence[Array]]) -> Bounded:
+def _widest(case: Case, of_forms: Sequence[Sequence[Floats]]) -> Bounded:
     """Return the first form's values, and how far those of any may be from them."""
     centre = of_forms[0][0]
     reach = [np.abs(value - centre) + bound for value, bound in of_forms]

@@ -15,7 +15,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..numbers.ledger import Ledger, Mismatch
 from ..subjects.called import Called, SubjectUnderTest
@@ -48,20 +48,20 @@ class _Call:
         self.made: Called = subject.build(case)
         self.submission = cast("Submission", self.made.built)
 
-    def output(self, given: dict[str, Array], case: Case | None = None) -> Array:
+    def output(self, given: dict[str, Floats], case: Case | None = None) -> Floats:
         """Return the output for leaves of the case, or of another one of the same widths."""
-        array: Array = self.made.attempt(lambda: self.submission.output(given))
+        array: Floats = self.made.attempt(lambda: self.submission.output(given))
         self._look_at("output", array, self.problem.output_shape(case or self.case))
         return array
 
-    def pulled(self, given: dict[str, Array], cotangent: Array) -> dict[str, Array]:
+    def pulled(self, given: dict[str, Floats], cotangent: Floats) -> dict[str, Floats]:
         """Return the gradients of all leaves."""
         gradients = self.made.attempt(lambda: self.submission.pulled(given, cotangent))
         for name, array in gradients.items():
             self._look_at(f"gradient of {name}", array, given[name].shape)
         return gradients
 
-    def _look_at(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
+    def _look_at(self, name: str, array: Floats, shape: tuple[int, ...]) -> None:
         if array.shape != shape:
             raise Mismatch(f"{name}: expected shape {shape}, got {array.shape}")
         if array.dtype != self.case.number_type:
@@ -102,7 +102,7 @@ def _want(subject: SubjectUnderTest, case: Case) -> Any:
         return _expected(problem_of(subject).number, case, case.assumed)
 
 
-def _cotangent(problem: Problem, case: Case) -> Array:
+def _cotangent(problem: Problem, case: Case) -> Floats:
     return case.normal("cotangent", problem.output_shape(case))
 
 
@@ -185,7 +185,7 @@ def calls(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _after(problem: Problem, case: Case, before: dict[str, Array], x: Array) -> Any:
+def _after(problem: Problem, case: Case, before: dict[str, Floats], x: Floats) -> Any:
     """Return the output for x after a call that left its state."""
     lift = oracle.bounded(case)
     end = oracle.output(replace(problem, returns="h", head=""), case, before, lift)
@@ -198,7 +198,7 @@ def _same_width(problem: Problem, case: Case, seed: int) -> int:
                 if problem.width(replace(case, seed=s)) == problem.width(case))  # fmt: skip
 
 
-def _same(ledger: Ledger, quantity: str, got: Array, before: Array) -> None:
+def _same(ledger: Ledger, quantity: str, got: Floats, before: Floats) -> None:
     same = np.array_equal(got, before, equal_nan=True)
     ledger.require(quantity, same, "not the same bits as before")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..conventions.parameter_map import ParameterMap
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 
@@ -39,7 +39,7 @@ def evaluated(
     layer: Any,  # a Layer or a FormedLayer: each takes back its own output alone
     own: ParameterMap,
     inputs: Inputs,
-    lift: Callable[[Array], Any],
+    lift: Callable[[Floats], Any],
     cotangents: Cotangents | None = None,
 ) -> Result:
     """Return what a layer of the reference computes in the number system of ``lift``.

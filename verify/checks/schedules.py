@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from hypothesis import strategies as st
 
+from ...reference.arrays import Floats
 from ...reference.cell import State
-from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.layouts import LEFT_PADDED
 from ..cases.options import Options
@@ -167,7 +167,7 @@ class Server:
         self.held = Held(rows, result.final)
         return result
 
-    def read(self, row: Row) -> Array:
+    def read(self, row: Row) -> Floats:
         """Return all that a row has read, (its steps, D)."""
         case = self.called.case
         branches = {
@@ -177,7 +177,7 @@ class Server:
         steps = [branches[branch][position] for branch, position in row.steps]
         return np.stack(steps) if steps else np.zeros((0, self._width), case.number_type)
 
-    def _stream(self, part: str) -> Array:
+    def _stream(self, part: str) -> Floats:
         """Draw as many steps as a sequence may have, (T, D)."""
         case, cell = self.called.case, layer_of(self.called.subject, self.called.case).cell
         x = cell.random_input(case.generator(part), case.T, 1, case.sizes)

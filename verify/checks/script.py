@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..numbers.ledger import Comparison
 from ..subjects.called import Call
@@ -52,7 +52,7 @@ class Numbers:
     named: dict[Any, tuple[str, str]] = field(default_factory=dict)
     count: int = 0
 
-    def __call__(self, array: Array | None) -> str:
+    def __call__(self, array: Floats | None) -> str:
         """Return the name under which an array is written."""
         if array is None:
             return "None"

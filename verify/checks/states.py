@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 from hypothesis import strategies as st
 
+from ...reference.arrays import Floats
 from ...reference.cell import State
-from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.strategies import cases, flag, varied
 from ..numbers.ledger import Ledger
@@ -95,7 +95,7 @@ def split(case: Case) -> int:
 
 def part(inputs: Inputs, start: int | None, stop: int | None, state: State | None = None) -> Inputs:
     """Return the inputs of some steps, from another state if there is one."""
-    x: Array = np.ascontiguousarray(inputs.x[start:stop])
+    x: Floats = np.ascontiguousarray(inputs.x[start:stop])
     return replace(inputs, x=x, state=inputs.state if state is None else state)
 
 

@@ -14,8 +14,8 @@ from typing import cast
 import numpy as np
 from hypothesis import strategies as st
 
+from ...reference.arrays import Floats
 from ...reference.forms import STEPS
-from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ...reference.sequence import Unrolled, backpropagate, unroll
 from ..cases.case import Case
@@ -127,7 +127,7 @@ def gradient_windows(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _at(case: Case, t: int, shape: tuple[int, ...]) -> Array:
+def _at(case: Case, t: int, shape: tuple[int, ...]) -> Floats:
     """Return a cotangent on y (T, B, H) that is 0 except at step t."""
     dy = np.zeros((case.T, *shape), case.number_type)
     dy[t] = case.normal(f"dy {t}", shape)
@@ -158,7 +158,7 @@ def _state_before(
     return cast("tuple[Bounded, ...] | None", state)
 
 
-def _returned(case: Case, state: Array) -> Bounded:
+def _returned(case: Case, state: Floats) -> Bounded:
     """Return a state that was returned: of a half a rounding from the one that is kept inside."""
     if case.dtype not in HALVES:
         return exact(case, state)

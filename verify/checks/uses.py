@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..cases.strategies import SEEDS
 from ..numbers.ledger import Ledger
@@ -37,10 +37,10 @@ def uses(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def _changed(inputs: Inputs, what: str) -> Inputs:
-    def other(array: Array) -> Array:
+    def other(array: Floats) -> Floats:
         return (array * 1.25 + 0.125).astype(array.dtype)
 
-    parameters: Mapping[str, Array] = {
+    parameters: Mapping[str, Floats] = {
         name: other(array) if name == what else array for name, array in inputs.parameters.items()
     }
     state = inputs.state

@@ -16,8 +16,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cells import cell_named
-from ...reference.functions import Array
 from ...reference.layer import Layer
 from ..cases.case import LARGEST_SIZE, Case
 from ..cases.options import Options
@@ -64,11 +64,11 @@ class Conversion:
     case: Case
     source: Convention
     target: Convention
-    given: Mapping[str, Array]
-    result: Mapping[str, Array]
+    given: Mapping[str, Floats]
+    result: Mapping[str, Floats]
 
 
-def convert(source: End, target: End, arrays: Mapping[str, Array]) -> Conversion:
+def convert(source: End, target: End, arrays: Mapping[str, Floats]) -> Conversion:
     """Carry arrays of a file of the source's over; NoHome or Unfit say why it cannot be."""
     convention, case, given = infer(source, arrays)
     lacking = [o for o in target.options.lacking(replace(case, T=1, B=1, bias=True)) if o in (
@@ -79,7 +79,7 @@ def convert(source: End, target: End, arrays: Mapping[str, Array]) -> Conversion
     return Conversion(case, convention, aim, given, translated(convention, aim, case, given))
 
 
-def infer(end: End, arrays: Mapping[str, Array]) -> tuple[Convention, Case, dict[str, Array]]:
+def infer(end: End, arrays: Mapping[str, Floats]) -> tuple[Convention, Case, dict[str, Floats]]:
     """Return the convention, a case of the arrays' sizes, and a file's arrays by its names.
 
     The convention has no biases if the file has none.
@@ -113,7 +113,7 @@ BARE = ("kernel", "recurrent_kernel", "bias")
 """What Keras's layers and TensorFlow's cells call their arrays, without a path."""
 
 
-def in_full(end: End, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+def in_full(end: End, arrays: Mapping[str, Floats]) -> Mapping[str, Floats]:
     """Return arrays of one layer that have nothing but ``BARE`` names by the end's own names."""
     bare = {name.rpartition("/")[2].removesuffix(":0"): array for name, array in arrays.items()}
     if len(bare) < len(arrays) or not bare or not {*bare} <= {*BARE}:
@@ -128,7 +128,7 @@ def in_full(end: End, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
     return arrays if {*own.values()} & {*arrays} else {own[n]: a for n, a in bare.items()}
 
 
-def reading(end: End, arrays: Mapping[str, Array]) -> str:
+def reading(end: End, arrays: Mapping[str, Floats]) -> str:
     """Return as what arrays with bare names are read, "" where the names are the end's own."""
     if {*in_full(end, arrays)} == {*arrays}:
         return ""
@@ -136,7 +136,7 @@ def reading(end: End, arrays: Mapping[str, Array]) -> str:
     return f"{shapes}: read as one layer of {end.name} ({formula.summary(end.convention)})"
 
 
-def fitting(ends: Iterable[End], arrays: Mapping[str, Array]) -> list[End]:
+def fitting(ends: Iterable[End], arrays: Mapping[str, Floats]) -> list[End]:
     """Return those ends whose arrays these can be."""
     fit = []
     for end in ends:
@@ -146,7 +146,7 @@ def fitting(ends: Iterable[End], arrays: Mapping[str, Array]) -> list[End]:
     return fit
 
 
-def only(family: str, ends: Iterable[End], arrays: Mapping[str, Array]) -> End:
+def only(family: str, ends: Iterable[End], arrays: Mapping[str, Floats]) -> End:
     """Return the one end of a family whose arrays these can be; Unfit where one must be named."""
     ends = list(ends)
     fit = fitting(ends, arrays)
@@ -159,7 +159,9 @@ def only(family: str, ends: Iterable[End], arrays: Mapping[str, Array]) -> End:
     return fit[0]
 
 
-def _case(end: End, c: Convention, named: Mapping[str, Array], arrays: Mapping[str, Array]) -> Case:
+def _case(
+    end: End, c: Convention, named: Mapping[str, Floats], arrays: Mapping[str, Floats]
+) -> Case:
     first = c.arrays()[0]
     known = [k for k in range(DEEPEST) if f"{first.name}_l{k}" in named]
     if not known or known[0]:
@@ -175,7 +177,7 @@ def _case(end: End, c: Convention, named: Mapping[str, Array], arrays: Mapping[s
 
 
 def _sizes(
-    c: Convention, layout: str, end: End, arrays: Mapping[str, Array]
+    c: Convention, layout: str, end: End, arrays: Mapping[str, Floats]
 ) -> tuple[int, int, int]:
     """Return D, H and P (0: none) from the shapes of the first layer's arrays."""
     name = f"{c.arrays()[0].name}_l0"
@@ -199,11 +201,11 @@ def _some(names: Any) -> str:
     return ", ".join(shown) + (", ..." if len(names) > len(shown) else "") if shown else "none"
 
 
-Run = Callable[[str, Case, Mapping[str, Array]], Mapping[str, Array]]
+Run = Callable[[str, Case, Mapping[str, Floats]], Mapping[str, Floats]]
 """(end's name, case, arrays) to outputs by name: ``y``, ``final 0``, ..."""
 
 
-def inputs(case: Case, family: str) -> tuple[Array, tuple[Array, ...]]:
+def inputs(case: Case, family: str) -> tuple[Floats, tuple[Floats, ...]]:
     """Return the random x (T, B, D) and states on which layers are compared."""
     x = case.normal("x", (case.T, case.B, case.D))
     widths = (case.P or case.H, case.H)[: 2 if family == "lstm" else 1]
@@ -241,11 +243,11 @@ def _tells(want: Bounded) -> bool:
     return bound < scale or bound == scale == 0
 
 
-def _expected(case: Case, c: Convention, arrays: Mapping[str, Array]) -> dict[str, Bounded]:
+def _expected(case: Case, c: Convention, arrays: Mapping[str, Floats]) -> dict[str, Bounded]:
     if c.cell is None:
         raise ValueError("the reference has no cell for this function")
 
-    def exact(array: Array) -> Bounded:
+    def exact(array: Floats) -> Bounded:
         return Bounded.exact(array, ARITHMETICS[case.dtype])
 
     x, state = inputs(case, c.family)
@@ -255,7 +257,7 @@ def _expected(case: Case, c: Convention, arrays: Mapping[str, Array]) -> dict[st
     return {"y": output.y} | {f"final {k}": s for k, s in enumerate(output.final)}
 
 
-def read(path: Path) -> dict[str, Array]:
+def read(path: Path) -> dict[str, Floats]:
     """Read a safetensors or an ``.npz`` file: plain numbers, nothing of which is run.
 
     Unfit says what is wrong.
@@ -267,7 +269,7 @@ def read(path: Path) -> dict[str, Array]:
     safetensors = _safetensors()
     if path.stat().st_size > LARGEST_FILE:
         raise Unfit(f"{path}: larger than {LARGEST_FILE} bytes")
-    tensors: dict[str, Array] = {}
+    tensors: dict[str, Floats] = {}
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             names = list(file.keys())
@@ -283,7 +285,7 @@ def read(path: Path) -> dict[str, Array]:
     return tensors
 
 
-def _read_npz(path: Path) -> dict[str, Array]:
+def _read_npz(path: Path) -> dict[str, Floats]:
     try:
         with np.load(path, allow_pickle=False) as file:
             if len(file.files) > MOST_ARRAYS:
@@ -298,7 +300,7 @@ def _read_npz(path: Path) -> dict[str, Array]:
     return arrays
 
 
-def write(path: Path, arrays: Mapping[str, Array]) -> None:
+def write(path: Path, arrays: Mapping[str, Floats]) -> None:
     """Write a safetensors file."""
     _safetensors()
     from safetensors.numpy import save_file

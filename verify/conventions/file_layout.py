@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 
 DEEPEST = 64
 """Layers that are looked for."""
@@ -55,14 +55,14 @@ class Stored:
         own = self.own(name, both=both)
         return f"{own} ({name})" if several else own
 
-    def written(self, named: Mapping[str, Array]) -> dict[str, Array]:
+    def written(self, named: Mapping[str, Floats]) -> dict[str, Floats]:
         """Return the arrays of a file, from those of every pass under the convention's names."""
         both = any(name.endswith(PLACES[1]) for name in named)
         stems = [stem for stem, _ in self.keys]
         stems += [stem for stem in dict.fromkeys(map(_stem, named)) if stem not in stems]
-        contents: dict[str, list[Array]] = {}
+        contents: dict[str, list[Floats]] = {}
         for place in dict.fromkeys(name.removeprefix(_stem(name)) for name in named):
-            parts: dict[str, list[Array]] = {}
+            parts: dict[str, list[Floats]] = {}
             for stem in (s for s in stems if s + place in named):
                 own = self.own(stem + place, both=both)
                 parts.setdefault(own, []).append(self._turned(stem, named[stem + place]))
@@ -71,15 +71,15 @@ class Stored:
         return {own: np.stack(a) if self.axis else a[0] for own, a in contents.items()}
 
     def opened(
-        self, stems: Sequence[str], arrays: Mapping[str, Array]
-    ) -> tuple[dict[str, Array], list[str]]:
+        self, stems: Sequence[str], arrays: Mapping[str, Floats]
+    ) -> tuple[dict[str, Floats], list[str]]:
         """Return a file's arrays under the convention's names, and the file's names for no array.
 
         All names may have a beginning in common, a path to the layer. Arrays that repeat others to
         the bit, as in Paddle's files, are passed over. ``stems`` are the convention's arrays.
         """
         beginning, both = self._begun(f"{stems[0]}_l0", arrays)
-        named: dict[str, Array] = {}
+        named: dict[str, Floats] = {}
         taken: dict[str, None] = {}
         for layer, reverse in ((k, r) for k in range(DEEPEST) for r in PLACES[: 1 + both]):
             for pattern, names in self._shared(stems, f"_l{layer}{reverse}", both).items():
@@ -98,7 +98,7 @@ class Stored:
         template = dict(self.keys).get(stem, TEMPLATE)
         return template.format(name=stem, layer=layer, later=later, direction=direction)
 
-    def _begun(self, name: str, arrays: Mapping[str, Array]) -> tuple[str, bool]:
+    def _begun(self, name: str, arrays: Mapping[str, Floats]) -> tuple[str, bool]:
         """Return what all names begin with, and whether they tell two directions apart."""
         for both in (False,) if self.axis else (True, False):
             pattern = re.compile(rf"((?:.*[/.])?){_regular(self._pattern(name, both))}")
@@ -115,7 +115,7 @@ class Stored:
             shared.setdefault(self._pattern(stem + place, both), []).append(stem + place)
         return shared
 
-    def _parts(self, key: str, array: Array, names: list[str]) -> Iterator[tuple[str, Array]]:
+    def _parts(self, key: str, array: Floats, names: list[str]) -> Iterator[tuple[str, Floats]]:
         """Yield the convention's arrays that one array of a file holds."""
         if self.axis and array.shape[:1] not in ((1,), (2,)):
             raise Unfit(f"{key}: expected an axis of 1 or 2 directions first, got {_shape(array)}")
@@ -123,12 +123,12 @@ class Stored:
             for name, part in zip(names, self._split(key, one, len(names)), strict=True):
                 yield name + reverse, self._turned(_stem(name), part)
 
-    def _join(self, arrays: list[Array]) -> Array:
+    def _join(self, arrays: list[Floats]) -> Floats:
         if len(arrays) == 1:
             return arrays[0]
         return np.stack(arrays) if self.joined == "stacked" else np.concatenate(arrays)
 
-    def _split(self, key: str, array: Array, count: int) -> list[Array]:
+    def _split(self, key: str, array: Floats, count: int) -> list[Floats]:
         if count == 1:
             return [array]
         length = array.shape[0] if array.ndim else 0
@@ -136,7 +136,7 @@ class Stored:
             raise Unfit(f"{key}: expected {count} arrays {self.joined}, got {_shape(array)}")
         return list(array) if self.joined == "stacked" else np.split(array, count)
 
-    def _turned(self, stem: str, array: Array) -> Array:
+    def _turned(self, stem: str, array: Floats) -> Floats:
         return array.T if stem in self.turned else array
 
 
@@ -149,16 +149,16 @@ def _regular(pattern: str) -> str:
     return re.escape(pattern).replace(r"\*", "[^/]*")
 
 
-def _matching(beginning: str, pattern: str, arrays: Mapping[str, Array]) -> str | None:
+def _matching(beginning: str, pattern: str, arrays: Mapping[str, Floats]) -> str | None:
     if "*" not in pattern:
         return beginning + pattern if beginning + pattern in arrays else None
     whole = re.compile(re.escape(beginning) + _regular(pattern))
     return next(filter(whole.fullmatch, arrays), None)
 
 
-def _content(array: Array) -> tuple[str, tuple[int, ...], bytes]:
+def _content(array: Floats) -> tuple[str, tuple[int, ...], bytes]:
     return str(array.dtype), array.shape, array.tobytes()
 
 
-def _shape(array: Array) -> str:
+def _shape(array: Floats) -> str:
     return str(list(array.shape))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ...reference.parameters import Shape, Sizes
 from ..cases.case import Case
 from . import family
@@ -18,7 +18,7 @@ from .comparison import compare
 from .convention import RECURRENT_BIAS, Convention, added, slice_shape
 from .parameter_map import NoHome, suffixes
 
-Slices = dict[str, Array]
+Slices = dict[str, Floats]
 
 
 def stored_shapes(convention: Convention, case: Case) -> dict[str, tuple[int, ...]]:
@@ -39,8 +39,8 @@ def passes(convention: Convention, case: Case) -> Iterator[tuple[str, Sizes]]:
 
 
 def translated(
-    a: Convention, b: Convention, case: Case, named: Mapping[str, Array]
-) -> dict[str, Array]:
+    a: Convention, b: Convention, case: Case, named: Mapping[str, Floats]
+) -> dict[str, Floats]:
     """Return arrays by which ``b`` computes what ``a`` computes by ``named``.
 
     Arrays are those of every pass. NoHome says why there are none.
@@ -48,7 +48,7 @@ def translated(
     way = compare(a, b).there
     if way.never:
         raise NoHome(way.never)
-    result: dict[str, Array] = {}
+    result: dict[str, Floats] = {}
     for suffix, sizes in passes(a, case):
         stored = {name: named[f"{name}{suffix}"] for name in family.stored_shapes(a, sizes)}
         try:
@@ -61,7 +61,7 @@ def translated(
     return result
 
 
-def _moved(a: Convention, b: Convention, sizes: Sizes, stored: Mapping[str, Array]) -> Slices:
+def _moved(a: Convention, b: Convention, sizes: Sizes, stored: Mapping[str, Floats]) -> Slices:
     weights, vectors = _unpacked(a, sizes, stored)
     like = weights[f"U_{a.order[0]}"]
     alike = [set(letters) for letters in a.bias] == [set(letters) for letters in b.bias]
@@ -79,7 +79,7 @@ def _moved(a: Convention, b: Convention, sizes: Sizes, stored: Mapping[str, Arra
 
 
 def _unpacked(
-    a: Convention, sizes: Sizes, stored: Mapping[str, Array]
+    a: Convention, sizes: Sizes, stored: Mapping[str, Floats]
 ) -> tuple[Slices, list[Slices]]:
     """Return the slices of weights and peepholes, and those of each bias array."""
     wanted = family.shapes(a, sizes)
@@ -108,7 +108,7 @@ def _summed(vectors: list[Slices]) -> Slices:
     return total
 
 
-def _only_diagonal(U: Array, *b_hn: Array | None) -> None:
+def _only_diagonal(U: Floats, *b_hn: Floats | None) -> None:
     """Check that reset commutes with the product: r ⊙ (h U) = (r ⊙ h) U."""
     if np.any(U - np.diag(np.diag(U)) != 0):
         raise NoHome("U_n is not diagonal")
@@ -133,7 +133,7 @@ def _couple(a: Convention, b: Convention, weights: Slices, vectors: list[Slices]
             held.pop("b_f", None)
 
 
-def _shift(a: Convention, b: Convention, vectors: list[Slices], like: Array, sizes: Sizes) -> None:
+def _shift(a: Convention, b: Convention, vectors: list[Slices], like: Floats, sizes: Sizes) -> None:
     """Add what is added to b_f here and not there."""
     here = 0.0 if a.coupled else a.forget_offset
     change = here - b.forget_offset
@@ -155,10 +155,10 @@ def _packed(
     sizes: Sizes,
     weights: Slices,
     vectors: list[Slices],
-    like: Array,
+    like: Floats,
     *,
     alike: bool,
-) -> dict[str, Array]:
+) -> dict[str, Floats]:
     """Return ``b``'s arrays; what has no place must be 0."""
     wanted = family.shapes(b, sizes)
     letters = "".join(b.bias)
@@ -191,5 +191,5 @@ def _letter(name: str) -> str:
     return RECURRENT_BIAS if name == "b_hn" else name.partition("_")[2]
 
 
-def _zeros(wanted: Mapping[str, Shape], name: str, like: Array) -> Array:
+def _zeros(wanted: Mapping[str, Shape], name: str, like: Floats) -> Floats:
     return np.zeros(slice_shape(wanted, name), dtype=like.dtype)

@@ -14,8 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cells import cell_named
-from ...reference.functions import Array
 from ..cases.case import Case
 from ..conventions.parameter_map import ExplicitMap, ParameterMap
 from ..mutants import Change, Mutant, mutants
@@ -29,12 +29,12 @@ from .stand_in import StandIn
 
 RIGHT = "right"
 
-Sources = Callable[[Mapping[str, tuple[int, ...]]], Mapping[str, tuple[str, Array]]]
+Sources = Callable[[Mapping[str, tuple[int, ...]]], Mapping[str, tuple[str, Floats]]]
 """Shapes of a layer's arrays, to those that are read from elsewhere: from which array, and the
 places of the entries in it, an array of indices in the reader's shape."""
 
 
-Factors = Callable[[ParameterMap], Mapping[str, Array]]
+Factors = Callable[[ParameterMap], Mapping[str, Floats]]
 """A layer's map, to what entries of its arrays are multiplied by as they are read."""
 
 
@@ -144,7 +144,7 @@ class _Translated:
     def _inner(self) -> ExplicitMap:
         return ExplicitMap(self.layer.cell.name, self.case)
 
-    def _explicit(self, named: Mapping[str, Array]) -> dict[str, Array]:
+    def _explicit(self, named: Mapping[str, Floats]) -> dict[str, Floats]:
         ignored = self.hypothesis.ignored
         read = {n: 0 * a if base(n) in ignored else a for n, a in named.items()}
         for sources in self.hypothesis.sources:
@@ -152,7 +152,7 @@ class _Translated:
         read = dict(self._scaled(read))
         return self._inner.from_reference(self._outer.to_reference(read))
 
-    def _back(self, named: Mapping[str, Array]) -> Mapping[str, Array]:
+    def _back(self, named: Mapping[str, Floats]) -> Mapping[str, Floats]:
         arrays = self._scaled(self._outer.from_reference(self._inner.to_reference(named)))
         for sources in self.hypothesis.sources[::-1]:
             arrays = scattered(arrays, sources)
@@ -160,13 +160,13 @@ class _Translated:
             arrays = gathered(arrays, returns)
         return {n: 0 * d if base(n) in self.hypothesis.ignored else d for n, d in arrays.items()}
 
-    def _scaled(self, named: Mapping[str, Array]) -> Mapping[str, Array]:
+    def _scaled(self, named: Mapping[str, Floats]) -> Mapping[str, Floats]:
         for factors in self.hypothesis.factors:
             by = factors(self.subject.parameter_map(self.case))
             named = {n: a * by[n].astype(a.dtype) if n in by else a for n, a in named.items()}
         return named
 
-    def _along(self, inputs: Inputs, tangents: Inputs) -> dict[str, Array]:
+    def _along(self, inputs: Inputs, tangents: Inputs) -> dict[str, Floats]:
         """Return the parameters' tangents; the map is affine, so an offset falls out."""
         moved = {n: a + tangents.parameters[n] for n, a in inputs.parameters.items()}
         ends, starts = self._explicit(moved), self._explicit(inputs.parameters)
@@ -190,7 +190,7 @@ class _Transposed(_Translated):
         return Result(y, tuple(final))
 
 
-def _units(arrays: Sequence[Array]) -> Iterator[list[Array]]:
+def _units(arrays: Sequence[Floats]) -> Iterator[list[Floats]]:
     """Yield zeros in the shapes of arrays with a single 1, at each place of them in turn."""
     for k, array in enumerate(arrays):
         for place in range(array.size):
@@ -207,7 +207,7 @@ def along(pulled: Pulled, tangents: Inputs) -> float:
     return named + float(np.vdot(tangents.x, pulled.x)) + initial
 
 
-def gathered(named: Mapping[str, Array], sources: Sources) -> dict[str, Array]:
+def gathered(named: Mapping[str, Floats], sources: Sources) -> dict[str, Floats]:
     """Return arrays, some of whose entries are taken from elsewhere."""
     moved = sources({name: array.shape for name, array in named.items()})
     return {
@@ -216,7 +216,7 @@ def gathered(named: Mapping[str, Array], sources: Sources) -> dict[str, Array]:
     }
 
 
-def scattered(gradients: Mapping[str, Array], sources: Sources) -> dict[str, Array]:
+def scattered(gradients: Mapping[str, Floats], sources: Sources) -> dict[str, Floats]:
     """Return the gradients of arrays that were ``gathered``: the transposed map."""
     moved = sources({name: array.shape for name, array in gradients.items()})
     sums = {  # in C's order, so that their flat views are views

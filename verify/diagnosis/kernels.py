@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..checks import kernel_oracle as oracle
 from ..checks import kernel_state_spaces as state_spaces
@@ -47,12 +47,12 @@ class Trial:
     """
 
     case: Case
-    leaves: Mapping[str, Array]
-    cotangent: Array
-    got: Mapping[str, Array]
+    leaves: Mapping[str, Floats]
+    cotangent: Floats
+    got: Mapping[str, Floats]
     want: Mapping[str, Any]
 
-    def off(self, other: Mapping[str, Array] | None = None) -> float:
+    def off(self, other: Mapping[str, Floats] | None = None) -> float:
         """Return the largest difference to other numbers, the right ones if none, in bounds."""
         named = self.want if other is None else other
         return max(
@@ -61,13 +61,13 @@ class Trial:
         )
 
 
-def _in_bounds(apart: Array, bound: Array) -> float:
+def _in_bounds(apart: Floats, bound: Floats) -> float:
     """Return the largest quotient; what is equal is 0 bounds apart, of a bound of 0, too."""
     quotients = np.divide(apart, bound, out=np.full(apart.shape, np.inf), where=bound > 0)
     return float(np.max(np.where(apart == 0, 0, quotients)))
 
 
-def _value(numbers: Any) -> Array:
+def _value(numbers: Any) -> Floats:
     return np.asarray(getattr(numbers, "value", numbers), dtype=np.float64)
 
 
@@ -144,7 +144,7 @@ def _unread(subject: Submitted, dtype: str, first: Verdict) -> Iterator[Explanat
     submission = cast("Submission", with_care(lambda: subject.build(case)))
     given, other = leaves(problem, case), leaves(problem, replace(case, seed=case.seed + 3))
 
-    def output(**changed: Array) -> Array:
+    def output(**changed: Floats) -> Floats:
         return with_care(lambda: submission.output({**given, **changed}))
 
     before = output()
@@ -178,7 +178,7 @@ def _unread(subject: Submitted, dtype: str, first: Verdict) -> Iterator[Explanat
     yield from _rows(problem, given, other, before, output)
 
 
-def _first_read(T: int, x: Array, other: Array, before: Array, output: Any) -> int:
+def _first_read(T: int, x: Floats, other: Floats, before: Floats, output: Any) -> int:
     """Return how many first steps can be changed without a change of the output."""
     low, high = 0, T
     while low < high:
@@ -193,9 +193,9 @@ def _first_read(T: int, x: Array, other: Array, before: Array, output: Any) -> i
 
 def _rows(
     problem: Problem,
-    given: Mapping[str, Array],
-    other: Mapping[str, Array],
-    before: Array,
+    given: Mapping[str, Floats],
+    other: Mapping[str, Floats],
+    before: Floats,
     output: Any,
 ) -> Iterator[Explanation]:
     """Yield that a row's output changes with another row's input."""
@@ -325,7 +325,7 @@ def _off(
 
 def _with_mistake(
     subject: Submitted, hypothesis: Hypothesis, trial: Trial, *, gradients: bool
-) -> Mapping[str, Array]:
+) -> Mapping[str, Floats]:
     """Return the output, or all gradients, of the reference with a mistake in its layer."""
     problem, case = subject.problem, replace(trial.case, dtype="float64")
     given = {name: oracle.plain(array) for name, array in trial.leaves.items()}

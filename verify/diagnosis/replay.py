@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..checks.oracle import state_names
 from ..checks.quantities import by_name
@@ -67,7 +67,7 @@ def _copied(pair: Cotangents) -> Cotangents:
     return None if dy is None else _view_copied(dy), ends
 
 
-def _view_copied(array: Array) -> Array:
+def _view_copied(array: Floats) -> Floats:
     """Return the same numbers with the same strides in other memory."""
     steps = zip(array.strides, array.shape, strict=True)
     if any(stride == 0 and size > 1 for stride, size in steps):
@@ -76,7 +76,7 @@ def _view_copied(array: Array) -> Array:
     return array.copy() if root is array else _view(array, root)
 
 
-def _view(array: Array, root: Array) -> Array:
+def _view(array: Floats, root: Floats) -> Floats:
     """Return the same view of a copy of the memory that it is a view of."""
     memory = root.copy(order="K")
     offset = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
@@ -94,7 +94,7 @@ def _with_care(function: Callable[[], R]) -> R:
 
 def predictions(
     subject: Subject, build: Callable[[Case], Built], observation: Observation
-) -> Iterator[tuple[Key, Array]]:
+) -> Iterator[tuple[Key, Floats]]:
     """Yield every number that another layer returns in the calls of an observation."""
     states = state_names(subject, observation.experiment.case)
     for number, results in replay(build, observation.calls):
@@ -148,9 +148,9 @@ def _answered(observation: Observation) -> bool:
 
 def signature(
     subject: Subject, build: Callable[[Case], Built], observation: Observation
-) -> Mapping[Key, Array]:
+) -> Mapping[Key, Floats]:
     """Return all numbers of another layer in the calls of an observation; fewer if it raises."""
-    arrays: dict[Key, Array] = {}
+    arrays: dict[Key, Floats] = {}
     try:
         for key, predicted in predictions(subject, build, observation):
             arrays[key] = predicted

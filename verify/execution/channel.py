@@ -17,7 +17,7 @@ from typing import IO, Any, TypeVar
 import msgspec
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.options import Options
 from ..conventions.convention import Convention, Packed
 from ..models.operation import Operation
@@ -197,7 +197,7 @@ def pack(value: object) -> Packet:
     return Packet(name, shape, buffer.tobytes(), array.strides, writable)
 
 
-def unpack(packet: Packet) -> Array:
+def unpack(packet: Packet) -> Floats:
     """Return the array; OutOfTurn if its bytes are not those of its shape.
 
     One whose dtype holds no numbers comes back empty, as an array of objects.
@@ -220,7 +220,7 @@ def unpack(packet: Packet) -> Array:
     return array
 
 
-def _with_gaps(packet: Packet, dtype: np.dtype[Any]) -> Array:
+def _with_gaps(packet: Packet, dtype: np.dtype[Any]) -> Floats:
     strides = packet.strides or ()
     pairs = list(zip(packet.shape, strides, strict=True))
     reach = sum((n - 1) * stride for n, stride in pairs) + dtype.itemsize
@@ -259,7 +259,7 @@ def packed_inputs(inputs: Inputs) -> Packets:
     return packets if inputs.lengths is None else packets | {"lengths": pack(inputs.lengths)}
 
 
-def named_inputs(inputs: Inputs) -> dict[str, Array]:
+def named_inputs(inputs: Inputs) -> dict[str, Floats]:
     """Return the arrays themselves, by the names under which they travel."""
     arrays = {f"{PARAMETER}{name}": array for name, array in inputs.parameters.items()}
     arrays |= inputs.called_with
@@ -284,7 +284,7 @@ def unpacked_inputs(
     return Inputs(parameters, arrays["x"], state, arrays.get("lengths"), kept, rows, layout)
 
 
-def named_cotangents(cotangents: Cotangents) -> dict[str, Array]:
+def named_cotangents(cotangents: Cotangents) -> dict[str, Floats]:
     """Return cotangents by the names under which they travel; those of None do not."""
     dy, dfinal = cotangents
     arrays = {} if dy is None else {"dy": dy}
@@ -311,10 +311,10 @@ def named_result(result: Result) -> dict[str, Any]:
     return named
 
 
-def result_of(arrays: Mapping[str, Array], *, pulled: bool) -> Result:
+def result_of(arrays: Mapping[str, Floats], *, pulled: bool) -> Result:
     """Return the result that these arrays are; OutOfTurn if one is missing."""
 
-    def several(prefix: str) -> tuple[Array, ...]:
+    def several(prefix: str) -> tuple[Floats, ...]:
         numbered = (f"{prefix} {k}" for k in range(len(arrays)))
         return tuple(arrays[name] for name in numbered if name in arrays)
 

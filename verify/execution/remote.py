@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.convention import Convention
@@ -232,7 +232,7 @@ class Remote:
             self._memory.stop()
         self._child.close()
 
-    def unpacked(self, packets: Packets) -> dict[str, Array]:
+    def unpacked(self, packets: Packets) -> dict[str, Floats]:
         """Return the arrays of an answer."""
         try:
             return {name: unpack(packet) for name, packet in packets.items()}
@@ -312,7 +312,7 @@ class RemoteLayer:
     def __init__(self, subject: Remote, number: int) -> None:
         self.subject, self.number = subject, number
         self._calls = 0
-        self._results: dict[int, dict[str, Array]] = {}
+        self._results: dict[int, dict[str, Floats]] = {}
 
     def forward(self, inputs: Inputs) -> Result:
         """Run the layer."""
@@ -333,7 +333,7 @@ class RemoteLayer:
         """Switch between training and evaluation."""
         self.subject.ask(Question("train", layer=self.number, training=training))
 
-    def buffers(self) -> dict[str, Array]:
+    def buffers(self) -> dict[str, Floats]:
         """Return what a module keeps beside its parameters."""
         (packets,) = self.subject.ask(Question("buffers", layer=self.number)).results
         return self.subject.unpacked(packets)
@@ -368,7 +368,7 @@ class RemoteLayer:
         self._remember(named_result(results[0]))
         return results
 
-    def _remember(self, arrays: dict[str, Array]) -> None:
+    def _remember(self, arrays: dict[str, Floats]) -> None:
         self._results[self._calls] = arrays
         self._results.pop(self._calls - KEPT, None)
 
@@ -379,7 +379,7 @@ class RemoteLayer:
 
     # A submission to a benchmark's problem (see ``subjects.kernel.Submission``).
 
-    def output(self, leaves: Mapping[str, Array]) -> Array:
+    def output(self, leaves: Mapping[str, Floats]) -> Floats:
         """Return what it returns for x, initial states and parameters."""
         self._calls += 1
         answer = self._asked("output", leaves, call=self._calls)
@@ -389,7 +389,7 @@ class RemoteLayer:
         self._remember({"output": output})
         return output
 
-    def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
+    def pulled(self, leaves: Mapping[str, Floats], cotangent: Floats) -> dict[str, Floats]:
         """Return the gradients of all leaves."""
         answer = self._asked("pulled", leaves, cotangents=({"output": pack(cotangent)},))
         gradients = self.subject.unpacked(answer.results[0] if answer.results else {})
@@ -403,11 +403,11 @@ class RemoteLayer:
         """Whether it can be called without a state, to go on from where it was."""
         return bool(self._asked("keeps", {}).text)
 
-    def goes_on(self, x: Array) -> Array:
+    def goes_on(self, x: Floats) -> Floats:
         """Return what it returns for x alone, after another call."""
         return self._only(self._asked("goes_on", {"x": x}), "output")
 
-    def forbidden(self, leaves: Mapping[str, Array]) -> str:
+    def forbidden(self, leaves: Mapping[str, Floats]) -> str:
         """Say which of the forbidden things it contains, or runs when it is called; or ""."""
         return self._asked("forbidden", leaves).text
 
@@ -415,18 +415,18 @@ class RemoteLayer:
         """Return a digest of the state of the random numbers that it may draw."""
         return self._asked("random", {}).text.encode()
 
-    def _asked(self, ask: str, leaves: Mapping[str, Array], **more: Any) -> Answer:
+    def _asked(self, ask: str, leaves: Mapping[str, Floats], **more: Any) -> Answer:
         arrays = {name: pack(array) for name, array in leaves.items()}
         return self.subject.ask(Question(ask, layer=self.number, arrays=arrays, **more))
 
-    def _only(self, answer: Answer, name: str) -> Array:
+    def _only(self, answer: Answer, name: str) -> Floats:
         arrays = self.subject.unpacked(answer.results[0] if answer.results else {})
         if name not in arrays:
             raise Mismatch(f"{name}: expected one, got none")
         return arrays[name]
 
 
-def _write(changed: Mapping[str, Array], arrays: Mapping[str, Array]) -> None:
+def _write(changed: Mapping[str, Floats], arrays: Mapping[str, Floats]) -> None:
     """Make in the judge's arrays the changes that the subject made in its own."""
     for name, array in changed.items():
         there = arrays.get(name)

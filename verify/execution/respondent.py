@@ -17,9 +17,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cell import Cell
 from ...reference.cells import cells
-from ...reference.functions import Array
 from ..cases.case import Case
 from ..numbers.ledger import Mismatch
 from ..runs.provenance import gpu
@@ -85,7 +85,7 @@ class Remembered:
     """A layer, and the results of its last calls: the arrays, and copies as they were."""
 
     built: Any
-    results: dict[int, tuple[dict[str, Any], dict[str, Array]]] = field(default_factory=dict)
+    results: dict[int, tuple[dict[str, Any], dict[str, Floats]]] = field(default_factory=dict)
 
     def keep(self, number: int, arrays: dict[str, Any]) -> None:
         """Remember what a call returned."""
@@ -102,7 +102,7 @@ class Remembered:
         return {number: packets for number, packets in every.items() if packets}
 
 
-def _same(now: object, before: Array) -> bool:
+def _same(now: object, before: Floats) -> bool:
     return bool(np.asarray(now).tobytes() == before.tobytes())
 
 
@@ -217,14 +217,14 @@ class Respondent:
 
     def _buffers(self, question: Question) -> Answer:
         built = self.layers[question.layer].built
-        kept: Mapping[str, Array] = with_care(getattr(built, "buffers", dict))
+        kept: Mapping[str, Floats] = with_care(getattr(built, "buffers", dict))
         return Answer(results=({name: pack(array) for name, array in kept.items()},))
 
     def _called(
         self,
         question: Question,
         inputs: Inputs,
-        cotangents: Mapping[str, Array],
+        cotangents: Mapping[str, Floats],
         call: Callable[[Built], Sequence[Result]],
     ) -> Answer:
         """Call a layer; say what it returned, and what it wrote into."""
@@ -278,7 +278,7 @@ def given_inputs(question: Question) -> Inputs:
     )  # fmt: skip
 
 
-def _arrays(packets: Packets) -> dict[str, Array]:
+def _arrays(packets: Packets) -> dict[str, Floats]:
     return {name: unpack(packet) for name, packet in packets.items()}
 
 

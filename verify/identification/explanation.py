@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..checks.oracle import expected_gradient
 from ..checks.quantities import gradients_by_name
 from ..conventions import family
@@ -46,7 +46,7 @@ class Loss:
     """What gradients may be of, where the file does not say so: in words, and its gradient by y."""
 
     words: str
-    gradient: Callable[[Array], Array]
+    gradient: Callable[[Floats], Floats]
 
 
 LOSSES = (
@@ -213,7 +213,7 @@ def _roles(candidate: Candidate, names: tuple[str, ...], number: int) -> Iterato
             yield Role("peephole", "".join(order), state)
 
 
-def _start(candidate: Candidate, example: Example) -> tuple[Array, ...]:
+def _start(candidate: Candidate, example: Example) -> tuple[Floats, ...]:
     if example.state is not None:
         return example.state
     sizes = example.sizes
@@ -242,13 +242,13 @@ def _distances(cell: str, example: Example) -> Iterator[tuple[Candidate, float]]
         yield from zip(candidates, distances.tolist(), strict=True)
 
 
-def _stacked(arrays: Sequence[Array]) -> Array:
+def _stacked(arrays: Sequence[Floats]) -> Floats:
     """Return numbers, (H,) or (D, H) of several candidates so that each meets rows (B, H)."""
     stacked = np.stack([np.asarray(a) for a in arrays])
     return stacked.reshape(len(arrays), *(1,) * (3 - stacked.ndim), *stacked.shape[1:])
 
 
-def _off(candidate: Candidate, slices: Slices, count: int, example: Example) -> Array:
+def _off(candidate: Candidate, slices: Slices, count: int, example: Example) -> Floats:
     """Return how far off ``count`` candidates are; after the first step at which that is far."""
     start = _start(candidate, example)
     state = tuple(np.repeat(s[None].astype(float), count, axis=0) for s in start)
@@ -270,7 +270,7 @@ def _off(candidate: Candidate, slices: Slices, count: int, example: Example) -> 
     return worst
 
 
-def _largest(differences: Array) -> Array:
+def _largest(differences: Floats) -> Floats:
     """Return the largest difference of each candidate, inf where it is no number."""
     worst = np.abs(differences).max(axis=(1, 2), initial=0.0)
     return np.where(np.isfinite(worst), worst, np.inf)
@@ -302,14 +302,14 @@ def _unexplained(ledger: Ledger) -> tuple[int, int]:
 
 def compared(
     candidate: Candidate, example: Example, arithmetic: str
-) -> Iterator[tuple[str, Array, Bounded]]:
+) -> Iterator[tuple[str, Floats, Bounded]]:
     """Yield every result of an example, and what the convention gives, within the rows' ends.
 
     Where the results are printed with few places, so may all other numbers be.
     """
     kind, unit = ARITHMETICS[arithmetic], example.unit
 
-    def given(array: Array) -> Bounded:
+    def given(array: Floats) -> Bounded:
         return Bounded(array, unit, kind)
 
     slices = candidate.slices({n: given(a) for n, a in example.parameters.items()})
@@ -332,7 +332,7 @@ def compared(
 
 def _losses(example: Example) -> Iterator[tuple[str, Cotangents]]:
     """Yield what the gradients may be of, with its gradients by the results."""
-    nothing: tuple[Array | None, ...] = (None,) * len(example.final)
+    nothing: tuple[Floats | None, ...] = (None,) * len(example.final)
     if example.cotangents is not None:
         yield "", example.cotangents
         return

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..conventions.comparison import IDENTIFIED, differing
 from ..conventions.convention import RECURRENT_BIAS, Convention
 from ..numbers.arithmetic import ARITHMETICS
@@ -81,7 +81,7 @@ class _Look:
     bound: float
 
 
-def _look(candidate: Candidate, named: Mapping[str, Array], steps: Steps, dtype: str) -> _Look:
+def _look(candidate: Candidate, named: Mapping[str, Floats], steps: Steps, dtype: str) -> _Look:
     arithmetic = ARITHMETICS[dtype]
     exact = {name: Bounded.exact(array, arithmetic) for name, array in named.items()}
     before = [Bounded.exact(s, arithmetic) for s in steps.before]
@@ -95,7 +95,7 @@ def _look(candidate: Candidate, named: Mapping[str, Array], steps: Steps, dtype:
     )
 
 
-def _snapped(candidate: Candidate, named: Mapping[str, Array], steps: Steps, dtype: str) -> _Look:
+def _snapped(candidate: Candidate, named: Mapping[str, Floats], steps: Steps, dtype: str) -> _Look:
     """Return the look with the simplest forget offset that explains the steps."""
     offset = candidate.base.forget_offset
     for digits in DECIMALS:
@@ -135,7 +135,7 @@ def _identified(subject: Subject, probe: Probe) -> Identification:
 class _Search:
     """One identification: candidates that are still likely, and neighbours that are not."""
 
-    def __init__(self, probe: Probe, ways: Sequence[Reading], first: Mapping[str, Array]) -> None:
+    def __init__(self, probe: Probe, ways: Sequence[Reading], first: Mapping[str, Floats]) -> None:
         self.probe, self.ways, self.first = probe, ways, first
         self.dtype = probe.case.dtype
         self.swapped = False
@@ -212,7 +212,7 @@ class _Search:
             tuple(fit.names for fit in fitting),
         )
 
-    def _steps(self, named: Mapping[str, Array], round_: str, *, both: bool = False) -> Steps:
+    def _steps(self, named: Mapping[str, Floats], round_: str, *, both: bool = False) -> Steps:
         steps = self.probe.steps(named, round_, both=both)
         return _swapped(steps) if self.swapped else steps
 

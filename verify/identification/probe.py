@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ...reference.parameters import Shape, Sizes
 from ..cases.case import Case
 from ..conventions.convention import CELLS, GATES, LAYOUTS, Packed
@@ -61,7 +61,7 @@ class Reading:
         """Return the gates that are stored; an LSTM's f may be 1 - i."""
         return GATES[family] if self.gates == len(GATES[family]) else "igo"
 
-    def weights(self, named: Mapping[str, Array]) -> tuple[list[Array], list[Array]]:
+    def weights(self, named: Mapping[str, Floats]) -> tuple[list[Floats], list[Floats]]:
         """Return the blocks (D, H) of W and (H, H) of U, in stored order."""
         if self.layout == "joint":
             packed = _packed("W", self.gates, "joint", below=True)
@@ -72,7 +72,7 @@ class Reading:
             _blocks("U", self.U, self.recurrent_layout, self.gates, named, self.sizes),
         )
 
-    def vector(self, names: tuple[str, ...], named: Mapping[str, Array]) -> list[Array]:
+    def vector(self, names: tuple[str, ...], named: Mapping[str, Floats]) -> list[Floats]:
         """Return the slices (H,) of a bias or a peephole array, in stored order."""
         if len(names) > 1:
             return [named[name] for name in names]
@@ -84,7 +84,7 @@ class Reading:
         H = self.sizes.H
         return [array[k * H : (k + 1) * H] for k in range(count)]
 
-    def projection(self, named: Mapping[str, Array]) -> Array:
+    def projection(self, named: Mapping[str, Floats]) -> Floats:
         """Return R (H, P)."""
         array = named[self.R]
         return array if array.shape[0] == self.sizes.H else array.T
@@ -161,7 +161,7 @@ def _layouts(
     sizes: Sizes,
 ) -> Iterator[str]:
     """Yield the layouts that have these shapes; of those that are the same, the first."""
-    seen: list[list[Array]] = []
+    seen: list[list[Floats]] = []
     for layout in LAYOUTS:
         separate = layout.startswith("separate")
         if layout == "joint" or len(names) != (gates if separate and gates > 1 else 1):
@@ -183,9 +183,9 @@ def _blocks(
     names: tuple[str, ...],
     layout: str,
     gates: int,
-    named: Mapping[str, Array],
+    named: Mapping[str, Floats],
     sizes: Sizes,
-) -> list[Array]:
+) -> list[Floats]:
     count = 1 if layout.startswith("separate") else gates
     packed = _packed(kind, count, layout)
     return [block for name in names for block in packed.split(named[name], _shapes(sizes)).values()]
@@ -204,9 +204,9 @@ def _shapes(sizes: Sizes) -> dict[str, Shape]:
 class Steps:
     """Steps that a layer made: from x (N, D) and states before to states after, (N, width) each."""
 
-    x: Array
-    before: tuple[Array, ...]
-    after: tuple[Array, ...]
+    x: Floats
+    before: tuple[Floats, ...]
+    after: tuple[Floats, ...]
 
 
 class Probe:
@@ -230,14 +230,14 @@ class Probe:
         self._subject = under_test(subject)
         self._built: dict[int, Called] = {}
 
-    def draw(self, round_: str) -> dict[str, Array]:
+    def draw(self, round_: str) -> dict[str, Floats]:
         """Draw every array: random, non-zero, such that gates are neither open nor shut."""
         return {
             name: self.case.normal(f"{round_} {name}", shape, 0.35 if len(shape) > 1 else 0.5)
             for name, shape in self.shapes.items()
         }
 
-    def steps(self, named: Mapping[str, Array], round_: str, *, both: bool = False) -> Steps:
+    def steps(self, named: Mapping[str, Floats], round_: str, *, both: bool = False) -> Steps:
         """Return the steps that the subject makes, the telling ones last.
 
         One from random states; without an initial state, or with ``both``, the next one too.
@@ -262,7 +262,7 @@ class Probe:
             tuple(np.concatenate(arrays) for arrays in zip(*ends, strict=True)),
         )
 
-    def _run(self, steps: int, inputs: Inputs) -> tuple[Array, ...]:
+    def _run(self, steps: int, inputs: Inputs) -> tuple[Floats, ...]:
         """Return the final states (B, width); the first is the last output."""
         if steps not in self._built:
             self._built[steps] = self._subject.build(self.case if steps == 1 else self.two)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from .graph import Model, ModelError, Scope, array_of, import_onnx
 from .nodes import SLOTS, Node
 from .runtimes import PerShape, Runtime
@@ -26,7 +26,9 @@ CALLS = 4
 BRANCHES = ("then_branch", "else_branch")
 
 
-def activations(model: Model, node: Node, runtime: Runtime, inputs: Path) -> list[dict[str, Array]]:
+def activations(
+    model: Model, node: Node, runtime: Runtime, inputs: Path
+) -> list[dict[str, Floats]]:
     """Return the values of a node's inputs and outputs by their slots, for each of its calls.
 
     Slots are X, sequence_lens, initial_h, initial_c, and Y, Y_h, Y_c; of an unrolled step x, h, c
@@ -147,7 +149,7 @@ def _inline(scope: Scope) -> None:
             tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
 
 
-def _feeds(model: Model, path: Path) -> dict[str, Array]:
+def _feeds(model: Model, path: Path) -> dict[str, Floats]:
     """Return the inputs of a model that a file holds; UnknownSubject if they are not those."""
     number = import_onnx().helper.tensor_dtype_to_np_dtype
     stored = {tensor.name for tensor in model.proto.graph.initializer}
@@ -155,7 +157,7 @@ def _feeds(model: Model, path: Path) -> dict[str, Array]:
     return sample(path, {i.name: np.dtype(number(i.type.tensor_type.elem_type)) for i in given})
 
 
-def _calls(values: Mapping[str, Array], loops: int) -> Iterator[dict[str, Array]]:
+def _calls(values: Mapping[str, Floats], loops: int) -> Iterator[dict[str, Floats]]:
     """Yield the values of each call: a loop stacks those of its rounds."""
     if not loops:
         yield dict(values)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.framework import OncePerParameters, imported, what_is_given
@@ -31,11 +31,11 @@ class Cut(Protocol):
         """What runs it."""
 
     @property
-    def arrays(self) -> Mapping[str, Array]:
+    def arrays(self) -> Mapping[str, Floats]:
         """What the judge asks for."""
 
     @property
-    def weights(self) -> dict[str, Array]:
+    def weights(self) -> dict[str, Floats]:
         """Its weights by the convention's names."""
 
     @property
@@ -65,7 +65,7 @@ class WithoutGradients:
         """Raise: it has one mode."""
         raise NotOffered("a runtime of files has one mode")
 
-    def buffers(self) -> dict[str, Array]:
+    def buffers(self) -> dict[str, Floats]:
         """Return the node's own weights, and what it is compared with."""
         return dict(self.subject.arrays)
 
@@ -127,7 +127,7 @@ def _restate(onnx: Any, graph: Any, node: Node, *, weights: bool) -> None:
             tensor.CopyFrom(own)
 
 
-def _same(given: Mapping[str, Array], own: Mapping[str, Array]) -> bool:
+def _same(given: Mapping[str, Floats], own: Mapping[str, Floats]) -> bool:
     """Whether two sets of arrays are the same."""
     names = given.keys() == own.keys()
     return names and all(np.array_equal(given[name], array) for name, array in own.items())
@@ -157,7 +157,7 @@ class BuiltStep(BuiltNode):
         whole = np.stack(y) if y else np.zeros(shape, inputs.x.dtype)
         return Result(whole, tuple(now[name][None] for name in states))
 
-    def _stepped(self, given: Mapping[str, Array]) -> list[Array]:
+    def _stepped(self, given: Mapping[str, Floats]) -> list[Floats]:
         """Return the new states (B, H); row by row, in its own shapes, where a file has one row."""
         shapes = self.subject.node.unrolled.shapes
         if not shapes:
@@ -169,7 +169,7 @@ class BuiltStep(BuiltNode):
         return [np.stack([np.ravel(a) for a in each]) for each in zip(*rows, strict=True)]
 
 
-def turned(x: Array, lengths: Array | None) -> Array:
+def turned(x: Floats, lengths: Floats | None) -> Floats:
     """Return (T, B, ...) with every row turned round within its length."""
     if lengths is None:
         return x[::-1].copy()

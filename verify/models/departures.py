@@ -13,7 +13,7 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from .sources import ORDERS, Layer
 
 LETTERS = {"rnn": {"a": "h"}, "gru": {"z": "z", "r": "r", "n": "h"},
@@ -180,7 +180,7 @@ def _dtype(layer: Layer) -> np.dtype[np.generic]:
     return dtype
 
 
-def _key(block: Array) -> tuple[tuple[int, ...], bytes]:
+def _key(block: Floats) -> tuple[tuple[int, ...], bytes]:
     return block.shape, np.ascontiguousarray(block).tobytes()
 
 
@@ -202,7 +202,7 @@ def _far(place: Place, right: Place) -> tuple[bool, ...]:
     return tuple(a != b for a, b in zip(place, right, strict=True))
 
 
-RELATIONS: Mapping[str, Callable[[Array], Array]] = {
+RELATIONS: Mapping[str, Callable[[Floats], Floats]] = {
     "transposed": lambda block: block.T,
     "negated": lambda block: -block,
     "rounded to float16": lambda block: block.astype(np.float16),
@@ -212,7 +212,7 @@ RELATIONS: Mapping[str, Callable[[Array], Array]] = {
 """What may have been done to a block, and is seen exactly."""
 
 
-def _relation(block: Array, own: Array | None) -> tuple[str, float]:
+def _relation(block: Floats, own: Floats | None) -> tuple[str, float]:
     """Return what was done to a source's block to give this one; ``other`` and how far, if none."""
     if own is None:
         return "added", 0.0
@@ -226,7 +226,7 @@ def _relation(block: Array, own: Array | None) -> tuple[str, float]:
     return _measured(block.astype(np.float64), own.astype(np.float64))
 
 
-def _measured(got: Array, want: Array) -> tuple[str, float]:
+def _measured(got: Floats, want: Floats) -> tuple[str, float]:
     """Return what was done to numbers that are no longer the source's; ``other`` if nothing is."""
     most, off = float(np.abs(want).max()), float(np.abs(got - want).max())
     if _on_grid(got, want):
@@ -241,7 +241,7 @@ def _measured(got: Array, want: Array) -> tuple[str, float]:
     return "other", off
 
 
-def _on_grid(got: Array, want: Array) -> bool:
+def _on_grid(got: Floats, want: Floats) -> bool:
     """Whether numbers are others rounded to a grid of 8 bits: one of each row, or of all."""
     whole, off = (got.reshape(1, -1), np.abs(got - want).reshape(1, -1))
     rows = (got, np.abs(got - want)) if got.ndim > 1 and got.shape[-1] > 1 else (whole, off)
@@ -259,7 +259,7 @@ FEWEST = 4
 """Numbers that do not lie on one grid by chance."""
 
 
-def _step(row: Array) -> float:
+def _step(row: Floats) -> float:
     """Return the largest number of which all are multiples; 0 where 8 bits do not hold them."""
     steps = np.abs(row).max() / np.arange(1, LEVELS)
     with np.errstate(all="ignore"):
@@ -268,7 +268,7 @@ def _step(row: Array) -> float:
     return float(steps[np.argmax(fits)]) if fits.any() else 0.0
 
 
-def _sorted_rows(block: Array) -> list[bytes]:
+def _sorted_rows(block: Floats) -> list[bytes]:
     return sorted(row.tobytes() for row in block)
 
 
@@ -465,22 +465,22 @@ MOVED = "moved"
 class _Bias:
     """The biases of one gate: of the input and of the state, the node's and the source's."""
 
-    b: Array
-    c: Array
-    source_b: Array
-    source_c: Array
+    b: Floats
+    c: Floats
+    source_b: Floats
+    source_c: Floats
 
     @property
-    def whole(self) -> Array:
+    def whole(self) -> Floats:
         """The node's, added up."""
         return self.b + self.c
 
     @property
-    def source(self) -> Array:
+    def source(self) -> Floats:
         """The source's, added up."""
         return self.source_b + self.source_c
 
-    def near(self, got: Array, want: Array) -> bool:
+    def near(self, got: Floats, want: Floats) -> bool:
         """Whether two are the same but for the rounding of a sum in float32."""
         parts = (self.b, self.c, self.source_b, self.source_c)
         size = np.sum([np.abs(part) for part in parts], axis=0) + np.abs(want)
@@ -488,14 +488,14 @@ class _Bias:
 
 
 def _bias(
-    layer: Layer, own: Mapping[str, Array], theirs: Mapping[str, Array]
+    layer: Layer, own: Mapping[str, Floats], theirs: Mapping[str, Floats]
 ) -> Iterator[tuple[str, str, str, str]]:
     """Yield (gate, kind, words with a place for the gates, fix) for every bias that is off."""
     order = ORDERS["onnx"][layer.family]
     zero = np.zeros(len(own[f"W_{order[0]}"]))
 
-    def read(of: Mapping[str, Array], name: str) -> Array:
-        array: Array = np.asarray(of.get(name, zero), np.float64)
+    def read(of: Mapping[str, Floats], name: str) -> Floats:
+        array: Floats = np.asarray(of.get(name, zero), np.float64)
         return array
 
     biases = {
@@ -527,7 +527,7 @@ def _halves(bias: _Bias) -> tuple[str, str, str] | None:
     return None
 
 
-def _off(bias: _Bias, others: Mapping[str, Array]) -> tuple[str, str, str]:
+def _off(bias: _Bias, others: Mapping[str, Floats]) -> tuple[str, str, str]:
     """Say how a bias differs whose sum is not the source's."""
     got = bias.whole
     for part, there in (("", 0 * got), ("of the state ", bias.source_b),

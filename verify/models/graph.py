@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..subjects.framework import imported
 
 SUFFIX = ".onnx"
@@ -240,11 +240,11 @@ class Scope:
             name = node.input[0]
         return name
 
-    def constant(self, name: str) -> Array | None:
+    def constant(self, name: str) -> Floats | None:
         """Return a value that is stored, or made of stored ones alone; None for any other."""
         return self._constant(name, frozenset())
 
-    def _constant(self, name: str, above: frozenset[tuple[int, str]]) -> Array | None:
+    def _constant(self, name: str, above: frozenset[tuple[int, str]]) -> Floats | None:
         found = self.home(name)
         if found is None:
             return None
@@ -268,7 +268,7 @@ class Scope:
             given.append(value)
         return scope._folded(node, given, list(node.output).index(name))
 
-    def _folded(self, node: Any, given: Sequence[Array | None], which: int) -> Array | None:
+    def _folded(self, node: Any, given: Sequence[Floats | None], which: int) -> Floats | None:
         """Return what an operator makes of constants, by ONNX's own reference."""
         onnx, reference = import_onnx(), imported("onnx.reference", INSTALL)
         if node.op_type == "Constant":
@@ -306,7 +306,7 @@ class Scope:
         return np.asarray(value)
 
 
-def _require_small(model: Model, node: Any, given: Sequence[Array | None]) -> None:
+def _require_small(model: Model, node: Any, given: Sequence[Floats | None]) -> None:
     """Raise ModelError where an operator would make a large array of small ones."""
     sizes = [0 if value is None else value.size for value in given]
     entries = sum(sizes)
@@ -326,7 +326,7 @@ def _require_small(model: Model, node: Any, given: Sequence[Array | None]) -> No
         )
 
 
-def array_of(model: Model, tensor: Any) -> Array:
+def array_of(model: Model, tensor: Any) -> Floats:
     """Return a stored tensor, bfloat16 and smaller in their own dtype; ModelError if it is none."""
     onnx = import_onnx()
     name = tensor.name or "a constant"
@@ -340,7 +340,7 @@ def array_of(model: Model, tensor: Any) -> Array:
             inline.data_location = onnx.TensorProto.DEFAULT
             inline.raw_data = _external(model, tensor)
             tensor = inline
-        array: Array = onnx.numpy_helper.to_array(tensor)
+        array: Floats = onnx.numpy_helper.to_array(tensor)
     except ModelError:
         raise
     except Exception as error:  # sizes that are not those of the bytes, dtypes that there are not

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import LARGEST_SIZE
 from ..conventions.convention import Convention
 from ..subjects.frameworks.onnx_operator import convention as convention_of
@@ -85,10 +85,10 @@ class Node:
     coupled: bool = False
     reset_after: bool = False
     takes_new: bool = False
-    weights: Mapping[str, Array] = field(default_factory=dict)
+    weights: Mapping[str, Floats] = field(default_factory=dict)
     stored: Mapping[str, str] = field(default_factory=dict)
     state: str = ""
-    fixed: Mapping[str, Array] = field(default_factory=dict)
+    fixed: Mapping[str, Floats] = field(default_factory=dict)
     lengths: str = ""
     steps: int | None = None
     opset: int = SINCE
@@ -249,7 +249,7 @@ def _node(scope: Scope, proto: Any, label: str) -> Node:
         raise ModelError(f"{kind} of opset {node.opset} is another operator than today's")
     given = dict(zip(SLOTS, proto.input, strict=False))
     given = {slot: name for slot, name in given.items() if name}
-    weights: dict[str, Array] = {}
+    weights: dict[str, Floats] = {}
     stored: dict[str, str] = {}
     for slot in ("W", "R", "B", "P"):
         if slot in given:
@@ -351,7 +351,7 @@ def source(scope: Scope, name: str) -> str:
         name = given[0]
 
 
-def _state(scope: Scope, given: Mapping[str, str], fixed: Mapping[str, Array]) -> str:
+def _state(scope: Scope, given: Mapping[str, str], fixed: Mapping[str, Floats]) -> str:
     """Say where the initial states come from; "" if they are left out."""
     said = {}
     for slot in ("initial_h", "initial_c"):

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..runs.words import words
 from ..subjects.called import SubjectCrashed
 from ..subjects.framework import imported
@@ -20,7 +20,7 @@ from .tflite import single as litert
 SHOWN = 300
 """Characters of a runtime's refusal that are shown."""
 
-Run: TypeAlias = Callable[[Mapping[str, Array]], list[Array]]
+Run: TypeAlias = Callable[[Mapping[str, Floats]], list[Floats]]
 """Takes arrays by the names of a model's inputs; returns its outputs in their order."""
 
 
@@ -35,23 +35,23 @@ class Runtime:
     name: str
     install: str
     version: Callable[[], str]
-    loaded: Callable[[bytes, Mapping[str, Array]], Run]
+    loaded: Callable[[bytes, Mapping[str, Floats]], Run]
     suffix: str = SUFFIX
 
 
-def _onnxruntime(model: bytes, given: Mapping[str, Array]) -> Run:
+def _onnxruntime(model: bytes, given: Mapping[str, Floats]) -> Run:
     session = onnxruntime.session(model)
     return lambda feeds: list(session.run(None, dict(feeds)))
 
 
-def _onnx_reference(model: bytes, given: Mapping[str, Array]) -> Run:
+def _onnx_reference(model: bytes, given: Mapping[str, Floats]) -> Run:
     evaluator = imported("onnx.reference", "onnx").ReferenceEvaluator(
         imported("onnx", "onnx").load_model_from_string(model)
     )
     return lambda feeds: [np.asarray(a) for a in evaluator.run(None, dict(feeds))]
 
 
-def _openvino(model: bytes, given: Mapping[str, Array]) -> Run:
+def _openvino(model: bytes, given: Mapping[str, Floats]) -> Run:
     openvino = imported("openvino", "openvino")
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
     core = openvino.Core()
@@ -63,14 +63,14 @@ def _openvino(model: bytes, given: Mapping[str, Array]) -> Run:
     if hint != "f32":
         raise SubjectUnavailable(f"expected precision f32, got {hint}")
 
-    def run(feeds: Mapping[str, Array]) -> list[Array]:
+    def run(feeds: Mapping[str, Floats]) -> list[Floats]:
         outputs = compiled({name: np.ascontiguousarray(a) for name, a in feeds.items()})
         return [np.array(outputs[k]) for k in range(len(compiled.outputs))]
 
     return run
 
 
-def _tract(model: bytes, given: Mapping[str, Array]) -> Run:
+def _tract(model: bytes, given: Mapping[str, Floats]) -> Run:
     tract = imported("tract", "tract")
     read = (
         tract.onnx().load_from_bytes(model)
@@ -83,7 +83,7 @@ def _tract(model: bytes, given: Mapping[str, Array]) -> Run:
         read.set_input_fact(k, f"{','.join(map(str, array.shape))},{TRACT[array.dtype.name]}")
     runnable = read.into_model().into_runnable()
 
-    def run(feeds: Mapping[str, Array]) -> list[Array]:
+    def run(feeds: Mapping[str, Floats]) -> list[Floats]:
         outputs = runnable.run([np.ascontiguousarray(feeds[name]) for name in names])
         return [np.array(output.to_numpy()) for output in outputs]
 
@@ -99,7 +99,7 @@ def _tract_from_file(tract: Any, model: bytes) -> Any:
         return tract.onnx().load(file.name)
 
 
-def _litert(model: bytes, given: Mapping[str, Array]) -> Run:
+def _litert(model: bytes, given: Mapping[str, Floats]) -> Run:
     """Return a program of one operator; what it keeps stands after its outputs."""
     interpreter = litert.interpreter(model)
     for tensor in interpreter.get_input_details():
@@ -111,7 +111,7 @@ def _litert(model: bytes, given: Mapping[str, Array]) -> Run:
     shown = [tensor["index"] for tensor in interpreter.get_output_details()]
     shown += [k for name, k in numbers.items() if name.startswith(litert.STATE)]
 
-    def run(feeds: Mapping[str, Array]) -> list[Array]:
+    def run(feeds: Mapping[str, Floats]) -> list[Floats]:
         interpreter.reset_all_variables()
         for name, array in feeds.items():
             interpreter.set_tensor(numbers[name], np.ascontiguousarray(array))
@@ -164,7 +164,7 @@ class PerShape:
         self.runtime, self.model = runtime, model
         self._made: dict[tuple[Any, ...], Run] = {}
 
-    def __call__(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
+    def __call__(self, feeds: Mapping[str, Floats]) -> Sequence[Floats]:
         """Return the model's outputs."""
         shaped = self.runtime.name in ("openvino", "tract", "litert")
         key = tuple((n, a.shape) for n, a in feeds.items()) if shaped else ()
@@ -174,7 +174,7 @@ class PerShape:
             self._made[key] = self._loaded(feeds)
         return self._made[key](feeds)
 
-    def _loaded(self, feeds: Mapping[str, Array]) -> Run:
+    def _loaded(self, feeds: Mapping[str, Floats]) -> Run:
         try:
             return self.runtime.loaded(self.model, feeds)
         except SubjectUnavailable:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..subjects.loader import UnknownSubject
 
 
-def sample(path: Path, wanted: Mapping[str, np.dtype[Any]]) -> dict[str, Array]:
+def sample(path: Path, wanted: Mapping[str, np.dtype[Any]]) -> dict[str, Floats]:
     """Return a model's inputs by name, in the dtypes that are wanted.
 
     UnknownSubject if the file holds others, or numbers of another kind.

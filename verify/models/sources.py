@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..subjects import loader
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import SubjectUnavailable
@@ -53,9 +53,9 @@ class Layer:
 
     name: str
     family: str
-    passes: tuple[Mapping[str, Array], ...]
+    passes: tuple[Mapping[str, Floats], ...]
     facts: Mapping[str, str] = field(default_factory=dict)
-    fixed: Mapping[str, Array] = field(default_factory=dict)
+    fixed: Mapping[str, Floats] = field(default_factory=dict)
     names: tuple[str, ...] = ()
 
     @property
@@ -72,7 +72,7 @@ def of_node(node: Node) -> Layer:
     passes = []
     for k in range(node.directions):
         of = {slot: array[k] for slot, array in node.weights.items()}
-        blocks: dict[str, Array] = {}
+        blocks: dict[str, Floats] = {}
         for number, gate in enumerate(order):
             rows = slice(number * H, (number + 1) * H)
             blocks |= {f"W_{gate}": of["W"][rows], f"U_{gate}": of["R"][rows]}
@@ -124,7 +124,7 @@ def layers(source: str) -> list[Layer]:
     return found
 
 
-def _stored(path: Path) -> dict[str, Array]:
+def _stored(path: Path) -> dict[str, Floats]:
     """Return the arrays of a file by name."""
     if not path.is_file():
         raise UnknownSubject(f"--against {path}: there is no such file")
@@ -143,11 +143,11 @@ def _stored(path: Path) -> dict[str, Array]:
 
 
 def of_arrays(
-    arrays: Mapping[str, Array], facts: Mapping[str, Mapping[str, str]] | None = None
+    arrays: Mapping[str, Floats], facts: Mapping[str, Mapping[str, str]] | None = None
 ) -> Iterator[Layer]:
     """Yield the layers that arrays are by their names; ``facts`` of those by what precedes them."""
-    torch: dict[tuple[str, int], dict[tuple[str, str], Array]] = {}
-    keras: dict[str, dict[str, Array]] = {}
+    torch: dict[tuple[str, int], dict[tuple[str, str], Floats]] = {}
+    keras: dict[str, dict[str, Floats]] = {}
     for name, array in arrays.items():
         if named := TORCH.match(name):
             prefix, kind, which, number, reverse = named.groups()
@@ -168,7 +168,7 @@ def _family(rows: int, H: int) -> str:
 
 
 def _of_torch(
-    prefix: str, number: int, own: Mapping[tuple[str, str], Array], facts: Mapping[str, str]
+    prefix: str, number: int, own: Mapping[tuple[str, str], Floats], facts: Mapping[str, str]
 ) -> Iterator[Layer]:
     U = own["weight_hh", ""]
     family = _family(U.shape[0], U.shape[1]) if U.ndim == 2 else ""
@@ -197,7 +197,7 @@ def _of_torch(
     yield Layer(name, family, tuple(passes), {**known, **facts}, names=names)
 
 
-def _of_keras(prefix: str, own: Mapping[str, Array]) -> Iterator[Layer]:
+def _of_keras(prefix: str, own: Mapping[str, Floats]) -> Iterator[Layer]:
     kernel, recurrent, bias = own["kernel"], own["recurrent_kernel"], own.get("bias")
     if kernel.ndim != 2 or recurrent.ndim != 2:
         return
@@ -205,7 +205,7 @@ def _of_keras(prefix: str, own: Mapping[str, Array]) -> Iterator[Layer]:
     family = _family(recurrent.shape[1], H)
     if not family:
         return
-    blocks: dict[str, Array] = {}
+    blocks: dict[str, Floats] = {}
     for k, gate in enumerate(ORDERS["keras"][family]):
         columns = slice(k * H, (k + 1) * H)
         blocks |= {f"W_{gate}": kernel[:, columns].T, f"U_{gate}": recurrent[:, columns].T}
@@ -255,10 +255,10 @@ class _Travelling(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     passes: int
 
 
-def packed(several: Sequence[Layer], prefix: str) -> dict[str, Array]:
+def packed(several: Sequence[Layer], prefix: str) -> dict[str, Floats]:
     """Return layers as arrays by name; ``unpacked`` reads them."""
     said: list[list[Any]] = []
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Floats] = {}
     for number, layer in enumerate(several):
         said.append([layer.name, layer.family, dict(layer.facts), layer.names, len(layer.passes)])
         for k, blocks in enumerate(layer.passes):
@@ -270,7 +270,7 @@ def packed(several: Sequence[Layer], prefix: str) -> dict[str, Array]:
     return {f"{prefix}{FACTS}": np.frombuffer(text, np.uint8), **arrays}
 
 
-def unpacked(arrays: Mapping[str, Array], prefix: str) -> list[Layer]:
+def unpacked(arrays: Mapping[str, Floats], prefix: str) -> list[Layer]:
     """Return the layers that arrays hold under a prefix."""
     if f"{prefix}{FACTS}" not in arrays:
         return []
@@ -283,6 +283,6 @@ def unpacked(arrays: Mapping[str, Array], prefix: str) -> list[Layer]:
     return several
 
 
-def under(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+def under(arrays: Mapping[str, Floats], prefix: str) -> dict[str, Floats]:
     """Return the arrays whose names begin so, by the rest of their names."""
     return {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}

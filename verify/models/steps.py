@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from .graph import OWN_DOMAINS, ModelError, Scope, import_onnx
 from .nodes import Activation, Node, source
 
@@ -28,8 +28,8 @@ LEAST = 2
 class Linear:
     """A sum of products with constant matrices, and of constants: value -> matrix (in, out)."""
 
-    products: Mapping[str, Array] = field(default_factory=dict)
-    bias: Array | float = 0.0
+    products: Mapping[str, Floats] = field(default_factory=dict)
+    bias: Floats | float = 0.0
 
     def plus(self, other: Linear) -> Linear:
         """Return the sum."""
@@ -104,10 +104,10 @@ class Cut:
         made = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=version)
         return bytes(made.SerializeToString())
 
-    def _nodes(self, given: frozenset[str]) -> tuple[list[Any], dict[str, Array]]:
+    def _nodes(self, given: frozenset[str]) -> tuple[list[Any], dict[str, Floats]]:
         """Return the nodes between what it takes and what it makes, and their constants."""
         scope, wanted, needed = self.scope, list(self.made.values()), set()
-        constants: dict[str, Array] = {}
+        constants: dict[str, Floats] = {}
         while wanted:
             name = wanted.pop()
             if not name or name in given or name in constants:
@@ -140,7 +140,7 @@ class Algebra:
                 users[name].append(node)
         return users
 
-    def constant(self, name: str) -> Array | None:
+    def constant(self, name: str) -> Floats | None:
         """Return a value made of stored ones; None for any other, and for one that cannot be."""
         try:
             return self.scope.constant(name)
@@ -196,7 +196,7 @@ class Algebra:
         added = self.linear(node.input[2], depth + 1)
         return product.plus(added) if added and attributes.get("beta", 1.0) == 1 else None
 
-    def _operand(self, name: str, matrix: Array) -> Linear | None:
+    def _operand(self, name: str, matrix: Floats) -> Linear | None:
         """Return a product; that of several values side by side is one of each."""
         beside = self.made_by(name, "Concat")
         if beside is None or self.scope.attributes(beside).get("axis") not in (1, -1):

@@ -6,10 +6,10 @@ from functools import partial
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cell import State
 from ...reference.cells import cell_named
 from ...reference.cells.lstm import cell_state
-from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from .catalogue import mutant
 from .parts import GRU, LSTM, candidate, changed, gate, peephole, reads, steps, with_gates
@@ -153,7 +153,7 @@ mutant(
     part="step",
 )
 def state_overwritten_while_it_is_read(
-    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Array, state: State
+    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Floats, state: State
 ) -> State:
     half = layer.case.H // 2
     early, _ = layer.cell.step(p, x, state)
@@ -175,7 +175,7 @@ def state_overwritten_while_it_is_read(
     part="step",
 )
 def shares_add_up_to_more_than_one(
-    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Array, state: State
+    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Floats, state: State
 ) -> State:
     (h,) = state
     n, z = candidate(p, x, h, gate(p, "r", x, h, h)), gate(p, "z", x, h, h)

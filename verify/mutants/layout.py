@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ...reference.parameters import Parameters
 from ..numbers.tape import instead, plain, rearranged
 from ..subjects.protocol import Inputs, Result
@@ -90,16 +90,16 @@ mutant(
 )
 
 
-def interleaved(columns: Array, gates: int) -> Array:
+def interleaved(columns: Floats, gates: int) -> Floats:
     """Return packed columns (..., G * H) as they are if H came before G."""
     return columns.reshape(*columns.shape[:-1], -1, gates).swapaxes(-1, -2)
 
 
-def packed(p: Parameters, read: Callable[[Array, int], Array]) -> Parameters:
+def packed(p: Parameters, read: Callable[[Floats, int], Floats]) -> Parameters:
     """Pass (G, ..., H) through the packed form (..., G * H), and read that otherwise."""
     gates = len(p.W)
 
-    def moved(a: Array) -> Array:
+    def moved(a: Floats) -> Floats:
         columns = np.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1)
         return np.moveaxis(read(columns, gates).reshape(*a.shape[1:-1], gates, -1), -2, 0)
 
@@ -118,7 +118,7 @@ mutant(
 )
 
 
-def by_rows(W: Array) -> Array:
+def by_rows(W: Floats) -> Floats:
     """Return matrices that are stored by columns as they look if read by rows."""
     return np.stack([w.ravel("F").reshape(w.shape) for w in W])
 
@@ -155,7 +155,7 @@ mutant(
     part="read_parameters",
 )
 def directions_outside_layers(
-    layer: ReplaceableLayer, right: ReadPart, named: Mapping[str, Array]
+    layer: ReplaceableLayer, right: ReadPart, named: Mapping[str, Floats]
 ) -> Sequence[Parameters]:
     passes = list(right(named))
     flat = np.concatenate([a.reshape(-1) for p in passes for a in p.values()])
@@ -194,7 +194,7 @@ mutant(
     part="read_parameters",
 )
 def weights_of_the_first_call(
-    layer: ReplaceableLayer, right: ReadPart, named: Mapping[str, Array]
+    layer: ReplaceableLayer, right: ReadPart, named: Mapping[str, Floats]
 ) -> Sequence[Parameters]:
     for name, array in named.items():
         layer.kept.setdefault(name, np.array(plain(array)))
@@ -252,12 +252,12 @@ def reshaped_instead_of_transposed(
     return replace(result, y=rearranged(result.y, _reshaped_back))
 
 
-def _reshaped(x: Array) -> Array:
+def _reshaped(x: Floats) -> Floats:
     """Read the memory of (B, T, D) as (T, B, D)."""
     return x.swapaxes(0, 1).reshape(x.shape)
 
 
-def _reshaped_back(y: Array) -> Array:
+def _reshaped_back(y: Floats) -> Floats:
     """Read the memory of (T, B, width) as (B, T, width)."""
     T, B, width = y.shape
     return y.reshape(B, T, width).swapaxes(0, 1)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
 from .replaceable_layer import OutputsPart, ReplaceableLayer, RunPart
@@ -76,7 +76,7 @@ mutant(
     part="run",
 )
 def eats_memory(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
-    taken: list[Array] = []
+    taken: list[Floats] = []
     while True:
         taken.append(np.ones(2**23))  # written, so that the pages are really there
 

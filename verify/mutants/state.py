@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cell import State
-from ...reference.functions import Array
 from ..numbers.tape import plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
@@ -26,7 +26,7 @@ from .replaceable_layer import (
 def given_states(layer: ReplaceableLayer, function: Callable[[State], State]) -> None:
     """Let the layer start from a function of the state that it is given."""
 
-    def read(right: ReadStatePart, state: State | None, x: Array) -> State:
+    def read(right: ReadStatePart, state: State | None, x: Floats) -> State:
         return right(state, x) if state is None else function(state)
 
     layer.wrap("read_state", read)
@@ -142,17 +142,17 @@ mutant(
 
 
 def starting_where_the_last_call_ended(
-    layer: ReplaceableLayer, fits: Callable[[State, State | None, Array], bool]
+    layer: ReplaceableLayer, fits: Callable[[State, State | None, Floats], bool]
 ) -> None:
     """Let a call start from the final state of the last one, where that ``fits`` (state, x)."""
     last: list[State] = []
 
-    def read(right: ReadStatePart, state: State | None, x: Array) -> State:
+    def read(right: ReadStatePart, state: State | None, x: Floats) -> State:
         return last[0] if last and fits(last[0], state, x) else right(state, x)
 
     def write(
-        right: WritePart, y: Array, final: State, lengths: Array | None
-    ) -> tuple[Array, State]:
+        right: WritePart, y: Floats, final: State, lengths: Floats | None
+    ) -> tuple[Floats, State]:
         last[:] = [tuple(np.array(plain(s)) for s in final)]
         return right(y, final, lengths)
 
@@ -180,7 +180,7 @@ def writes_into_the_callers_arrays(
     return right(result)
 
 
-def _write(target: Array, numbers: Array) -> None:
+def _write(target: Floats, numbers: Floats) -> None:
     if target.flags.writeable:
         target[...] = numbers
 
@@ -240,7 +240,7 @@ def time_and_batch_swapped_where_equal(
     return replace(result, y=np.concatenate([y, after]) if len(after) else y)
 
 
-def unpacked(x: Array, lengths: Array | None) -> Array:
+def unpacked(x: Floats, lengths: Floats | None) -> Floats:
     """Return what a packed x (T, B, width) comes back as.
 
     It is as long as its longest row, and 0 past each row's end.
@@ -251,7 +251,7 @@ def unpacked(x: Array, lengths: Array | None) -> Array:
     return np.where((np.arange(len(x))[:, None] < lengths)[..., None], x, 0)
 
 
-def swapped(x: Array) -> Array:
+def swapped(x: Floats) -> Floats:
     """Return x with its first two axes exchanged."""
     return np.stack([x[:, k] for k in range(x.shape[1])])
 
@@ -264,7 +264,7 @@ def swapped(x: Array) -> Array:
     part="read_state",
 )
 def default_state_drawn_at_random(
-    layer: ReplaceableLayer, right: ReadStatePart, state: State | None, x: Array
+    layer: ReplaceableLayer, right: ReadStatePart, state: State | None, x: Floats
 ) -> State:
     start = right(state, x)
     if state is not None:

@@ -9,10 +9,10 @@ from typing import Any, get_type_hints
 import numpy as np
 from hypothesis import strategies as st
 
+from ...reference.arrays import Floats
 from ...reference.cell import Cell
 from ...reference.cells import cells
 from ...reference.equation import Equation, equations, vjps
-from ...reference.functions import Array
 from ..cases.case import Case
 from ..checks.check import Check
 from ..numbers.arithmetic import FLOAT64
@@ -45,7 +45,7 @@ def equation_vjp(name: str, function: Callable[..., Any], vjp: Callable[..., Any
         for k, argument in enumerate(arguments):
             direction = rng.standard_normal(argument.shape)
 
-            def along(z: Array, k: int = k) -> tuple[Array, ...]:
+            def along(z: Floats, k: int = k) -> tuple[Floats, ...]:
                 return (function(*arguments[:k], z, *arguments[k + 1 :]),)
 
             (slope,) = derivative(along, argument, direction)
@@ -106,18 +106,18 @@ def cell_gradient(cell: Cell) -> Check:
     )
 
 
-def _slope(cell: Cell, m: Material, name: str, direction: Array) -> float:
+def _slope(cell: Cell, m: Material, name: str, direction: Floats) -> float:
     """Return the derivative of <dy, y> + <dfinal, final> along ``direction`` of one argument."""
     z = m.map(lambda array: array.astype(np.complex128))
 
-    def outputs(argument: Array) -> tuple[Array, ...]:
+    def outputs(argument: Floats) -> tuple[Floats, ...]:
         return forward(cell, z.replaced(name, argument))
 
     slopes = derivative(outputs, m.arguments()[name], direction)
     return float(sum((c * s).sum() for c, s in zip((m.dy, *m.dfinal), slopes, strict=True)))
 
 
-def _parts(cell: Cell, m: Material, name: str, shape: tuple[int, ...]) -> list[tuple[str, Array]]:
+def _parts(cell: Cell, m: Material, name: str, shape: tuple[int, ...]) -> list[tuple[str, Floats]]:
     """Return names and masks: one a gate where the argument has a gate axis, else the whole."""
     gates = m.p.shapes[name].gates if name in m.p else ()
     if not gates:

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cell import Cell
 from ...reference.cells import cell_named
 from ...reference.cells.lstm_phased import PhasedLSTM, time_gate
 from ...reference.cells.skip import CELLS as SKIP_CELLS
-from ...reference.functions import Array, tanh
+from ...reference.functions import tanh
 from ...reference.parameters import Parameters
 from ..cases.case import Case
 from .material import Material, agree, cell_material, disprove, forward, proof, small_cases
@@ -18,7 +19,7 @@ from .material import Material, agree, cell_material, disprove, forward, proof, 
 ORDINARY = small_cases(scales=["unit"]).map(lambda case: replace(case, P=0))
 
 
-def _like(cell: Cell, m: Material, arrays: dict[str, Array], *states: Array) -> Material:
+def _like(cell: Cell, m: Material, arrays: dict[str, Floats], *states: Floats) -> Material:
     """Return material for another cell from this material's arrays."""
     sizes = Case(1, 1, m.p["W"].shape[1], m.p["W"].shape[2]).sizes
     shapes = cell.shapes(sizes)
@@ -26,7 +27,7 @@ def _like(cell: Cell, m: Material, arrays: dict[str, Array], *states: Array) -> 
     return replace(m, p=p, state=states or m.state)
 
 
-def _same(names: list[str], what: str, a: tuple[Array, ...], b: tuple[Array, ...]) -> None:
+def _same(names: list[str], what: str, a: tuple[Floats, ...], b: tuple[Floats, ...]) -> None:
     for k, (left, right) in enumerate(zip(a, b, strict=True)):
         agree(names, f"{what}, output {k}", left, right, units=512)
 

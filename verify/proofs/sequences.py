@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ...reference import topologies
+from ...reference.arrays import Floats
 from ...reference.cell import Cell
 from ...reference.cells import cell_named, cells
-from ...reference.functions import Array
 from ...reference.layer import Layer, stacked
 from ...reference.sequence import backpropagate, reverse, unroll
 from ..cases.case import Case
@@ -47,7 +47,7 @@ def sum_over_time(cell: Cell, case: Case) -> None:
         only = np.zeros_like(m.dy)
         only[t] = m.dy[t]
         parts.append(replace(m, dy=only, dfinal=tuple(d * 0 for d in m.dfinal)))
-    summed: dict[str, Array] = {}
+    summed: dict[str, Floats] = {}
     for part in parts:
         for name, d in gradients(cell, part).items():
             summed[name] = summed.get(name, 0) + d
@@ -167,7 +167,7 @@ def layer_gradient(cell: Cell, case: Case) -> None:
     direction = case.normal("direction", x.shape)
     z = tuple(q.map(lambda array: array.astype(complex)) for q in p)
 
-    def outputs(argument: Array) -> tuple[Array, ...]:
+    def outputs(argument: Floats) -> tuple[Floats, ...]:
         run = layer.forward(z, argument, None, lengths)
         return (run.y, *run.final)
 
@@ -177,7 +177,7 @@ def layer_gradient(cell: Cell, case: Case) -> None:
     agree(names, f"{cell.name}: dx", (dx * direction).sum(), want, units=2.0**16, scale=8.0)
 
 
-def _readout(m: Material) -> Array:
+def _readout(m: Material) -> Floats:
     return np.resize(np.linspace(-1, 1, 7), (m.p["W"].shape[2], m.p["W"].shape[1]))
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..checks import check_named
 from ..numbers.arithmetic import FINER, PackageMissing, chosen_dtypes
@@ -22,10 +22,10 @@ from .trace import Ended, Store, Trace, drawing, same_bits
 
 def observed(subject: Subject, check: str, case: Case) -> Trace:
     """Run a check on one case; return the numbers drawn for it, its calls, and how it ended."""
-    drawn: dict[str, Array] = {}
+    drawn: dict[str, Floats] = {}
     ended = None
 
-    def keep(case: Case, part: str, numbers: Array) -> Array:
+    def keep(case: Case, part: str, numbers: Floats) -> Floats:
         kept = drawn.setdefault(drawing(case, part, numbers.shape), numbers)
         if not same_bits(kept, numbers):
             raise RuntimeError(f"{part} of one case was drawn in two ways")

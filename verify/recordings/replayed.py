@@ -12,7 +12,7 @@ from typing import cast
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ParameterMap
@@ -133,7 +133,7 @@ class Playback:
         self.trace = trace
         self._calls = iter([call for call in trace.calls if call.inputs is not None])
 
-    def numbers(self, case: Case, part: str, numbers: Array) -> Array:
+    def numbers(self, case: Case, part: str, numbers: Floats) -> Floats:
         """Return the recorded numbers of a part; what was not recorded is as drawn."""
         name = self.trace.drawn.get(drawing(case, part, numbers.shape))
         return numbers if name is None else np.array(self.trace.arrays[name])
@@ -178,7 +178,7 @@ class Playback:
 
 
 def _result(trace: Trace, recorded: Returned) -> Result:
-    def array(name: str) -> Array:
+    def array(name: str) -> Floats:
         if name in trace.other:
             what = name.partition("results.")[2] or name
             raise Mismatch(f"{what}: expected a dtype of NumPy, got {trace.other[name]}")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..numbers.arithmetic import ARITHMETICS
 from ..subjects.called import Call
@@ -95,7 +95,7 @@ class Index:
 class Trace(Index):
     """The whole of it."""
 
-    arrays: dict[str, Array] = field(default_factory=dict)
+    arrays: dict[str, Floats] = field(default_factory=dict)
 
     @property
     def index(self) -> dict[str, Any]:
@@ -112,11 +112,11 @@ class Store:
     """Arrays by content: each is kept once, under the first name that it was given."""
 
     def __init__(self) -> None:
-        self.arrays: dict[str, Array] = {}
+        self.arrays: dict[str, Floats] = {}
         self.other: dict[str, str] = {}
         self._names: dict[tuple[Any, ...], str] = {}
 
-    def keep(self, name: str, array: Array) -> str:
+    def keep(self, name: str, array: Floats) -> str:
         """Keep an array, and return its name."""
         array = np.asarray(array)
         key = (array.shape, str(array.dtype), array.tobytes())
@@ -176,7 +176,7 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def restored(arrays: Mapping[str, Array], other: Mapping[str, str]) -> dict[str, Array]:
+def restored(arrays: Mapping[str, Floats], other: Mapping[str, str]) -> dict[str, Floats]:
     """Return the arrays of a file, those of bfloat16 in bfloat16; the numbers are the same."""
     half = ARITHMETICS["bfloat16"]
     again = dict(arrays)
@@ -196,7 +196,7 @@ def same(trace: Trace, recorded: Any, given: Any) -> bool:
     return names.keys() == parts.keys() and all(same(trace, names[k], parts[k]) for k in names)
 
 
-def same_bits(first: Array, second: Array) -> bool:
+def same_bits(first: Floats, second: Floats) -> bool:
     """Return whether two arrays hold the same bits."""
     second = np.asarray(second)
     alike = first.shape == second.shape and first.dtype == second.dtype

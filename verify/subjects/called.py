@@ -17,9 +17,9 @@ from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cell import Cell
 from ...reference.cells import cell_named
-from ...reference.functions import Array
 from ...reference.layer import Layer
 from ..cases.case import Case
 from ..numbers.ledger import Mismatch
@@ -237,7 +237,7 @@ class Called:
         for name, d, s in zip(names, pulled.initial, inputs.state or (), strict=False):
             self._check_array(f"gradient of initial {name}", d, s.shape)
 
-    def _check_array(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
+    def _check_array(self, name: str, array: Floats, shape: tuple[int, ...]) -> None:
         if np.shape(array) != shape:
             raise Mismatch(f"{name}: expected shape {shape}, got {np.shape(array)}")
         got, wanted = np.asarray(array).dtype, self.case.number_type
@@ -330,7 +330,7 @@ def _snapshot(result: R) -> R:
     return replace(result, **values)  # type: ignore[type-var]
 
 
-def _copied(array: Array) -> Array:
+def _copied(array: Floats) -> Floats:
     return np.array(array) if array.flags.c_contiguous else array
 
 
@@ -340,7 +340,7 @@ def same_count(what: str, got: int, want: int) -> None:
         raise Mismatch(f"{what}: expected {want}, got {got}")
 
 
-def _check_finite(name: str, array: Array) -> None:
+def _check_finite(name: str, array: Floats) -> None:
     """Raise Mismatch for NaN or inf; cells that stay in [-1, 1] have no business with either."""
     finite = np.isfinite(array)
     if not finite.all():

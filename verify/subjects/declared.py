@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ...reference.layer import Layer
 from ..cases.case import Case
 from ..cases.options import Options
@@ -286,7 +286,7 @@ class _Built(Plain):
         """Switch between training and evaluation."""
         self.made.train(training)
 
-    def buffers(self) -> dict[str, Array]:
+    def buffers(self) -> dict[str, Floats]:
         """Return copies of what a module of torch keeps beside its parameters, by name."""
         kept: Iterable[tuple[str, Any]] = getattr(self.made, "named_buffers", tuple)()
         return {name: np.asarray(buffer.detach()).copy() for name, buffer in kept}

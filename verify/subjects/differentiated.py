@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from .framework import imported
 from .protocol import Cotangents, Inputs, Pulled, Result
 from .torch_module import one_thread
@@ -26,8 +26,8 @@ LONGEST_REASON = 200
 class Arrays:
     """Whose arrays code is called with: to them, and back to NumPy."""
 
-    into: Callable[[Array], Any] = lambda array: array
-    back: Callable[[Any], Array] = np.asarray
+    into: Callable[[Floats], Any] = lambda array: array
+    back: Callable[[Any], Floats] = np.asarray
     stack: Callable[[Sequence[Any]], Any] = np.stack
     setting: Callable[[], AbstractContextManager[Any]] = nullcontext
 
@@ -113,7 +113,7 @@ def _by_jax(call: Differentiable, inputs: Inputs, cotangents: Sequence[Cotangent
     return pulled
 
 
-def flat(pair: Cotangents) -> list[Array | None]:
+def flat(pair: Cotangents) -> list[Floats | None]:
     """Return the cotangents of y and of the final states, (B, H) each."""
     dy, dfinal = pair
     return [dy, *(None if d is None else d[0] for d in dfinal)]

@@ -40,10 +40,10 @@ from typing import Any
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cell import State
 from ...reference.cells import cell_named
 from ...reference.errors import InputError
-from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.layouts import RAGGED
 from ..cases.options import Options
@@ -259,7 +259,7 @@ class _Built:
             raise NotImplementedError(NO_MODES)
         train(self.made, training)
 
-    def _arguments(self, inputs: Inputs) -> tuple[Any, Array, State | None]:
+    def _arguments(self, inputs: Inputs) -> tuple[Any, Floats, State | None]:
         if self.subject.reset and inputs.anew:
             self.anew()
         passes = self.subject.parameter_map(self.case).to_reference(inputs.parameters)
@@ -275,7 +275,7 @@ class _Built:
         taken = inspect.signature(self.made.forward).parameters if inputs.layout else said
         return {name: a for name, a in said.items() if name in taken}
 
-    def _named(self, gradients: Any) -> dict[str, Array]:
+    def _named(self, gradients: Any) -> dict[str, Floats]:
         """Return the gradients of all passes' parameters by name."""
         passes, ends = gradients if self.subject.several else [gradients], suffixes(self.case)
         same_count("gradients of passes' parameters", len(passes), len(list(suffixes(self.case))))
@@ -285,7 +285,7 @@ class _Built:
             for name in d
         }
 
-    def _given(self, states: Iterable[Array]) -> State:
+    def _given(self, states: Iterable[Floats]) -> State:
         """Return states as it takes them: without the axis of passes where it has one."""
         several = self.subject.several
         return tuple(s if several or s is None else s[0] for s in states)

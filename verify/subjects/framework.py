@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions import Convention
@@ -114,7 +114,7 @@ def imported(module: str, install: str) -> Any:
         raise SubjectUnavailable(f"{said}; install it with: pip install {install}") from error
 
 
-def by_pass(case: Case, named: Mapping[str, Array]) -> list[dict[str, Array]]:
+def by_pass(case: Case, named: Mapping[str, Floats]) -> list[dict[str, Floats]]:
     """Return the arrays of every pass under their names without suffix, in the passes' order."""
     return [
         {
@@ -125,7 +125,7 @@ def by_pass(case: Case, named: Mapping[str, Array]) -> list[dict[str, Array]]:
     ]  # fmt: skip
 
 
-def within(y: Array, lengths: Array | None) -> Array:
+def within(y: Floats, lengths: Floats | None) -> Floats:
     """Return y (T, B, width) with zeros beyond every row's length."""
     if lengths is None:
         return y
@@ -159,7 +159,7 @@ def what_is_given(inputs: Inputs) -> object:
     return inputs.state is None, inputs.lengths is None
 
 
-def flat(array: Array) -> tuple[Array, list[int]]:
+def flat(array: Floats) -> tuple[Floats, list[int]]:
     """Return a buffer, and the strides in entries by which it is seen as the same array.
 
     Frameworks with ``as_strided`` take arrays with gaps in memory so. What lies between the entries

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ...reference.linear import Linear
 from ..cases.case import Case
 from ..conventions.parameter_map import ConventionMap, ExplicitMap, ParameterMap
@@ -142,7 +142,7 @@ class Problem:
             named[f"{self.head}.bias"] = (self.width(case),)
         return named
 
-    def recurrent(self, case: Case, leaves: Mapping[str, Array]) -> dict[str, Array]:
+    def recurrent(self, case: Case, leaves: Mapping[str, Floats]) -> dict[str, Floats]:
         """Return the arrays of the recurrence by torch's names; of any number system."""
         if self.module != "i2h":
             start = f"{self.module}."
@@ -155,7 +155,7 @@ class Problem:
             "bias_hh_l0": 0 * bias,
         }
 
-    def of_recurrent(self, gradient: Mapping[str, Array]) -> dict[str, Array]:
+    def of_recurrent(self, gradient: Mapping[str, Floats]) -> dict[str, Floats]:
         """Return the gradients of the recurrence's arrays by the names in the model."""
         if self.module != "i2h":
             return {f"{self.module}.{name}": array for name, array in gradient.items()}
@@ -260,7 +260,7 @@ class StateSpace(Problem):
         gates = (case.B, case.T, self.heads(case))
         return {"A": gates, "B": (*gates, case.D), "C": (*gates, case.D)}
 
-    def leaves(self, case: Case) -> dict[str, Array]:
+    def leaves(self, case: Case) -> dict[str, Floats]:
         """Draw x (T, B, heads, V) and the parameters.
 
         In a long run decays are such that every step influences the end; at the benchmark's width
@@ -342,7 +342,7 @@ def remembering(case: Case) -> int:
     return case.seed % case.layers
 
 
-def leaves(problem: Problem, case: Case) -> dict[str, Array]:
+def leaves(problem: Problem, case: Case) -> dict[str, Floats]:
     """Draw x (T, B, D), the initial states (layers * directions, B, H), and all parameters."""
     if isinstance(problem, StateSpace):
         return problem.leaves(case)
@@ -358,7 +358,7 @@ def leaves(problem: Problem, case: Case) -> dict[str, Array]:
     return drawn
 
 
-def _weight(problem: Problem, case: Case, name: str, shape: tuple[int, ...]) -> Array:
+def _weight(problem: Problem, case: Case, name: str, shape: tuple[int, ...]) -> Floats:
     rng = case.generator(name)
     if name.startswith(f"{problem.head}."):
         return _rows(rng, shape)
@@ -376,7 +376,7 @@ def _weight(problem: Problem, case: Case, name: str, shape: tuple[int, ...]) -> 
     return np.concatenate(blocks)
 
 
-def _long_or_short(rng: np.random.Generator, case: Case) -> list[Array]:
+def _long_or_short(rng: np.random.Generator, case: Case) -> list[Floats]:
     """Draw W and U of a plain layer; in a long run it is nearly linear, and nearly keeps its h."""
     first, second = _rows(rng, (case.H, case.D)), _rows(rng, (case.H, case.H))
     if case.T <= LONG:
@@ -391,23 +391,23 @@ def _remembers(case: Case, name: str) -> bool:
     return case.T > LONG and f"_l{remembering(case)}_" in f"{name}_"
 
 
-def _rows(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+def _rows(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     """Draw rows with one strong entry each; all columns have as many of these, or one more."""
-    weights: Array = rng.standard_normal(shape) * (WEAK / shape[1])
+    weights: Floats = rng.standard_normal(shape) * (WEAK / shape[1])
     columns = np.concatenate([rng.permutation(shape[1]) for _ in range(-(-shape[0] // shape[1]))])
     strong = STRONG * rng.uniform(0.8, 1.2, shape[0]) * rng.choice([-1, 1], shape[0])
     weights[np.arange(shape[0]), columns[: shape[0]]] = strong
     return weights
 
 
-def _recurrent(case: Case, weight: Array) -> Array:
+def _recurrent(case: Case, weight: Floats) -> Floats:
     """Return recurrent weights by which errors do not grow."""
     return weight / (8 if case.T > LONG else 2)
 
 
-def _vector(problem: Problem, case: Case, name: str, shape: tuple[int, ...]) -> Array:
+def _vector(problem: Problem, case: Case, name: str, shape: tuple[int, ...]) -> Floats:
     """Draw a bias; the first of a gate opens or shuts it."""
-    drawn: Array = case.generator(name).standard_normal(shape) * 0.3
+    drawn: Floats = case.generator(name).standard_normal(shape) * 0.3
     if name == "i2h.bias" and case.T > LONG:
         return drawn / case.T
     if "bias" not in name or problem.kind == "rnn" or name.startswith(f"{problem.head}."):

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..cases.layouts import LEFT_PADDED, PACKED
 from ..cases.options import Options
@@ -32,7 +32,7 @@ ARGUMENTS = ("lengths", "cu_seqlens", *MASKS)
 class Ragged:
     """Where the steps of rows lie: of ``steps`` at most, ``lengths`` (B,), in one layout."""
 
-    lengths: Array
+    lengths: Floats
     steps: int
     layout: str
 
@@ -44,17 +44,17 @@ class Ragged:
         return cls(np.asarray(lengths, np.int64), steps, inputs.layout)
 
     @property
-    def cu_seqlens(self) -> Array:
+    def cu_seqlens(self) -> Floats:
         """The boundaries of packed sequences, (B + 1,)."""
         return np.concatenate([[0], np.cumsum(self.lengths)])
 
     @property
-    def mask(self) -> Array:
+    def mask(self) -> Floats:
         """Where there are steps, padded in front, (T, B)."""
         return np.arange(self.steps)[:, None] >= self.steps - self.lengths
 
     @property
-    def inside(self) -> Array:
+    def inside(self) -> Floats:
         """Where there are steps, padded behind, (T, B)."""
         return np.arange(self.steps)[:, None] < self.lengths
 
@@ -77,11 +77,11 @@ class Ragged:
             return y[np.minimum(np.arange(self.steps)[:, None] + starts, most), 0]
         return y[self._turned(1)] if self.layout == LEFT_PADDED else y
 
-    def _turned(self, sign: int) -> tuple[Array, Array]:
+    def _turned(self, sign: int) -> tuple[Floats, Floats]:
         steps = np.arange(self.steps)[:, None] + sign * (self.steps - self.lengths)
         return steps % max(self.steps, 1), np.arange(len(self.lengths))[None]
 
-    def within(self, y: Array) -> Array:
+    def within(self, y: Floats) -> Floats:
         """Return NumPy's (T, B, ...), padded behind, with zeros in the padding."""
         inside = self.inside.reshape(*self.inside.shape, *[1] * (y.ndim - 2))
         return np.where(inside, y, np.zeros((), y.dtype))
@@ -90,7 +90,7 @@ class Ragged:
 def arguments(
     inputs: Inputs,
     turned: Callable[[Any], Any] = np.asarray,
-    into: Callable[[Array], Any] = np.asarray,
+    into: Callable[[Floats], Any] = np.asarray,
 ) -> dict[str, Any]:
     """Return what a call says of where its sequences lie, by the names that it may have.
 

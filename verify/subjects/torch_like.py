@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ConventionMap
@@ -324,7 +324,7 @@ THE_CELL_STATE = r"(prev_?)?c(x|t|0|_.*|ell.*|prev)?"
 
 
 def _call_steps(
-    step: Step, states: int, torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+    step: Step, states: int, torch: Any, module: Any, x: Any, state: Any, lengths: Floats | None
 ) -> tuple[Any, tuple[Any, ...]]:
     """Call a cell step after step; it returns its states, or an output and its states."""
     call = module if step.method == "forward" else getattr(module, step.method)
@@ -370,7 +370,7 @@ def steps(cell, x, state=None):
 
 
 def _call_batch_first(
-    torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+    torch: Any, module: Any, x: Any, state: Any, lengths: Floats | None
 ) -> tuple[Any, tuple[Any, ...]]:
     """Call a module that has the batch axis first."""
     y, final = call_layer(torch, module, x.transpose(0, 1), state, lengths)
@@ -378,7 +378,12 @@ def _call_batch_first(
 
 
 def _call_with_lengths(
-    arguments: Mapping[str, Any], torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+    arguments: Mapping[str, Any],
+    torch: Any,
+    module: Any,
+    x: Any,
+    state: Any,
+    lengths: Floats | None,
 ) -> tuple[Any, tuple[Any, ...]]:
     """Call a module that takes lengths; its outputs may end with the longest."""
     if lengths is None:
@@ -497,7 +502,7 @@ def _refused_calls(subject: TorchLike, *, packs: bool) -> dict[str, str]:
 def _random(subject: TorchLike, case: Case, *, training: bool) -> bool:
     """Whether two layers made anew return two results for the same input."""
 
-    def run() -> list[Array]:
+    def run() -> list[Floats]:
         results, inputs = [], draw_inputs(subject, case)
         for _ in range(2):
             built = subject.build(case)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..numbers.ledger import Mismatch
 from .profiler import Watch
@@ -146,7 +146,7 @@ class TorchModule:
 
     def _pull(
         self, torch: Any, leaves: Mapping[str, Any], outputs: Any, cotangents: Any, more: bool
-    ) -> dict[str, Array]:
+    ) -> dict[str, Floats]:
         wanted = []
         for name, output, d in zip(("y", "final h", "final c"), outputs, cotangents, strict=False):
             if d is None or not output.requires_grad:
@@ -203,7 +203,7 @@ def torch_dtype(torch: Any, case: Case) -> Any:
     return getattr(torch, case.number_type.name)
 
 
-def tensor_of(torch: Any, array: Array, device: str = "cpu") -> Any:
+def tensor_of(torch: Any, array: Floats, device: str = "cpu") -> Any:
     """Return a tensor of the same numbers, aligned as torch's own, or with the same strides."""
     if array.flags.c_contiguous:
         return _same_memory(torch, np.array(array)).clone().to(device)
@@ -217,7 +217,7 @@ def tensor_of(torch: Any, array: Array, device: str = "cpu") -> Any:
     return there.copy_(here)
 
 
-def array_of(torch: Any, tensor: Any) -> Array:
+def array_of(torch: Any, tensor: Any) -> Floats:
     """Return a tensor's numbers as an array: in the same memory, where it is NumPy's to read."""
     here = tensor.detach().cpu()
     if here.dtype != torch.bfloat16:
@@ -227,7 +227,7 @@ def array_of(torch: Any, tensor: Any) -> Array:
     return np.asarray(here.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16))
 
 
-def _same_memory(torch: Any, array: Array) -> Any:
+def _same_memory(torch: Any, array: Floats) -> Any:
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..conventions import Convention
 from ..conventions.parameter_map import ConventionMap
 
@@ -37,7 +37,7 @@ def stepped(cell: str) -> Convention:
 class TorchMap(ConventionMap):
     """A convention of torch's, with parameters drawn by their own fan-in."""
 
-    def draw(self, name: str, shape: tuple[int, ...]) -> Array:
+    def draw(self, name: str, shape: tuple[int, ...]) -> Floats:
         """Draw weights of N(0, 1/fan-in) by the case's scale, biases of N(0, 1/4)."""
         deviation = self.case.weight_scale / np.sqrt(shape[-1]) if len(shape) > 1 else 0.5
         return self.case.normal(name, shape, deviation)

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..conventions.file_layout import Stored
 from ..conventions.parameter_map import ConventionMap
@@ -85,7 +85,7 @@ def depth_arguments(case: Case) -> dict[str, Any]:
 
 
 def call_layer(
-    torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+    torch: Any, module: Any, x: Any, state: Any, lengths: Floats | None
 ) -> tuple[Any, tuple[Any, ...]]:
     """Call a module as torch's layers are called; with lengths, on a packed sequence."""
     arguments = (x,) if state is None else (x, state)
@@ -101,7 +101,7 @@ def call_layer(
 
 
 def call_cell(
-    torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+    torch: Any, module: Any, x: Any, state: Any, lengths: Floats | None
 ) -> tuple[Any, tuple[Any, ...]]:
     """Call a module as torch's cells are called, step after step."""
     hx = tuple(s[0] for s in state) if isinstance(state, tuple) else state

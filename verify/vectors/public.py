@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cells import cell_named
-from ...reference.functions import Array
 from ..cases.case import Case
 from ..conventions import formula
 from ..conventions.parameter_map import ExplicitMap, ParameterMap
@@ -45,7 +45,7 @@ class Plain:
     ``arrays`` raises ValueError for a file that has none; ``cell`` is rnn, lstm or gru.
     """
 
-    arrays: Callable[[Path], Mapping[str, Array]]
+    arrays: Callable[[Path], Mapping[str, Floats]]
     cell: str = ""
     printed: int | None = None
 
@@ -155,7 +155,7 @@ def _convention(
 def _numbers(
     arrays: Mapping[str, files.Given] | Mapping[str, files.Wanted],
     adapter: FrameworkSubject | None, stems: Sequence[str] = (),
-) -> dict[str, Array]:  # fmt: skip
+) -> dict[str, Floats]:  # fmt: skip
     read = {name: files.numbers(a.values, a.shape) for name, a in arrays.items()}
     return weights.taken(read, adapter, stems)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import LARGEST_SIZE, Case
 from ..conventions import Convention, formula
 from ..conventions.parameter_map import ConventionMap
@@ -80,7 +80,7 @@ def installed(allowed: Allowed | None) -> Iterator[Published | Unread]:
                 yield reason
 
 
-def _array(onnx: Any, each: Any) -> Array:
+def _array(onnx: Any, each: Any) -> Floats:
     tensor = isinstance(each, onnx.TensorProto)
     return np.asarray(onnx.numpy_helper.to_array(each) if tensor else each)
 
@@ -102,7 +102,7 @@ def _parsed(path: Path, message: Any) -> Any:
     return message
 
 
-def _arrays(onnx: Any, data: Path, part: str, count: int) -> list[Array]:
+def _arrays(onnx: Any, data: Path, part: str, count: int) -> list[Floats]:
     paths = [data / f"{part}_{k}.pb" for k in range(count)]
     tensors = [_parsed(path, onnx.TensorProto()) for path in paths]
     if any(tensor.external_data for tensor in tensors):
@@ -111,7 +111,7 @@ def _arrays(onnx: Any, data: Path, part: str, count: int) -> list[Array]:
 
 
 def _published(
-    onnx: Any, name: str, model: Any, fed: Sequence[Array], wanted: Sequence[Array],
+    onnx: Any, name: str, model: Any, fed: Sequence[Floats], wanted: Sequence[Floats],
     allowed: Allowed,
 ) -> Published:  # fmt: skip
     """Return a test with the steps first and time forwards."""
@@ -156,8 +156,8 @@ def _published(
 
 
 def _by_role(
-    onnx: Any, name: str, graph: Any, fed: Sequence[Array], wanted: Sequence[Array]
-) -> tuple[dict[str, Array], dict[str, Array]]:
+    onnx: Any, name: str, graph: Any, fed: Sequence[Floats], wanted: Sequence[Floats]
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Return what the node is given, fed or inside the model, and what is expected of it."""
     if any(each.external_data for each in graph.initializer):
         raise Unread(f"{name}: arrays in other files are not read")
@@ -183,7 +183,7 @@ def _check(name: str, family: str, attributes: Mapping[str, Any], passes: int) -
 
 
 def _convention(
-    family: str, attributes: Mapping[str, Any], given: Mapping[str, Array]
+    family: str, attributes: Mapping[str, Any], given: Mapping[str, Floats]
 ) -> Convention:
     others: dict[str, Any] = {}
     if family == "gru" and not attributes.get("linear_before_reset", 0):
@@ -193,7 +193,7 @@ def _convention(
     return convention(family, **others)
 
 
-def _parameters(c: Convention, given: Mapping[str, Array]) -> dict[str, Array]:
+def _parameters(c: Convention, given: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return the arrays of every direction, by the convention's names."""
     named = {}
     for place, suffix in zip(range(len(given["W"])), ("_l0", "_l0_reverse"), strict=False):
@@ -207,7 +207,7 @@ def _parameters(c: Convention, given: Mapping[str, Array]) -> dict[str, Array]:
     return named
 
 
-def _expected(name: str, array: Array, case: Case, rows_first: bool) -> Array:
+def _expected(name: str, array: Floats, case: Case, rows_first: bool) -> Floats:
     """Return an output as the equations have it: y (T, B, width), states (directions, B, H)."""
     wide = np.asarray(array, np.float64)
     if name != "y":
@@ -217,11 +217,11 @@ def _expected(name: str, array: Array, case: Case, rows_first: bool) -> Array:
     return np.moveaxis(wide, 1, 2).reshape(case.T, case.B, case.directions * case.H)
 
 
-def _passes_first(state: Array, rows_first: bool) -> Array:
+def _passes_first(state: Floats, rows_first: bool) -> Floats:
     return np.swapaxes(state, 0, 1) if rows_first else state
 
 
-def turned(array: Array, ends: Array) -> Array:
+def turned(array: Floats, ends: Floats) -> Floats:
     """Return steps in the other order, each row within its own end."""
     result = np.array(array)
     for row, end in enumerate(ends):

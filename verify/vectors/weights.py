@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..checks.quantities import GRADIENT
 from ..numbers.bounded import Bounded
 from ..subjects.declared import ALIASES
@@ -41,7 +41,7 @@ def adapter(name: str, cell: str) -> FrameworkSubject:
     raise ValueError(f"{name!r} states no convention of a layer of {cell}; there are {known}")
 
 
-def given(vector: Vector, own: FrameworkSubject | None) -> dict[str, Array]:
+def given(vector: Vector, own: FrameworkSubject | None) -> dict[str, Floats]:
     """Return what is given by the framework's names, None for those of the equations."""
     return _written(vector.given, vector, own)
 
@@ -56,8 +56,8 @@ def expected(vector: Vector, own: FrameworkSubject | None) -> dict[str, Bounded]
 
 
 def taken(
-    named: Mapping[str, Array], own: FrameworkSubject | None, stems: Sequence[str] = ()
-) -> dict[str, Array]:
+    named: Mapping[str, Floats], own: FrameworkSubject | None, stems: Sequence[str] = ()
+) -> dict[str, Floats]:
     """Return what was written by the names of the convention's arrays, with the steps first.
 
     ``stems`` are the convention's arrays, ``weight_ih``; of gradients of weights none are returned.
@@ -72,8 +72,8 @@ def taken(
 
 
 def _written(
-    named: Mapping[str, Array], vector: Vector, own: FrameworkSubject | None
-) -> dict[str, Array]:
+    named: Mapping[str, Floats], vector: Vector, own: FrameworkSubject | None
+) -> dict[str, Floats]:
     """Return arrays, weights and their gradients under a framework's names, rows first or not."""
     if own is None:
         return dict(named)

@@ -12,7 +12,7 @@ from itertools import product
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ....reference.parameters import Parameters
 from ...cases.case import Case
 from ...conventions.rounded_map import RoundedMap
@@ -130,7 +130,7 @@ class Staircase:
             float(np.abs(a).max()) for p in self.passes for n, a in p.items() if n in MATRICES
         )
 
-    def outputs(self, passes: Sequence[Parameters] | None = None) -> Array:
+    def outputs(self, passes: Sequence[Parameters] | None = None) -> Floats:
         """Return all outputs in one row."""
         given, arrays = self.inputs, self.map.pack(passes or self.passes)
         named = {n: np.asarray(a, given.x.dtype) for n, a in arrays.items()}
@@ -147,18 +147,18 @@ class Staircase:
                     index = np.unravel_index(int(size[part].argmin()), size[part].shape)
                     yield Place(number, name, (part, *map(int, index)))
 
-    def rounds(self, name: str, places: Sequence[Place], base: Array) -> bool:
+    def rounds(self, name: str, places: Sequence[Place], base: Floats) -> bool:
         """Whether small changes of most of the weights of an array change nothing."""
         some = [place for place in places if place.array == name][:MOST_PLACES]
         return sum(self.flat(place, base) for place in some) > len(some) // 2
 
-    def flat(self, place: Place, base: Array) -> bool:
+    def flat(self, place: Place, base: Floats) -> bool:
         """Whether a small change of a weight changes nothing."""
         nudge = self.largest * NUDGE[self.case.dtype]
         ways = (self.outputs(place.moved(self.passes, way * nudge)) for way in (1, -1))
         return all(self.same(base, moved) for moved in ways)
 
-    def same(self, first: Array, second: Array) -> bool:
+    def same(self, first: Floats, second: Floats) -> bool:
         """Whether outputs are the same but for rounding."""
         noise = NOISE[self.case.dtype] * max(1.0, float(np.abs(first).max()))
         return bool(np.abs(first - second).max() <= noise)
@@ -170,7 +170,7 @@ class Staircase:
         second = first and self._edge(place, first * (1 + EDGE), least)
         return (first, second - first) if first and second else None
 
-    def agree(self, grid: Grid, base: Array) -> bool:
+    def agree(self, grid: Grid, base: Floats) -> bool:
         """Whether outputs are those of the equations for rounded weights, to rounding."""
         layer = layer_of(self.subject, self.case)
         right = layer.forward(grid.rounded(self.passes), self.inputs.x, self.inputs.state)

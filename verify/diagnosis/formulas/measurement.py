@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
+from ....reference.arrays import Floats
 from ....reference.cell import Cell, State
 from ....reference.cells import cell_named
-from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ...cases.case import Case
 from ...numbers.ledger import Mismatch
@@ -37,12 +37,12 @@ class Measurement:
     case: Case
     cell_name: str
     p: Parameters
-    x: Array
+    x: Floats
     state: State
-    dy: Array
+    dy: Floats
     dfinal: State
-    outputs: Mapping[str, Array]
-    gradients: Mapping[str, Array]
+    outputs: Mapping[str, Floats]
+    gradients: Mapping[str, Floats]
     ahead: Program | None = None
 
     def run(self, program: Program) -> Run:
@@ -72,23 +72,23 @@ class Measurement:
         return self.differing(self.right_gradients, self.gradients)
 
     @cached_property
-    def right_gradients(self) -> dict[str, Array]:
+    def right_gradients(self) -> dict[str, Floats]:
         """The gradients of the equations."""
         return self.right.pull(self.dy, self.dfinal)
 
     def differing(
-        self, computed: Mapping[str, Array], measured: Mapping[str, Array]
+        self, computed: Mapping[str, Floats], measured: Mapping[str, Floats]
     ) -> frozenset[str]:
         """Return the names whose arrays are not as measured."""
         return frozenset(n for n in measured if not self.same(n, computed.get(n)))
 
-    def agrees(self, computed: Mapping[str, Array]) -> bool:
+    def agrees(self, computed: Mapping[str, Floats]) -> bool:
         """Whether all gradients are as measured; those that are wrong are looked at first."""
         first = self.wrong_gradients
         names = [*first, *(n for n in self.gradients if n not in first)]
         return all(self.same(n, computed.get(n)) for n in names)
 
-    def same(self, name: str, computed: Array | None) -> bool:
+    def same(self, name: str, computed: Floats | None) -> bool:
         """Whether an array is as measured, wherever that is known."""
         measured, known, limit = self._known[name]
         if computed is None:
@@ -99,7 +99,7 @@ class Measurement:
         return bool((off if known is None else off[known]).max(initial=0.0) <= limit)
 
     @cached_property
-    def _known(self) -> dict[str, tuple[Array, Array | None, float]]:
+    def _known(self) -> dict[str, tuple[Floats, Floats | None, float]]:
         """By name: the array, where it is known if not everywhere, and how far off another is."""
         result = {}
         for name, array in (self.outputs | self.gradients).items():  # type: ignore[operator]
@@ -107,13 +107,13 @@ class Measurement:
             result[name] = (array, None if known.all() else known, self.limit(array[known]))
         return result
 
-    def limit(self, array: Array) -> float:
+    def limit(self, array: Floats) -> float:
         """Return how far off an array may be that is the same."""
         size = float(np.abs(array).max(initial=0.0))
         return NEAR[self.case.dtype] * max(size, 1e-30)
 
 
-def outputs_of(run: Run, cell: Cell) -> dict[str, Array]:
+def outputs_of(run: Run, cell: Cell) -> dict[str, Floats]:
     """Return what a run gives out, by name."""
     return {"y": run.y} | {f"final {s}": a for s, a in zip(cell.states, run.final, strict=True)}
 
@@ -133,7 +133,7 @@ def small_case(subject: Subject, dtype: str, T: int, B: int = 2) -> Case:
     return plain_case(subject, dtype, T=T, B=B, D=5, H=4, P=3, seed=T)
 
 
-Cut = Callable[[Array, State], tuple[Array, State]]
+Cut = Callable[[Floats, State], tuple[Floats, State]]
 """From the cotangents that were drawn to those that a layer is given."""
 
 
@@ -182,7 +182,7 @@ def of_call(
 
 def _gradients(
     subject: Subject, case: Case, pulled: Pulled, p: Parameters, cell: Cell
-) -> dict[str, Array]:
+) -> dict[str, Floats]:
     """Return gradients by the program's names: dW_i, ..., dx, d0_h."""
     found = {f"d{name}": array for name, array in slices(subject, case, pulled.parameters, p)}
     found["dx"] = np.asarray(pulled.x)
@@ -191,8 +191,8 @@ def _gradients(
 
 
 def slices(
-    subject: Subject, case: Case, arrays: Mapping[str, Array], p: Parameters
-) -> Iterator[tuple[str, Array]]:
+    subject: Subject, case: Case, arrays: Mapping[str, Floats], p: Parameters
+) -> Iterator[tuple[str, Floats]]:
     """Yield the reference's slices of a gradient in the layer's own arrays; nan: in no array.
 
     The map from the reference's gradient to the layer's says where each number stands.
@@ -209,7 +209,7 @@ def slices(
         yield name, getattr(whole, name)
 
 
-def _numbered(p: Parameters) -> dict[str, Array]:
+def _numbered(p: Parameters) -> dict[str, Floats]:
     """Return 1, 2, ... in the place of the parameters."""
     count, numbered = 0, {}
     for name, array in p.items():
@@ -219,7 +219,7 @@ def _numbered(p: Parameters) -> dict[str, Array]:
     return numbered
 
 
-def _without_u(subject: Subject, case: Case, arrays: Mapping[str, Array]) -> dict[str, Array]:
+def _without_u(subject: Subject, case: Case, arrays: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return a layer's arrays with 0 wherever an entry of U stands."""
     own = subject.parameter_map(case)
     (p,) = own.to_reference(arrays)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from .edits import Edit
 from .measurement import Measurement
 from .program import Program, Values, program_of
@@ -72,7 +72,7 @@ class OneStep:
             return None
         return frozenset(wrong)
 
-    def _changed(self, edit: Edit) -> Iterator[tuple[str, Array]]:
+    def _changed(self, edit: Edit) -> Iterator[tuple[str, Floats]]:
         """Yield the gradients that an edit of the step back has a part in."""
         m, here = self.m, Values(self.values, self.m.right, 0, None, self.m.dy)
         new = {place[1]: s for place, s in edit.changed if place[0] == "back"}

@@ -12,7 +12,7 @@ from itertools import permutations
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...mutants.layout import reordered as gates_reordered
 from .edits import Edit, combined_edits, statement_edits
 from .groups import grouped_forward_edits
@@ -29,7 +29,7 @@ class Stack:
 
     number: int
     edits: tuple[Edit, ...]
-    values: Array
+    values: Floats
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Trial:
         return self.program.step(named(self.m.p), x, state)[1]
 
     @np.errstate(all="ignore")
-    def stack(self, number: int, given: Mapping[str, Array], edits: Sequence[Edit]) -> Stack | None:
+    def stack(
+        self, number: int, given: Mapping[str, Floats], edits: Sequence[Edit]
+    ) -> Stack | None:
         """Return the edits of a statement that make a difference, with their values."""
         statement, right = self.program.forward[number], given[self.program.forward[number].target]
         seen, kept, values = {right.tobytes()}, [], []
@@ -61,7 +63,7 @@ class Trial:
         return Stack(number, tuple(kept), np.stack(values)) if kept else None
 
     @np.errstate(all="ignore")
-    def fitting(self, stack: Stack, given: Mapping[str, Array], second: Edit | None) -> list[int]:
+    def fitting(self, stack: Stack, given: Mapping[str, Floats], second: Edit | None) -> list[int]:
         """Return which edits of a stack, with a second one further on, compute the step."""
         new = {place[1]: s for place, s in second.changed} if second else {}
         here = dict(given)
@@ -79,14 +81,14 @@ class Trial:
         return [*np.flatnonzero(self._agrees(here, len(stack.edits)))]
 
     def alone(
-        self, number: int, given: Mapping[str, Array], edits: Sequence[Edit]
+        self, number: int, given: Mapping[str, Floats], edits: Sequence[Edit]
     ) -> Iterator[Edit]:
         """Yield the edits of a statement that compute the step."""
         stack = self.stack(number, given, edits)
         if stack:
             yield from (stack.edits[k] for k in self.fitting(stack, given, None))
 
-    def _agrees(self, here: Mapping[str, Array], count: int) -> Array:
+    def _agrees(self, here: Mapping[str, Floats], count: int) -> Floats:
         m, good = self.m, np.ones(count, bool)
         wanted = {f"{m.cell.states[0]}_new": m.outputs["y"][0]}
         wanted |= {f"{s}_new": m.outputs[f"final {s}"] for s in m.cell.states}
@@ -97,7 +99,7 @@ class Trial:
         return good
 
 
-def _evaluated(statement: Statement, here: Mapping[str, Array]) -> Array | None:
+def _evaluated(statement: Statement, here: Mapping[str, Floats]) -> Floats | None:
     try:
         value = statement.evaluated(here)
     except RAISED:

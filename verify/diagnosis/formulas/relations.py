@@ -8,7 +8,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...mutants import Change
 from ...subjects.protocol import Subject
 from ..hypotheses import Hypothesis, order_of_gates
@@ -192,7 +192,7 @@ def explained(m: Measurement, program: Program) -> bool:
     return found is not None and m.agrees(found)
 
 
-def pulled(m: Measurement, program: Program) -> Mapping[str, Array] | None:
+def pulled(m: Measurement, program: Program) -> Mapping[str, Floats] | None:
     """Return the gradients of a program, None if it raises."""
     try:
         with np.errstate(all="ignore"):

@@ -8,8 +8,8 @@ from itertools import product
 
 import numpy as np
 
+from ....reference.arrays import Floats
 from ....reference.cells import cell_named
-from ....reference.functions import Array
 from ...cases.case import Case
 from ...mutants import Change
 from ...mutants.gradient import gives, gives_named
@@ -52,9 +52,9 @@ def _summed(group: Sequence[str], *, shared: bool, over_calls: bool) -> Change:
     """Add up what is pulled back; ``shared``: every call returns the one buffer of the sum."""
 
     def change(layer: ReplaceableLayer) -> None:
-        sums: dict[str, Array] = {}
+        sums: dict[str, Floats] = {}
 
-        def added(name: str, d: Array) -> Array:
+        def added(name: str, d: Floats) -> Floats:
             if base(name) not in group and name not in group:
                 return d
             if name not in sums or sums[name].shape != d.shape:

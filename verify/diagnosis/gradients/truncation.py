@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ....reference.arrays import Floats
 from ....reference.cell import State
-from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ...cases.case import Case
 from ...mutants.gradient import after_step_vjp
@@ -37,7 +37,7 @@ class Truncation:
         if not self.period:
             return None
 
-        def spoil(at: At, dp: Parameters, dx: Array, d_old: State) -> StepGradients:
+        def spoil(at: At, dp: Parameters, dx: Floats, d_old: State) -> StepGradients:
             cut = at.t and at.t % self.period == 0
             return dp, dx, tuple(0 * d for d in d_old) if cut else d_old
 

@@ -13,8 +13,8 @@ from itertools import permutations, product
 
 import numpy as np
 
+from ....reference.arrays import Floats
 from ....reference.cells import cell_named
-from ....reference.functions import Array
 from ...cases.case import Case
 from ...subjects.protocol import Subject
 from ..hypotheses import Hypothesis, Sources, base
@@ -47,7 +47,7 @@ def read_from(names: Sequence[str], where: Callable[[Pass, int], Pass | None]) -
     ``where`` is the pass that is read, given its own and the number of layers; None: its own.
     """
 
-    def sources(shapes: Shapes) -> dict[str, tuple[str, Array]]:
+    def sources(shapes: Shapes) -> dict[str, tuple[str, Floats]]:
         layers = 1 + max(Pass.of(name).level for name in shapes)
         moved = {}
         for name, shape in shapes.items():
@@ -63,7 +63,7 @@ def read_from(names: Sequence[str], where: Callable[[Pass, int], Pass | None]) -
 def read_as(target: str, source: str, here: Callable[[Pass], bool]) -> Sources:
     """Return that one array is read in the place of another, where both have the same shape."""
 
-    def sources(shapes: Shapes) -> dict[str, tuple[str, Array]]:
+    def sources(shapes: Shapes) -> dict[str, tuple[str, Floats]]:
         return {
             name: (source + name[len(target) :], _all(shape))
             for name, shape in shapes.items()
@@ -75,29 +75,29 @@ def read_as(target: str, source: str, here: Callable[[Pass], bool]) -> Sources:
     return sources
 
 
-def laid(order: Sequence[int], a: Array) -> Array:
+def laid(order: Sequence[int], a: Floats) -> Floats:
     """Return an array with its axes in another order."""
     return a.transpose(order)
 
 
-def viewed(order: Sequence[int], a: Array) -> Array:
+def viewed(order: Sequence[int], a: Floats) -> Floats:
     """Return what an array looks like if it is reshaped to another order of its axes."""
     back = [order.index(k) for k in range(len(order))]
     return a.reshape([a.shape[k] for k in order]).transpose(back)
 
 
-def transposed(blocks: Array) -> Array:
+def transposed(blocks: Floats) -> Floats:
     """Return each gate's block transposed, where it is square."""
     return blocks.swapaxes(1, 2) if blocks.shape[1] == blocks.shape[2] else blocks
 
 
-def blocks(names: Sequence[str], gates: int, moved: Callable[[Array], Array]) -> Sources:
+def blocks(names: Sequence[str], gates: int, moved: Callable[[Floats], Floats]) -> Sources:
     """Return that weights are read as a function of their blocks, (gates, ...), has them.
 
     Weights have an axis of gates, or their rows stand gate after gate.
     """
 
-    def sources(shapes: Shapes) -> dict[str, tuple[str, Array]]:
+    def sources(shapes: Shapes) -> dict[str, tuple[str, Floats]]:
         places = {
             name: _all(shape).reshape(shape if len(shape) == 3 else (gates, -1, shape[-1]))
             for name, shape in shapes.items()
@@ -109,7 +109,7 @@ def blocks(names: Sequence[str], gates: int, moved: Callable[[Array], Array]) ->
     return sources
 
 
-def _all(shape: tuple[int, ...]) -> Array:
+def _all(shape: tuple[int, ...]) -> Floats:
     return np.arange(int(np.prod(shape))).reshape(shape)
 
 
@@ -204,7 +204,7 @@ def _blocks(
     if returned:
         groups = {"The gradients of the weights are": tuple(weights)}
         groups |= {f"The gradient of {name} is": (name,) for name in weights}
-    ways: list[tuple[str, str, Callable[[Array], Array]]] = [(
+    ways: list[tuple[str, str, Callable[[Floats], Floats]]] = [(
         "transposed, gate by gate, where the blocks are square",
         f"leave {'out one transposition' if returned else 'the blocks as they are stored'}",
         transposed,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...conventions.parameter_map import ParameterMap
 from ...subjects.protocol import Subject
@@ -24,11 +24,11 @@ WORDS = {
 """By what a gate's part is multiplied: what that is in words, and what to do."""
 
 
-def slots(parameters: ParameterMap, array: str) -> Mapping[str, Array]:
+def slots(parameters: ParameterMap, array: str) -> Mapping[str, Floats]:
     """Return where each gate has its entries in an array: a mask of the array's shape."""
     nothing = {name: np.zeros(shape) for name, shape in parameters.shapes().items()}
     numbers = np.arange(1.0, nothing[array].size + 1).reshape(nothing[array].shape)
-    masks: dict[str, Array] = {}
+    masks: dict[str, Floats] = {}
     without = parameters.to_reference(nothing)
     for own, none in zip(
         parameters.to_reference({**nothing, array: numbers}), without, strict=True
@@ -50,7 +50,7 @@ class SlotFactor:
     gate: str
     by: float
 
-    def __call__(self, parameters: ParameterMap) -> dict[str, Array]:
+    def __call__(self, parameters: ParameterMap) -> dict[str, Floats]:
         """Return the factors of all entries of the arrays of this name."""
         return {
             name: np.where(slots(parameters, name).get(self.gate, False), self.by, 1.0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ..graph import ModelError
 from ..nodes import Node
 from ..sample import sample
@@ -17,7 +17,7 @@ from .flatbuffer import File
 from .operators import OPERATORS, FusedNode
 
 
-def calls(file: File, node: Node, inputs: Path) -> list[dict[str, Array]]:
+def calls(file: File, node: Node, inputs: Path) -> list[dict[str, Floats]]:
     """Return what a node takes and makes in the one call of a model, in the equations' layout.
 
     x (T, B, D), y, ``state 0``, ..., ``final 0``, ...; ModelError says why there is nothing.
@@ -35,7 +35,7 @@ def calls(file: File, node: Node, inputs: Path) -> list[dict[str, Array]]:
         before = {k: np.array(interpreter.get_tensor(k)) for k in states}
     interpreter.invoke()
 
-    def value(number: int) -> Array:
+    def value(number: int) -> Floats:
         return np.array(interpreter.get_tensor(number))
 
     if at is None:

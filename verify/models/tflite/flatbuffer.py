@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...subjects.frameworks.litert_model import IDENTIFIER, import_schema
 from ..graph import LARGEST_ARRAY, LARGEST_FILE, MOST, ModelError
 
@@ -105,7 +105,7 @@ class File:
         """Return the name of a tensor's dtype, as the schema spells it."""
         return names_of("TensorType").get(self.tensor(graph, number).type, "an unknown dtype")
 
-    def constant(self, graph: int, number: int) -> Array | None:
+    def constant(self, graph: int, number: int) -> Floats | None:
         """Return a tensor of floats that is stored, or a stored one of float16 that is widened.
 
         None for one that is computed; ModelError for one whose bytes are not those of its shape.
@@ -130,7 +130,7 @@ class File:
             raise self.error(f"{where} has {len(stored)} bytes, for a shape of {list(shape)}")
         return np.frombuffer(stored, dtype).reshape(shape)
 
-    def dequantised(self, graph: int, number: int) -> Array | None:
+    def dequantised(self, graph: int, number: int) -> Floats | None:
         """Return a stored tensor of 8 bits as the numbers that it stands for; None for another."""
         tensor, raw = self.tensor(graph, number), self.stored(graph, number)
         kinds = {"INT8": np.int8, "UINT8": np.uint8}

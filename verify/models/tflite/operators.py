@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...conventions.convention import Convention
 from ...subjects.frameworks.onnx_operator import convention as convention_of
 from ..graph import LARGEST_ARRAY, ModelError
@@ -87,7 +87,7 @@ class FusedNode(Node):
 
     fused: Fused = field(default_factory=Fused)
     merged: bool = True
-    arrays: Mapping[int, Array] = field(default_factory=dict, compare=False, repr=False)
+    arrays: Mapping[int, Floats] = field(default_factory=dict, compare=False, repr=False)
     at: Operator | None = field(default=None, compare=False, repr=False)
     reader: ClassVar[str] = "TensorFlow Lite"
 
@@ -200,7 +200,7 @@ def _node(file: File, operator: Operator, bare: FusedNode, places: Inputs) -> Fu
         raise ModelError("it has an auxiliary input: it is not held")
     passes = [_Pass(file, operator, bare.kind, places, d) for d in range(both)]
     _require_floats(file, operator, passes)
-    weights: dict[str, Array] = {}
+    weights: dict[str, Floats] = {}
     for slot in ("W", "R", "B", "P", "projection", "norm"):
         arrays = [a for each in passes if (a := each.array(slot)) is not None]
         if len(arrays) == both:
@@ -273,7 +273,7 @@ class _Pass:
                 names[slot] = f"{self.file.name(graph, given[0])}{more}"
         return names
 
-    def array(self, slot: str) -> Array | None:
+    def array(self, slot: str) -> Floats | None:
         """Return an array, (gates x H, ...); None if it is left out."""
         gates = dict(self.tensors.get(slot, {}))
         if self.coupled and slot in ("W", "R", "B", "P", "norm") and gates:
@@ -303,7 +303,7 @@ class _Pass:
         return np.concatenate(blocks)
 
 
-def _arrays(file: File, operator: Operator, passes: Sequence[_Pass]) -> dict[int, Array]:
+def _arrays(file: File, operator: Operator, passes: Sequence[_Pass]) -> dict[int, Floats]:
     """Return the arrays of all directions by their places among the inputs."""
     tensors = {k for each in passes for own in each.tensors.values() for k in own.values()}
     places = {place: k for place, k in enumerate(operator.inputs) if k in tensors - {-1}}

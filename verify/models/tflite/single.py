@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...subjects.framework import by_pass, imported
 from ...subjects.frameworks.litert_model import INSTALL, Writer, import_schema
@@ -86,8 +86,8 @@ def _operator(node: FusedNode, case: Case) -> tuple[str, Any]:
 
 
 def _placed(
-    node: FusedNode, places: Places, direction: int, arrays: dict[str, Array]
-) -> list[tuple[int, Array]]:
+    node: FusedNode, places: Places, direction: int, arrays: dict[str, Floats]
+) -> list[tuple[int, Floats]]:
     """Return the arrays of a direction, each gate's by its place among the inputs."""
     order = list(node.convention.order)
     H = len(arrays["weight_hh"]) // len(order)
@@ -111,7 +111,7 @@ def _placed(
     return placed
 
 
-def feeds(node: FusedNode, case: Case, inputs: Inputs) -> dict[str, Array]:
+def feeds(node: FusedNode, case: Case, inputs: Inputs) -> dict[str, Floats]:
     """Return what a call is given: x, and the states if there are any."""
     x = np.swapaxes(inputs.x, 0, 1) if case.layout == "batch-first" else inputs.x
     named = {"x": x}
@@ -120,7 +120,7 @@ def feeds(node: FusedNode, case: Case, inputs: Inputs) -> dict[str, Array]:
     return named
 
 
-def result(node: FusedNode, case: Case, outputs: list[Array]) -> Result:
+def result(node: FusedNode, case: Case, outputs: list[Floats]) -> Result:
     """Return the outputs, directions side by side, and the final states."""
     count = case.directions * len(node.states)
     y, kept = np.concatenate(outputs[:-count], axis=-1), outputs[-count:]

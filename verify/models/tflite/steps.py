@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...subjects.frameworks.litert_model import Writer
 from ..graph import Model, ModelError, Scope, import_onnx
 from ..nodes import Node
@@ -195,7 +195,7 @@ class _Restated:
         within = onnx.helper.make_node("Scan", [], []) if loop else None
         return Scope(Model(self.file.path, proto), proto.graph, path, within=within)
 
-    def _constant(self, number: int) -> Array | None:
+    def _constant(self, number: int) -> Floats | None:
         """Return a stored tensor; None for one that is none, or cannot be read."""
         try:
             value = self.file.constant(self.graph, number)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ..framework import FrameworkSubject, Plain, imported
@@ -61,7 +61,7 @@ class ExecutorchLayer(FrameworkSubject):
 
         programs: dict[object, Any] = {}
 
-        def execute(weights: Mapping[str, Array], arguments: Sequence[Any]) -> list[Any]:
+        def execute(weights: Mapping[str, Floats], arguments: Sequence[Any]) -> list[Any]:
             values = tuple(weights[name].tobytes() for name in sorted(weights))
             key = values, tuple(a.shape for a in arguments)
             if key not in programs:

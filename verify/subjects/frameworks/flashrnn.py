@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
@@ -57,7 +57,7 @@ class FlashRNN(FrameworkSubject):
         second = case.layout == "batch-first"
 
         def call(
-            torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+            torch: Any, module: Any, x: Any, state: Any, lengths: Floats | None
         ) -> tuple[Any, tuple[Any, ...]]:
             x = x if second else x.transpose(0, 1)
             Wx = torch.einsum("btd,ghd->btgh", x, module["weight_ih_l0"])[:, :, :, None]

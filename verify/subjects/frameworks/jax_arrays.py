@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ..framework import FrameworkSubject, imported, within
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result
@@ -114,16 +114,16 @@ def _without_lengths(function: Callable[..., Any], lengths: Any, *given: Any) ->
     return function(*given, lengths)
 
 
-def _within(dy: Array | None, lengths: Array | None) -> Array | None:
+def _within(dy: Floats | None, lengths: Floats | None) -> Floats | None:
     return None if dy is None else within(dy, lengths)
 
 
 def _heads(
-    jax: Any, outputs: Any, dy: Array | None, dfinal: Sequence[Array | None]
+    jax: Any, outputs: Any, dy: Floats | None, dfinal: Sequence[Floats | None]
 ) -> tuple[Any, tuple[Any, ...]]:
     """Return cotangents as JAX takes them, which knows no None: zeros instead."""
 
-    def head(output: Any, d: Array | None) -> Any:
+    def head(output: Any, d: Floats | None) -> Any:
         return jax.numpy.array(np.zeros(output.shape, output.dtype) if d is None else d)
 
     y, final = outputs

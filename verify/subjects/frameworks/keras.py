@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
@@ -175,8 +175,8 @@ class _OnTorch:
         return self.function(leaves, leaves["x"], state or None, lengths)
 
     def _pull(
-        self, leaves: Mapping[str, Any], outputs: Sequence[Any], cotangents: Sequence[Array | None]
-    ) -> dict[str, Array]:
+        self, leaves: Mapping[str, Any], outputs: Sequence[Any], cotangents: Sequence[Floats | None]
+    ) -> dict[str, Floats]:
         wanted = [
             (output, self.torch.tensor(np.ascontiguousarray(d)))
             for output, d in zip(outputs, cotangents, strict=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ..framework import imported
 
 INSTALL = "ai-edge-litert"
@@ -52,7 +52,7 @@ class Writer:
         self.codes: dict[str, int] = {}
 
     def tensor(
-        self, name: str, shape: tuple[int, ...], array: Array | None = None, *,
+        self, name: str, shape: tuple[int, ...], array: Floats | None = None, *,
         variable: bool = False, dtype: str = "FLOAT32", grid: Grid | None = None,
     ) -> int:  # fmt: skip
         """Add a tensor, stored if there is an array, by the schema's dtype; return its number."""
@@ -72,7 +72,7 @@ class Writer:
         self.graph.tensors.append(made)
         return len(self.graph.tensors) - 1
 
-    def constant(self, array: Array, grid: Grid | None = None) -> int:
+    def constant(self, array: Floats, grid: Grid | None = None) -> int:
         """Add a tensor that holds these numbers; return its number."""
         name, dtype = f"array {len(self.graph.tensors)}", str(array.dtype).upper()
         return self.tensor(name, array.shape, array, dtype=dtype, grid=grid)
@@ -125,7 +125,7 @@ class Program:
         (self.x,) = (each["index"] for each in self.interpreter.get_input_details())
         (self.y,) = (each["index"] for each in self.interpreter.get_output_details())
 
-    def run(self, x: Array, state: Sequence[Array]) -> tuple[Array, list[Array]]:
+    def run(self, x: Floats, state: Sequence[Floats]) -> tuple[Floats, list[Floats]]:
         """Return outputs and final states of input and initial states, as the tensors hold them."""
         for index, array in zip((self.x, *self.states), (x, *state), strict=True):
             self.interpreter.set_tensor(index, np.ascontiguousarray(array))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
@@ -83,7 +83,7 @@ class _Layer:
     def train(self, training: bool) -> None:
         raise NotImplementedError("it has no modes")
 
-    def _array(self, array: Array) -> Any:
+    def _array(self, array: Floats) -> Any:
         """Return MLX's array; without the dtype, it would make float32 of float64."""
         return self.mx.array(array, dtype=getattr(self.mx, str(array.dtype)))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
@@ -101,7 +101,7 @@ class NcnnLayer(FrameworkSubject):
         counts = f"{len(bottoms) + 1} {len(bottoms) + len(tops)}"
         return "\n".join([str(VERSION_OF_FILES), counts, *inputs, layer, ""])
 
-    def _row(self, ncnn: Any, net: Any, x: Array, states: list[Array]) -> list[Array]:
+    def _row(self, ncnn: Any, net: Any, x: Floats, states: list[Floats]) -> list[Floats]:
         """Run one row: x (T, D) and states (directions, H)."""
         extractor = net.create_extractor()
         extractor.set_light_mode(False)

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
@@ -65,7 +65,7 @@ class NcpsCell(FrameworkSubject):
 
 
 def _call(
-    torch: Any, cell: Any, x: Any, state: Any, lengths: Array | None
+    torch: Any, cell: Any, x: Any, state: Any, lengths: Floats | None
 ) -> tuple[Any, tuple[Any, ...]]:
     now = tuple(s[0] for s in state)
     outputs = []

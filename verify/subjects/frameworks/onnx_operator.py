@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
@@ -97,7 +97,7 @@ class Operator:
         """The names of its outputs: of all steps, and the final states."""
         return ["Y", *(f"Y_{state}" for state in self.convention.states)]
 
-    def weights(self, case: Case, parameters: Mapping[str, Array]) -> dict[str, Array]:
+    def weights(self, case: Case, parameters: Mapping[str, Floats]) -> dict[str, Floats]:
         """Return its inputs W, R, B and P, those that it has, one entry a direction."""
         passes = [self._whole(one) for one in by_pass(case, parameters)]
         weights = {
@@ -111,7 +111,7 @@ class Operator:
             weights["P"] = np.stack([one["peephole"] for one in passes])
         return weights
 
-    def feeds(self, case: Case, inputs: Inputs) -> dict[str, Array]:
+    def feeds(self, case: Case, inputs: Inputs) -> dict[str, Floats]:
         """Return what a call is given: x, and lengths and initial states if there are any."""
         named = zip(self.convention.states, inputs.state or (), strict=False)
         feeds = {"X": inputs.x} | {f"initial_{name}": state for name, state in named}
@@ -121,7 +121,7 @@ class Operator:
             feeds[LENGTHS] = inputs.lengths.astype(np.int32)
         return feeds
 
-    def result(self, case: Case, outputs: list[Array]) -> Result:
+    def result(self, case: Case, outputs: list[Floats]) -> Result:
         """Return the outputs, directions side by side, and the final states."""
         y, *final = outputs
         if case.layout == "batch-first":  # (B, T, directions, H) and (B, directions, H)
@@ -149,7 +149,7 @@ class Operator:
                 chosen[f"activation_{name}"] = list(numbers) * case.directions
         return chosen
 
-    def _whole(self, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+    def _whole(self, arrays: Mapping[str, Floats]) -> Mapping[str, Floats]:
         """Return the arrays of one pass with a block for f where f = 1 - i leaves it unused.
 
         The block holds ones: an engine that ignores ``input_forget`` reads them, and it shows.
@@ -159,7 +159,7 @@ class Operator:
         return {name: _with_forget_gate(array) for name, array in arrays.items()}
 
 
-def _with_forget_gate(array: Array) -> Array:
+def _with_forget_gate(array: Floats) -> Floats:
     i, o, g = np.split(array, 3)
     return np.concatenate([i, o, np.ones_like(i), g])
 

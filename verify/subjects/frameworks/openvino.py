@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
@@ -97,7 +97,7 @@ def import_openvino() -> Any:
     return imported("openvino", INSTALL)
 
 
-def _weights(case: Case, parameters: Mapping[str, Array]) -> list[Array]:
+def _weights(case: Case, parameters: Mapping[str, Floats]) -> list[Floats]:
     """Return its inputs W, R and B, one entry a direction."""
     passes = by_pass(case, parameters)
     return [np.stack([one[name] for one in passes]) for name in ("weight_ih", "weight_hh", "bias")]

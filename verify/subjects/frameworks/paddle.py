@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
@@ -97,7 +97,7 @@ class _Layer:
     def train(self, training: bool) -> None:
         (self.module.train if training else self.module.eval)()
 
-    def _inside(self, dy: Array | None, inputs: Inputs) -> Array | None:
+    def _inside(self, dy: Floats | None, inputs: Inputs) -> Floats | None:
         """Return the cotangent of y as it is where the adapter puts no zeros into y."""
         return within(dy, inputs.lengths) if self.case.P and dy is not None else dy
 
@@ -105,7 +105,7 @@ class _Layer:
         y, *final = (np.array(each.numpy()) for each in outputs)
         return Result(within(y, inputs.lengths) if self.case.P else y, tuple(final))
 
-    def _tensor(self, array: Array) -> Any:
+    def _tensor(self, array: Floats) -> Any:
         """Return a tensor of the same numbers, with the same strides where there are gaps."""
         if array.flags.c_contiguous or array.size == 0:
             return self.paddle.to_tensor(array)
@@ -124,7 +124,7 @@ class _Layer:
             leaf.stop_gradient = False
         return leaves
 
-    def _outputs(self, leaves: Mapping[str, Any], lengths: Array | None) -> list[Any]:
+    def _outputs(self, leaves: Mapping[str, Any], lengths: Floats | None) -> list[Any]:
         """Call the layer, and return y (T, B, width) and the final states."""
         turned = self.case.layout == "batch-first"
         states = [leaf for name, leaf in leaves.items() if name.startswith("state ")]
@@ -140,7 +140,7 @@ class _Layer:
         result: Result,
         leaves: Mapping[str, Any],
         outputs: Sequence[Any],
-        cotangents: Sequence[Array | None],
+        cotangents: Sequence[Floats | None],
     ) -> Pulled:
         pairs = [
             (output, self._tensor(d))

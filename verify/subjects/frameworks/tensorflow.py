@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
@@ -80,7 +80,7 @@ class _Layer:
         result: Result,
         leaves: Mapping[str, Any],
         outputs: Sequence[Any],
-        cotangents: Sequence[Array | None],
+        cotangents: Sequence[Floats | None],
     ) -> Pulled:
         """Pull back the cotangents that there are."""
         pairs = [(y, d) for y, d in zip(outputs, cotangents, strict=True) if d is not None]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from typing import Any
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...numbers.arithmetic import DTYPES
 from .. import torch_module as torch_caller
@@ -168,7 +168,7 @@ class CompiledLayer(TorchLayer):
         module = self.module(torch, case)
         compiled = torch.compile(module)
 
-        def call(torch: Any, _: Any, x: Any, state: Any, lengths: Array | None) -> Any:
+        def call(torch: Any, _: Any, x: Any, state: Any, lengths: Floats | None) -> Any:
             return call_layer(torch, compiled, x, state, lengths)
 
         return TorchModule(module, case, call, watch=self.watch)
@@ -203,7 +203,7 @@ class CompiledCell(TorchCell):
 
         compiled = torch.compile(step, dynamic=True, fullgraph=True)
 
-        def call(torch: Any, _: Any, x: Any, state: Any, lengths: Array | None) -> Any:
+        def call(torch: Any, _: Any, x: Any, state: Any, lengths: Floats | None) -> Any:
             return call_cell(torch, compiled, x, state, lengths)
 
         return TorchModule(

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
@@ -43,7 +43,7 @@ class ExportedLayer(TorchLayer):
         programs: dict[object, Any] = {}
 
         def call(
-            torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+            torch: Any, module: Any, x: Any, state: Any, lengths: Floats | None
         ) -> tuple[Any, tuple[Any, ...]]:
             if x.shape[1 if case.layout == "batch-first" else 0] > LONGEST:
                 raise NotImplementedError(f"programs of more than {LONGEST} steps take too long")
@@ -113,7 +113,7 @@ class OnnxLayer(FrameworkSubject):
 
         return Plain(run)
 
-    def _session(self, torch: Any, module: Any, case: Case, feeds: Mapping[str, Array]) -> Any:
+    def _session(self, torch: Any, module: Any, case: Case, feeds: Mapping[str, Floats]) -> Any:
         """Write the file, and make sure that it has one operator for each layer."""
         file = io.BytesIO()
         rows = 0 if case.layout == "batch-first" else 1
@@ -135,7 +135,7 @@ class OnnxLayer(FrameworkSubject):
             raise SubjectUnavailable(f"expected {case.layers} {self.kind} operators in the file")
         return session(file.getvalue())
 
-    def _feeds(self, case: Case, inputs: Inputs) -> dict[str, Array]:
+    def _feeds(self, case: Case, inputs: Inputs) -> dict[str, Floats]:
         """Return what the file is given: x, lengths and states, those that there are."""
         x = inputs.x.swapaxes(0, 1) if case.layout == "batch-first" else inputs.x
         feeds = {"x": x} | ({} if inputs.lengths is None else {LENGTHS: inputs.lengths})

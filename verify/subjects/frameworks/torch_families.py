@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions.parameter_map import ExplicitMap
@@ -92,7 +92,7 @@ class FamilyLayer:
 
     def _call(self, layer: Any) -> Call:
         def call(
-            torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+            torch: Any, module: Any, x: Any, state: Any, lengths: Floats | None
         ) -> tuple[Any, tuple[Any, ...]]:
             own = {name.removesuffix("_l0"): array for name, array in module.items()}
             states = state if state is None or isinstance(state, tuple) else (state,)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
@@ -66,7 +66,7 @@ def _of(cell: Any) -> Call:
     """Return how the cell is called, with given parameters in the place of its own."""
 
     def call(
-        torch: Any, module: Any, x: Any, state: Any, lengths: Array | None
+        torch: Any, module: Any, x: Any, state: Any, lengths: Floats | None
     ) -> tuple[Any, tuple[Any, ...]]:
         Wx = torch.nn.functional.linear(x, module["weight_ih_l0"])
         # the first axis of the cell's U is that of its heads
