@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from itertools import product as product_of
 
@@ -41,6 +42,8 @@ def grouped_forward_edits(program: Program) -> Iterator[Edit]:
     step = [*enumerate(program.forward)]
     yield from _exchanged(program, "forward", {"the whole step": step}, values)
     yield from _activated(program)
+    yield from _shared(program)
+    yield from _seen_otherwise(program)
     yield from _of_rows(program)
     yield from _reset_elsewhere(program)
 
@@ -118,6 +121,43 @@ def _activated(program: Program) -> Iterator[Edit]:
                 yield Edit(of, (text,), 2, _renamed("forward", chosen, {function: other}))
 
 
+def _shared(program: Program) -> Iterator[Edit]:
+    """Yield gates that share a softmax, instead of a sigmoid each."""
+    gates = [(k, s) for k, s in enumerate(program.forward) if "sigmoid" in s.names]
+    for size in range(2, len(gates) + 1):
+        for chosen in combinations(gates, size):
+            changed = _changed("forward", chosen, partial(_share, [s.target for _, s in chosen]))
+            of = " and ".join(subject_of(s.target) for _, s in chosen)
+            text = "they share a softmax, and add up to 1, instead of having a sigmoid each"
+            yield Edit(of, (text,), 1, changed)
+
+
+def _share(gates: Sequence[str], s: Statement) -> ast.expr:
+    """Return a gate's share of a softmax."""
+    others = [f"exp(a_{gate} - a_{s.target})" for gate in gates if gate != s.target]
+    return expression(f"1 / (1 + {' + '.join(others)})")
+
+
+def _seen_otherwise(program: Program) -> Iterator[Edit]:
+    """Yield another value in the place of a state, in some pre-activations: a later one, too."""
+    members = [(k, s) for k, s in enumerate(program.forward) if s.target[:2] in ("a_", "q")]
+    olds = [f"{s}_old" for s in cell_named(program.cell).states]
+    gates = [s.target for s in program.forward if len(s.target) == 1 and s.target != "q"]
+    forms = [*gates, *olds, "c_new", "tanh(c_old)", "tanh(c_new)"]
+    forms += [f"{g} * {old}" for g in gates for old in olds]
+    ways = [{n: f} for n in (*olds, "c_new") for f in forms if f != n]
+    for way in (*ways, {"c_old": "tanh(c_old)", "c_new": "tanh(c_new)"}):
+        values = {n: expression(f) for n, f in way.items()}
+        read = [(k, s) for k, s in members if s.names & way.keys()]
+        words: list[str | ast.expr] = []
+        for n, e in values.items():
+            words += [" and " if words else "", e, " stands in the place of ", name(n)]
+        for size in range(1, len(read) + 1):
+            for chosen in combinations(read, size):
+                of = " and ".join(subject_of(s.target) for _, s in chosen)
+                yield Edit(of, tuple(words), 2, _with_names("forward", chosen, values))
+
+
 def _of_rows(program: Program) -> Iterator[Edit]:
     """Yield what is read of other rows: in one statement, in all pre-activations, in the step."""
     step = [*enumerate(program.forward)]
@@ -126,7 +166,8 @@ def _of_rows(program: Program) -> Iterator[Edit]:
     groups = {subject_of(s.target): [(k, s)] for k, s in step}
     groups |= {"the pre-activations": before, "the whole step": step}
     names = ["x", *(f"{s}_old" for s in cell_named(program.cell).states)]
-    sets = [[n] for n in names] + ([names[1:]] if len(names) > 2 else [])
+    gates = [s.target for _, s in step if len(s.target) == 1]
+    sets = [[n] for n in (*names, *gates)] + ([names[1:]] if len(names) > 2 else [])
     for (where, members), read, (function, (_, words)) in product_of(
         groups.items(), sets, OF_ROWS.items()
     ):

@@ -109,13 +109,30 @@ class Program:
         new = tuple(changed.get(k, s) for k, s in enumerate(self.of(section)))
         return replace(self, **{section: new})  # type: ignore[arg-type]
 
+    @cached_property
+    def ordered(self) -> tuple[Statement, ...]:
+        """The statements of the step, each after those that it reads; NameError in a circle."""
+        later, done, known = [*self.forward], list[Statement](), set[str]()
+        while later:
+            for k, s in enumerate(later):
+                before, every = (
+                    {o.target for o in some if o is not s} for some in (later[:k], later)
+                )
+                if s.names.isdisjoint(before) and not (s.names - known) & every:
+                    break
+            else:
+                raise NameError(f"{later[0].target} is computed from itself")
+            done.append(later.pop(k))
+            known.add(s.target)
+        return tuple(done)
+
     def step(self, p: Mapping[str, Array], x: Array, state: State) -> tuple[State, Values]:
         """Return the next state and all values of one step."""
         states = cell_named(self.cell).states
         values = Values(p)
         values["x"] = x
         values.update({f"{s}_old": a for s, a in zip(states, state, strict=True)})
-        for statement in self.forward:
+        for statement in self.ordered:
             values[statement.target] = eval(statement.code, {}, values)  # noqa: S307
         return tuple(values[f"{s}_new"] for s in states), values
 

@@ -44,6 +44,9 @@ SLIPS = [
     ("qrnn-fo-2", "f1_new = x @ W_z1", "f1"),
     ("cfc", "h_new = (1 - tau) * k + tau * g", "g"),
     ("zoneout-lstm", "h_raw = o * c_raw", "tanh"),
+    ("gru-keeps-old", "a_z = x @ W_z + n @ U_z + b_z", "n stands in the place of h_{t-1}"),
+    ("gru-keeps-old", "r = softmax(a_r)", "a softmax over the units stands in the place of"),
+    ("gru-keeps-old", "a_n = x @ W_n + (row_first(r) * h_old) @ U_n + b_n", "that of row 0, for"),
     ("rg-lru", "h_new = decay * h_old + (1 - decay ** 2) * i * a_u", "the root of"),
 ]
 
