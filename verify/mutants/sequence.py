@@ -281,8 +281,8 @@ mutant(
     "A NaN in the padding reaches the gradients, although the outputs are right.",
     ("padding",),
     needs=("lengths",),
-    fix="set the padding of x to 0 before the loop, x = where(t < length, x, 0): on the way back a "
-    "where() around a step's results multiplies its NaN with 0, which is NaN",
+    fix="set x to 0 in the padding, x = where(t < length, x, 0): on the way back a where() around "
+    "a step's results multiplies its NaN with 0, which is NaN",
     part="see",
     change=lambda layer, right, at, x: x,
 )

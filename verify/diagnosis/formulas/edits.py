@@ -216,7 +216,8 @@ def computed(statements: Sequence[Statement]) -> list[str]:
 
 def is_saved(n: str) -> bool:
     """Whether a name of the forward step is a value of that step, and no parameter."""
-    return not (n[:2] in ("W_", "U_", "b_", "p_") or n == "R")
+    parameter = n.startswith(("W_", "U_", "b_", "p_", "gx_", "gh_", "gain_", "shift_"))
+    return not (parameter or n == "R")
 
 
 def _statement_edits(place: Place, s: Statement, scope: Scope) -> Iterator[Edit]:

@@ -29,7 +29,7 @@ from .edits import (
 from .expression import ROWS, SHIFTS, call, factors, name, product, terms, total, with_names
 from .phrases import beyond, gate, shown, subject_of
 from .program import Order, Program, Statement, expression, last_first
-from .texts import TEXTS
+from .texts_of_families import ALL
 
 Member = tuple[int, Statement]
 """A statement of a section, with its number."""
@@ -44,6 +44,7 @@ def grouped_forward_edits(program: Program) -> Iterator[Edit]:
     yield from _activated(program)
     yield from _shared(program)
     yield from _seen_otherwise(program)
+    yield from _normalised_otherwise(program)
     yield from _of_rows(program)
     yield from _reset_elsewhere(program)
 
@@ -158,6 +159,50 @@ def _seen_otherwise(program: Program) -> Iterator[Edit]:
                 yield Edit(of, tuple(words), 2, _with_names("forward", chosen, values))
 
 
+def _normalised_otherwise(program: Program) -> Iterator[Edit]:
+    """Yield other sums, gains and biases of a step whose products are normalised."""
+    lines = {s.target: (k, s) for k, s in enumerate(program.forward)}
+    gates = [n[3:] for n in lines if n.startswith("nx_")]
+    both = [f"px_{k} + ph_{k}" for k in gates]
+    apart = "(p{0}_{1} - mean_of(p{0}_{1})) / deviation_of(p{0}_{1})"
+    ways: list[tuple[str, dict[str, str]]] = [
+        (
+            f"{words} of each gate is normalised by itself, not that of all gates together",
+            {f"n{name}_{k}": apart.format(name, k) for name in names for k in gates},
+        )
+        for words, names in (
+            ("the product", "xh"), ("the product with W", "x"), ("the product with U", "h")
+        )
+    ]  # fmt: skip
+    for gain in ("gx", "gh"):
+        for of in ("all gates together", "each gate"):
+            together = of.endswith("together") and ", ".join(both)
+            ways.append((
+                f"the sum of both products, of {of}, is normalised, with {gain}, not each of them",
+                {f"a_{k}": f"{gain}_{k} * ({b} - mean_of({together or b})) "
+                           f"/ deviation_of({together or b}) + b_{k}"
+                 for k, b in zip(gates, both, strict=True)},
+            ))  # fmt: skip
+    ways += [
+        ("the gains gx and gh are exchanged",
+         {f"a_{k}": f"gh_{k} * nx_{k} + gx_{k} * nh_{k} + b_{k}" for k in gates}),
+        ("the bias is added before the product with W is normalised",
+         {f"px_{k}": f"x @ W_{k} + b_{k}" for k in gates}
+         | {f"a_{k}": f"gx_{k} * nx_{k} + gh_{k} * nh_{k}" for k in gates}),
+        ("the bias is added before the product with U is normalised",
+         {f"ph_{k}": f"h_old @ U_{k} + b_{k}" for k in gates}
+         | {f"a_{k}": f"gx_{k} * nx_{k} + gh_{k} * nh_{k}" for k in gates}),
+    ]  # fmt: skip
+    for words, new in ways if gates else ():
+        values = {n: expression(text) for n, text in new.items()}
+        changed = _changed("forward", [lines[n] for n in new], partial(_of_target, values))
+        yield Edit("the pre-activations", (words,), 1, changed)
+
+
+def _of_target(values: Mapping[str, ast.expr], s: Statement) -> ast.expr:
+    return values[s.target]
+
+
 def _of_rows(program: Program) -> Iterator[Edit]:
     """Yield what is read of other rows: in one statement, in all pre-activations, in the step."""
     step = [*enumerate(program.forward)]
@@ -185,7 +230,7 @@ def _of_rows(program: Program) -> Iterator[Edit]:
 
 def _slope_edits(program: Program) -> Iterator[Edit]:
     """Yield slopes of activations that are another function, in one gate and in all."""
-    activations = TEXTS[program.cell]
+    activations = ALL[program.cell]
     for values, others, kind in (
         (activations.sigmoids, SIGMOID_SLOPES, "sigma * (1 - sigma)"),
         (activations.tangents, TANH_SLOPES, "1 - tanh^2"),
@@ -240,7 +285,7 @@ def _with_slope(program: Program, value: str, other: str) -> list[tuple[Place, S
     y = "tanh(c_new)" if value == "c_new" else value
     names = {"y": expression(y), "a": name(before)}
     new = with_names(expression(other), names)
-    slope = [y, f"1 - {y}"] if value in TEXTS[program.cell].sigmoids else [f"1 - {y} ** 2"]
+    slope = [y, f"1 - {y}"] if value in ALL[program.cell].sigmoids else [f"1 - {y} ** 2"]
     return [
         (("back", k), s.with_value(changed))
         for k, s in enumerate(program.back)
