@@ -45,6 +45,7 @@ from .misplaced.places import places
 from .observation import Experiment, basic, thorough
 from .other_cells.character import character
 from .other_form import in_another_form
+from .own_order import without_own_order
 from .search import Explainer, Search, observations
 
 MOST = 4
@@ -236,7 +237,7 @@ def _of_values(
             diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
             return diagnosis
     given = reads_out(subject)
-    if explainer.outputs_deviate and not given:
+    if explainer.outputs_deviate and explainer.observations[len(first)].deviating and not given:
         explainer.bases = tuple(other_conventions(subject))
     stages = STAGES_OF_GIVEN if whole or given else STAGES
     search = searched(explainer, rest, stages)
@@ -247,14 +248,14 @@ def _of_values(
     if not search.fits and not whole:
         search = searched(explainer, rest, LAST_STAGES, search)
     fits = [explainer.in_words_of_convention(h) for h in ranked(search.fits, failures)]
-    diagnosis.explanations = [h.explanation for h in fits]
+    diagnosis.explanations, own = without_own_order(subject, [h.explanation for h in fits])
     if arithmetic and whole and not diagnosis.explanations:
         diagnosis.explanations = [arithmetic.explanation]
     _conclude(diagnosis, search, deadline)
     if arithmetic and not diagnosis.explanations:
         diagnosis.message += f"; it computes in {arithmetic.name} at best, and that is not all"
     notes = list(dropout_notes(explainer, search, failing)) if failures != failing else []
-    notes += [TANGENTS_NOTE] if explainer.transposed and diagnosis.explanations else []
+    notes += own + [TANGENTS_NOTE] * bool(explainer.transposed and diagnosis.explanations)
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
         notes += [*of_outputs(explainer), *finding.notes]
@@ -391,8 +392,12 @@ def _size(verdict: Verdict) -> int:
 
 
 def ranked(fits: Sequence[Hypothesis], failing: Sequence[Verdict]) -> list[Hypothesis]:
-    """Return explanations with the foreseen before others, single mistakes before pairs."""
+    """Return explanations with the foreseen before others, single mistakes before pairs.
+
+    What is there without a further mistake, too, is told without it.
+    """
     failed = {v.check for v in failing}
+    fits = [h for h in fits if not any(set(other.ids) < set(h.ids) for other in fits)]
 
     def rank(hypothesis: Hypothesis) -> tuple[int, int]:
         foreseen = any(id in failed for id in hypothesis.killed_by[:1])

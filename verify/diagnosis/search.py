@@ -162,7 +162,7 @@ class Explainer:
     def possible(self, hypothesis: Hypothesis) -> bool:
         """Whether a hypothesis by itself may do something wherever something is wrong."""
         return not any(
-            getattr(PLAIN_CASE, need) == getattr(seen.experiment.case, need)
+            not _has(seen, need)
             for need in hypothesis.needs
             for seen in self.observations
             if seen.deviating
@@ -280,6 +280,14 @@ def _effort(seen: Observation) -> tuple[bool, bool, bool, int]:
     steps = max(case.T, 1) * case.layers * case.directions
     pushed = any(call.tangents is not None for call in seen.calls)
     return _is_long(seen), not seen.deviating, pushed, calls * steps * (1 + (case.B * case.H > 64))
+
+
+def _has(seen: Observation, need: str) -> bool:
+    """Whether an option is used in an experiment; a schedule has lengths of its own."""
+    padded = need == "lengths" and any(
+        c.inputs and c.inputs.lengths is not None for c in seen.calls
+    )
+    return padded or getattr(seen.experiment.case, need) != getattr(PLAIN_CASE, need)
 
 
 def _is_long(seen: Observation) -> bool:

@@ -274,3 +274,14 @@ mutant(
         choose(at.active, new[0], old[0]), plain(only(at.active, new[0]))
     ),
 )
+
+mutant(
+    "Q17",
+    "A NaN in the padding reaches the gradients, although the outputs are right.",
+    ("padding",),
+    needs=("lengths",),
+    fix="set x to 0 in the padding, x = where(t < length, x, 0): on the way back a where() around "
+    "a step's results multiplies its NaN with 0, which is NaN",
+    part="see",
+    change=lambda layer, right, at, x: x,
+)

@@ -128,11 +128,11 @@ def instead(x: Array, value: Array, pull: Callable[[Floats], Floats] = lambda d:
 
 
 def rearranged(x: Array, function: Callable[[Floats], Floats]) -> Array:
-    """Apply a function that only moves, repeats or leaves out entries."""
+    """Apply a function that only moves, repeats or leaves out entries, or writes 0."""
 
     def rule(a: Floats) -> tuple[Sequence[Floats], Pull]:
-        moved = function(np.arange(a.size).reshape(a.shape))
-        return [function(a)], lambda d: [with_added(d, moved, a.shape)]
+        moved = function(1 + np.arange(a.size).reshape(a.shape))
+        return [function(a)], lambda d: [with_added(np.where(moved, d, 0), moved - 1, a.shape)]
 
     return custom(rule, x)[0]
 

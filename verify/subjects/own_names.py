@@ -274,6 +274,17 @@ class Experiment:
         vectors = {name for name, shape in self.shapes.items() if _vector(name, shape)}
         return {n: np.zeros_like(a) if n in vectors - {*nonzero} else a for n, a in drawn.items()}
 
+    def unread(self, joint: Sequence[str], places: slice) -> bool:
+        """Whether these columns of [x, h] are not read where x is 0: they are those of x."""
+        named = self.arrays(*self.shapes, round_="places")
+        x, results = np.zeros((CASE.T, CASE.B, CASE.D)), []
+        for factor in (1.0, 2.0):
+            for name in joint:
+                along = self.shapes[name].index(CASE.D + CASE.H)
+                np.moveaxis(named[name], along, 0)[places] *= factor
+            results.append(self.run(Inputs(dict(named), x, None, None)).y)
+        return np.array_equal(*results)
+
     def made(self, kind: str, named: Mapping[str, Array], round_: str) -> _Observed:
         """Run the module."""
         x = CASE.normal(f"{round_} x", (CASE.T, CASE.B, CASE.D))
@@ -297,7 +308,16 @@ class _Observed:
     result: Result
 
     def distance(self, convention: Convention, arrays: Sequence[Packed], stop: float) -> float:
-        """Return the largest difference of outputs and final states; inf soon after ``stop``."""
+        """Return the largest difference of outputs and final states, or the first over ``stop``."""
+        worst = 0.0
+        for off in self.differences(convention, arrays):
+            worst = max(worst, off)
+            if worst > stop:
+                break
+        return worst
+
+    def differences(self, convention: Convention, arrays: Sequence[Packed]) -> Iterator[float]:
+        """Yield the largest difference of every step's outputs, and of every final state."""
         wanted = family.shapes(convention, SIZES)
         held: dict[str, Array] = {}
         for packed in arrays:
@@ -309,14 +329,12 @@ class _Observed:
             held.setdefault("b_hn", zero)
         if convention.forget_offset:
             held["b_f"] = held["b_f"] + convention.forget_offset
-        state, worst = self.start, 0.0
+        state = self.start
         for x, y in zip(self.x, self.result.y, strict=True):
             state = family.step(convention, held, x, state)
-            worst = max(worst, _difference(state[0], y))
-            if worst > stop:
-                return worst
-        pairs = zip(state, self.result.final, strict=True)
-        return max(worst, *(_difference(s, final.reshape(s.shape)) for s, final in pairs))
+            yield _difference(state[0], y)
+        for s, final in zip(state, self.result.final, strict=True):
+            yield _difference(s, final.reshape(s.shape))
 
 
 def _difference(a: Array, b: Array) -> float:
@@ -491,7 +509,8 @@ def gate_of(kind: str, name: str) -> str:
 def _meant(arrays: _Arrays, experiment: Experiment, bases: Sequence[Convention]) -> Reading | None:
     """Return the reading that the names tell, of its variants the nearest; None if they do not.
 
-    No name tells an offset of the forget gate, so ``bases`` have none that no experiment shows.
+    Nearest is where a step's outputs, or a final state, are equal: the others may be misplaced. No
+    name tells an offset of the forget gate, so ``bases`` have none that no experiment shows.
     """
     orders = {side: _named_order(arrays, side) for side in "WU"}
     if not all(orders.values()):
@@ -499,18 +518,23 @@ def _meant(arrays: _Arrays, experiment: Experiment, bases: Sequence[Convention])
     upper, lower = orders["W"], orders["U"]
     every = experiment.arrays(*experiment.shapes, round_="all")
     observed = experiment.made(arrays.kind, every, "all")
-    ranked: list[tuple[float, int, Reading]] = []
+    joint = [w.name for w in arrays.weights if w.kind == "WU"]
+    ends = {False: slice(CASE.D), True: slice(-CASE.D, None)}
+    first = [end for end, places in ends.items() if joint and experiment.unread(joint, places)]
+    ranked: list[tuple[bool, float, int, Reading]] = []
     for style, base in product(arrays.styles(), bases):
-        if any(map(_unusual, arrays.weights, style[0])):
+        if any(map(_unusual, arrays.weights, style[0])) or (first and style[1] not in first):
             continue
+        if len(joint) == len(arrays.weights) and base.family == "gru" and base.reset == "after":
+            continue  # one product of [x, h] has nothing of h alone that r could act on
         packed = arrays.packed(style, upper, lower)
         roles = [_named_vector(v, arrays, packed, base) for v in arrays.vectors]
         known = [role for role in roles if role]
         for variant in _with_peepholes(base, known) if len(known) == len(roles) else ():
             reading = (variant, (*packed, *known))
-            distance = observed.distance(*reading, np.inf)
-            ranked.append((distance, len(ranked), reading))
-    return min(ranked)[2] if ranked else None
+            off = [*observed.differences(*reading)]
+            ranked.append((min(off) > CLOSE, max(off), len(ranked), reading))
+    return min(ranked)[3] if ranked else None
 
 
 def _with_peepholes(base: Convention, vectors: Sequence[Packed]) -> Iterator[Convention]:
@@ -560,6 +584,9 @@ def _named_vector(
         return Packed(vector.name, tuple(f"p_{g}" for g in letters), vector.layouts[0])
     beside = re.sub(r"bias", "weight", vector.name)
     weight = next((a for a in packed if a.name == beside and beside != vector.name), None)
+    as_many = [a for a in packed if len(a.slices) == vector.count]
+    if weight is None and vector.count not in (SINGLE, len(arrays.letters)) and len(as_many) == 1:
+        (weight,) = as_many
     if weight is not None and len(weight.slices) == vector.count:
         letters = [name.partition("_")[2] for name in weight.slices]
         recurrent = weight.slices[0].startswith("U")

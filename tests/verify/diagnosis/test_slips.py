@@ -152,6 +152,20 @@ OF_STEPS = [
         "gate, tanh stands in the place of sigmoid: i = tanh(a_i), should be i = sigmoid(a_i).",
     ),
     (
+        of_gates(lambda i, f, g, o, c: (
+            o.sigmoid() * (c := (both := torch.stack([i, f]).softmax(0))[1] * c
+                           + both[0] * g.tanh()).tanh(), c)),
+        "In the input gate and the forget gate, they share a softmax, and add up to 1, instead of "
+        "having a sigmoid each: for example i = 1 / (1 + exp(a_f - a_i)), should be "
+        "i = sigmoid(a_i).",
+    ),
+    (
+        of_gates(lambda i, f, g, o, c: (
+            o.softmax(-1) * (c := f.sigmoid() * c + i.sigmoid() * g.tanh()).tanh(), c)),
+        "In the output gate, a softmax over the units stands in the place of sigmoid: "
+        "o = softmax(a_o), should be o = sigmoid(a_o).",
+    ),
+    (
         of_gates(lambda i, f, o, g, c: (
             o.sigmoid() * (c := f.sigmoid() * c + i.sigmoid() * g.tanh()).tanh() * c, c)),
         "The blocks of the gates are read in the order i f o g, not i f g o. In the new state "

@@ -4,6 +4,7 @@ import functools
 import re
 
 import pytest
+import torch
 
 import own_names as layers
 from gatewise.verify.checks import subject_checks
@@ -13,8 +14,10 @@ from gatewise.verify.recordings.record import form_of
 from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.own_names import gate_of
 from gatewise.verify.subjects.protocol import SubjectUnavailable
+from judgements import diagnosed
 
 CHECKS = {check.id: check for check in subject_checks() if not check.problems}
+LSTM = "torch.nn.LSTM"
 EVERY = ("smoke", "forward", "gradient", "carry", "carry-gradient", "final", "dtype", "influence",
          "unit-permutation", "gate-limits", "transition")  # fmt: skip
 
@@ -129,3 +132,32 @@ def test_no_recording_is_made_of_them():
 def test_a_diagnosis_looks_for_no_other_reading():
     """All were tried, and what is stated of torch.nn's arrays says nothing of these."""
     assert not list(other_conventions(like(layers.SigmoidCandidate)))
+
+
+class OfOwnOrder(torch.nn.Module):
+    """Gates in an order that nothing tells, in products of [x, h]; wrong: h = o c."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.both = torch.nn.Linear(input_size + hidden_size, 4 * hidden_size)
+        self.hidden_size = hidden_size
+
+    def forward(self, x, state=None):
+        zeros = x.new_zeros(x.shape[1], self.hidden_size)
+        h, c = (zeros, zeros) if state is None else (s[0] for s in state)
+        y = []
+        for x_t in x:
+            f, i, o, g = self.both(torch.cat([x_t, h], -1)).chunk(4, -1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c
+            y.append(h)
+        return torch.stack(y), (h[None], c[None])
+
+
+def test_an_order_that_may_be_meant_is_no_second_mistake():
+    """And x stands first: what x multiplies is not read where x is 0."""
+    assert "both.weight is [W_i,W_f,W_g,W_o; U_i" in adapted(OfOwnOrder, "a", LSTM).own.text
+    found = diagnosed(OfOwnOrder, "forward", like=LSTM)
+
+    assert found.headline.startswith("In the new state h_t, tanh is not applied to c_t")
+    assert found.notes == ("Its gates stand in the order f i o g.",)

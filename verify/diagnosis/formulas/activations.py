@@ -38,6 +38,22 @@ class Activation:
         return self.value(s).astype(s.dtype, copy=False)
 
 
+def softmax(s: Array) -> Array:
+    """Return exp(s) of every unit over the sum of all units' in its row."""
+
+    def along(y: Array, d: Array) -> Array:
+        return np.asarray(y * (d - (y * d).sum(axis=-1, keepdims=True)))
+
+    def value(a: Array) -> Array:
+        e = np.exp(a.real - a.real.max(axis=-1, keepdims=True))
+        y = np.asarray(e / e.sum(axis=-1, keepdims=True))
+        return y + 1j * along(y, a.imag) if np.iscomplexobj(a) else y
+
+    if not isinstance(s, Traced):
+        return value(s)
+    return custom(lambda a: ([value(a)], lambda d: [along(value(a), d)]), s)[0]
+
+
 def _sigmoid(s: Array) -> Array:
     return 1 / (1 + np.exp(-s))
 
@@ -70,7 +86,7 @@ def _gelu_tanh_slope(s: Array) -> Array:
     return (1 + t) / 2 + s * (1 - t * t) * inner / 2
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, tuple[Scalar, str]] = {
     "hard_sigmoid": (_clipped(1 / 6, 0.5, 0), "a hard sigmoid, clip(s / 6 + 0.5, 0, 1),"),
     "hard_sigmoid_torch": (
         Activation(
@@ -115,6 +131,7 @@ ACTIVATIONS = {
     ),
     "softplus": (Activation(lambda s: np.logaddexp(0, s), _sigmoid), "softplus"),
     "exp": (Activation(np.exp, np.exp), "exp"),
+    "softmax": (softmax, "a softmax over the units"),
 }  # fmt: skip
 """By the name in formulas: the function, and its name in sentences."""
 
@@ -141,6 +158,11 @@ OF_ROWS: dict[str, tuple[Scalar, str]] = {
     "row_last": (partial(_taken, lambda a: a[..., -1:, :]), "that of the last row, for all rows,"),
     "row_mean": (partial(_linear, _mean), "the mean over the rows, for all of them,"),
     "row_sum": (partial(_linear, _sum), "the sum over the rows, for all of them,"),
+    "row_centred": (
+        partial(_linear, lambda a: a - _mean(a)), "its difference to the mean over the rows"),
+    "row_centred_if_several": (
+        partial(_linear, lambda a: a - _mean(a) if a.shape[-2] > 1 else a),
+        "its difference to the mean over the rows, if there are several,"),
     "row_before": (
         partial(_taken, lambda a: np.roll(a, 1, axis=-2)),
         "that of the row before (the first's: of the last)",

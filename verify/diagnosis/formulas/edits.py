@@ -216,7 +216,8 @@ def computed(statements: Sequence[Statement]) -> list[str]:
 
 def is_saved(n: str) -> bool:
     """Whether a name of the forward step is a value of that step, and no parameter."""
-    return not (n[:2] in ("W_", "U_", "b_", "p_") or n == "R")
+    parameter = n.startswith(("W_", "U_", "b_", "p_", "gx_", "gh_", "gain_", "shift_"))
+    return not (parameter or n == "R")
 
 
 def _statement_edits(place: Place, s: Statement, scope: Scope) -> Iterator[Edit]:
@@ -237,6 +238,9 @@ def _variants(section: str, s: Statement, scope: Scope) -> Iterator[Variant]:
         for sign, words in ((1, "added to"), (-1, "subtracted from")):  # as to a forget gate
             more = total([*terms(s.value), (sign, ast.Constant(1))])
             yield Variant(more, (f"1 is {words} it",), 2)
+    if section == "forward" and not isinstance(s.value, ast.Call):
+        for function in ("tanh", "sigmoid", "relu"):
+            yield Variant(call(function, s.value), (f"{function} is applied to the whole",), 3)
     for n in scope.alike.get(s.target, ()):
         yield from _in_place(n, s.value)
         yield from _too_many(n, s.value)

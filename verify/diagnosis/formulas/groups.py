@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from itertools import product as product_of
 
@@ -28,7 +29,7 @@ from .edits import (
 from .expression import ROWS, SHIFTS, call, factors, name, product, terms, total, with_names
 from .phrases import beyond, gate, shown, subject_of
 from .program import Order, Program, Statement, expression, last_first
-from .texts import TEXTS
+from .texts_of_families import ALL
 
 Member = tuple[int, Statement]
 """A statement of a section, with its number."""
@@ -41,6 +42,9 @@ def grouped_forward_edits(program: Program) -> Iterator[Edit]:
     step = [*enumerate(program.forward)]
     yield from _exchanged(program, "forward", {"the whole step": step}, values)
     yield from _activated(program)
+    yield from _shared(program)
+    yield from _seen_otherwise(program)
+    yield from _normalised_otherwise(program)
     yield from _of_rows(program)
     yield from _reset_elsewhere(program)
 
@@ -118,6 +122,87 @@ def _activated(program: Program) -> Iterator[Edit]:
                 yield Edit(of, (text,), 2, _renamed("forward", chosen, {function: other}))
 
 
+def _shared(program: Program) -> Iterator[Edit]:
+    """Yield gates that share a softmax, instead of a sigmoid each."""
+    gates = [(k, s) for k, s in enumerate(program.forward) if "sigmoid" in s.names]
+    for size in range(2, len(gates) + 1):
+        for chosen in combinations(gates, size):
+            changed = _changed("forward", chosen, partial(_share, [s.target for _, s in chosen]))
+            of = " and ".join(subject_of(s.target) for _, s in chosen)
+            text = "they share a softmax, and add up to 1, instead of having a sigmoid each"
+            yield Edit(of, (text,), 1, changed)
+
+
+def _share(gates: Sequence[str], s: Statement) -> ast.expr:
+    """Return a gate's share of a softmax."""
+    others = [f"exp(a_{gate} - a_{s.target})" for gate in gates if gate != s.target]
+    return expression(f"1 / (1 + {' + '.join(others)})")
+
+
+def _seen_otherwise(program: Program) -> Iterator[Edit]:
+    """Yield another value in the place of a state, in some pre-activations: a later one, too."""
+    members = [(k, s) for k, s in enumerate(program.forward) if s.target[:2] in ("a_", "q")]
+    olds = [f"{s}_old" for s in cell_named(program.cell).states]
+    gates = [s.target for s in program.forward if len(s.target) == 1 and s.target != "q"]
+    forms = [*gates, *olds, "c_new", "tanh(c_old)", "tanh(c_new)"]
+    forms += [f"{g} * {old}" for g in gates for old in olds]
+    ways = [{n: f} for n in (*olds, "c_new") for f in forms if f != n]
+    for way in (*ways, {"c_old": "tanh(c_old)", "c_new": "tanh(c_new)"}):
+        values = {n: expression(f) for n, f in way.items()}
+        read = [(k, s) for k, s in members if s.names & way.keys()]
+        words: list[str | ast.expr] = []
+        for n, e in values.items():
+            words += [" and " if words else "", e, " stands in the place of ", name(n)]
+        for size in range(1, len(read) + 1):
+            for chosen in combinations(read, size):
+                of = " and ".join(subject_of(s.target) for _, s in chosen)
+                yield Edit(of, tuple(words), 2, _with_names("forward", chosen, values))
+
+
+def _normalised_otherwise(program: Program) -> Iterator[Edit]:
+    """Yield other sums, gains and biases of a step whose products are normalised."""
+    lines = {s.target: (k, s) for k, s in enumerate(program.forward)}
+    gates = [n[3:] for n in lines if n.startswith("nx_")]
+    both = [f"px_{k} + ph_{k}" for k in gates]
+    apart = "(p{0}_{1} - mean_of(p{0}_{1})) / deviation_of(p{0}_{1})"
+    ways: list[tuple[str, dict[str, str]]] = [
+        (
+            f"{words} of each gate is normalised by itself, not that of all gates together",
+            {f"n{name}_{k}": apart.format(name, k) for name in names for k in gates},
+        )
+        for words, names in (
+            ("the product", "xh"), ("the product with W", "x"), ("the product with U", "h")
+        )
+    ]  # fmt: skip
+    for gain in ("gx", "gh"):
+        for of in ("all gates together", "each gate"):
+            together = of.endswith("together") and ", ".join(both)
+            ways.append((
+                f"the sum of both products, of {of}, is normalised, with {gain}, not each of them",
+                {f"a_{k}": f"{gain}_{k} * ({b} - mean_of({together or b})) "
+                           f"/ deviation_of({together or b}) + b_{k}"
+                 for k, b in zip(gates, both, strict=True)},
+            ))  # fmt: skip
+    ways += [
+        ("the gains gx and gh are exchanged",
+         {f"a_{k}": f"gh_{k} * nx_{k} + gx_{k} * nh_{k} + b_{k}" for k in gates}),
+        ("the bias is added before the product with W is normalised",
+         {f"px_{k}": f"x @ W_{k} + b_{k}" for k in gates}
+         | {f"a_{k}": f"gx_{k} * nx_{k} + gh_{k} * nh_{k}" for k in gates}),
+        ("the bias is added before the product with U is normalised",
+         {f"ph_{k}": f"h_old @ U_{k} + b_{k}" for k in gates}
+         | {f"a_{k}": f"gx_{k} * nx_{k} + gh_{k} * nh_{k}" for k in gates}),
+    ]  # fmt: skip
+    for words, new in ways if gates else ():
+        values = {n: expression(text) for n, text in new.items()}
+        changed = _changed("forward", [lines[n] for n in new], partial(_of_target, values))
+        yield Edit("the pre-activations", (words,), 1, changed)
+
+
+def _of_target(values: Mapping[str, ast.expr], s: Statement) -> ast.expr:
+    return values[s.target]
+
+
 def _of_rows(program: Program) -> Iterator[Edit]:
     """Yield what is read of other rows: in one statement, in all pre-activations, in the step."""
     step = [*enumerate(program.forward)]
@@ -126,7 +211,8 @@ def _of_rows(program: Program) -> Iterator[Edit]:
     groups = {subject_of(s.target): [(k, s)] for k, s in step}
     groups |= {"the pre-activations": before, "the whole step": step}
     names = ["x", *(f"{s}_old" for s in cell_named(program.cell).states)]
-    sets = [[n] for n in names] + ([names[1:]] if len(names) > 2 else [])
+    gates = [s.target for _, s in step if len(s.target) == 1]
+    sets = [[n] for n in (*names, *gates)] + ([names[1:]] if len(names) > 2 else [])
     for (where, members), read, (function, (_, words)) in product_of(
         groups.items(), sets, OF_ROWS.items()
     ):
@@ -144,7 +230,7 @@ def _of_rows(program: Program) -> Iterator[Edit]:
 
 def _slope_edits(program: Program) -> Iterator[Edit]:
     """Yield slopes of activations that are another function, in one gate and in all."""
-    activations = TEXTS[program.cell]
+    activations = ALL[program.cell]
     for values, others, kind in (
         (activations.sigmoids, SIGMOID_SLOPES, "sigma * (1 - sigma)"),
         (activations.tangents, TANH_SLOPES, "1 - tanh^2"),
@@ -199,7 +285,7 @@ def _with_slope(program: Program, value: str, other: str) -> list[tuple[Place, S
     y = "tanh(c_new)" if value == "c_new" else value
     names = {"y": expression(y), "a": name(before)}
     new = with_names(expression(other), names)
-    slope = [y, f"1 - {y}"] if value in TEXTS[program.cell].sigmoids else [f"1 - {y} ** 2"]
+    slope = [y, f"1 - {y}"] if value in ALL[program.cell].sigmoids else [f"1 - {y} ** 2"]
     return [
         (("back", k), s.with_value(changed))
         for k, s in enumerate(program.back)

@@ -15,13 +15,13 @@ import numpy as np
 from ....reference import functions
 from ....reference.cell import Cell, State
 from ....reference.cells import cell_named
+from ....reference.cells.lstm_layer_norm import EPSILON
 from ....reference.cells.minimal import positive, positive_vjp
 from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ....reference.sequence import choose, only
 from .activations import ACTIVATIONS, OF_ROWS
-from .texts import TEXTS
-from .texts_of_families import TEXTS as OF_FAMILIES
+from .texts_of_families import ALL
 
 Order = Callable[[int], Sequence[int]]
 """From the number of steps to the order in which the way back visits them."""
@@ -118,13 +118,30 @@ class Program:
         new = tuple(changed.get(k, s) for k, s in enumerate(self.of(section)))
         return replace(self, **{section: new})  # type: ignore[arg-type]
 
+    @cached_property
+    def ordered(self) -> tuple[Statement, ...]:
+        """The statements of the step, each after those that it reads; NameError in a circle."""
+        later, done, known = [*self.forward], list[Statement](), set[str]()
+        while later:
+            for k, s in enumerate(later):
+                before, every = (
+                    {o.target for o in some if o is not s} for some in (later[:k], later)
+                )
+                if s.names.isdisjoint(before) and not (s.names - known) & every:
+                    break
+            else:
+                raise NameError(f"{later[0].target} is computed from itself")
+            done.append(later.pop(k))
+            known.add(s.target)
+        return tuple(done)
+
     def step(self, p: Mapping[str, Array], x: Array, state: State) -> tuple[State, Values]:
         """Return the next state and all values of one step."""
         states = cell_named(self.cell).states
         values = Values(p)
         values["x"] = x
         values.update({f"{s}_old": a for s, a in zip(states, state, strict=True)})
-        for statement in self.forward:
+        for statement in self.ordered:
             values[statement.target] = statement.evaluated(values)
         return tuple(values[f"{s}_new"] for s in states), values
 
@@ -299,7 +316,7 @@ def gradient(p: Parameters, found: Mapping[str, Array]) -> Parameters:
 @cache
 def program_of(cell: str) -> Program | None:
     """Return the program of a cell, None where there is no text of it."""
-    text = (TEXTS | OF_FAMILIES).get(cell)
+    text = ALL.get(cell)
     if text is None:
         return None
     known: Cell = cell_named(cell)
@@ -335,7 +352,21 @@ def expression(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
 
 
-FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+def mean_of(*arrays: Array) -> Array:
+    """Return the mean over all entries of each row, (..., B, 1), of several arrays together."""
+    total, *others = (a.sum(axis=-1)[..., None] for a in arrays)
+    for other in others:
+        total = total + other
+    return np.asarray(total / sum(a.shape[-1] for a in arrays))
+
+
+def deviation_of(*arrays: Array) -> Array:
+    """Return the standard deviation likewise, with layer norm's constant inside of the root."""
+    centred = [a - mean_of(*arrays) for a in arrays]
+    return np.asarray(np.sqrt(mean_of(*(a * a for a in centred)) + EPSILON))
+
+
+FUNCTIONS: dict[str, Callable[..., Array]] = {
     **{name: function for name, (function, _) in ACTIVATIONS.items()},
     **{name: function for name, (function, _) in OF_ROWS.items()},
     "tanh": np.tanh,
@@ -351,6 +382,8 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "last_row": lambda a: a[-1],
     "clip": lambda a: np.clip(a, -1, 1),
     "sign": np.sign,
+    "mean_of": mean_of,
+    "deviation_of": deviation_of,
     "power_0.5": np.sqrt,
     "power_2": lambda a: a * a,
     "power_3": lambda a: a * a * a,

@@ -241,7 +241,75 @@ def _zoneout(cell: str, kept: dict[str, float]) -> Text:
 
 ABOVE = ("above_0(a_n)", " * slope_above_0(a_n)")
 
+
+def _layer_norm(*, carried: bool) -> Text:
+    def normed(name: str, rest: str) -> str:
+        """The lines that normalise the products of all gates together."""
+        every = ", ".join(f"p{name}_{gate}" for gate in "ifgo")
+        return f"""
+        p{name}_k = {rest}_k
+        mean_{name} = mean_of({every})
+        dev_{name} = deviation_of({every})
+        n{name}_k = (p{name}_k - mean_{name}) / dev_{name}
+        """
+
+    def back(name: str) -> str:
+        each = [f"dn{name}_{gate}" for gate in "ifgo"]
+        along = ", ".join(f"{d} * {d[1:]}" for d in each)
+        return f"""
+        dn{name}_k = da_k * g{name}_k
+        dmean_{name} = mean_of({", ".join(each)})
+        dalong_{name} = mean_of({along})
+        dp{name}_k = (dn{name}_k - dmean_{name} - n{name}_k * dalong_{name}) / dev_{name}
+        """
+
+    forward = f"""
+    {normed("x", "x @ W")}
+    {normed("h", "h_old @ U")}
+    a_k = gx_k * nx_k + gh_k * nh_k + b_k
+    i = sigmoid(a_i)
+    f = sigmoid(a_f)
+    g = tanh(a_g)
+    o = sigmoid(a_o)
+    c_raw = f * c_old + i * g
+    mean_c = mean_of(c_raw)
+    dev_c = deviation_of(c_raw)
+    n_c = (c_raw - mean_c) / dev_c
+    c_shown = gain_c * n_c + shift_c
+    h_new = o * tanh(c_shown)
+    c_new = {"c_shown" if carried else "c_raw"}
+    """
+    shown, raw = (" + dc_next", "") if carried else ("", "dc_next + ")
+    backward = f"""
+    dh = dy + dh_next
+    da_o = dh * tanh(c_shown) * o * (1 - o)
+    d_shown = dh * o * (1 - tanh(c_shown) ** 2){shown}
+    dn_c = d_shown * gain_c
+    dmean_c = mean_of(dn_c)
+    dalong_c = mean_of(dn_c * n_c)
+    dc = {raw}(dn_c - dmean_c - n_c * dalong_c) / dev_c
+    da_i = dc * g * i * (1 - i)
+    da_f = dc * c_old * f * (1 - f)
+    da_g = dc * i * (1 - g ** 2)
+    {back("x")}
+    {back("h")}
+    dx = dpx_i @ W_i.T + dpx_f @ W_f.T + dpx_g @ W_g.T + dpx_o @ W_o.T
+    dh_old = dph_i @ U_i.T + dph_f @ U_f.T + dph_g @ U_g.T + dph_o @ U_o.T
+    dc_old = dc * f
+    dW_k += x.T @ dpx_k
+    dU_k += h_old.T @ dph_k
+    db_k += rows(da_k)
+    dgx_k += rows(da_k * nx_k)
+    dgh_k += rows(da_k * nh_k)
+    dgain_c += rows(d_shown * n_c)
+    dshift_c += rows(d_shown)
+    """
+    return Text(forward, backward, ("i", "f", "o"), ("g",))
+
+
 TEXTS = {
+    "lstm-layer-norm": _layer_norm(carried=False),
+    "lstm-layer-norm-carried": _layer_norm(carried=True),
     "mgu": _mgu(),
     "mingru": _mingru(),
     "mingru-positive": _mingru(*ABOVE),
@@ -259,3 +327,7 @@ TEXTS = {
     "zoneout-lstm": _zoneout("lstm", {"h": 1 / 16, "c": 1 / 2}),
     "zoneout-gru": _zoneout("gru", {"h": 1 / 8}),
 }
+
+
+ALL = PLAIN | TEXTS
+"""The texts of all cells that have one."""

@@ -1,4 +1,4 @@
-"""A state that is detached in the loop, at every step, and rows that end at another step.
+"""A state that is detached in the loop, at every step.
 
 A detach at the start of a step cuts the gradient of the initial state, too; one at the end of a
 step that of the final state.
@@ -7,7 +7,6 @@ step that of the final state.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import product
 
 import numpy as np
@@ -15,11 +14,10 @@ import numpy as np
 from ....reference.cell import State
 from ....reference.functions import Array
 from ....reference.parameters import Parameters
-from ...cases.options import Options
 from ...mutants import Change
 from ...mutants.gradient import after_step_vjp
 from ...mutants.parts import pulls, some
-from ...mutants.replaceable_layer import At, ReplaceableLayer, StepGradients, WritePart
+from ...mutants.replaceable_layer import At, ReplaceableLayer, StepGradients
 from ..hypotheses import Hypothesis
 
 
@@ -65,38 +63,3 @@ def _without_tangent(state: Array) -> Array:
     """Return a state without its tangent, the imaginary part in a step into the complex plane."""
     tangent = isinstance(state, np.ndarray) and np.iscomplexobj(state)
     return state.real.astype(state.dtype) if tangent else state
-
-
-def ends(offered: Options) -> Iterator[Hypothesis]:
-    """Yield rows that end before or after their length, or whose state goes on alone."""
-    if not offered.lengths:
-        return
-    for more, words in ((-1, "one step before"), (1, "one step after")):
-        yield Hypothesis(
-            (f"rows end {words} their length",), (f"Rows end {words} their length.",),
-            (partial(_other_length, more),), ("a row runs while t < length",), ("padding",),
-            needs=("lengths",),
-        )  # fmt: skip
-    yield Hypothesis(
-        ("the state goes on through the padding",),
-        ("The outputs stop at the end of a row, but its state goes on through the padding.",),
-        (_goes_on,), ("hold h (and c) where t >= length, not y alone",), ("padding",),
-        needs=("lengths",),
-    )  # fmt: skip
-
-
-def _other_length(more: int, layer: ReplaceableLayer) -> None:
-    layer.wrap("read_lengths", lambda right, lengths: (
-        None if lengths is None else np.clip(right(lengths) + more, 0, layer.case.T)))  # fmt: skip
-
-
-def _goes_on(layer: ReplaceableLayer) -> None:
-    def write(right: WritePart, y: Array, final: State, none: None) -> tuple[Array, State]:
-        lengths = layer.given.lengths
-        if lengths is not None:
-            active = (np.arange(layer.case.T)[:, None] < np.asarray(lengths))[..., None]
-            y = y * active.astype(layer.case.dtype)
-        return right(y, final, none)
-
-    layer.read_lengths = lambda lengths: None
-    layer.wrap("write", write)

@@ -119,6 +119,21 @@ def along(axis: str, number: int, split: Split = own_shape) -> Iterator[Move]:
         yield Move(f"{many} {name}", words, fix, move)
 
 
+def delayed() -> Iterator[Move]:
+    """Yield what stands one step late or early, with 0 at the end that is left open."""
+    for by, words in (
+        (1, "the previous step (0 at the first)"),
+        (-1, "the next step (0 at the last)"),
+    ):
+
+        def move(a: Array, layer: ReplaceableLayer, by: int = by) -> Array:
+            moved = np.roll(a, by, axis=0)
+            moved[slice(by) if by > 0 else slice(by, None)] = 0
+            return moved
+
+        yield Move(f"steps delayed {by}", f"taken from {words}", "take each step's own", move)
+
+
 def _taken(axis: int, index: Shift, a: Array) -> Array:
     return np.take(a, index(np.arange(a.shape[axis])), axis)
 
@@ -210,13 +225,13 @@ def targets(family: str) -> Iterator[tuple[Target, tuple[Move, ...]]]:
     """Yield everything that goes in and comes out, with the ways of moving entries of it."""
     x, y, passes = (STEP, ROW, FEATURE), (STEP, ROW, UNIT), (PASS, ROW, UNIT)
     sequence = (
-        *permuted(x, own_shape, "x"), *along(STEP, 0), *along(ROW, 1), *along(FEATURE, 2),
-        *strides("x"),
+        *permuted(x, own_shape, "x"), *along(STEP, 0), *delayed(), *along(ROW, 1),
+        *along(FEATURE, 2), *strides("x"),
     )  # fmt: skip
     outputs = (
         *permuted(y, own_shape, "y"), *along(DIRECTION, 2, halves),
         *permuted((*y[:2], DIRECTION, UNIT), halves, "halves of y", 2),
-        *along(STEP, 0), *along(ROW, 1), *along(UNIT, 2), *strides("y"),
+        *along(STEP, 0), *delayed(), *along(ROW, 1), *along(UNIT, 2), *strides("y"),
     )  # fmt: skip
     states = (
         *permuted(passes, own_shape, "states"),

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
 
 import numpy as np
 
+from ....reference.cell import State
 from ....reference.functions import Array
 from ...cases.options import Options
-from ...mutants.parts import takes
-from ...mutants.replaceable_layer import ReplaceableLayer, RunPart
+from ...mutants.parts import some, takes
+from ...mutants.replaceable_layer import ReplaceableLayer, RunPart, WritePart
 from ...numbers.tape import rearranged
 from ...subjects.protocol import Inputs, Result, Subject
-from ..gradients.detached import ends
 from ..hypotheses import Hypothesis
-from .moves import DIRECTION, along, halves, move_y, moves
+from .lengths import ends
+from .moves import DIRECTION, along, halves, move_y, moves, state_groups
 from .slots import biases, terms
 from .states import (
     carried_over,
@@ -43,12 +44,12 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
         yield from between(offered)
         yield from outputs(family)
         yield from ends_elsewhere(family, offered)
-        yield from ends(offered)
+        yield from ends(family, offered)
         yield from biases(subject)
         yield from terms(subject)
         yield from carried_over(family, offered)
         yield from of_other_rows(family, offered)
-        yield from sorted_rows(offered)
+        yield from sorted_rows(family, offered)
     yield from moves(family, offered, gradients=gradients)
 
 
@@ -62,6 +63,17 @@ def between(offered: Options) -> Iterator[Hypothesis]:
             (_x_again,), ("give each layer the outputs of the one below it",), ("forward",),
             needs=("layers",),
         )  # fmt: skip
+        for first, last in product((True, False), (False, True)):
+            there = ", and so are the outputs of the last layer" if last else ""
+            of = "every layer" if first else "every layer but the first"
+            yield Hypothesis(
+                (f"residual connections{', last' * last}{', not first' * (not first)}",),
+                (f"In {of} the input is added to the outputs that the next layer reads, where the "
+                 f"shapes are the same: a residual connection{there}.",),
+                (partial(_added, first, last),),
+                ("give each layer the outputs of the one below it, and nothing else",),
+                ("forward",), needs=("layers",),
+            )  # fmt: skip
     for where in ("", " on the way to the next layer"):
         if not offered.missing(("bidirectional", "layers")):
             yield Hypothesis(
@@ -86,6 +98,29 @@ def _x_again(layer: ReplaceableLayer) -> None:
 
     takes(layer, kept)
     layer.wrap("drop", drop)
+
+
+def _added(first: bool, last: bool, layer: ReplaceableLayer) -> None:
+    below: list[Array] = []
+
+    def given(inputs: Inputs) -> Inputs:
+        below[:] = [inputs.x]
+        return inputs
+
+    def added(y: Array) -> Array:
+        there = below[-1].shape == y.shape and (first or len(below) > 1)
+        below.append(y + below[-1] if there else y)
+        return below[-1]
+
+    def drop(right: Callable[[Array], Array], y: Array) -> Array:
+        return right(added(y))
+
+    def write(right: WritePart, y: Array, final: State, lengths: Array) -> tuple[Array, State]:
+        return right(added(y) if last else y, final, lengths)
+
+    takes(layer, given)
+    layer.wrap("drop", drop)
+    layer.wrap("write", write)
 
 
 def _directions_exchanged(at_the_end: bool, layer: ReplaceableLayer) -> None:
@@ -140,29 +175,37 @@ OF_START = {
 """What goes wrong, and what to do instead."""
 
 
-def sorted_rows(offered: Options) -> Iterator[Hypothesis]:
+def sorted_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
     """Yield what is left in the order of the lengths, or put back wrongly."""
     ways = ("", "left", "twice")
-    for (how, order), y, final, start in product(ORDERS.items(), ways, ways, ways):
-        if not offered.lengths or not (y or final or start):
+    for (how, order), y, final, start, (state, which) in product(
+        ORDERS.items(), ways, ways, ways, state_groups(family).items()
+    ):
+        alone = len(which) == 1 and family == "lstm"
+        if not offered.lengths or not (y or final or start) or (alone and (y or start)):
             continue
         said = []
-        results = {"the outputs": y, "the final states": final}
+        results = {"the outputs": y, f"the final {state}": final}
         for way, (sentence, fix) in OF_RESULTS.items():
             if hit := " and ".join(name for name, mine in results.items() if mine == way):
-                said.append((sentence.format(f"{hit} are"), fix.format(hit)))
+                verb = "are" if "outputs" in hit or state == "states" else "is"
+                said.append((sentence.format(f"{hit} {verb}"), fix.format(hit)))
         said += [OF_START[start]] if start else []
         words, fixes = zip(*said, strict=True)
         yield Hypothesis(
-            (f"rows by {how} length: y {y or 'right'}, final {final or 'right'}, "
+            (f"rows by {how} length: y {y or 'right'}, final {state} {final or 'right'}, "
              f"initial {start or 'right'}",),
             (f"Rows are sorted by {how.partition(',')[0]} length, and {'; '.join(words)}.",),
-            (partial(_sorted, order, y, final, start),), fixes, ("lengths", "forward"),
+            (partial(_sorted, order, y, (final, which), start),), fixes, ("lengths", "forward"),
         )  # fmt: skip
 
 
 def _sorted(
-    order: Callable[[Array], Array], y: str, final: str, start: str, layer: ReplaceableLayer
+    order: Callable[[Array], Array],
+    y: str,
+    final: tuple[str, Sequence[int]],
+    start: str,
+    layer: ReplaceableLayer,
 ) -> None:
     def run(right: RunPart, inputs: Inputs) -> Result:
         if inputs.lengths is None:
@@ -174,6 +217,7 @@ def _sorted(
         taken = {"": index[""], "left": back, "twice": back[back]}[start]
         given = inputs.state and tuple(s[:, taken] for s in inputs.state)
         result = right(replace(inputs, state=given))
-        return Result(result.y[:, index[y]], tuple(s[:, index[final]] for s in result.final))
+        way, which = final
+        return Result(result.y[:, index[y]], some(result.final, which, lambda s: s[:, index[way]]))
 
     layer.wrap("run", run)

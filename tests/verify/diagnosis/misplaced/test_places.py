@@ -163,6 +163,55 @@ def test_rows_left_in_sorted_order(briefly):
     assert found.headline.startswith("Rows are sorted by falling length, and the outputs are left")
 
 
+class WithWhere(torch.nn.RNN):
+    """Right, unless NaN stands in the padding: where() hides it on the way forward alone."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+
+    def forward(self, x, hx=None, lengths=None):
+        h, y = x.new_zeros(1, x.shape[1], self.hidden_size) if hx is None else hx, []
+        for t in range(len(x)):
+            out, new = super().forward(x[t : t + 1], h)
+            on = None if lengths is None else (t < lengths)[None, :, None]
+            h = new if on is None else torch.where(on, new, h)
+            y.append(out if on is None else torch.where(on, out, torch.zeros_like(out)))
+        return torch.cat(y), h
+
+
+class OneStepLate(WithWhere):
+    """Rows go on for a step after their end, and NaN reaches gradients."""
+
+    def forward(self, x, hx=None, lengths=None):
+        return super().forward(x, hx, lengths if lengths is None else lengths + 1)
+
+
+class EndOfLastRow(WithWhere):
+    """All final states are those at the length of the last row."""
+
+    def forward(self, x, hx=None, lengths=None):
+        last = lengths if lengths is None else 0 * lengths + lengths[-1]
+        return super().forward(x, hx, lengths)[0], super().forward(x, hx, last)[1]
+
+
+class OneStepBehind(WithWhere):
+    """Outputs are those of the step before, and 0 at the first."""
+
+    def forward(self, x, hx=None):
+        y, final = super().forward(x, hx)
+        return torch.cat([0 * y[:1], y[:-1]]), final
+
+
+@pytest.mark.parametrize(("layer", "checks", "words"), [
+    (OneStepLate, ("padding", "schedule"),
+     "Rows end one step after their length. A NaN in the padding reaches the gradients"),
+    (EndOfLastRow, ("final",), "The final states are those at the length of the last row."),
+    (OneStepBehind, ("forward",), "The outputs y are taken from the previous step (0 at the fi"),
+])  # fmt: skip
+def test_rows_and_outputs_elsewhere(briefly, layer, checks, words):
+    assert diagnosed(layer, *checks, like="torch.nn.RNN").headline.startswith(words)
+
+
 class OutputsAlone(plain_numpy.GRU):
     """The gates are exchanged on the way forward, and the way back is wrong in its own way."""
 

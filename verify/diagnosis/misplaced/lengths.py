@@ -1,0 +1,222 @@
+"""Rows that end elsewhere than at their lengths, and padding that is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import product
+
+import numpy as np
+
+from ....reference.cell import State
+from ....reference.functions import Array
+from ....reference.parameters import Parameters
+from ....reference.sequence import only
+from ...cases.options import Options
+from ...mutants import mutants
+from ...mutants.gradient import gives
+from ...mutants.parts import takes
+from ...mutants.replaceable_layer import At, ReplaceableLayer, UnrollPart, WritePart
+from ...subjects.protocol import Inputs
+from ..hypotheses import NOTHING_WRONG, Hypothesis, of_mutant
+from .moves import along, move_final, state_groups
+
+Ends = Callable[[Array], Array]
+"""From the rows' lengths to those by which they end."""
+
+OTHERS: dict[str, tuple[Ends, str]] = {
+    "one step before their length": (lambda k: k - 1, "a row runs while t < length"),
+    "one step after their length": (lambda k: k + 1, "a row runs while t < length"),
+    "at the length of row 0": (lambda k: 0 * k + k[:1], "index by each row's own length"),
+    "at the length of the last row": (lambda k: 0 * k + k[-1:], "index by each row's own length"),
+    "at the length of the shortest row": (
+        lambda k: 0 * k + k.min(), "index by each row's own length"),
+    "at the end of the padding": (lambda k: k + (1 << 30), "index by each row's own length"),
+    "at the lengths in the reverse order of the rows": (
+        lambda k: k[::-1], "keep the lengths in the order of the rows"),
+    "at the lengths in falling order": (
+        lambda k: np.sort(k)[::-1], "sort rows and lengths alike, or neither"),
+    "at the lengths in rising order": (np.sort, "sort rows and lengths alike, or neither"),
+}  # fmt: skip
+"""Where rows may end, and what to do instead."""
+
+
+def ends(family: str, offered: Options) -> Iterator[Hypothesis]:
+    """Yield rows that end elsewhere, whose state goes on alone, or whose padding is read."""
+    if not offered.lengths:
+        return
+    q13, q17 = (of_mutant(m) for m in mutants() if m.id in ("Q13", "Q17"))
+    masked = Hypothesis((), (), (_dx_masked,))
+    yield q17 + masked
+    elsewhere = [*_elsewhere(), *_rows_of_others(family)]
+    if offered.bidirectional:
+        elsewhere += _turned_otherwise()
+    for reaching in (NOTHING_WRONG, q17, q17 + masked, q13):
+        yield from (replace(h + reaching, needs=("lengths",)) for h in elsewhere)
+
+
+def _elsewhere() -> Iterator[Hypothesis]:
+    for (where, (lengths, fix)), zeros in product(OTHERS.items(), (False, True)):
+        padding = " of zeros" if zeros else ""
+        of_row = where.replace("their length", "a row's length")
+        for name, words, change in (
+            ("rows end", f"Rows end {where}", partial(_other_lengths, lengths)),
+            ("final states", f"The final states are those {of_row}",
+             partial(_other_finals, lengths)),
+        ):  # fmt: skip
+            yield Hypothesis(
+                (f"{name} {where}{padding}",), (f"{words}.",),
+                (_of_zeros, change) if zeros else (change,), (fix,), ("padding", "final"),
+            )  # fmt: skip
+    yield Hypothesis(
+        ("the state goes on through the padding",),
+        ("The outputs stop at the end of a row, but its state goes on through the padding.",),
+        (_goes_on,), ("hold h (and c) where t >= length, not y alone",), ("padding",),
+    )  # fmt: skip
+
+    for by, of_active in (("where()", _inside), ("a product", _times)):
+        yield Hypothesis(
+            (f"ended rows are 0 by {by}",),
+            ("The state of a row that has ended is set to 0, and so is its final state.",),
+            (partial(_ended, of_active),),
+            ("hold the state of a row that has ended: h = where(t < length, h_new, h_old)",),
+            ("padding", "final"),
+        )  # fmt: skip
+
+
+def _times(at: At, a: Array) -> Array:
+    return a if at.active is None else a * at.active.astype(a.dtype)
+
+
+def _inside(at: At, a: Array) -> Array:
+    return only(at.active, a)
+
+
+def _ended(of_active: Callable[[At, Array], Array], layer: ReplaceableLayer) -> None:
+    layer.see = of_active
+    layer.carry = lambda at, new, old: tuple(of_active(at, s) for s in new)
+
+
+def _rows_of_others(family: str) -> Iterator[Hypothesis]:
+    for (words, which), move in product(state_groups(family).items(), along("row", 1)):
+        verb = "are" if words == "states" else "is"
+        yield Hypothesis(
+            (f"final {words}: {move.name} with lengths",),
+            (f"Where rows have different lengths, the final {words} {verb} {move.words}.",),
+            (partial(_where_lengths_differ, partial(move_final, which), move.function),),
+            (move.fix,), ("final", "padding"),
+        )  # fmt: skip
+
+
+def _dx_masked(layer: ReplaceableLayer) -> None:
+    gives(layer, lambda pulled: replace(
+        pulled, x=pulled.x if layer.given.lengths is None
+        else _masked(pulled.x, layer.given.lengths)))  # fmt: skip
+
+
+def _clipped(layer: ReplaceableLayer, lengths: Array) -> Array:
+    return np.clip(lengths, 0, layer.case.T)
+
+
+def _other_lengths(function: Ends, layer: ReplaceableLayer) -> None:
+    layer.wrap("read_lengths", lambda right, lengths: (
+        None if lengths is None else _clipped(layer, function(np.asarray(right(lengths))))
+    ))  # fmt: skip
+
+
+def _other_finals(function: Ends, layer: ReplaceableLayer) -> None:
+    def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+        y, final = right(at, p, x)
+        if at.lengths is None:
+            return y, final
+        wanted = _clipped(layer, function(np.asarray(at.lengths)))
+        return y, right(replace(at, lengths=wanted), p, x)[1]
+
+    layer.wrap("unroll", unroll)
+
+
+def _of_zeros(layer: ReplaceableLayer) -> None:
+    """Let the layer see zeros in the padding, as where packed input is unpacked."""
+
+    def given(inputs: Inputs) -> Inputs:
+        if inputs.lengths is None:
+            return inputs
+        active = np.arange(len(inputs.x))[:, None, None] < np.asarray(inputs.lengths)[:, None]
+        return replace(inputs, x=only(active, inputs.x))
+
+    takes(layer, given)
+
+
+def _goes_on(layer: ReplaceableLayer) -> None:
+    def write(right: WritePart, y: Array, final: State, none: None) -> tuple[Array, State]:
+        lengths = layer.given.lengths
+        if lengths is not None:
+            y = _masked(y, lengths)
+        return right(y, final, none)
+
+    layer.read_lengths = lambda lengths: None
+    layer.wrap("write", write)
+
+
+def _masked(y: Array, lengths: Array) -> Array:
+    active = np.arange(len(y))[:, None, None] < np.asarray(lengths)[:, None]
+    return only(active, y)
+
+
+def _where_lengths_differ(
+    move: Callable[[ReplaceableLayer, Callable[[Array], Array]], None],
+    function: Callable[[Array, ReplaceableLayer], Array],
+    layer: ReplaceableLayer,
+) -> None:
+    move(layer, lambda a: a if layer.given.lengths is None else function(a, layer))
+
+
+# The backward direction of rows with padding.
+
+ACTIVE = {
+    "": lambda at, T: {},
+    " without a mask": lambda at, T: {"lengths": None},
+    " with the mask turned, too": lambda at, T: {
+        "lengths": None, "mask": np.arange(T)[:, None] >= T - np.asarray(at.lengths)},
+}  # fmt: skip
+"""What a backward direction that reads padding first takes for its steps."""
+
+
+def _turned_otherwise() -> Iterator[Hypothesis]:
+    for ahead, back, (mask, active), masked in product(
+        (True, False), (True, False), ACTIVE.items(), (False, True)
+    ):
+        if ahead and (back or mask):
+            continue
+        one = "reads each row from its last step" if ahead else "reads padding before the rows"
+        two = "are turned back within each row" if back else "are turned back with the padding"
+        yield Hypothesis(
+            (f"backward direction {one}, outputs {two}{mask}{', masked' * masked}",),
+            (f"The backward direction {one}{mask}, and its outputs {two}.",),
+            (partial(_turned, ahead, back, active, masked),),
+            ("turn each row within its length, on the way in and on the way out: step k is "
+             "x[length - 1 - k]",), ("padding", "forward"),
+        )  # fmt: skip
+
+
+def _turned(
+    ahead: bool,
+    back: bool,
+    active: Callable[[At, int], dict[str, Array | None]],
+    masked: bool,
+    layer: ReplaceableLayer,
+) -> None:
+    turn = layer.turn
+
+    def turn_back(direction: int, y: Array, lengths: Array | None) -> Array:
+        y = turn(direction, y, lengths if back else None)
+        return _masked(y, lengths) if masked and lengths is not None else y
+
+    def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+        there = at.direction and at.lengths is not None
+        return right(replace(at, **active(at, len(x))) if there else at, p, x)
+
+    layer.turn = lambda direction, x, lengths: turn(direction, x, lengths if ahead else None)
+    layer.turn_back = turn_back
+    layer.wrap("unroll", unroll)
