@@ -133,6 +133,10 @@ _SPECIAL = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 def from_json(name: str, numbers: Numbers) -> Array:
     """Return the array that was written; SubjectCrashed says what is wrong with it."""
     try:
+        if numbers.dtype not in DTYPES:
+            raise ValueError(f"dtype {numbers.dtype!r}, expected one of {', '.join(DTYPES)}")
+        if min(numbers.shape, default=0) < 0:
+            raise ValueError(f"shape {numbers.shape}")
         dtype = Case(1, 1, 1, 1, dtype=numbers.dtype).number_type
         if numbers.values is not None:
             return np.array([float(v) for v in numbers.values], dtype).reshape(numbers.shape)
@@ -146,7 +150,7 @@ class Running:
     """The program on its way: one question, one answer."""
 
     def __init__(self, command: str) -> None:
-        self.command = command
+        self.command, self.calls = command, 0
         try:
             self._process = subprocess.Popen(
                 shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -164,7 +168,10 @@ class Running:
         with contextlib.suppress(BrokenPipeError):
             stdin.write(msgspec.json.encode(question) + b"\n")
             stdin.flush()
-        line = stdout.readline(LONGEST_LINE)
+        try:
+            line = stdout.readline(LONGEST_LINE)
+        except MemoryError:
+            raise SubjectCrashed("the program wrote a line that memory does not hold") from None
         if not line.endswith(b"\n"):
             code = self._process.wait() if not line else "no end of line"
             raise SubjectCrashed(f"the program ended without an answer (exit code {code})")
@@ -257,7 +264,6 @@ class Program:
 class _Layer:
     program: Program
     case: Case
-    calls: int = 0
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -298,17 +304,17 @@ class _Layer:
         return arrays
 
     def _call(self, arrays: Mapping[str, Array], *, gradients: bool) -> dict[str, Numbers]:
-        self.calls += 1
-        case, said = self.case, self.program.started
+        case, said, running = self.case, self.program.started, self.program.running
+        running.calls += 1  # of all its layers: what one leaves unread is no answer to another
         x = arrays["x"]
         written = {name: to_json(array, said.encoding) for name, array in arrays.items()}
         call = Call(
-            self.calls, said.cell, case.dtype, x.shape[0], x.shape[1], x.shape[2], case.H, written,
-            gradients,
+            running.calls, said.cell, case.dtype, x.shape[0], x.shape[1], x.shape[2], case.H,
+            written, gradients,
         )  # fmt: skip
-        answer: Answered = self.program.running.ask(call, Answered)
-        if answer.id != self.calls:
-            raise SubjectCrashed(f"the program answered call {answer.id}, expected {self.calls}")
+        answer: Answered = running.ask(call, Answered)
+        if answer.id != call.id:
+            raise SubjectCrashed(f"the program answered call {answer.id}, expected {call.id}")
         if answer.skipped:
             raise NotImplementedError(answer.skipped)
         if answer.errored:

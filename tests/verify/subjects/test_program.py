@@ -120,6 +120,8 @@ class TestNumbers:
         Numbers("float64", (3,), values=[1.0]),
         Numbers("float99", (1,), values=[1.0]),
         Numbers("float64", (-1, 7), values=[1.0]),
+        Numbers("float64", (-1, 1), values=[1.0]),
+        Numbers("object", (1,), values=[1.0]),
         Numbers("float64", (1,), values=["one"]),
     ])  # fmt: skip
     def test_anything_else_is_a_crash(self, numbers):
@@ -167,3 +169,20 @@ def test_another_answer_is_the_programs_crash(tmp_path):
     case = Case(2, 2, 2, 2)
     with pytest.raises(SubjectCrashed, match="answered call 7, expected 1"):
         subject.build(case).forward(draw_inputs(subject, case))
+
+
+def test_an_answer_that_was_left_unread_is_none_to_another_layer(tmp_path):
+    """A program that answers every call twice is seen in the second."""
+    from gatewise.verify.cases.case import Case
+    from gatewise.verify.subjects.inputs import draw_inputs
+
+    zeros = {"dtype": "float64", "shape": [1, 1], "values": [0]}
+    one = {"y": zeros | {"shape": [1, 1, 1]}, "h": zeros, "c": zeros}
+    answered = json.dumps({"id": 1, "arrays": one})
+    subject = program(says(tmp_path, STARTED, answered, answered), None)
+    case = Case(1, 1, 1, 1)
+    inputs = draw_inputs(subject, case)
+
+    assert subject.build(case).forward(inputs).y.shape == (1, 1, 1)
+    with pytest.raises(SubjectCrashed, match="answered call 1, expected 2"):
+        subject.build(case).forward(inputs)

@@ -19,6 +19,7 @@ from ...checks.quantities import by_name
 from ...numbers.arithmetic import FLOAT64, Arithmetic
 from ...numbers.bounded import Bounded
 from ...numbers.quantisation import FixedPoint as Format
+from ...numbers.quantisation import Quantisation
 from ...runs.diagnosis import Explanation
 from ...subjects.called import layer_of
 from ...subjects.protocol import Inputs, Result, Subject
@@ -163,6 +164,15 @@ def telling(seen: Observation) -> bool:
 
 
 def _right(subject: Subject, dtype: str, form: FixedPoint) -> Explanation:
+    stated: Quantisation | None = getattr(subject, "quantisation", None)
+    if stated is not None and stated.fixed:
+        return Explanation(
+            ("fixed point",),
+            (f"It computes in {form.words} and its equations are right, but something that it "
+             "stores is not rounded, or not cut off, as declared.",),
+            ("round and cut off each sum, gate and state when it is stored, as "
+             f"{stated.text} says",),
+        )  # fmt: skip
     way = form.format and fixed_point_of(subject, dtype, form.format)
     declared = f": declare it, --quantised '{way.text}'" if way else ""
     return Explanation(

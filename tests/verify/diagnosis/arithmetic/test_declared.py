@@ -114,6 +114,32 @@ def test_no_other_arithmetic_explains_wrong_equations():
     assert not other_arithmetic(subject, "float64", failing).explanations
 
 
+class KeepsDigits:
+    """An RNN in fixed point whose state keeps, from step to step, what should be rounded away."""
+
+    cell, quantised = "rnn", "fixed=<16,6>"
+
+    def forward(self, params, x, state):
+        def fixed(v):
+            return np.clip(np.rint(v * 1024) / 1024, -32, 32 - 1 / 1024)
+
+        W, U, b = (fixed(params[name][0]) for name in ("W", "U", "b"))
+        h = fixed(state[0]) if state else np.zeros((x.shape[1], len(U)), x.dtype)
+        y = np.zeros((len(x), *h.shape), x.dtype)
+        for t, x_t in enumerate(fixed(x)):
+            h = np.tanh(fixed(x_t @ W + h @ U + b))
+            y[t] = fixed(h)
+        return y, (fixed(h),)
+
+
+def test_fixed_point_that_is_declared_is_not_the_answer():
+    """That it computes in fixed point is known; that some of it is not rounded is said."""
+    said = diagnosis(in_arithmetic(explicit(KeepsDigits, "test:Layer"), KeepsDigits.quantised))
+
+    assert "is not rounded, or not cut off, as declared" in said.headline
+    assert "fixed=<16,6>" in said.explanations[0].fixes[0]
+
+
 def test_alternatives_are_arithmetics_and_none_is_the_declared_one():
     for layer in RIGHT:
         declared = Quantisation.parse(layer.quantised)
