@@ -64,6 +64,8 @@ class Cell(ABC):
     states: tuple[str, ...]
     traits: frozenset[str] = frozenset({"bounded"})
     limits: tuple[Limit, ...] = ()
+    spans: Mapping[str, tuple[float, float]] = {}
+    """Where parameters lie that are drawn evenly from an interval."""
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         """Return the shape of every parameter: here W (G, D, H), U (G, H, H) and b (G, H)."""
@@ -105,6 +107,8 @@ class Cell(ABC):
 
     def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
         """Draw one float64 parameter."""
+        if name in self.spans:
+            return rng.uniform(*self.spans[name], shape.full)
         fan_in = shape.axes[0] if len(shape.axes) > 1 else 4
         drawn: Floats = rng.standard_normal(shape.full) / np.sqrt(fan_in)
         return drawn

@@ -244,8 +244,7 @@ class GatedByInput(Cell):
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
         """Take the row apart and step."""
-        given = self.split(x, self.sizes_of(state))
-        return self.update(p, given, state)
+        return self.update(p, self.split(x, self.sizes_of(state)), state)
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """Pull back through the step."""

@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 
 import numpy as np
 
-from ..arrays import Array, Floats, Input, Rows, Units
+from ..arrays import Array, Input, Rows, Units
 from ..cell import VJP, Cell, Gates, ReadVJP, State
 from ..equation import equation, vjp_of
 from ..functions import zeros
@@ -111,6 +111,8 @@ class LRU(Cell):
     )  # fmt: skip
     gates, states = (), ("re", "im")
     traits = frozenset({"readout"})
+    # Moduli of 0.5 to 0.98, phases of 0.1 to 3, γ as they begin.
+    spans = {"nu": (-3.9, -0.37), "theta": (-2.3, 1.1), "gamma": (-1.6, -0.14)}  # noqa: RUF012
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         """nu, theta, gamma (H,), B (2, D, H), C (2, H, H), D (D, H)."""
@@ -120,13 +122,6 @@ class LRU(Cell):
             "B": Shape(parts, (sizes.D, sizes.H)), "C": Shape(parts, (sizes.H, sizes.H)),
             "D": Shape((), (sizes.D, sizes.H)),
         }  # fmt: skip
-
-    def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
-        """As for any cell; moduli of 0.5 to 0.98, phases of 0.1 to 3, γ as they begin."""
-        spans = {"nu": (-3.9, -0.37), "theta": (-2.3, 1.1), "gamma": (-1.6, -0.14)}
-        if name in spans:
-            return rng.uniform(*spans[name], shape.full)
-        return super().random_parameter(name, rng, shape)
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
         """X64 and X65."""

@@ -89,6 +89,7 @@ class PhasedLSTM(PeepholeLSTM):
     equations = ("phased.phase", "phased.time_gate", *PeepholeLSTM.equations, "phased.gated_state")
     limits = LIMITS[:1]
     traits = frozenset({"bounded", "timed"})
+    spans = {"tau": (2, 8), "s": (0, 2), "r_on": (0.3, 0.9)}  # noqa: RUF012 - constants of a class
 
     def __init__(self, leak: float = LEAK) -> None:
         """``leak`` is α, the slope of the closed phase."""
@@ -102,13 +103,6 @@ class PhasedLSTM(PeepholeLSTM):
     def input_width(self, sizes: Sizes) -> int:
         """One more than D, for the time stamp."""
         return sizes.D + 1
-
-    def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
-        """As for any cell; periods in (2, 8), shifts in (0, 2) and open ratios in (.3, .9)."""
-        spans = {"tau": (2, 8), "s": (0, 2), "r_on": (0.3, 0.9)}
-        if name in spans:
-            return rng.uniform(*spans[name], shape.full)
-        return super().random_parameter(name, rng, shape)
 
     def random_input(
         self, rng: np.random.Generator, steps: int, batch: int, sizes: Sizes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arrays import Array, Floats, Input, Rows, Units
+from ..arrays import Array, Input, Rows, Units
 from ..cell import VJP, Cell, Gates, Limit, State, of_inputs_vjp
 from ..equation import equation, vjp_of
 from ..functions import sigmoid, sigmoid_slope, softplus, switch
@@ -82,6 +82,7 @@ class RGLRU(Cell):
     gates, states = ("r", "i", "u"), ("h",)
     traits = frozenset()
     limits = (Limit("r = 0 keeps the old state", (), ("r",), "h", "old"),)
+    spans = {"Lambda": (-5, -1)}  # noqa: RUF012 - a constant; a lies between 0.3 and 1
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         """W (3, D, H), b (3, H), Lambda (H,)."""
@@ -90,12 +91,6 @@ class RGLRU(Cell):
             "b": Shape(self.gates, (sizes.H,)),
             "Lambda": Shape((), (sizes.H,)),
         }
-
-    def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
-        """As for any cell; Λ in (-5, -1), so that a lies between 0.3 and 1."""
-        if name == "Lambda":
-            return rng.uniform(-5, -1, shape.full)
-        return super().random_parameter(name, rng, shape)
 
     def step(self, p: Parameters, x: Rows, state_before: State) -> tuple[State, Gates]:
         """X18-X20."""

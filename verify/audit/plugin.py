@@ -175,18 +175,14 @@ def pytest_load_initial_conftests() -> None:
     audit.watcher.start()
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note which test fails."""
+def pytest_runtest_logreport(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Note which test fails, and which file cannot be imported."""
     if report.failed:
         for audit in _audits:
             audit.note("failed", report.nodeid)
 
 
-def pytest_collectreport(report: pytest.CollectReport) -> None:
-    """Note which file cannot be imported."""
-    if report.failed:
-        for audit in _audits:
-            audit.note("failed", report.nodeid)
+pytest_collectreport = pytest_runtest_logreport
 
 
 def pytest_sessionfinish() -> None:

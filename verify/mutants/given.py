@@ -15,7 +15,7 @@ from ...reference.gated_by_input import GatedByInput, outer, rows_times, scaled
 from ...reference.parameters import Parameters
 from ..numbers.tape import instead, plain, rearranged
 from .catalogue import mutant
-from .parts import changed, reads
+from .parts import changed, one_step_late, reads
 from .replaceable_layer import At, OutputPart, ReplaceableLayer, UnrollPart
 
 CHUNK = 4
@@ -305,10 +305,6 @@ def _key_detached(layer: ReplaceableLayer, a: dict[str, Any], s: State) -> State
     return (delta.write(a["k"], u, S),)
 
 
-def _earlier(g: Array) -> Array:
-    return np.concatenate([0 * g[:1], g[:-1]])
-
-
 mistake(
     "K19",
     "Operands of the scan are exchanged: a step decays by the decay of the step before.",
@@ -317,7 +313,7 @@ mistake(
     fix="compose (a, b) after (a', b') as (a a', a b' + b), the later one first",
     part="unroll",
     change=lambda layer, right, at, p, x: right(
-        at, p, replaced(layer, x, lambda a: {"g": _earlier(a["g"])}) if len(x) else x
+        at, p, replaced(layer, x, lambda a: {"g": one_step_late(a["g"])}) if len(x) else x
     ),
 )
 

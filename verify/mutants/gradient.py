@@ -14,7 +14,7 @@ from ...reference.sequence import Step, Unrolled, only, unroll
 from ..numbers.tape import Pull, custom
 from ..subjects.protocol import Cotangents, Pulled
 from .catalogue import mutant
-from .parts import RECURRENT, changed, pulls_outputs
+from .parts import RECURRENT, changed, one_step_late, pulls_outputs
 from .replaceable_layer import (
     At,
     GradientsPart,
@@ -357,10 +357,7 @@ mutant(
     ("gradient",),
     fix="compute dx_t from step t alone, dx_t = dz_t W^T; look for a buffer that keeps step t - "
     "1's",
-    change=lambda layer: gives(
-        layer,
-        lambda p: replace(p, x=p.x + np.concatenate([0 * p.x[:1], p.x[:-1]]) / 1000),
-    ),
+    change=lambda layer: gives(layer, lambda p: replace(p, x=p.x + one_step_late(p.x) / 1000)),
 )
 
 

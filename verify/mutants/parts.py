@@ -47,6 +47,11 @@ def some(
     )  # fmt: skip
 
 
+def one_step_late(a: Array) -> Array:
+    """Return arrays of all steps, each in the place of the next, zeros in that of the first."""
+    return np.concatenate([0 * a[:1], a[:-1]])
+
+
 def takes(layer: ReplaceableLayer, function: Callable[[Inputs], Inputs]) -> None:
     """Let the layer run on a function of its inputs."""
     layer.wrap("run", lambda right, inputs: right(function(inputs)))
