@@ -132,7 +132,8 @@ def rearranged(x: Array, function: Callable[[Floats], Floats]) -> Array:
 
     def rule(a: Floats) -> tuple[Sequence[Floats], Pull]:
         moved = function(1 + np.arange(a.size).reshape(a.shape))
-        return [function(a)], lambda d: [with_added(np.where(moved, d, 0), moved - 1, a.shape)]
+        places = np.maximum(moved - 1, 0)  # what is written as 0 hands nothing back
+        return [function(a)], lambda d: [with_added(np.where(moved, d, 0), places, a.shape)]
 
     return custom(rule, x)[0]
 
