@@ -100,7 +100,10 @@ def session(subject, case, *, forward_mode=False):
         see(pulled)
     built.train(False)
     see(built.forward(inputs))
-    see(built.forward(replace(inputs, x=with_nan_in_the_padding(inputs))))
+    padded = replace(inputs, x=with_nan_in_the_padding(inputs))
+    see(built.forward(padded))
+    for pulled in built.gradients(padded, pairs[:1]) if inputs.lengths is not None else ():
+        see(pulled)
     see(built.forward(replace(inputs, parameters=other.parameters)))
     see(first)
     if inputs.state is not None and len(inputs.x):

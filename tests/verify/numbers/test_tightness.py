@@ -217,7 +217,7 @@ RULES = [
          "np.floor(s.value - s.bound), np.floor(s.value + [[s.bound]])"),
     # what moves numbers about
     Rule("stack: roundings", lambda n: (np.stack([chained(n)[0], exact(n, 1.0)]), (1 + U) ** 5),
-         "mass, [[max(a.roundings for a in arrays)]])"),
+         "roundings = [[max(a.roundings for a in bounded)]]"),
     Rule("rearranged: error", lambda n: (ball(n, [1.0, 2.0])[1:], 2 + R),
          "Bounded(value, [[error]], self.arithmetic, mass, self.roundings)"),
     Rule("rearranged: roundings", lambda n: (chained(n)[0].reshape(1, 1), (1 + U) ** 5),
