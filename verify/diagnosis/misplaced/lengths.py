@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -203,7 +204,7 @@ def _turned_otherwise() -> Iterator[Hypothesis]:
 def _turned(
     ahead: bool,
     back: bool,
-    active: Callable[[At, int], dict[str, Array | None]],
+    active: Callable[[At, int], dict[str, Any]],
     masked: bool,
     layer: ReplaceableLayer,
 ) -> None:
