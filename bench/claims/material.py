@@ -58,9 +58,15 @@ class Drawn:
 
 
 def draw(
-    name: str, rng: np.random.Generator, *, D: int = 5, H: int = 7, B: int = 4,
-    scale: float = 1.0, held: Mapping[str, float] | None = None,
-) -> Drawn:  # fmt: skip
+    name: str,
+    rng: np.random.Generator,
+    *,
+    D: int = 5,
+    H: int = 7,
+    B: int = 4,
+    scale: float = 1.0,
+    held: Mapping[str, float] | None = None,
+) -> Drawn:
     """Draw a cell with N(0, scale²/fan-in) weights, and N(0, 1) input and states.
 
     ``held`` maps gates to a bias that is put in the place of theirs.

@@ -278,9 +278,12 @@ Known: TypeAlias = Callable[[Sequence[Warmed], Sequence[Sequence[Sample]]], bool
 
 
 def sampled(
-    calls: Iterable[Call], effort: Effort, clock: Clock, turn: Callable[[], Iterable[int]],
+    calls: Iterable[Call],
+    effort: Effort,
+    clock: Clock,
+    turn: Callable[[], Iterable[int]],
     known: Known,
-) -> tuple[list[Warmed], list[list[Sample]]]:  # fmt: skip
+) -> tuple[list[Warmed], list[list[Sample]]]:
     """Sample calls round by round until enough was measured and is ``known``, or patience is over.
 
     ``effort`` counts for each call; ``turn`` draws the order of a round.

@@ -208,9 +208,14 @@ def compare_gradients(
 
 
 def compare_pulled(
-    ledger: Ledger, called: Called, inputs: Inputs, cotangents: Cotangents, want: ExpectedGradient,
-    *, prefix: str = "",
-) -> Pulled:  # fmt: skip
+    ledger: Ledger,
+    called: Called,
+    inputs: Inputs,
+    cotangents: Cotangents,
+    want: ExpectedGradient,
+    *,
+    prefix: str = "",
+) -> Pulled:
     """Call a layer, and compare its outputs and all its gradients, which are returned."""
     got = called.gradient(inputs, cotangents)
     compare_outputs(ledger, called.subject, called.case, got, want)

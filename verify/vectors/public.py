@@ -154,8 +154,9 @@ def _convention(
 
 def _numbers(
     arrays: Mapping[str, files.Given] | Mapping[str, files.Wanted],
-    adapter: FrameworkSubject | None, stems: Sequence[str] = (),
-) -> dict[str, Floats]:  # fmt: skip
+    adapter: FrameworkSubject | None,
+    stems: Sequence[str] = (),
+) -> dict[str, Floats]:
     read = {name: files.numbers(a.values, a.shape) for name, a in arrays.items()}
     return weights.taken(read, adapter, stems)
 
