@@ -6,7 +6,7 @@ import json
 import os
 import re
 import textwrap
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +28,6 @@ from rich.text import Text
 from ..verify.runs.findings import UNJUDGED, WIDTH, Finding, laid_out
 from ..verify.runs.status import STATUSES, Outcome, shown
 from ..verify.runs.verdict import UNSHARP, Verdict
-from .section import grouped
 
 FEW = 3
 """Subjects that are told one after the other; of more there is a table."""
@@ -131,7 +130,9 @@ def subject_table(findings: Sequence[Finding]) -> Table:
 def common_causes(findings: Sequence[Finding]) -> Iterator[str]:
     """Yield what is wrong with several subjects at once, the most frequent first."""
     explained = (f for f in findings if f.diagnosis is not None and f.diagnosis.explanations)
-    causes = grouped((finding.cause, finding.name) for finding in explained)
+    causes = defaultdict[str, list[str]](list)
+    for finding in explained:
+        causes[finding.cause].append(finding.name)
     for cause, names in sorted(causes.items(), key=lambda each: -len(each[1])):
         if len(names) > 1:
             yield f"{len(names)} times: {cause} ({', '.join(names)})"

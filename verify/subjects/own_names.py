@@ -274,27 +274,33 @@ class Experiment:
         vectors = {name for name, shape in self.shapes.items() if _vector(name, shape)}
         return {n: np.zeros_like(a) if n in vectors - {*nonzero} else a for n, a in drawn.items()}
 
-    def unread(self, joint: Sequence[str], places: slice) -> bool:
+    def unread(self, kind: str, joint: Sequence[str], places: slice) -> bool:
         """Whether these columns of [x, h] are not read where x is 0: they are those of x."""
-        named = self.arrays(*self.shapes, round_="places")
+        named, state = self.arrays(*self.shapes, round_="places"), self.given(self.start(kind, ""))
         x, results = np.zeros((CASE.T, CASE.B, CASE.D)), []
         for factor in (1.0, 2.0):
             for name in joint:
                 along = self.shapes[name].index(CASE.D + CASE.H)
                 np.moveaxis(named[name], along, 0)[places] *= factor
-            results.append(self.run(Inputs(dict(named), x, None, None)).y)
+            results.append(self.run(Inputs(dict(named), x, state, None)).y)
         return np.array_equal(*results)
+
+    def start(self, kind: str, round_: str) -> tuple[Array, ...]:
+        """Draw the states before the first step; zeros where the module takes none."""
+        return tuple(
+            CASE.normal(f"{round_} state {k}", (CASE.B, CASE.H), 0.7) if self.state
+            else np.zeros((CASE.B, CASE.H)) for k in range(2 if kind == "lstm" else 1)
+        )  # fmt: skip
+
+    def given(self, start: Sequence[Array]) -> tuple[Array, ...] | None:
+        """Return these states as the module takes them."""
+        return tuple(s[None] for s in start) if self.state else None
 
     def made(self, kind: str, named: Mapping[str, Array], round_: str) -> _Observed:
         """Run the module."""
         x = CASE.normal(f"{round_} x", (CASE.T, CASE.B, CASE.D))
-        count = 2 if kind == "lstm" else 1
-        start = tuple(
-            CASE.normal(f"{round_} state {k}", (CASE.B, CASE.H), 0.7) if self.state
-            else np.zeros((CASE.B, CASE.H)) for k in range(count)
-        )  # fmt: skip
-        state = tuple(s[None] for s in start) if self.state else None
-        result = self.run(Inputs(dict(named), x, state, None))
+        start = self.start(kind, round_)
+        result = self.run(Inputs(dict(named), x, self.given(start), None))
         return _Observed(named, x, start, result)
 
 
@@ -520,7 +526,11 @@ def _meant(arrays: _Arrays, experiment: Experiment, bases: Sequence[Convention])
     observed = experiment.made(arrays.kind, every, "all")
     joint = [w.name for w in arrays.weights if w.kind == "WU"]
     ends = {False: slice(CASE.D), True: slice(-CASE.D, None)}
-    first = [end for end, places in ends.items() if joint and experiment.unread(joint, places)]
+    first = [
+        state_first
+        for state_first, places in ends.items()
+        if joint and experiment.unread(arrays.kind, joint, places)
+    ]
     ranked: list[tuple[bool, float, int, Reading]] = []
     for style, base in product(arrays.styles(), bases):
         if any(map(_unusual, arrays.weights, style[0])) or (first and style[1] not in first):
