@@ -390,7 +390,7 @@ def _speeds(request: Request, run: Run) -> Iterator[str]:
         if not finding.conforms:
             yield f"{finding.name}: not timed, for it is not right"
             continue
-        time = _time(finding.subject, request.like or "")
+        time = _time(finding.subject, request.like or "", request.forbid)
         if "problem" in time:
             yield f"{finding.name}: not timed: {time['problem']}"
             continue
