@@ -292,7 +292,7 @@ def _speeds(request: Request, run: Run) -> Iterator[str]:
         if not finding.conforms:
             yield f"{finding.name}: not timed, for it is not right"
             continue
-        time = in_process(finding.subject, request.like or "")
+        time = in_process(finding.subject, request.like or "", request.forbid)
         if "problem" in time:
             yield f"{finding.name}: not timed: {time['problem']}"
             continue
