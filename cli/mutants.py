@@ -34,9 +34,18 @@ if TYPE_CHECKING:
 @common.runs_option
 @common.json_option
 def mutants(
-    names: Sequence[str], budget: str, seed: int, full: bool, only_list: bool, recorded: bool,
-    only: str | None, jobs: int, resume: Path | None, runs: Path, as_json: bool,
-) -> None:  # fmt: skip
+    names: Sequence[str],
+    budget: str,
+    seed: int,
+    full: bool,
+    only_list: bool,
+    recorded: bool,
+    only: str | None,
+    jobs: int,
+    resume: Path | None,
+    runs: Path,
+    as_json: bool,
+) -> None:
     """Hold wrong layers to the checks: each must fail one, and equivalent programs none.
 
     IDs name some of them; without, all are tried. Exit code 1 if a mutant survives or an

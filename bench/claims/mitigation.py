@@ -86,9 +86,13 @@ def _as_many_parameters(name: str) -> int:
 
 
 def _rate(
-    name: str, biases: dict[str, float] | None, seed: int, e: Evidence | None = None,
-    label: str = "", H: int = SIZES.H,
-) -> float:  # fmt: skip
+    name: str,
+    biases: dict[str, float] | None,
+    seed: int,
+    e: Evidence | None = None,
+    label: str = "",
+    H: int = SIZES.H,
+) -> float:
     """Return the decay rate of one draw; the first draw's curve is kept under ``label``."""
     rng = np.random.default_rng(seed)
     p = with_biases(torch_default(name, rng, Sizes(SIZES.D, H)), biases or {})

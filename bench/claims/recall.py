@@ -134,9 +134,13 @@ def adam(rate: float, change: Changed = dict) -> Rule:
 
 
 def learn(
-    model: Model, task: Recall, rng: np.random.Generator, rule: Rule, steps: int,
+    model: Model,
+    task: Recall,
+    rng: np.random.Generator,
+    rule: Rule,
+    steps: int,
     enough: float = 0.0,
-) -> tuple[Model, Array]:  # fmt: skip
+) -> tuple[Model, Array]:
     """Learn from batches of 32; return the model and the losses (steps,).
 
     It stops where the loss is no longer finite, or the mean of 20 losses is below ``enough``; the

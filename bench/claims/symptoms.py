@@ -44,9 +44,14 @@ def started(
 
 
 def runs(
-    name: str, gain: float, seeds: Sequence[int], *, near: bool = False, rate: float = 0.1,
+    name: str,
+    gain: float,
+    seeds: Sequence[int],
+    *,
+    near: bool = False,
+    rate: float = 0.1,
     change: Changed = dict,
-) -> list[Array]:  # fmt: skip
+) -> list[Array]:
     """Return the losses (STEPS,) of one run a seed; NaN from where they are not finite."""
     rule = descent(rate, change)
     return [learn(*given, rule, STEPS)[1] for given in started(name, gain, seeds, near=near)]

@@ -106,9 +106,14 @@ def decide(low: float, high: float, p: float, floor: float) -> str:
 
 
 def compare(
-    a: Call, b: Call, effort: Effort = STANDARD, seed: int = 0, *, floor: float = 0.0,
+    a: Call,
+    b: Call,
+    effort: Effort = STANDARD,
+    seed: int = 0,
+    *,
+    floor: float = 0.0,
     clock: Clock = WALL,
-) -> Comparison:  # fmt: skip
+) -> Comparison:
     """Compare two calls; ``seed`` draws the order of pairs and the bootstrap."""
     return rounds({"a": a, "b": b}, effort, seed, clock=clock).compare("a", "b", floor)
 
@@ -141,8 +146,9 @@ def _narrow_ratios(
     Nothing but the width decides: a rule that looked at the ratio would stop at a lucky moment.
     """
     times = [[sample.seconds for sample in own] for own in taken]
-    intervals = (np.exp(interval(log_ratios(a, b), np.random.default_rng(seed)))
-                 for a, b in pairwise(times))  # fmt: skip
+    intervals = (
+        np.exp(interval(log_ratios(a, b), np.random.default_rng(seed))) for a, b in pairwise(times)
+    )
     return all(_narrow(low, high, effort) for low, high in intervals)
 
 
@@ -171,9 +177,13 @@ REPEATS = 3
 
 
 def noise_floor(
-    call: Call, effort: Effort = STANDARD, *, twin: Call | None = None, seed: int = 0,
+    call: Call,
+    effort: Effort = STANDARD,
+    *,
+    twin: Call | None = None,
+    seed: int = 0,
     clock: Clock = WALL,
-) -> float:  # fmt: skip
+) -> float:
     """Return the largest share by which ``call`` may seem to differ from itself (an A/A test).
 
     It is the end furthest from 1 of the ratio's intervals in three comparisons. ``twin`` is the

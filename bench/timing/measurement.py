@@ -45,11 +45,14 @@ class Effort:
     def __post_init__(self) -> None:
         """Refuse what could never end, or would say nothing."""
         if not 0 < self.seconds <= self.patience:
-            raise ValueError(f"effort: seconds ({self.seconds}) must lie above 0, up to patience "
-                             f"({self.patience})")  # fmt: skip
+            raise ValueError(
+                f"effort: seconds ({self.seconds}) must lie above 0, up to patience "
+                f"({self.patience})"
+            )
         if not FEWEST <= self.samples <= self.most:
-            raise ValueError(f"effort: samples ({self.samples}) must be at least {FEWEST}, at most "
-                             f"{self.most}")  # fmt: skip
+            raise ValueError(
+                f"effort: samples ({self.samples}) must be at least {FEWEST}, at most {self.most}"
+            )
         if not (self.half_width > 0 and self.sample > 0):
             raise ValueError("effort: half_width and sample must be above 0")
 
@@ -278,9 +281,12 @@ Known: TypeAlias = Callable[[Sequence[Warmed], Sequence[Sequence[Sample]]], bool
 
 
 def sampled(
-    calls: Iterable[Call], effort: Effort, clock: Clock, turn: Callable[[], Iterable[int]],
+    calls: Iterable[Call],
+    effort: Effort,
+    clock: Clock,
+    turn: Callable[[], Iterable[int]],
     known: Known,
-) -> tuple[list[Warmed], list[list[Sample]]]:  # fmt: skip
+) -> tuple[list[Warmed], list[list[Sample]]]:
     """Sample calls round by round until enough was measured and is ``known``, or patience is over.
 
     ``effort`` counts for each call; ``turn`` draws the order of a round.
