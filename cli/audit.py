@@ -38,9 +38,16 @@ LIKE = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
 @click.option("--pytest-args", default="", metavar="TEXT", help="More arguments of their pytest.")
 @json_option
 def audit(
-    tests: Sequence[str], target: str | None, bench: str | None, like: str | None,
-    names: Sequence[str], jobs: int, timeout: float | None, pytest_args: str, as_json: bool,
-) -> None:  # fmt: skip
+    tests: Sequence[str],
+    target: str | None,
+    bench: str | None,
+    like: str | None,
+    names: Sequence[str],
+    jobs: int,
+    timeout: float | None,
+    pytest_args: str,
+    as_json: bool,
+) -> None:
     """Plant mistakes in a layer and say which its tests miss.
 
     Their pytest suite runs once without a mutant, once with a right layer in the place of the

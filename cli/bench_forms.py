@@ -13,18 +13,48 @@ if TYPE_CHECKING:
 
 
 @click.command("forms")
-@click.option("--cell", "cells", multiple=True, help="Of a recurrence that is linear in its state; "
-              "default: gla, gated-delta, ssd.")  # fmt: skip
-@click.option("--size", "sizes", multiple=True, type=click.IntRange(1, 4096), metavar="STEPS",
-              help="Steps of a chunk, and of a scan; default: 1 to 128.")  # fmt: skip
-@click.option("--decay", "decays", multiple=True, type=click.FloatRange(min=0), metavar="RATE",
-              help="Mean of -ln of the decay of a step; default: 0.01 to 2.")  # fmt: skip
-@click.option("--steps", type=click.IntRange(1, 4096), default=128, show_default=True,
-              help="Length of sequences.")  # fmt: skip
-@click.option("--seeds", type=click.IntRange(1, 1000), default=4, show_default=True,
-              help="Sequences of each decay.")  # fmt: skip
-@click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32",
-              show_default=True)  # fmt: skip
+@click.option(
+    "--cell",
+    "cells",
+    multiple=True,
+    help="Of a recurrence that is linear in its state; default: gla, gated-delta, ssd.",
+)
+@click.option(
+    "--size",
+    "sizes",
+    multiple=True,
+    type=click.IntRange(1, 4096),
+    metavar="STEPS",
+    help="Steps of a chunk, and of a scan; default: 1 to 128.",
+)
+@click.option(
+    "--decay",
+    "decays",
+    multiple=True,
+    type=click.FloatRange(min=0),
+    metavar="RATE",
+    help="Mean of -ln of the decay of a step; default: 0.01 to 2.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(1, 4096),
+    default=128,
+    show_default=True,
+    help="Length of sequences.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 1000),
+    default=4,
+    show_default=True,
+    help="Sequences of each decay.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16", "bfloat16"]),
+    default="float32",
+    show_default=True,
+)
 @bench_options
 def command(options: RunOptions, **settings: Any) -> None:
     """Measure the error of chunks, of their quotient form and of scans beside its bound.
@@ -42,6 +72,8 @@ def _tell(run: BenchRun) -> None:
     from ..reports.sections.forms import HEADINGS, worst
     from ..reports.terminal import print_rows
 
-    cells = [["-" if c is None else c if isinstance(c, str) else f"{c:.3g}" for c in row]
-             for row in worst(rows(run.rows))]  # fmt: skip
+    cells = [
+        ["-" if c is None else c if isinstance(c, str) else f"{c:.3g}" for c in row]
+        for row in worst(rows(run.rows))
+    ]
     print_rows(HEADINGS, cells, as_json=False)

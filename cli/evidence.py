@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--mutants", is_flag=True, help="Also tell which of the known mistakes each sum "
-              "rejects (about five minutes).")  # fmt: skip
-@click.option("--sums", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-              metavar="FILE", help="Sums of your own, in the form of cudnn-sums.json.")  # fmt: skip
+@click.option(
+    "--mutants",
+    is_flag=True,
+    help="Also tell which of the known mistakes each sum rejects (about five minutes).",
+)
+@click.option(
+    "--sums",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Sums of your own, in the form of cudnn-sums.json.",
+)
 @bench_options
 def evidence(options: RunOptions, mutants: bool, sums: Path | None) -> None:
     """Hold published sums of cuDNN's results to the equations.
@@ -45,8 +52,9 @@ def _tell(run: BenchRun) -> None:
     sums = sum(len(row.sums) for row in layers)
     beyond = [f"{row.group}, {row.cell}: {name}" for row in layers for name in row.beyond]
     others = f" Beyond them: {'; '.join(beyond)}." if beyond else ""
-    click.echo(f"{sums - len(beyond)} of {sums} published sums are within their derived "
-               f"bounds.{others}")  # fmt: skip
+    click.echo(
+        f"{sums - len(beyond)} of {sums} published sums are within their derived bounds.{others}"
+    )
     for row in layers:
         click.echo(f"\n{row.group}, {row.cell}")
         click.echo(f"  {'sum':5} {'printed':>13} {'equations':>14} {'difference/allowed':>19}")

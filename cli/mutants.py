@@ -34,9 +34,18 @@ if TYPE_CHECKING:
 @common.runs_option
 @common.json_option
 def mutants(
-    names: Sequence[str], budget: str, seed: int, full: bool, only_list: bool, recorded: bool,
-    only: str | None, jobs: int, resume: Path | None, runs: Path, as_json: bool,
-) -> None:  # fmt: skip
+    names: Sequence[str],
+    budget: str,
+    seed: int,
+    full: bool,
+    only_list: bool,
+    recorded: bool,
+    only: str | None,
+    jobs: int,
+    resume: Path | None,
+    runs: Path,
+    as_json: bool,
+) -> None:
     """Hold wrong layers to the checks: each must fail one.
 
     Equivalent programs must fail none. IDs name some of the layers; without, all are tried. Exit

@@ -151,8 +151,10 @@ def _subject(cell: Cell, name: str, file: str) -> str:
     arrays = [*cell.shapes(Sizes(D=2, H=3))]
     gates = "One part of an array has a name: params.B_re (D, H)."
     if cell.gates:
-        gates = (f"The gates stand in the order {' '.join(cell.gates)}; one gate's array is "
-                 f"params.W_{cell.gates[0]} (D, H).")  # fmt: skip
+        gates = (
+            f"The gates stand in the order {' '.join(cell.gates)}; one gate's array is "
+            f"params.W_{cell.gates[0]} (D, H)."
+        )
     return SUBJECT.substitute(
         title=cell.title, file=file, name=name, cell=cell.name, parameters=parameters_of(cell),
         gates=gates, width="b" if "b" in arrays else arrays[0], states=states,

@@ -30,9 +30,14 @@ from .common import (
               show_default=True, metavar="SECONDS", help="For one case.")  # fmt: skip
 @memory_option
 def record(
-    name: str, like: str | None, folder: Path, seed: int, dtype: str | None, timeout: float,
+    name: str,
+    like: str | None,
+    folder: Path,
+    seed: int,
+    dtype: str | None,
+    timeout: float,
     memory: int,
-) -> None:  # fmt: skip
+) -> None:
     """Record what SUBJECT computes on this machine.
 
     The folder DIR can be verified on any other machine, without the layer, its framework or its

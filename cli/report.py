@@ -80,5 +80,7 @@ def require_page() -> None:
     try:
         from ..reports import page  # noqa: F401
     except ImportError as missing:
-        stop(f"{missing.name} is not installed; install it with: pip install jinja2 latex2mathml",
-             COULD_NOT_RUN)  # fmt: skip
+        stop(
+            f"{missing.name} is not installed; install it with: pip install jinja2 latex2mathml",
+            COULD_NOT_RUN,
+        )

@@ -43,9 +43,17 @@ SHOWN = 12
 @seed_option
 @json_option
 def tolerance(
-    cell: str, dtype: str, inside: str | None, sizes: str | None, inputs: Path | None,
-    evaluations: int, graded: str | None, form: str | None, seed: int, as_json: bool,
-) -> None:  # fmt: skip
+    cell: str,
+    dtype: str,
+    inside: str | None,
+    sizes: str | None,
+    inputs: Path | None,
+    evaluations: int,
+    graded: str | None,
+    form: str | None,
+    seed: int,
+    as_json: bool,
+) -> None:
     """Derive how far a right layer may lie from the equations.
 
     The bounds hold for these sizes and inputs, and for any order of sums. With --grade the exit

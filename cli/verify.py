@@ -36,15 +36,21 @@ LISTED = 10
 @common.quantised_option
 @click.option("--time", "timed", is_flag=True,
               help="Time a submission that is right, beside torch's own module.")  # fmt: skip
-@click.option("--runtime", metavar="NAME", help="What runs a model file: onnxruntime, "
-              "onnx-reference, openvino, tract; litert.")  # fmt: skip
+@click.option(
+    "--runtime",
+    metavar="NAME",
+    help="What runs a model file: onnxruntime, onnx-reference, openvino, tract; litert.",
+)
 @click.option("--node", metavar="NAME", help="Only this node of a model file; see: gatewise nodes.")
 @click.option("--against", default="", metavar="SOURCE",
               help="What a model file was exported from: weights.safetensors, weights.npz, "
               "module.py:Model, or another model file.")  # fmt: skip
-@click.option("--inputs", default="", metavar="FILE.npz",
-              help="Inputs of a model file; its nodes are held to what reaches them, "
-              "too.")  # fmt: skip
+@click.option(
+    "--inputs",
+    default="",
+    metavar="FILE.npz",
+    help="Inputs of a model file; its nodes are held to what reaches them, too.",
+)
 @click.option("--form", metavar="FORM", help="The layer computes in this form, and is held to its "
               "bound: steps, chunk:64, scan, parallel.")  # fmt: skip
 @click.option("--check", "--checks", "only", multiple=True, metavar="ID[,ID]",
@@ -65,24 +71,49 @@ LISTED = 10
 @click.option("--executor", metavar="ADDRESS", help="Run on a Dask cluster, tcp://host:8786.")
 @click.option("--resume", type=click.Path(path_type=Path, exists=True, file_okay=False),
               metavar="RUN", help="Go on with an unfinished run.")  # fmt: skip
-@click.option("--deviations", type=_FILE, metavar="FILE",
-              help="Failures that are known and accepted, in TOML.")  # fmt: skip
+@click.option(
+    "--deviations",
+    type=_FILE,
+    metavar="FILE",
+    help="Failures that are known and accepted, in TOML.",
+)
 @common.runs_option
-@click.option("--report", "page", type=_FILE, metavar="FILE",
-              help="Also write the report, one HTML page.")  # fmt: skip
+@click.option(
+    "--report", "page", type=_FILE, metavar="FILE", help="Also write the report, one HTML page."
+)
 @click.option("--junit", type=_FILE, metavar="FILE", help="Also write JUnit XML.")
-@click.option("-o", "--output", "grades", type=_FILE, metavar="FILE.csv",
-              help="Also write a line for each subject: verdict, passed, what is "
-              "wrong.")  # fmt: skip
+@click.option(
+    "-o",
+    "--output",
+    "grades",
+    type=_FILE,
+    metavar="FILE.csv",
+    help="Also write a line for each subject: verdict, passed, what is wrong.",
+)
 @click.option("--no-diagnosis", is_flag=True, help="Do not look for what explains a failure.")
 @click.option("--profile", is_flag=True, help="Say where the time went.")
 @common.json_option
 def verify(
-    names: Sequence[str], like: str | None, form: str | None, timed: bool, runtime: str | None,
-    node: str | None, only: Sequence[str], sizes: Sequence[str], jobs: int, executor: str | None,
-    resume: Path | None, runs: Path, page: Path | None, junit: Path | None, grades: Path | None,
-    no_diagnosis: bool, profile: bool, as_json: bool, **asked: Any,
-) -> None:  # fmt: skip
+    names: Sequence[str],
+    like: str | None,
+    form: str | None,
+    timed: bool,
+    runtime: str | None,
+    node: str | None,
+    only: Sequence[str],
+    sizes: Sequence[str],
+    jobs: int,
+    executor: str | None,
+    resume: Path | None,
+    runs: Path,
+    page: Path | None,
+    junit: Path | None,
+    grades: Path | None,
+    no_diagnosis: bool,
+    profile: bool,
+    as_json: bool,
+    **asked: Any,
+) -> None:
     """Hold SUBJECTs against the equations.
 
     A SUBJECT is a name (see: gatewise subjects), path/to/file.py:Class or package.module:Name;
@@ -119,8 +150,9 @@ def verify(
     if resume:  # the folder says whose code is run, and may be somebody else's
         names, more = request.subjects[:LISTED], len(request.subjects) - LISTED
         others = f" and {more} more" if more > 0 else ""
-        click.echo(f"--resume runs the code that {folder} names: {', '.join(names)}{others}",
-                   err=True)  # fmt: skip
+        click.echo(
+            f"--resume runs the code that {folder} names: {', '.join(names)}{others}", err=True
+        )
     run = _run(request, folder, jobs, executor)
     if junit is not None:  # before the diagnosis, which may be interrupted, and after it
         common.unwritable(junit, _junit(run))

@@ -125,8 +125,14 @@ def everything(runs: Mapping[Path, Run | BenchRun]) -> Iterator[tuple[str, bytes
     for name, content in _files(runs, drawn, held=bool(check_runs)):
         sizes[name] = len(content)
         yield name, content
-    parts = [*_headline(check_runs), *_made(every), *_listed(sizes), *_pictures(drawn),
-             "## Commands", code("\n".join(run.command for run in every))]  # fmt: skip
+    parts = [
+        *_headline(check_runs),
+        *_made(every),
+        *_listed(sizes),
+        *_pictures(drawn),
+        "## Commands",
+        code("\n".join(run.command for run in every)),
+    ]
     yield "README.md", ("\n\n".join(parts) + "\n").encode()
 
 

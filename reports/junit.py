@@ -79,8 +79,13 @@ def _counts(own: Sequence[Verdict]) -> dict[str, str]:
 
 
 def _add(suite: ET.Element, v: Verdict, cause: str) -> None:
-    case = ET.SubElement(suite, "testcase", classname=_text(v.subject),
-                         name=_text(f"{v.check}[{v.dtype}]"), time=_seconds(v.seconds))  # fmt: skip
+    case = ET.SubElement(
+        suite,
+        "testcase",
+        classname=_text(v.subject),
+        name=_text(f"{v.check}[{v.dtype}]"),
+        time=_seconds(v.seconds),
+    )
     outcome = STATUSES[v.status].outcome
     if outcome is Outcome.RIGHT:
         return

@@ -94,10 +94,17 @@ def _conformance(runs: Sequence[Run]) -> Iterator[str]:
         yield f"_And {len(wrong) - FINDINGS} more subjects that do not conform._"
     yield tallies(rows)
     if declared := summary.gaps(rows, KNOWN):
-        yield "\n".join([f"**{STATUSES[KNOWN].emoji} {STATUSES[KNOWN].title}**", "", *(
-            f"- {plain(', '.join(gap.subjects))}: {plain(', '.join(gap.checks))}: "
-            f"{plain(gap.reason)}" for gap in declared
-        )])  # fmt: skip
+        yield "\n".join(
+            [
+                f"**{STATUSES[KNOWN].emoji} {STATUSES[KNOWN].title}**",
+                "",
+                *(
+                    f"- {plain(', '.join(gap.subjects))}: {plain(', '.join(gap.checks))}: "
+                    f"{plain(gap.reason)}"
+                    for gap in declared
+                ),
+            ]
+        )
 
 
 def tallies(rows: Sequence[summary.Entry]) -> str:

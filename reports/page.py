@@ -122,8 +122,9 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
     run = summary.combined(runs)
     rows = summary.entries(run)
     standings = tables.standings(rows)
-    equations = [EquationRow(each, mathml(each.latex), standings.get(each.name, ()))
-                 for each in coverage()]  # fmt: skip
+    equations = [
+        EquationRow(each, mathml(each.latex), standings.get(each.name, ())) for each in coverage()
+    ]
     failures = tuple(_failures(run, rows))
     results = as_link(tables.as_csv(rows))
     grid = tables.grid(rows) if len(rows) <= tables.MOST else tables.Grid((), {}, ())

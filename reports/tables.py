@@ -47,8 +47,10 @@ def grid(rows: Sequence[Entry]) -> Grid:
     cells, places = _own(rows, "cell"), [(s, dtype) for s, own in dtypes.items() for dtype in own]
     columns = tuple(Column(subject, cells[subject], tuple(own)) for subject, own in dtypes.items())
     checks = dict.fromkeys(row.planned.check for row in rows)
-    lines = {check: tuple(by_place.get(Planned(subject, check, dtype)) for subject, dtype in places)
-             for check in checks}  # fmt: skip
+    lines = {
+        check: tuple(by_place.get(Planned(subject, check, dtype)) for subject, dtype in places)
+        for check in checks
+    }
     said = dict.fromkeys(row.verdict.version for row in rows if row.verdict and row.verdict.version)
     versions = dict.fromkeys(map(_of_package, said)) if len(columns) > 1 else said
     return Grid(columns, lines, tuple(versions))
@@ -116,17 +118,23 @@ def ran(rows: Sequence[Entry]) -> tuple[Ran, ...]:
 
     Of several arithmetics it is the coarsest: that holds all results.
     """
-    verdicts = grouped(((row.planned.subject, row.planned.dtype), v) for row in rows
-                       if (v := row.verdict) and (v.arithmetic or v.ran))  # fmt: skip
+    verdicts = grouped(
+        ((row.planned.subject, row.planned.dtype), v)
+        for row in rows
+        if (v := row.verdict) and (v.arithmetic or v.ran)
+    )
     return tuple(
         Ran(
             *key,
-            min((v.arithmetic for v in own if v.arithmetic in COARSEST_FIRST),
-                key=COARSEST_FIRST.index, default=""),
+            min(
+                (v.arithmetic for v in own if v.arithmetic in COARSEST_FIRST),
+                key=COARSEST_FIRST.index,
+                default="",
+            ),
             max(own, key=lambda v: (bool(v.lacking), len(v.ran))).ran,
         )
         for key, own in verdicts.items()
-    )  # fmt: skip
+    )
 
 
 def as_csv(rows: Sequence[Entry]) -> str:
@@ -181,10 +189,15 @@ def standings(rows: Sequence[Entry]) -> dict[str, tuple[Standing, ...]]:
             statuses.setdefault(name, {}).setdefault(row.planned.subject, []).append(row.status)
     return {
         name: tuple(
-            Standing(subject, min(judged or own, key=rank), judged.count("passed"), len(judged),
-                     len(own) - len(judged))
+            Standing(
+                subject,
+                min(judged or own, key=rank),
+                judged.count("passed"),
+                len(judged),
+                len(own) - len(judged),
+            )
             for subject, own in by_subject.items()
             for judged in [[status for status in own if status != "not supported"]]
         )
         for name, by_subject in statuses.items()
-    }  # fmt: skip
+    }

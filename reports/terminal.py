@@ -121,9 +121,11 @@ def subject_table(findings: Sequence[Finding]) -> Table:
         passed = sum(v.status == "passed" for v in finding.verdicts)
         style = "green" if finding.conforms else STATUSES[finding.verdict].style
         table.add_row(
-            Text(finding.name), Text(finding.verdict, style=style),
-            f"{passed} of {len(finding.verdicts)}", Text(FOLDERS.sub("", finding.cause)),
-        )  # fmt: skip
+            Text(finding.name),
+            Text(finding.verdict, style=style),
+            f"{passed} of {len(finding.verdicts)}",
+            Text(FOLDERS.sub("", finding.cause)),
+        )
     return table
 
 
@@ -160,8 +162,10 @@ def unsharp(verdicts: Sequence[Verdict]) -> Iterator[str]:
 def profile(verdicts: Sequence[Verdict]) -> str:
     """Return where the time of the checks went."""
     total = sum(v.seconds for v in verdicts) or 1.0
-    shares = {"subject": sum(v.subject_seconds for v in verdicts),
-              "oracle": sum(v.oracle_seconds for v in verdicts)}  # fmt: skip
+    shares = {
+        "subject": sum(v.subject_seconds for v in verdicts),
+        "oracle": sum(v.oracle_seconds for v in verdicts),
+    }
     shares["Hypothesis, drawing and comparing"] = total - sum(shares.values())
     parts = ", ".join(f"{name} {100 * s / total:.0f} %" for name, s in shares.items())
     return f"{total:.1f} s in checks: {parts}"

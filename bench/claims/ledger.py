@@ -121,8 +121,9 @@ class Evidence:
         low: Iterable[Any] = (), high: Iterable[Any] = (),
     ) -> None:  # fmt: skip
         """Keep a line for a figure."""
-        lines = (tuple(float(v) if np.isfinite(v) else None for v in values)
-                 for values in (y, low, high))  # fmt: skip
+        lines = (
+            tuple(float(v) if np.isfinite(v) else None for v in values) for values in (y, low, high)
+        )
         self.curves.append(Curve(figure, series, tuple(float(v) for v in x), *lines))
 
 

@@ -71,8 +71,9 @@ def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Deca
     first, cell = problems[whole[0]], problems[0].cell
     bound, excess = _bound([problems[k] for k in whole], effort.lags, logs)
     late = effort.lags >= effort.transient
-    slopes = np.array([[slope(effort.lags[late], curve[late]) for curve in curves.T]
-                       for curves in logs])  # fmt: skip
+    slopes = np.array(
+        [[slope(effort.lags[late], curve[late]) for curve in curves.T] for curves in logs]
+    )
     names = [*cell.states, "joint"]
     rates = {name: rate(slopes[:, k]) for k, name in enumerate(names)}
     last, slope_of_all = logs[:, -1, -1], rates["joint"].value

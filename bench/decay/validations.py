@@ -180,8 +180,13 @@ def _lstm_at_rest(methods: Methods) -> Finding:
     nearest = eigenvalues[np.abs(expected[:, None] - eigenvalues[None, :]).argmin(axis=1)]
     apart = np.abs(nearest - expected)
     k = int(apart.argmax())
-    return Finding(abs(expected[k]), abs(nearest[k]), float(apart[k]),
-                   20 * EPS * _sensitivity(p.U_g, f), f"μ {k + 1}")  # fmt: skip
+    return Finding(
+        abs(expected[k]),
+        abs(nearest[k]),
+        float(apart[k]),
+        20 * EPS * _sensitivity(p.U_g, f),
+        f"μ {k + 1}",
+    )
 
 
 def _sensitivity(U_g: Array, f: float) -> float:
@@ -250,8 +255,9 @@ def _pascanu_bound(methods: Methods) -> Finding:
         bound = closed_forms.pascanu_bound(problem.p.U_a)
         for lag, logs in zip(lags, products, strict=True):
             over, allowed = float(logs[0]) - lag * bound, lag * H * EPS
-            findings.append(Finding(lag * bound, float(logs[0]), max(0.0, over), allowed,
-                                    f"lag {lag}", True))  # fmt: skip
+            findings.append(
+                Finding(lag * bound, float(logs[0]), max(0.0, over), allowed, f"lag {lag}", True)
+            )
     return worst(findings)
 
 

@@ -95,8 +95,11 @@ def summaries(trainings: Iterable[Row]) -> list[Summary]:
     together = []
     for key, shares in grouped.items():
         solved, n = sum(share >= SOLVED for share in shares), len(shares)
-        together.append(Summary(*key, n, solved / n, *wilson(solved, n), median(shares),
-                                min(shares), max(shares)))  # fmt: skip
+        together.append(
+            Summary(
+                *key, n, solved / n, *wilson(solved, n), median(shares), min(shares), max(shares)
+            )
+        )
     return together
 
 

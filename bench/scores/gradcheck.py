@@ -77,11 +77,17 @@ def misses() -> Iterator[Missed]:
         if not mutant.id.startswith("G") or mutant.isolated:
             continue
         subject = mutant_subject(mutant, mutant.cells[0])
-        verdicts = (hold(subject, check_named(check), mutant.dtypes[0], shrink=False)
-                    for check in mutant.killed_by)  # fmt: skip
-        yield Missed(mutant.id, mutant.statement, _seen(mutant, everything=True),
-                     _seen(mutant, everything=False),
-                     any(v.status == "failed" for v in verdicts))  # fmt: skip
+        verdicts = (
+            hold(subject, check_named(check), mutant.dtypes[0], shrink=False)
+            for check in mutant.killed_by
+        )
+        yield Missed(
+            mutant.id,
+            mutant.statement,
+            _seen(mutant, everything=True),
+            _seen(mutant, everything=False),
+            any(v.status == "failed" for v in verdicts),
+        )
 
 
 def _seen(mutant: Mutant, *, everything: bool) -> bool:

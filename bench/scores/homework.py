@@ -92,8 +92,10 @@ def files(seed: int) -> dict[str, File]:
     for hand in score.in_turns(fit, lambda hand: (hand.style, hand.cell), seed):
         wrong.setdefault(hand.id, hand)
     made = [File(text_of(style, cell), "conforms") for style, cell in RIGHT]
-    made += [File(text_of(hand.style, hand.cell, hand.id), "failed", hand)
-             for hand in [*wrong.values()][:WRONG]]  # fmt: skip
+    made += [
+        File(text_of(hand.style, hand.cell, hand.id), "failed", hand)
+        for hand in [*wrong.values()][:WRONG]
+    ]
     numbered = {f"student_{number:02}": file for number, file in enumerate(made, 1)}
     return numbered | {f"student_{name}": file for name, file in broken().items()}
 

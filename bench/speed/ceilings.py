@@ -39,8 +39,12 @@ def products(problem: Problem, of: str) -> Counter[tuple[int, int, int]]:
         ahead = (((B, width, n), T), ((T * B, sizes.D, fed), 1))
         data = (((B, n, width), T), ((T * B, fed, sizes.D), 1))
         weights = (((width, T * B, n), 1), ((sizes.D, T * B, fed), 1))
-        parts = {FORWARD: ahead, DATA: data, BACKWARD: data + weights,
-                 TRAINING: ahead + data + weights}  # fmt: skip
+        parts = {
+            FORWARD: ahead,
+            DATA: data,
+            BACKWARD: data + weights,
+            TRAINING: ahead + data + weights,
+        }
         for mkn, count in parts[of]:
             counts[mkn] += count  # where D is H, two may have the same sizes
     return counts
@@ -91,8 +95,9 @@ def machine(dtypes: tuple[str, ...]) -> dict[str, float]:
         import torch
 
         empty["torch"] = torch.ones(1).neg_
-    return limits | {f"empty {name} call us": 1e6 * measure(call, BRIEF).median
-                     for name, call in empty.items()}  # fmt: skip
+    return limits | {
+        f"empty {name} call us": 1e6 * measure(call, BRIEF).median for name, call in empty.items()
+    }
 
 
 def work(problem: Problem) -> dict[str, dict[str, float]]:

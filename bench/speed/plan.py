@@ -203,8 +203,9 @@ def _default(*, full: bool) -> list[str]:
         names += ["torch-onednn:LSTM", *(f"torch:{cell}Cell" for cell in ("RNN", "LSTM", "GRU"))]
     if full:  # and those of other frameworks that are installed, asked in processes
         ours = {family(name) for name in own()}
-        there = (d.named.name for d in availability.probed(jobs=os.cpu_count() or 1)
-                 if not d.problem)  # fmt: skip
+        there = (
+            d.named.name for d in availability.probed(jobs=os.cpu_count() or 1) if not d.problem
+        )
         names += [name for name in there if family(name) not in ours]
     return list(dict.fromkeys(names))
 

@@ -146,8 +146,9 @@ def _narrow_ratios(
     Nothing but the width decides: a rule that looked at the ratio would stop at a lucky moment.
     """
     times = [[sample.seconds for sample in own] for own in taken]
-    intervals = (np.exp(interval(log_ratios(a, b), np.random.default_rng(seed)))
-                 for a, b in pairwise(times))  # fmt: skip
+    intervals = (
+        np.exp(interval(log_ratios(a, b), np.random.default_rng(seed))) for a, b in pairwise(times)
+    )
     return all(_narrow(low, high, effort) for low, high in intervals)
 
 

@@ -45,11 +45,14 @@ class Effort:
     def __post_init__(self) -> None:
         """Refuse what could never end, or would say nothing."""
         if not 0 < self.seconds <= self.patience:
-            raise ValueError(f"effort: seconds ({self.seconds}) must lie above 0, up to patience "
-                             f"({self.patience})")  # fmt: skip
+            raise ValueError(
+                f"effort: seconds ({self.seconds}) must lie above 0, up to patience "
+                f"({self.patience})"
+            )
         if not FEWEST <= self.samples <= self.most:
-            raise ValueError(f"effort: samples ({self.samples}) must be at least {FEWEST}, at most "
-                             f"{self.most}")  # fmt: skip
+            raise ValueError(
+                f"effort: samples ({self.samples}) must be at least {FEWEST}, at most {self.most}"
+            )
         if not (self.half_width > 0 and self.sample > 0):
             raise ValueError("effort: half_width and sample must be above 0")
 

@@ -69,8 +69,11 @@ def _ceilings(runs: Sequence[BenchRun]) -> dict[str, float]:
 
 def _verdicts(analyses: Sequence[Row]) -> Table | None:
     """Return geometric means of ratios, by cell, pass and contender."""
-    series = grouped(((r.group.cell, r.group.dtype, r.entry.of, r.entry.subject, r.baseline), r)
-                     for r in analyses if r.comparison)  # fmt: skip
+    series = grouped(
+        ((r.group.cell, r.group.dtype, r.entry.of, r.entry.subject, r.baseline), r)
+        for r in analyses
+        if r.comparison
+    )
     if not series:
         return None
     lines: list[dict[str, Cell]] = []
@@ -120,12 +123,23 @@ def _row(r: Row) -> dict[str, Cell]:
 
 def _missing(analyses: Sequence[Row]) -> Table | None:
     """Return who has no time, and why."""
-    reasons = grouped(((r.entry.status, r.entry.subject, r.entry.message), r)
-                      for r in analyses if r.entry.timing is None)  # fmt: skip
+    reasons = grouped(
+        ((r.entry.status, r.entry.subject, r.entry.message), r)
+        for r in analyses
+        if r.entry.timing is None
+    )
     if not reasons:
         return None
-    return Table.of("Without a time", (
-        {"status": status, "contender": subject, "rows": len(alike),
-         "passes": ", ".join(dict.fromkeys(r.entry.of for r in alike)), "reason": message}
-        for (status, subject, message), alike in reasons.items()
-    ))  # fmt: skip
+    return Table.of(
+        "Without a time",
+        (
+            {
+                "status": status,
+                "contender": subject,
+                "rows": len(alike),
+                "passes": ", ".join(dict.fromkeys(r.entry.of for r in alike)),
+                "reason": message,
+            }
+            for (status, subject, message), alike in reasons.items()
+        ),
+    )
