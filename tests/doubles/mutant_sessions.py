@@ -102,7 +102,10 @@ def session(subject, case, *, forward_mode=False):
         see(pulled)
     built.train(False)
     see(built.forward(inputs))
-    see(built.forward(replace(inputs, x=with_nan_in_the_padding(inputs))))
+    unknown = replace(inputs, x=with_nan_in_the_padding(inputs))
+    see(built.forward(unknown))
+    if inputs.lengths is not None:
+        see(built.gradients(unknown, pairs[:1])[0])
     see(built.forward(replace(inputs, parameters=other.parameters)))
     see(first)
     if inputs.state is not None and len(inputs.x):
