@@ -6,7 +6,9 @@ from functools import cache
 import numpy as np
 
 from gatewise.verify.cases.case import Case
-from gatewise.verify.mutants import right_subject
+from gatewise.verify.mutants import (
+    right_subject,
+)
 from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 
 RICH = Case(
@@ -100,10 +102,10 @@ def session(subject, case, *, forward_mode=False):
         see(pulled)
     built.train(False)
     see(built.forward(inputs))
-    padded = replace(inputs, x=with_nan_in_the_padding(inputs))
-    see(built.forward(padded))
-    for pulled in built.gradients(padded, pairs[:1]) if inputs.lengths is not None else ():
-        see(pulled)
+    unknown = replace(inputs, x=with_nan_in_the_padding(inputs))
+    see(built.forward(unknown))
+    if inputs.lengths is not None:
+        see(built.gradients(unknown, pairs[:1])[0])
     see(built.forward(replace(inputs, parameters=other.parameters)))
     see(first)
     if inputs.state is not None and len(inputs.x):

@@ -238,7 +238,7 @@ def _variants(section: str, s: Statement, scope: Scope) -> Iterator[Variant]:
         for sign, words in ((1, "added to"), (-1, "subtracted from")):  # as to a forget gate
             more = total([*terms(s.value), (sign, ast.Constant(1))])
             yield Variant(more, (f"1 is {words} it",), 2)
-    if section == "forward" and not isinstance(s.value, ast.Call):
+    if section == "forward" and s.target.endswith("_new") and not isinstance(s.value, ast.Call):
         for function in ("tanh", "sigmoid", "relu"):
             yield Variant(call(function, s.value), (f"{function} is applied to the whole",), 3)
     for n in scope.alike.get(s.target, ()):

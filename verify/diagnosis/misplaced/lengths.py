@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import Any
 
 import numpy as np
 
@@ -175,11 +174,11 @@ def _where_lengths_differ(
 
 # The backward direction of rows with padding.
 
-ACTIVE = {
-    "": lambda at, T: {},
-    " without a mask": lambda at, T: {"lengths": None},
-    " with the mask turned, too": lambda at, T: {
-        "lengths": None, "mask": np.arange(T)[:, None] >= T - np.asarray(at.lengths)},
+ACTIVE: dict[str, Callable[[At, int], At]] = {
+    "": lambda at, T: at,
+    " without a mask": lambda at, T: replace(at, lengths=None),
+    " with the mask turned, too": lambda at, T: replace(
+        at, lengths=None, mask=np.arange(T)[:, None] >= T - np.asarray(at.lengths)),
 }  # fmt: skip
 """What a backward direction that reads padding first takes for its steps."""
 
@@ -204,7 +203,7 @@ def _turned_otherwise() -> Iterator[Hypothesis]:
 def _turned(
     ahead: bool,
     back: bool,
-    active: Callable[[At, int], dict[str, Any]],
+    active: Callable[[At, int], At],
     masked: bool,
     layer: ReplaceableLayer,
 ) -> None:
@@ -216,7 +215,7 @@ def _turned(
 
     def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
         there = at.direction and at.lengths is not None
-        return right(replace(at, **active(at, len(x))) if there else at, p, x)
+        return right(active(at, len(x)) if there else at, p, x)
 
     layer.turn = lambda direction, x, lengths: turn(direction, x, lengths if ahead else None)
     layer.turn_back = turn_back
