@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cell import State
-from ...reference.functions import Array
 from .problem import Problem
 from .trajectory import Bound, Step, Trajectory, Transition, joined
 
@@ -35,7 +35,7 @@ class Scaled(NamedTuple):
     cotangent: State
     exponent: int
 
-    def log_norms(self) -> Array:
+    def log_norms(self) -> Floats:
         """Return ln of the norm of each array and, last, of all together; -inf for zero."""
         squares = [float(np.vdot(d, d)) for d in self.cotangent]
         with np.errstate(divide="ignore"):
@@ -64,7 +64,7 @@ def pulled(
         yield Scaled(cotangent, exponent)
 
 
-def log_norms(trajectory: Trajectory, cotangent: State, lags: Sequence[int]) -> Array:
+def log_norms(trajectory: Trajectory, cotangent: State, lags: Sequence[int]) -> Floats:
     """Return ln ‖∂L/∂s‖ at ``lags`` for each state, and for all together in the last column.
 
     ``lags`` ascend; what is not asked for is not kept.
@@ -138,7 +138,7 @@ def loss(problem: Problem, trajectory: Trajectory, dtype: str) -> Loss:
     return Loss(dtype=dtype, searched=lag, **firsts)
 
 
-def _both(problem: Problem, trajectory: Trajectory, dtype: str) -> Iterator[tuple[Array, Scaled]]:
+def _both(problem: Problem, trajectory: Trajectory, dtype: str) -> Iterator[tuple[Floats, Scaled]]:
     """Yield at each lag the cotangent in ``dtype``, (n,), and the scaled one in float64."""
     steps, again = itertools.tee(trajectory.backwards())
     coarse = Bound(problem.cell, problem.p.map(lambda array: array.astype(dtype)), problem.sizes)
@@ -161,7 +161,7 @@ def rounded(step: Step, dtype: str) -> Step:
     )
 
 
-def _is_wrong(vector: Array, true: Scaled) -> bool:
+def _is_wrong(vector: Floats, true: Scaled) -> bool:
     """Whether ``vector`` (n,) is off by more than half of the norm of the scaled one."""
     expected = joined(true.cotangent)[0]
     apart = np.ldexp(vector.astype(np.float64), -true.exponent) - expected

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ...verify.cases.case import Case
 from ...verify.cases.schedule import parsed
 from ...verify.checks.schedules import Held, Row, Server
@@ -34,7 +34,7 @@ RICH = Case(
     4, 3, 2, 5, layers=2, bidirectional=True, lengths=True, zero_length=True, dropout=0.5, seed=1
 )
 
-Seen = list[Array]
+Seen = list[Floats]
 
 
 def part(subject: MutantSubject, cases: Sequence[Case]) -> str:
@@ -72,7 +72,7 @@ def same_numbers(one: Subject, other: Subject, case: Case) -> bool:
 
 
 def _same(one: Seen, other: Seen, close: float) -> bool:
-    def alike(a: Array, b: Array) -> bool:
+    def alike(a: Floats, b: Floats) -> bool:
         return (a.shape, a.dtype) == (b.shape, b.dtype) and bool(
             np.allclose(a, b, rtol=close, atol=close, equal_nan=True)
         )
@@ -80,14 +80,14 @@ def _same(one: Seen, other: Seen, close: float) -> bool:
     return len(one) == len(other) and all(map(alike, one, other))
 
 
-def _numbers(result: Any) -> Iterator[Array]:
+def _numbers(result: Any) -> Iterator[Floats]:
     yield from (np.array(a) for a in (result.y, *result.final))
     if hasattr(result, "parameters"):
         gradients = (*result.parameters.values(), result.x, *result.initial)
         yield from (np.array(a) for a in gradients)
 
 
-def _outputs(subject: MutantSubject, case: Case) -> Iterator[Array]:
+def _outputs(subject: MutantSubject, case: Case) -> Iterator[Floats]:
     """One call of a new layer, without dropout; once more with NaN in the padding."""
     case = replace(case, dropout=0.0)
     inputs = draw_inputs(subject, case)
@@ -98,7 +98,7 @@ def _outputs(subject: MutantSubject, case: Case) -> Iterator[Array]:
         yield from _numbers(subject.build(case).forward(given))
 
 
-def _served(subject: Subject, case: Case) -> Iterator[Array]:
+def _served(subject: Subject, case: Case) -> Iterator[Floats]:
     """All calls of a schedule, in whose arrays the server keeps states and changes them."""
     called, rows = under_test(subject).build(case), tuple(Row(k) for k in range(case.B))
     server = Server(called, draw_inputs(subject, case), Held(rows, None), case.B)
@@ -107,7 +107,7 @@ def _served(subject: Subject, case: Case) -> Iterator[Array]:
             yield from _numbers(answer[0])
 
 
-def _gradients(subject: MutantSubject, case: Case) -> Iterator[Array]:
+def _gradients(subject: MutantSubject, case: Case) -> Iterator[Floats]:
     """One pull back through a new layer, for several choices of cotangents."""
     case = replace(case, dropout=0.0)
     inputs, (dy, dfinal) = draw_inputs(subject, case), draw_cotangents(subject, case)
@@ -118,7 +118,7 @@ def _gradients(subject: MutantSubject, case: Case) -> Iterator[Array]:
             yield from _numbers(pulled)
 
 
-def _tangents(subject: MutantSubject, case: Case) -> Iterator[Array]:
+def _tangents(subject: MutantSubject, case: Case) -> Iterator[Floats]:
     """One push forward."""
     case = replace(case, dropout=0.0)
     inputs = draw_inputs(subject, case)
@@ -126,7 +126,7 @@ def _tangents(subject: MutantSubject, case: Case) -> Iterator[Array]:
     yield from _numbers(subject.build(case).jvp(inputs, other))
 
 
-def _training(subject: MutantSubject, case: Case) -> Iterator[Array]:
+def _training(subject: MutantSubject, case: Case) -> Iterator[Floats]:
     """New layers in each mode, with dropout if the case has it; then one that changes its mode."""
     inputs, pair = draw_inputs(subject, case), draw_cotangents(subject, case)
     for training in (True, False):
@@ -139,7 +139,7 @@ def _training(subject: MutantSubject, case: Case) -> Iterator[Array]:
         yield from _numbers(layer.forward(inputs))
 
 
-def _calls(subject: MutantSubject, case: Case) -> Iterator[Array]:
+def _calls(subject: MutantSubject, case: Case) -> Iterator[Floats]:
     """One layer, called in many ways one after the other; and what became of the arguments."""
     case = replace(case, dropout=0.0)
     layer, inputs = subject.build(case), draw_inputs(subject, case)
@@ -157,7 +157,7 @@ def _calls(subject: MutantSubject, case: Case) -> Iterator[Array]:
     yield np.array([np.array_equal(again[0].y, run.y, equal_nan=True) for run in again])
 
 
-SESSIONS: dict[str, Callable[[MutantSubject, Case], Iterator[Array]]] = {
+SESSIONS: dict[str, Callable[[MutantSubject, Case], Iterator[Floats]]] = {
     "outputs": _outputs,
     "gradients": _gradients,
     "tangents": _tangents,

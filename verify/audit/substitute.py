@@ -28,7 +28,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..conventions.parameter_map import ConventionMap, ExplicitMap
 from ..mutants import Mutant
@@ -96,9 +96,9 @@ class Call:
     x: Any
     state: tuple[Any, ...]
     held: Mapping[str, Held]
-    rows: tuple[Array, Array] | None
+    rows: tuple[Floats, Floats] | None
     sizes: tuple[int, int]
-    lengths: Array | None
+    lengths: Floats | None
 
     @property
     def tensors(self) -> tuple[Any, ...]:
@@ -106,7 +106,7 @@ class Call:
         x = self.x if self.rows is None else self.x.data
         return (x, *self.state, *(held.tensor for held in self.held.values()))
 
-    def opened(self, array: Array) -> Array:
+    def opened(self, array: Floats) -> Floats:
         """Return inputs or outputs of the call as (T, B, width)."""
         if self.rows is not None:
             padded = np.zeros((*self.sizes, array.shape[-1]), array.dtype)
@@ -116,7 +116,7 @@ class Call:
             return array[:, None]
         return array.swapaxes(0, 1) if self.case.layout == "batch-first" else array
 
-    def closed(self, array: Array) -> Array:
+    def closed(self, array: Floats) -> Floats:
         """Return (T, B, width) in the form that the call has."""
         if self.rows is not None:
             return array[self.rows]
@@ -124,7 +124,7 @@ class Call:
             return array[:, 0]
         return array.swapaxes(0, 1) if self.case.layout == "batch-first" else array
 
-    def inputs(self, arrays: Sequence[Array]) -> Inputs:
+    def inputs(self, arrays: Sequence[Floats]) -> Inputs:
         """Return arrays in the order of ``tensors`` as a layer takes them."""
         x, rest = arrays[0], arrays[1 + len(self.state) :]
         state = tuple(self._state(s) for s in arrays[1 : 1 + len(self.state)]) or None
@@ -134,11 +134,11 @@ class Call:
         explicit = ExplicitMap(self.cell, self.case).from_reference(passes)
         return Inputs(explicit, self.opened(x), state, self.lengths)
 
-    def outputs(self, result: Result) -> list[Array]:
+    def outputs(self, result: Result) -> list[Floats]:
         """Return outputs and final states in the form of the call."""
         return [self.closed(result.y), *(np.array(self._outside(s)) for s in result.final)]
 
-    def cotangents(self, arrays: Sequence[Array | None]) -> tuple[Any, tuple[Any, ...]]:
+    def cotangents(self, arrays: Sequence[Floats | None]) -> tuple[Any, tuple[Any, ...]]:
         """Return cotangents on y (T, B, width) and on the final states.
 
         What lies contiguous in the caller's layout lies so in the layer's.
@@ -150,18 +150,18 @@ class Call:
         return dy, tuple(None if d is None else self._state(d) for d in dfinal)
 
     def gradients(
-        self, named: Mapping[str, Array], x: Array, initial: Sequence[Array]
-    ) -> list[Array]:
+        self, named: Mapping[str, Floats], x: Floats, initial: Sequence[Floats]
+    ) -> list[Floats]:
         """Return a layer's gradients in the order of ``tensors``."""
         passes = ExplicitMap(self.cell, self.case).to_reference(named)
         packed = ConventionMap(CONVENTIONS[self.cell], self.case).from_reference(passes)
         weights = [held.turned(packed[name]) for name, held in self.held.items()]
         return [self.closed(x), *map(self._outside, initial), *weights]
 
-    def _state(self, array: Array) -> Array:
+    def _state(self, array: Floats) -> Floats:
         return array[:, None] if self.case.layout == "unbatched" else array
 
-    def _outside(self, state: Array) -> Array:
+    def _outside(self, state: Floats) -> Floats:
         return state[:, 0] if self.case.layout == "unbatched" else state
 
 
@@ -208,7 +208,7 @@ def _states(state: Any, kind: str) -> tuple[Any, ...]:
     return states
 
 
-def _packing(x: Any) -> tuple[tuple[Array, Array], tuple[int, int], Array]:
+def _packing(x: Any) -> tuple[tuple[Floats, Floats], tuple[int, int], Floats]:
     """Return times and rows of packed entries, (T, B), and the length of every row."""
     counts = x.batch_sizes.numpy()
     B = int(counts[0])
@@ -233,7 +233,7 @@ class Run:
         self.call, self.layers, self.show, self.record = call, layers, show, record
         self.runs: list[Recorded] = []
         self.raised: Exception | None = None
-        self.y: Array | None = None
+        self.y: Floats | None = None
 
     def forward(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
         """Return y and the final states."""
@@ -266,7 +266,7 @@ class Run:
         """Return the gradients of all tensors of the call."""
         arrays = [None if d is None else _numpy(d) for d in cotangents]
         before = [None if a is None else np.array(a) for a in arrays]
-        gradients: list[list[Array]] = []
+        gradients: list[list[Floats]] = []
         for run in reversed(self.runs):
             dy, dfinal = self.call.cotangents(arrays)
             if dy is not None and not dy.flags.writeable:
@@ -292,7 +292,7 @@ class Run:
         self._compare(*results)
         return tuple(_tensor(a, tensors[0], tensors[0].dtype) for a in results[0])
 
-    def _compare(self, *results: Sequence[Array]) -> None:
+    def _compare(self, *results: Sequence[Floats]) -> None:
         """Let the caller know where what two layers return is not the same, bit for bit."""
         if len(results) == 2 and not all(
             a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
@@ -301,16 +301,16 @@ class Run:
             self.show()
 
 
-def _numpy(tensor: Any) -> Array:
+def _numpy(tensor: Any) -> Floats:
     """Return the tensor's own memory, if NumPy can compute with it."""
     tensor = tensor.detach().cpu()
-    array: Array = (tensor.float() if tensor.element_size() < 4 else tensor).numpy()
+    array: Floats = (tensor.float() if tensor.element_size() < 4 else tensor).numpy()
     if 0 in array.strides and array.size:  # one number for many entries: not to be written into
         array.flags.writeable = False
     return array
 
 
-def _tensor(array: Array, like: Any, dtype: Any) -> Any:
+def _tensor(array: Floats, like: Any, dtype: Any) -> Any:
     """Return an array as a tensor, sharing its memory where it can."""
     import torch
 
@@ -372,7 +372,7 @@ class Substitute:
         self._layers: WeakKeyDictionary[Any, dict[Case, list[ReplaceableLayer]]] = (
             WeakKeyDictionary()
         )
-        self._returned: tuple[Array, Array] | None = None
+        self._returned: tuple[Floats, Floats] | None = None
         self._inside: list[Any] = []
         self._original: Any = forward
 

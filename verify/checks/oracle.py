@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..numbers.bounded import Bounded
@@ -120,7 +120,7 @@ def expected_jvp(
     """Run the reference on duals of Bounded numbers: the derivative along ``tangents``."""
     layer = layer_of(subject, case)
 
-    def dual(array: Array, tangent: Array) -> Dual:
+    def dual(array: Floats, tangent: Floats) -> Dual:
         return Dual(exact(case, array), exact(case, tangent))
 
     with subject.clock.timing("oracle"):
@@ -131,18 +131,18 @@ def expected_jvp(
     return Expected(output.y.tangent, tuple(s.tangent for s in output.final))
 
 
-def exact(case: Case, array: Array) -> Bounded:
+def exact(case: Case, array: Floats) -> Bounded:
     """Return given numbers in the case's arithmetic."""
     return Bounded.exact(array, case.arithmetic)
 
 
-def around(case: Case, values: Array, bound: Array) -> Bounded:
+def around(case: Case, values: Floats, bound: Floats) -> Bounded:
     """Return values that another run computed, and how far this one may be from them."""
     return Bounded(np.asarray(values, dtype=np.float64), bound, case.arithmetic)
 
 
 def agree(
-    ledger: Ledger, case: Case, quantity: str, got: Array, other: Array, want: Bounded
+    ledger: Ledger, case: Case, quantity: str, got: Floats, other: Floats, want: Bounded
 ) -> None:
     """Compare two results of the subject that must be the same number, rounded differently.
 
@@ -161,7 +161,7 @@ def agree_outputs(
         agree(ledger, case, f"{prefix}{name}", array, others[name], wanted[name])
 
 
-def _given(case: Case, cotangent: Array | None, output: Bounded) -> Bounded:
+def _given(case: Case, cotangent: Floats | None, output: Bounded) -> Bounded:
     return exact(case, np.zeros(output.shape) if cotangent is None else cotangent)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ...reference.parameters import Shape
 
 
@@ -43,12 +43,12 @@ class Layout:
         axis = self._axis(len(own))
         return (*own[:axis], count * own[axis], *own[axis + 1 :])
 
-    def split(self, array: Array, count: int) -> list[Array]:
+    def split(self, array: Floats, count: int) -> list[Floats]:
         """Return the blocks, (D, H) or (H,) each."""
         blocks = [array[self._key(array.shape, k, count)] for k in range(count)]
         return [block.T for block in blocks] if self.turned else blocks
 
-    def join(self, blocks: list[Array]) -> Array:
+    def join(self, blocks: list[Floats]) -> Floats:
         """Return the array that holds these blocks."""
         own = [block.T for block in blocks] if self.turned else blocks
         if self.axis is None:
@@ -107,7 +107,7 @@ class Packed:
             block = (block[0] + slice_shape(shapes, self.below[0])[0], block[1])
         return LAYOUTS[self.layout].shape(block, len(self.slices))
 
-    def split(self, array: Array, shapes: Mapping[str, Shape]) -> dict[str, Array]:
+    def split(self, array: Floats, shapes: Mapping[str, Shape]) -> dict[str, Floats]:
         """Return every slice, as the reference has it."""
         blocks = LAYOUTS[self.layout].split(array, len(self.slices))
         if not self.below:
@@ -117,7 +117,7 @@ class Packed:
         above = dict(zip(upper, (block[:rows] for block in blocks), strict=True))
         return above | dict(zip(lower, (block[rows:] for block in blocks), strict=True))
 
-    def join(self, slices: Mapping[str, Array]) -> Array:
+    def join(self, slices: Mapping[str, Floats]) -> Floats:
         """Return the array that holds these slices."""
         blocks = [slices[name] for name in self.slices]
         if self.below:
@@ -295,7 +295,7 @@ class Convention:
         )
 
 
-def added(slices: dict[str, Array], others: Mapping[str, Array]) -> None:
+def added(slices: dict[str, Floats], others: Mapping[str, Floats]) -> None:
     """Add slices to those of the same names; others are new."""
     for name, value in others.items():
         slices[name] = slices[name] + value if name in slices else value

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cell import State
-from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
@@ -101,9 +101,9 @@ mutant(
     "the step after it",
 )
 def last_step_twice_in_the_states(layer: ReplaceableLayer) -> None:
-    seen: list[tuple[Parameters, Array]] = []
+    seen: list[tuple[Parameters, Floats]] = []
 
-    def step(right: StepPart, at: At, p: Parameters, x: Array, state: State) -> State:
+    def step(right: StepPart, at: At, p: Parameters, x: Floats, state: State) -> State:
         seen[:] = [(p, x)]
         return right(at, p, x, state)
 
@@ -187,7 +187,7 @@ def only_the_first_layer_is_reordered(
     part="read_state",
 )
 def rows_of_the_first_call_alone_are_held(
-    layer: ReplaceableLayer, right: ReadStatePart, state: State | None, x: Array
+    layer: ReplaceableLayer, right: ReadStatePart, state: State | None, x: Floats
 ) -> State:
     first = layer.kept.setdefault("rows", x.shape[1])
     held = np.arange(x.shape[1])[None, :, None] < first
@@ -291,9 +291,9 @@ mutant(
     fix="cut chunks at the boundaries, so that none has steps of two sequences",
 )
 def boundary_within_a_chunk(layer: ReplaceableLayer) -> None:
-    seen: list[Array] = []
+    seen: list[Floats] = []
 
-    def boundaries(right: BoundariesPart, cu_seqlens: Array) -> Array:
+    def boundaries(right: BoundariesPart, cu_seqlens: Floats) -> Floats:
         seen[:] = [right(cu_seqlens)]
         return seen[0]
 
@@ -382,7 +382,7 @@ def final_states_before_the_end(layer: ReplaceableLayer) -> None:
         states.append(right(at, new, old))
         return states[-1]
 
-    def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+    def unroll(right: UnrollPart, at: At, p: Parameters, x: Floats) -> tuple[Floats, State]:
         states[:] = [at.start]
         y, final = right(at, p, x)
         if at.mask is None:

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ...reference.parameters import Sizes
 from ..cases.case import Case
 from ..conventions import family
@@ -102,7 +102,7 @@ class OwnMap(ConventionMap):
     def _arrays(self) -> Sequence[Packed]:
         return [a for a in self.own if self.case.bias or not _is_bias(a)]
 
-    def draw(self, name: str, shape: tuple[int, ...]) -> Array:
+    def draw(self, name: str, shape: tuple[int, ...]) -> Floats:
         """Draw weights of N(0, 1/fan-in) by the case's scale, vectors of N(0, 1/4)."""
         array = next(a for a in self.own if f"{a.name}_l0" == name)
         if _is_vector(array):
@@ -265,7 +265,7 @@ class Experiment:
     shapes: Shapes
     state: bool
 
-    def arrays(self, *nonzero: str, round_: str) -> dict[str, Array]:
+    def arrays(self, *nonzero: str, round_: str) -> dict[str, Floats]:
         """Draw the weights, and the vectors that are named; the others are 0."""
         drawn = {
             name: CASE.normal(f"{round_} {name}", shape, 0.35 if len(shape) > 1 else 0.5)
@@ -285,18 +285,18 @@ class Experiment:
             results.append(self.run(Inputs(dict(named), x, state, None)).y)
         return np.array_equal(*results)
 
-    def start(self, kind: str, round_: str) -> tuple[Array, ...]:
+    def start(self, kind: str, round_: str) -> tuple[Floats, ...]:
         """Draw the states before the first step; zeros where the module takes none."""
         return tuple(
             CASE.normal(f"{round_} state {k}", (CASE.B, CASE.H), 0.7) if self.state
             else np.zeros((CASE.B, CASE.H)) for k in range(2 if kind == "lstm" else 1)
         )  # fmt: skip
 
-    def given(self, start: Sequence[Array]) -> tuple[Array, ...] | None:
+    def given(self, start: Sequence[Floats]) -> tuple[Floats, ...] | None:
         """Return these states as the module takes them."""
         return tuple(s[None] for s in start) if self.state else None
 
-    def made(self, kind: str, named: Mapping[str, Array], round_: str) -> _Observed:
+    def made(self, kind: str, named: Mapping[str, Floats], round_: str) -> _Observed:
         """Run the module."""
         x = CASE.normal(f"{round_} x", (CASE.T, CASE.B, CASE.D))
         start = self.start(kind, round_)
@@ -308,9 +308,9 @@ class Experiment:
 class _Observed:
     """A run of the module: with what, and what came back."""
 
-    named: Mapping[str, Array]
-    x: Array
-    start: tuple[Array, ...]
+    named: Mapping[str, Floats]
+    x: Floats
+    start: tuple[Floats, ...]
     result: Result
 
     def distance(self, convention: Convention, arrays: Sequence[Packed], stop: float) -> float:
@@ -325,7 +325,7 @@ class _Observed:
     def differences(self, convention: Convention, arrays: Sequence[Packed]) -> Iterator[float]:
         """Yield the largest difference of every step's outputs, and of every final state."""
         wanted = family.shapes(convention, SIZES)
-        held: dict[str, Array] = {}
+        held: dict[str, Floats] = {}
         for packed in arrays:
             added(held, packed.split(self.named[packed.name], wanted))
         zero = np.zeros(SIZES.H)
@@ -343,7 +343,7 @@ class _Observed:
             yield _difference(s, final.reshape(s.shape))
 
 
-def _difference(a: Array, b: Array) -> float:
+def _difference(a: Floats, b: Floats) -> float:
     worst = float(np.max(np.abs(a - b)))
     return worst if np.isfinite(worst) else np.inf
 

@@ -26,8 +26,8 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cells import cell_named, cells
-from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.convention import Convention
@@ -117,7 +117,7 @@ class Answered(msgspec.Struct, forbid_unknown_fields=True):
     errored: str = ""
 
 
-def to_json(array: Array, encoding: str) -> Numbers:
+def to_json(array: Floats, encoding: str) -> Numbers:
     """Return an array as it is written."""
     plain = np.ascontiguousarray(array)
     if encoding == "numbers":
@@ -130,7 +130,7 @@ def to_json(array: Array, encoding: str) -> Numbers:
 _SPECIAL = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
-def from_json(name: str, numbers: Numbers) -> Array:
+def from_json(name: str, numbers: Numbers) -> Floats:
     """Return the array that was written; SubjectCrashed says what is wrong with it."""
     try:
         if numbers.dtype not in DTYPES:
@@ -292,7 +292,7 @@ class _Layer:
         )
         return Pulled(result.y, result.final, parameters, self._one(got, "dx"), initial)
 
-    def _named(self, inputs: Inputs) -> dict[str, Array]:
+    def _named(self, inputs: Inputs) -> dict[str, Floats]:
         """Return the arrays by the names that programs know, without the suffix of the one pass."""
         arrays = {_plain(name): array for name, array in inputs.parameters.items()}
         arrays["x"] = inputs.x
@@ -303,7 +303,7 @@ class _Layer:
             arrays["lengths"] = np.asarray(inputs.lengths, np.float64)
         return arrays
 
-    def _call(self, arrays: Mapping[str, Array], *, gradients: bool) -> dict[str, Numbers]:
+    def _call(self, arrays: Mapping[str, Floats], *, gradients: bool) -> dict[str, Numbers]:
         case, said, running = self.case, self.program.started, self.program.running
         running.calls += 1  # of all its layers: what one leaves unread is no answer to another
         x = arrays["x"]
@@ -325,7 +325,7 @@ class _Layer:
         final = tuple(self._one(got, name)[None] for name in self.states)
         return Result(self._one(got, "y"), final)
 
-    def _one(self, got: Mapping[str, Numbers], name: str) -> Array:
+    def _one(self, got: Mapping[str, Numbers], name: str) -> Floats:
         if name not in got:
             there = ", ".join(got) or "no arrays"
             raise SubjectCrashed(f"the program returned {there}, expected {name}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ....reference.parameters import Parameters
 from ...cases.case import Case
 from ...checks.oracle import state_names
@@ -86,7 +86,7 @@ class FixedPoint:
         """Return what the equations give, Bounded."""
         step, layer = 2.0**-self.bits, layer_of(subject, case)
 
-        def read(array: Array) -> Bounded:
+        def read(array: Floats) -> Bounded:
             value = np.asarray(array, np.float64)
             off = np.where(value / step == np.round(value / step), 0.0, step)
             return Bounded(value, off, self.arithmetic)

@@ -13,7 +13,7 @@ from itertools import pairwise, permutations, product
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Floats
 from ...cases.options import Options
 from ...mutants.gradient import gives
 from ...mutants.parts import pulls, pulls_outputs, returns, some, takes
@@ -22,10 +22,10 @@ from ...numbers.tape import rearranged
 from ..hypotheses import Hypothesis
 from .passes import laid, viewed
 
-Shift = Callable[[Array], Array]
+Shift = Callable[[Floats], Floats]
 """Move entries of an array; its shape stays."""
 
-Split = Callable[[ReplaceableLayer, Array], tuple[int, ...]]
+Split = Callable[[ReplaceableLayer, Floats], tuple[int, ...]]
 """The shape of an array with more axes than it has."""
 
 PLURALS = {"layer or direction": "layers and directions"}
@@ -42,7 +42,7 @@ class Move:
     name: str
     words: str
     fix: str
-    function: Callable[[Array, ReplaceableLayer], Array]
+    function: Callable[[Floats, ReplaceableLayer], Floats]
 
 
 def plural(axis: str) -> str:
@@ -55,22 +55,22 @@ def named_axes(axes: Sequence[str]) -> str:
     return f"({', '.join(map(plural, axes))})"
 
 
-def own_shape(layer: ReplaceableLayer, a: Array) -> tuple[int, ...]:
+def own_shape(layer: ReplaceableLayer, a: Floats) -> tuple[int, ...]:
     """Return the array's own shape."""
     return tuple(a.shape)
 
 
-def by_direction(layer: ReplaceableLayer, a: Array) -> tuple[int, ...]:
+def by_direction(layer: ReplaceableLayer, a: Floats) -> tuple[int, ...]:
     """Return the shape of states with an axis for layers and one for directions."""
     return (layer.case.layers, layer.case.directions, *a.shape[1:])
 
 
-def halves(layer: ReplaceableLayer, a: Array) -> tuple[int, ...]:
+def halves(layer: ReplaceableLayer, a: Floats) -> tuple[int, ...]:
     """Return the shape of outputs with an axis for directions."""
     return (*a.shape[:-1], layer.case.directions, a.shape[-1] // layer.case.directions)
 
 
-def _split(split: Split, function: Shift, a: Array, layer: ReplaceableLayer) -> Array:
+def _split(split: Split, function: Shift, a: Floats, layer: ReplaceableLayer) -> Floats:
     """Move entries of an array that has the shape of a split."""
     return function(a.reshape(split(layer, a))).reshape(a.shape)
 
@@ -126,7 +126,7 @@ def delayed() -> Iterator[Move]:
         (-1, "the next step (0 at the last)"),
     ):
 
-        def move(a: Array, layer: ReplaceableLayer, by: int = by) -> Array:
+        def move(a: Floats, layer: ReplaceableLayer, by: int = by) -> Floats:
             moved = np.roll(a, by, axis=0)
             moved[slice(by) if by > 0 else slice(by, None)] = 0
             return moved
@@ -134,7 +134,7 @@ def delayed() -> Iterator[Move]:
         yield Move(f"steps delayed {by}", f"taken from {words}", "take each step's own", move)
 
 
-def _taken(axis: int, index: Shift, a: Array) -> Array:
+def _taken(axis: int, index: Shift, a: Floats) -> Floats:
     return np.take(a, index(np.arange(a.shape[axis])), axis)
 
 
@@ -159,7 +159,7 @@ def strides(name: str) -> Iterator[Move]:
         )
 
 
-def _strided(size: Callable[[ReplaceableLayer], int], a: Array, layer: ReplaceableLayer) -> Array:
+def _strided(size: Callable[[ReplaceableLayer], int], a: Floats, layer: ReplaceableLayer) -> Floats:
     width = a.shape[-1]
     place = np.arange(int(np.prod(a.shape[:-1])))[:, None] * size(layer) + np.arange(width)
     return a.reshape(-1)[place % max(a.size, 1)].reshape(a.shape)
