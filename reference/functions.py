@@ -20,7 +20,7 @@ from .arrays import Floats, Same
 from .equation import equation
 
 Array: TypeAlias = Any
-"""What rooms beyond the reference and the number systems take an array for: see ``arrays``."""
+"""An array of any number system, in the rooms where several meet; others say ``arrays.Floats``."""
 
 DOCUMENTS = ("D0", "D1", "D2", "D3", "D4")
 
