@@ -64,6 +64,7 @@ def test_last_words(verify):
 def test_what_is_gatewises_own_fault_is_not_the_layers(root, monkeypatch):
     """A judge that fails says so, and goes on."""
     monkeypatch.setattr(worker, "answer", lambda *_: 1 / 0)
+    monkeypatch.setattr(worker, "end_descendants", lambda: None)  # here, these are the tests' own
     said = io.StringIO()
     named = vars(Named("torch:GRU"))
 
