@@ -28,7 +28,10 @@ def python(code):
     # pytest loads it in every project on the machine
     ("import gatewise.verify.pytest_plugin",
      "torch flint scipy hypothesis numpy rich distributed"),
-], ids=["import", "help", "pytest plugin"])  # fmt: skip
+    # every layer has a process of its own that imports it
+    ("import gatewise.verify.execution.respondent",
+     "torch flint scipy hypothesis rich click distributed"),
+], ids=["import", "help", "pytest plugin", "a layer's process"])  # fmt: skip
 def test_nothing_heavy_is_loaded(code, heavy):
     assert python(f"{code}; import sys; print({{*{heavy.split()}}} & {{*sys.modules}})") == "set()"
 

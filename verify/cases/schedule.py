@@ -22,8 +22,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hypothesis import strategies as st
-
 from .layouts import LEFT_PADDED, PACKED
 
 NUMBERS = {
@@ -72,27 +70,6 @@ def _operation(text: str) -> Operation:
     if not right or len(rest) > 1 or any(not 0 <= n <= 99 for n in numbers):
         raise ValueError(f"schedule: {text.strip()!r:.40}: expected {word} with {count} number")
     return Operation(word, numbers)
-
-
-def schedules(*, ragged: Sequence[str], longest: int) -> st.SearchStrategy[str]:
-    """Draw schedules, with those of ``RAGGED_WORDS`` that the layer offers."""
-    row = st.integers(0, MOST_ROWS - 1)
-    calls = [
-        st.just(Operation("decode")),
-        st.builds(lambda n: Operation("prefill", (n,)), st.integers(2, longest)),
-    ]
-    plain = [
-        *calls,
-        st.just(Operation("keep")),
-        st.just(Operation("back")),
-        st.builds(lambda r: Operation("rows", tuple(r)), st.lists(row, min_size=1, max_size=3)),
-        st.builds(lambda n: Operation("join", (n,)), st.integers(1, 2)),
-    ]
-    steps = st.integers(1, longest)
-    numbers = st.lists(steps, min_size=2, max_size=4)
-    each = [st.builds(lambda n, w=w: Operation(w, tuple(n)), numbers) for w in ragged]
-    after = st.lists(st.one_of(*plain, *each), max_size=7)
-    return st.builds(lambda first, rest: text_of([first, *rest]), st.one_of(*calls, *each), after)
 
 
 FORCED = (

@@ -6,7 +6,7 @@ looks right; coinciding sizes are swept on purpose by the checks that need them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from hypothesis.strategies import SearchStrategy
 
 from .case import Case
 from .options import Offering, Options
+from .schedule import MOST_ROWS, Operation, text_of
 
 SMALLEST, LARGEST = 2, 7
 """T >= 3 and H >= 2 in most cases: fewer cannot tell the order of Jacobians."""
@@ -237,3 +238,24 @@ def aim(ratio: float) -> None:
     """Let Hypothesis look for a larger error/bound; outside of a drawn run, do nothing."""
     if currently_in_test_context():
         target(min(ratio, LARGEST_TARGET), label="error/bound")
+
+
+def schedules(*, ragged: Sequence[str], longest: int) -> st.SearchStrategy[str]:
+    """Draw schedules, with those of ``RAGGED_WORDS`` that the layer offers."""
+    row = st.integers(0, MOST_ROWS - 1)
+    calls = [
+        st.just(Operation("decode")),
+        st.builds(lambda n: Operation("prefill", (n,)), st.integers(2, longest)),
+    ]
+    plain = [
+        *calls,
+        st.just(Operation("keep")),
+        st.just(Operation("back")),
+        st.builds(lambda r: Operation("rows", tuple(r)), st.lists(row, min_size=1, max_size=3)),
+        st.builds(lambda n: Operation("join", (n,)), st.integers(1, 2)),
+    ]
+    steps = st.integers(1, longest)
+    numbers = st.lists(steps, min_size=2, max_size=4)
+    each = [st.builds(lambda n, w=w: Operation(w, tuple(n)), numbers) for w in ragged]
+    after = st.lists(st.one_of(*plain, *each), max_size=7)
+    return st.builds(lambda first, rest: text_of([first, *rest]), st.one_of(*calls, *each), after)

@@ -14,17 +14,8 @@ from ...reference.cell import State
 from ..cases.case import Case
 from ..cases.layouts import LEFT_PADDED
 from ..cases.options import Options
-from ..cases.schedule import (
-    FORCED,
-    MIXED,
-    MOST_ROWS,
-    RAGGED_WORDS,
-    UNEVEN,
-    Operation,
-    parsed,
-    schedules,
-)
-from ..cases.strategies import cases
+from ..cases.schedule import FORCED, MIXED, MOST_ROWS, RAGGED_WORDS, UNEVEN, Operation, parsed
+from ..cases.strategies import cases, schedules
 from ..numbers.ledger import Ledger, Mismatch
 from ..subjects.called import Called, SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_inputs
