@@ -114,6 +114,9 @@ def test_an_orphan_is_a_descendant_of_who_adopts_it():
         "living = lambda: [e.pid for e in family(os.getpid()) if e.state not in 'ZX']\n"
         "before = len(living())\n"
         "end_descendants()\n"
+        "deadline = time.monotonic() + 10\n"
+        "while len(living()) > 1 and time.monotonic() < deadline:\n"
+        "    time.sleep(0.01)\n"  # what is killed takes a moment to end
         "print(before, len(living()))\n"
     )
     done = subprocess.run(
