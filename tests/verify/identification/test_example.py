@@ -53,6 +53,14 @@ def test_a_convention_is_found_from_one_run(name):
     assert found.nearest.residual <= found.nearest.bound
 
 
+def test_all_steps_tell_which_convention_is_nearest():
+    """Without a state, the first step is the same wherever a GRU's reset acts."""
+    convention = CONVENTIONS["haiku gru"]
+    found = explain("gru", examples(arrays(convention, state=False), {}, "gru"))
+
+    assert found.ranking[0][0].convention.differences(convention) == ()
+
+
 def test_the_axis_of_steps_is_found():
     given = arrays(CONVENTIONS["torch gru"])
     turned = {n: a.swapaxes(0, 1) if n in "xy" else a for n, a in given.items()}
