@@ -26,9 +26,7 @@ from .common import CONFORMS, COULD_NOT_RUN, DIFFERS
 @common.timeout_option
 @common.memory_option
 @common.json_option
-def diagnose(
-    names: Sequence[str], jobs: int, memory: int, as_json: bool, **asked: Any
-) -> None:  # fmt: skip
+def diagnose(names: Sequence[str], jobs: int, memory: int, as_json: bool, **asked: Any) -> None:
     """Name the mistake of SUBJECTs that do not conform.
 
     The checks are run, every known mistake, alone and two together, is compared with what the layer

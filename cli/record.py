@@ -55,9 +55,15 @@ def record(
         with progress(None) as advance:
             count = 0
             for entry in recorded(
-                Named(name, like), folder, command=command(), seed=seed, dtype=dtype,
-                timeout=timeout, memory=memory, on_plan=advance.plan,
-            ):  # fmt: skip
+                Named(name, like),
+                folder,
+                command=command(),
+                seed=seed,
+                dtype=dtype,
+                timeout=timeout,
+                memory=memory,
+                on_plan=advance.plan,
+            ):
                 count += 1
                 advance(f"{entry.check} {entry.case.get('dtype', 'float64')}")
     except (UnknownSubject, RunFileError) as error:

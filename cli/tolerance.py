@@ -150,9 +150,12 @@ def _arrays(path: Path) -> dict[str, Any]:
 
 
 def _told(
-    setting: Setting, tolerances: Sequence[Tolerance], mistakes: Sequence[Mistake],
-    given: Grade | None, evaluations: int,
-) -> list[str]:  # fmt: skip
+    setting: Setting,
+    tolerances: Sequence[Tolerance],
+    mistakes: Sequence[Mistake],
+    given: Grade | None,
+    evaluations: int,
+) -> list[str]:
     """Return the answer: of a grade first, if one was asked for."""
     case = setting.case
     sizes = f"T={case.T}, B={case.B}, D={case.D}, H={case.H}"
@@ -222,9 +225,11 @@ def _pasted(tolerances: Sequence[Tolerance]) -> list[str]:
 
 
 def _record(
-    setting: Setting, tolerances: Sequence[Tolerance], mistakes: Sequence[Mistake],
+    setting: Setting,
+    tolerances: Sequence[Tolerance],
+    mistakes: Sequence[Mistake],
     given: Grade | None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     from ..verify.runs.provenance import machine, versions
 
     record: dict[str, Any] = {

@@ -188,9 +188,14 @@ def _print(document: Vectors, judgement: Judgement, exact: Sequence[str]) -> Non
 @click.option("--ulp", type=click.FloatRange(min=0), help="And in units of the last place.")
 @json_option
 def audit(
-    paths: tuple[Path, ...], cell: str | None, printed: int | None, atol: float | None,
-    rtol: float | None, ulp: float | None, as_json: bool,
-) -> None:  # fmt: skip
+    paths: tuple[Path, ...],
+    cell: str | None,
+    printed: int | None,
+    atol: float | None,
+    rtol: float | None,
+    ulp: float | None,
+    as_json: bool,
+) -> None:
     """Say which mistakes of the catalogue somebody's vectors miss.
 
     A PATH is a folder of node tests of ONNX, a script of WebNN's tests, gatewise's own vectors, or

@@ -226,10 +226,15 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> Run
     try:
         with progress(None, lines=True) as advance:
             for verdict in session.run(
-                request, folder, command=common.command(), jobs=jobs, executor=executor,
-                hidden=_hidden(folder.parent, request.subjects), on_plan=advance.plan,
+                request,
+                folder,
+                command=common.command(),
+                jobs=jobs,
+                executor=executor,
+                hidden=_hidden(folder.parent, request.subjects),
+                on_plan=advance.plan,
                 on_begin=begun.append,
-            ):  # fmt: skip
+            ):
                 verdicts.append(verdict)
                 advance(verdict_line(verdict))
     except ValueError as error:

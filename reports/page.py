@@ -69,9 +69,15 @@ def _environment() -> jinja2.Environment:
         finalize=_printable,
     )  # fmt: skip
     for function in (
-        words.shown, words.heat, words.case_items, words.families, words.isolation, words.cell,
-        diagnosis_lines, subscripted,
-    ):  # fmt: skip
+        words.shown,
+        words.heat,
+        words.case_items,
+        words.families,
+        words.isolation,
+        words.cell,
+        diagnosis_lines,
+        subscripted,
+    ):
         environment.filters[function.__name__] = function
     return environment
 

@@ -117,9 +117,14 @@ class Evidence:
         self.findings.append(Finding(INSTEAD, text, bool(holds)))
 
     def curve(
-        self, figure: str, series: str, x: Iterable[Any], y: Iterable[Any],
-        low: Iterable[Any] = (), high: Iterable[Any] = (),
-    ) -> None:  # fmt: skip
+        self,
+        figure: str,
+        series: str,
+        x: Iterable[Any],
+        y: Iterable[Any],
+        low: Iterable[Any] = (),
+        high: Iterable[Any] = (),
+    ) -> None:
         """Keep a line for a figure."""
         lines = (
             tuple(float(v) if np.isfinite(v) else None for v in values) for values in (y, low, high)

@@ -132,9 +132,13 @@ def apart(a: Array, b: Array) -> float:
 
 
 def problem(
-    name: str, p: Parameters, rng: np.random.Generator, *,
-    inputs: float = 1.0, start: State | None = None,
-) -> Problem:  # fmt: skip
+    name: str,
+    p: Parameters,
+    rng: np.random.Generator,
+    *,
+    inputs: float = 1.0,
+    start: State | None = None,
+) -> Problem:
     """Return a cell with weights ``p``, N(0, inputs²) input, and a start (1, width): zeros."""
     cell, (D, H) = cell_named(name), p["W"].shape[1:]
     sizes = Sizes(D, H)
@@ -146,9 +150,15 @@ def problem(
 
 
 def log_gradients(
-    name: str, p: Parameters, rng: np.random.Generator, steps: int, *,
-    inputs: float = 1.0, rows: int = 1, start: State | None = None,
-) -> Array:  # fmt: skip
+    name: str,
+    p: Parameters,
+    rng: np.random.Generator,
+    steps: int,
+    *,
+    inputs: float = 1.0,
+    rows: int = 1,
+    start: State | None = None,
+) -> Array:
     """Return ln ‖∂L/∂(all states)‖₂ (steps + 1, rows) at lags 0 to ``steps``.
 
     L is a random unit projection of the last output; each row has inputs of its own. -inf where a

@@ -110,9 +110,15 @@ def rows(values: Iterable[Mapping[str, Any]]) -> list[Row]:
 
 
 def _row(
-    cell: GatedByInput, kind: str, size: int, dtype: str, steps: int, seeds: int,
-    decays: Sequence[float], seed: int,
-) -> dict[str, Any]:  # fmt: skip
+    cell: GatedByInput,
+    kind: str,
+    size: int,
+    dtype: str,
+    steps: int,
+    seeds: int,
+    decays: Sequence[float],
+    seed: int,
+) -> dict[str, Any]:
     length = size if kind == SCAN else steps
     drawn = sequence(cell, np.repeat(decays, seeds), length, seed)
     points = measured(drawn, kind if kind == SCAN else f"{kind}:{size}", dtype, decays)

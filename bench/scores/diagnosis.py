@@ -335,9 +335,14 @@ MISPLACED: score.Columns = {
 @score.jobs_option
 @score.json_option
 def main(
-    all_mutants: bool, count: int | None, all_unknown: bool, sample: int | None, seed: int,
-    jobs: int, as_json: bool,
-) -> None:  # fmt: skip
+    all_mutants: bool,
+    count: int | None,
+    all_unknown: bool,
+    sample: int | None,
+    seed: int,
+    jobs: int,
+    as_json: bool,
+) -> None:
     """Score and print."""
     if not (all_mutants or count or all_unknown):
         all_mutants, count, all_unknown = True, PAIRS, True

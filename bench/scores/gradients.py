@@ -252,9 +252,13 @@ COLUMNS: score.Columns = {
 @score.misses_option
 @score.json_option
 def main(
-    chosen: Sequence[str], sample: int | None, seed: int, jobs: int, misses: Path | None,
+    chosen: Sequence[str],
+    sample: int | None,
+    seed: int,
+    jobs: int,
+    misses: Path | None,
     as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Score and print."""
     edited = islice(living(chosen or names(), seed), sample)
     todo: list[score.Work[Row]] = [(row, (name, edit.number)) for name, edit in edited]

@@ -192,9 +192,13 @@ TITLE = "Right programs of linear recurrences"
 @score.jobs_option
 @score.json_option
 def main(
-    names: Sequence[str], dtypes: Sequence[str], seeds: int, table: Path | None, jobs: int,
+    names: Sequence[str],
+    dtypes: Sequence[str],
+    seeds: int,
+    table: Path | None,
+    jobs: int,
     as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Hold right programs to all checks; the exit code is 1 if one is called wrong."""
     pairs = [(program, dtype) for program in programs() for dtype in dtypes or HELD
              if not names or program.cell_name in names]  # fmt: skip

@@ -222,9 +222,15 @@ COLUMNS: score.Columns = {
 @score.misses_option
 @score.json_option
 def main(
-    styles: Sequence[str], ids: Sequence[str], listing: bool, sample: int | None, seed: int,
-    jobs: int, misses: Path | None, as_json: bool,
-) -> None:  # fmt: skip
+    styles: Sequence[str],
+    ids: Sequence[str],
+    listing: bool,
+    sample: int | None,
+    seed: int,
+    jobs: int,
+    misses: Path | None,
+    as_json: bool,
+) -> None:
     """Score and print."""
     if listing:
         click.echo("\n".join(listed()))

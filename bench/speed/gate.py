@@ -278,9 +278,14 @@ class _Held:
             self._placed(f"gradient of initial {name}", got, shape, want, shape[0], at)
 
     def _placed(
-        self, quantity: str, got: Array | None, shape: tuple[int, ...], want: Bounded, first: int,
+        self,
+        quantity: str,
+        got: Array | None,
+        shape: tuple[int, ...],
+        want: Bounded,
+        first: int,
         at: Array,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Compare got[:first, at] with what it must be, and everything else with 0."""
         if got is None or np.shape(got) != shape:
             there = None if got is None else np.shape(got)

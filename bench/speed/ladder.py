@@ -290,8 +290,11 @@ def step_vjp(run: Kept, t: int, dz: Array, dh: Array, dc: Array, scratch: Array)
     np.multiply(g, g, out=dg)
     np.subtract(1, dg, out=dg)
     for gate, factor, cotangent in (
-        (di, g, dc), (df, run.cells[t], dc), (do, run.tanh_c[t], dh), (dg, i, dc)
-    ):  # fmt: skip
+        (di, g, dc),
+        (df, run.cells[t], dc),
+        (do, run.tanh_c[t], dh),
+        (dg, i, dc),
+    ):
         np.multiply(gate, factor, out=gate)
         np.multiply(gate, cotangent, out=gate)
     dc *= f

@@ -132,8 +132,9 @@ class LayerNormLSTM(Cell):
         }
         back = []
         for matrix, gain, product, read in (
-            ("W", "gx", gates["of x"], x), ("U", "gh", gates["of h"], h),
-        ):  # fmt: skip
+            ("W", "gx", gates["of x"], x),
+            ("U", "gh", gates["of h"], h),
+        ):
             norm = normalised(product)
             arrays[gain] = np.stack([part.sum(axis=0) for part in _parts(beside * norm)])
             gains = np.concatenate([p[gain][k] for k in range(len(self.gates))])

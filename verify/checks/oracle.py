@@ -152,9 +152,15 @@ def agree(
 
 
 def agree_outputs(
-    ledger: Ledger, subject: Subject, case: Case, got: Result, other: Result,
-    want: Result | Expected,    *, prefix: str = "",
-) -> None:  # fmt: skip
+    ledger: Ledger,
+    subject: Subject,
+    case: Case,
+    got: Result,
+    other: Result,
+    want: Result | Expected,
+    *,
+    prefix: str = "",
+) -> None:
     """Compare outputs and final states of two runs as ``agree`` does; ``want`` is Bounded."""
     others, wanted = (by_name(state_names(subject, case), each) for each in (other, want))
     for name, array in by_name(state_names(subject, case), got).items():

@@ -295,9 +295,13 @@ def _layouts(
     count = len(convention.order)
     for array, width, own, should in (
         ("weight_ih", "D", convention.layout, stated.layout),
-        ("weight_hh", "H", convention.recurrent_layout or convention.layout,
-         stated.recurrent_layout or stated.layout),
-    ):  # fmt: skip
+        (
+            "weight_hh",
+            "H",
+            convention.recurrent_layout or convention.layout,
+            stated.recurrent_layout or stated.layout,
+        ),
+    ):
         fields = differing(replace(convention, layout=own, recurrent_layout=""),
                            replace(convention, layout=should, recurrent_layout=""))  # fmt: skip
         if not fields:

@@ -397,9 +397,7 @@ def _before(folder: Path, request: Request, tasks: Mapping[Planned, Task]) -> Ru
     """Return what an unfinished run has done, once it is known to be of this request."""
     run_files.drop_torn_line(folder)
     before = run_files.read_checks(folder)
-    if (before.seed, before.budget, before.planned) != (
-        request.seed, request.budget, tuple(tasks)
-    ):  # fmt: skip
+    if (before.seed, before.budget, before.planned) != (request.seed, request.budget, tuple(tasks)):
         raise ValueError(f"{folder}: holds another run; the plan is no longer the same")
     seen: set[Planned] = set()
     plan = before.plan

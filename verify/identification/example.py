@@ -228,9 +228,12 @@ def examples(
 
 
 def _example(
-    cell: str, parameters: Mapping[str, Array], taken: Mapping[str, Array], axes: Axes,
+    cell: str,
+    parameters: Mapping[str, Array],
+    taken: Mapping[str, Array],
+    axes: Axes,
     dtype: str | None,
-) -> Example | None:  # fmt: skip
+) -> Example | None:
     """Return what arrays are if their axes are these; None if they cannot be."""
     x = taken["x"]
     turned = axes.turned(x)
@@ -302,9 +305,12 @@ def _rows(state: Array) -> Array:
 
 
 def _started(
-    initial: Sequence[Array | None], gradients: Sequence[Array | None],
-    final: Sequence[Array | None], y: Array | None, x: Array,
-) -> tuple[tuple[Array, ...] | None, tuple[str, ...]]:  # fmt: skip
+    initial: Sequence[Array | None],
+    gradients: Sequence[Array | None],
+    final: Sequence[Array | None],
+    y: Array | None,
+    x: Array,
+) -> tuple[tuple[Array, ...] | None, tuple[str, ...]]:
     """Return the initial state, None for the layer's own, and what is assumed of it."""
     names = ["initial " + "hc"[k] for k, s in enumerate(initial) if s is None]
     assumed = (f"no {' and '.join(names)} in the file: zeros are assumed",) if names else ()

@@ -81,10 +81,11 @@ def variants(operation: Operation) -> Iterator[Variant]:
 def _fused_variants(operation: Operation, fused: Fused) -> Iterator[Variant]:
     """Yield what an operator of TensorFlow Lite is if one of its options is not read."""
     for name, words in (
-        ("cell_clip", "It ignores cell_clip."), ("projection_clip", "It ignores proj_clip."),
+        ("cell_clip", "It ignores cell_clip."),
+        ("projection_clip", "It ignores proj_clip."),
         ("activation", "It ignores the fused activation, and computes with TANH."),
         ("normalised", "It ignores the layer norm."),
-    ):  # fmt: skip
+    ):
         usual = getattr(Fused(), name)
         if getattr(fused, name) != usual:
             other = replace(operation, fused=replace(fused, **{name: usual}))

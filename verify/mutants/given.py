@@ -263,9 +263,14 @@ mistake(
     part="output",
 )
 def first_chunk_from_zeros(
-    layer: ReplaceableLayer, right: OutputPart, at: At, p: Parameters, x: Array, state: State,
+    layer: ReplaceableLayer,
+    right: OutputPart,
+    at: At,
+    p: Parameters,
+    x: Array,
+    state: State,
     new: State,
-) -> Array:  # fmt: skip
+) -> Array:
     if at.t == 0:
         layer.kept["state"] = tuple(0 * s for s in at.start)
     if at.t >= CHUNK:

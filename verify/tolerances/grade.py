@@ -45,9 +45,14 @@ class Grade:
 
 
 def grade(
-    setting: Setting, mistakes: Sequence[Mistake], atol: float, rtol: float,
-    *, evaluations: int, seed: int,
-) -> Grade:  # fmt: skip
+    setting: Setting,
+    mistakes: Sequence[Mistake],
+    atol: float,
+    rtol: float,
+    *,
+    evaluations: int,
+    seed: int,
+) -> Grade:
     """Grade a tolerance in a setting; ``mistakes`` are those of ``Setting.mistakes``."""
     rng = np.random.default_rng(seed)
     runs = (setting.evaluated(rng) for _ in range(evaluations))

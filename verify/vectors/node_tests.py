@@ -100,9 +100,13 @@ def _write(folder: Path, name: str, vector: Vector, operator: Operator) -> NodeT
 
 
 def _model(
-    onnx: Any, name: str, vector: Vector, operator: Operator, inputs: Mapping[str, Array],
+    onnx: Any,
+    name: str,
+    vector: Vector,
+    operator: Operator,
+    inputs: Mapping[str, Array],
     outputs: Sequence[Expected],
-) -> Any:  # fmt: skip
+) -> Any:
     """Return a model of one node, with weights among its inputs, as ONNX's own node tests."""
     helper, number = onnx.helper, getattr(onnx.TensorProto, DTYPES[vector.case.dtype])
     written = {each.name: each.value.shape for each in outputs}

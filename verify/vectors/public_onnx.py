@@ -111,9 +111,13 @@ def _arrays(onnx: Any, data: Path, part: str, count: int) -> list[Floats]:
 
 
 def _published(
-    onnx: Any, name: str, model: Any, fed: Sequence[Floats], wanted: Sequence[Floats],
+    onnx: Any,
+    name: str,
+    model: Any,
+    fed: Sequence[Floats],
+    wanted: Sequence[Floats],
     allowed: Allowed,
-) -> Published:  # fmt: skip
+) -> Published:
     """Return a test with the steps first and time forwards."""
     node = model.graph.node[0]
     family = KINDS[node.op_type]

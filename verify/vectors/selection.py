@@ -82,9 +82,12 @@ class Selection:
 
 
 def select(
-    cell: str, dtype: str, seed: int = 0, on_case: Callable[[str], None] = lambda reason: None,
+    cell: str,
+    dtype: str,
+    seed: int = 0,
+    on_case: Callable[[str], None] = lambda reason: None,
     adapter: FrameworkSubject | None = None,
-) -> Selection:  # fmt: skip
+) -> Selection:
     """Choose vectors greedily: the next is the one that catches most for its size.
 
     Those of an ``adapter`` are what its framework offers, with weights in its convention.

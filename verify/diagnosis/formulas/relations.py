@@ -271,9 +271,7 @@ def _with_ways_back(
     A way back by hand runs on what its own step computed, or on what the right one does.
     """
     for edits in alone:
-        for change in (
-            differentiated_step, partial(step, apart=False), partial(step, apart=True)
-        ):  # fmt: skip
+        for change in (differentiated_step, partial(step, apart=False), partial(step, apart=True)):
             yield _together(program, edits, change)
     for edits in alone[:MOST]:
         for apart in (False, True):

@@ -62,9 +62,12 @@ def _elsewhere() -> Iterator[Hypothesis]:
         of_row = where.replace("their length", "a row's length")
         for name, words, change in (
             ("rows end", f"Rows end {where}", partial(_other_lengths, lengths)),
-            ("final states", f"The final states are those {of_row}",
-             partial(_other_finals, lengths)),
-        ):  # fmt: skip
+            (
+                "final states",
+                f"The final states are those {of_row}",
+                partial(_other_finals, lengths),
+            ),
+        ):
             yield Hypothesis(
                 (f"{name} {where}{padding}",), (f"{words}.",),
                 (_of_zeros, change) if zeros else (change,), (fix,), ("padding", "final"),

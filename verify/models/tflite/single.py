@@ -95,9 +95,12 @@ def _placed(
     seen = node.convention.peepholes
     placed = []
     for slot, array, gates in (
-        ("W", arrays["weight_ih"], order), ("R", arrays["weight_hh"], order), ("B", bias, order),
-        ("P", arrays.get("peephole"), seen), ("norm", arrays.get("layer_norm"), order),
-    ):  # fmt: skip
+        ("W", arrays["weight_ih"], order),
+        ("R", arrays["weight_hh"], order),
+        ("B", bias, order),
+        ("P", arrays.get("peephole"), seen),
+        ("norm", arrays.get("layer_norm"), order),
+    ):
         firsts = getattr(places, slot)
         if array is None or not firsts:
             continue

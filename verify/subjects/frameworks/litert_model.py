@@ -52,9 +52,15 @@ class Writer:
         self.codes: dict[str, int] = {}
 
     def tensor(
-        self, name: str, shape: tuple[int, ...], array: Floats | None = None, *,
-        variable: bool = False, dtype: str = "FLOAT32", grid: Grid | None = None,
-    ) -> int:  # fmt: skip
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        array: Floats | None = None,
+        *,
+        variable: bool = False,
+        dtype: str = "FLOAT32",
+        grid: Grid | None = None,
+    ) -> int:
         """Add a tensor, stored if there is an array, by the schema's dtype; return its number."""
         buffer = 0
         if array is not None:
@@ -78,9 +84,13 @@ class Writer:
         return self.tensor(name, array.shape, array, dtype=dtype, grid=grid)
 
     def operator(
-        self, name: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None,
+        self,
+        name: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: Any = None,
         intermediates: Sequence[int] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Add an operator by the schema's name."""
         kind = type(options).__name__.removesuffix("T") if options is not None else "NONE"
         self.graph.operators.append(self.schema.OperatorT(

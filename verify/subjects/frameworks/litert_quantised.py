@@ -129,9 +129,15 @@ class LiteRT(FrameworkSubject):
         return [-parts[0], *parts[1:]] if self.convention.coupled else parts
 
     def _finished(
-        self, writer: Writer, x: int, parts: Parts, states: list[int], y: int,
-        options: dict[str, Any], intermediates: Sequence[int] = (),
-    ) -> Program:  # fmt: skip
+        self,
+        writer: Writer,
+        x: int,
+        parts: Parts,
+        states: list[int],
+        y: int,
+        options: dict[str, Any],
+        intermediates: Sequence[int] = (),
+    ) -> Program:
         """Return the program of a whole graph; what an LSTM may leave out is absent."""
         given, schema = [x, *chain(*parts), *states], writer.schema
         operator, own = "UNIDIRECTIONAL_SEQUENCE_RNN", schema.SequenceRNNOptionsT()
