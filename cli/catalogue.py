@@ -6,6 +6,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -150,14 +151,16 @@ def _described(cell: Cell) -> Iterator[str]:
     from ..reference.equation import equations as all_equations
 
     yield f"{cell.name}: {cell.title}"
+    wrapped = partial(textwrap.wrap, width=80, subsequent_indent=INDENT)
     facts = {"gates": " ".join(cell.gates), "states": " ".join(cell.states)}
     for what, words in (facts | {"parameters": parameters_of(cell)}).items():
-        yield from textwrap.wrap(words, 80, initial_indent=f"  {what:12}", subsequent_indent=INDENT)
+        yield from wrapped(words, initial_indent=f"  {what:12}")
     known = {e.name: e for e in all_equations()}
     for equation in map(known.__getitem__, cell.equations):
-        yield f"  {equation.label} ({', '.join(equation.documents)})"
+        sources = ", ".join(equation.documents)
+        yield from wrapped(f"{equation.label} ({sources})", initial_indent="  ")
         yield f"{INDENT}{equation.latex}"
-        yield from textwrap.wrap(equation.note, 80, initial_indent=INDENT, subsequent_indent=INDENT)
+        yield from wrapped(equation.note, initial_indent=INDENT)
 
 
 INDENT = " " * 14

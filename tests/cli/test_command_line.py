@@ -198,13 +198,14 @@ def test_listings_are_json_too(run, listing):
 
 
 def test_a_cell_is_shown_with_its_equations(run):
-    told = run("cells skip-rnn ssd")
+    told = run("cells skip-rnn ssd kda")
     (shown,) = json.loads(run("cells ssd --json").stdout)
 
     assert r"E04 rnn.state (D0, D2, D3, D4)" in told.stdout
     assert r"a_t = \tanh(W_a [a_{t-1}, x_t] + b_a)" in told.stdout
     assert "W (1, D, H), U (1, H, H), b (1, H), w_p (H, 1), b_p (1)" in told.stdout
     assert shown["parameters"] == "x (N, V), dt (N), B (K), C (K), A (N), D (N)"
+    assert all(len(line) <= 80 for line in told.stdout.splitlines() if "\\" not in line)  # TeX
     refused(run("cells lsm"), 2, "cell: expected one of", "got 'lsm'")
 
 
