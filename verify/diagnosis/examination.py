@@ -237,6 +237,7 @@ def _of_values(
             diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
             return diagnosis
     given = reads_out(subject)
+    # The first of the basic experiments is a plain call: a convention that is another shows there.
     if explainer.outputs_deviate and explainer.observations[len(first)].deviating and not given:
         explainer.bases = tuple(other_conventions(subject))
     stages = STAGES_OF_GIVEN if whole or given else STAGES
