@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...reference.arrays import Array
 from ...reference.cells import cell_named
-from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from .ledger import LAW, Evidence, claim
 from .material import FAR, GRUS, apart, logit

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...reference.arrays import Array
 from ...reference.bptt import state_jacobian
 from ...reference.cells import cell_named
-from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from ..decay.adjoint import loss
 from ..decay.closed_forms import counterexample

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...reference.arrays import Floats, Rows
+from ...reference.arrays import Array, Floats, Rows
 from ...reference.cell import Cell, Gates, Limit, State
-from ...reference.functions import Array, log_sigmoid, sigmoid
+from ...reference.functions import log_sigmoid, sigmoid
 from ...reference.gated_by_input import DECAY, GATE, RATE, GatedByInput
 from ...reference.parameters import Parameters, Shape, Sizes
 

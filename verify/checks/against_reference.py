@@ -57,7 +57,7 @@ def both(subject: SubjectUnderTest, case: Case) -> Ledger:
 def cotangent_subsets(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare all gradients for cotangents on some of the outputs and nothing on the others."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
-    subsets = _subsets(*draw_cotangents(subject, case))
+    subsets = _subsets(draw_cotangents(subject, case))
     wants = expected_gradients(subject, case, inputs, subsets)
     for subset, want in zip(subsets, wants, strict=True):
         got = subject.build(case).gradient(inputs, subset)
@@ -66,9 +66,9 @@ def cotangent_subsets(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _subsets(dy: Cotangents, dfinal: Cotangents) -> list[Cotangents]:
+def _subsets(cotangents: Cotangents) -> list[Cotangents]:
     """Return every non-empty choice of one or two outputs, and the choice of all."""
-    outputs = [dy, *dfinal]
+    outputs = [cotangents[0], *cotangents[1]]
     places = range(len(outputs))
     chosen = [*combinations(places, 1), *combinations(places, 2), tuple(places)]
     picked = [[d if k in some else None for k, d in enumerate(outputs)] for some in set(chosen)]

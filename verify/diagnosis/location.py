@@ -114,8 +114,7 @@ def _wrong_alone(subject: Subject, seen: Observation) -> Iterator[tuple[str, str
             level, name = seen.levels[key], key[2]
             level = np.where(seen.varying.get(key, False), seen.scale(key), level)
             got = again.get((len(modes), 0, name))
-            right = got is not None and got.dtype == dtype
-            if not right or not residual(got, seen.right[key], level) <= 1:
+            if got is None or got.dtype != dtype or not residual(got, seen.right[key], level) <= 1:
                 gradient = "gradients" if name.startswith("gradient of ") else "outputs"
                 yield "tangents" if call.tangents is not None else gradient, name
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..cases.layouts import RAGGED
 from ..checks import check_named
@@ -87,10 +87,10 @@ class Observation:
     calls: list[Call]
     words: str = ""
     wrong: bool = False
-    levels: dict[Key, Array] = field(default_factory=dict)
-    right: dict[Key, Array] = field(default_factory=dict)
-    seen: dict[Key, Array] = field(default_factory=dict)
-    varying: dict[Key, Array] = field(default_factory=dict)
+    levels: dict[Key, Floats] = field(default_factory=dict)
+    right: dict[Key, Floats] = field(default_factory=dict)
+    seen: dict[Key, Floats] = field(default_factory=dict)
+    varying: dict[Key, Floats] = field(default_factory=dict)
     rounding: dict[Key, float] = field(default_factory=dict)
 
     def scale(self, key: Key) -> float:
@@ -119,7 +119,7 @@ def _with_states(calls: Sequence[Call]) -> Iterator[Call]:
 
     Layers that are compared are handed it: they need not keep one, nor fill one up.
     """
-    ended: dict[int, Sequence[Array]] = {}
+    ended: dict[int, Sequence[Floats]] = {}
     for call in calls:
         layer, inputs = call.layer, call.inputs
         state = None if inputs is None else inputs.state
@@ -222,7 +222,7 @@ def _wanted(call: Call) -> Iterator[object]:
         yield from expected_gradients(subject, case, call.inputs, call.cotangents)
 
 
-def _level(case: Case, right: Bounded, seen: Array) -> Array:
+def _level(case: Case, right: Bounded, seen: Floats) -> Floats:
     """Return, entry by entry, how far off another program may be; nan: too far to say anything.
 
     A wrong layer's numbers may be larger than the right ones by orders of magnitude; to those
@@ -248,7 +248,7 @@ def _level(case: Case, right: Bounded, seen: Array) -> Array:
     return np.where(finite & (level <= BLIND[case.dtype] * scale), level, np.nan)
 
 
-def residual(seen: Array, predicted: Array, level: Array) -> float:
+def residual(seen: Floats, predicted: Floats, level: Floats) -> float:
     """Return the largest difference in units of the level, where there is one; inf for shapes."""
     if seen.shape != predicted.shape:
         return float("inf")

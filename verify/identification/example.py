@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ...reference.parameters import Sizes
 from ..numbers.arithmetic import HALVES
 from .probe import Unreadable
@@ -42,7 +42,7 @@ RESULTS = ("y", "final h", "final c")
 PLACES, MANY = 6, 4
 """Decimal places that are taken for a printer's, if so many different numbers have no others."""
 
-Cotangents: TypeAlias = tuple["Array | None", tuple["Array | None", ...]]
+Cotangents: TypeAlias = tuple["Floats | None", tuple["Floats | None", ...]]
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,16 @@ class Example:
     are printed with so many decimal places.
     """
 
-    parameters: Mapping[str, Array]
-    x: Array
-    y: Array | None
-    state: tuple[Array, ...] | None
-    final: tuple[Array | None, ...]
+    parameters: Mapping[str, Floats]
+    x: Floats
+    y: Floats | None
+    state: tuple[Floats, ...] | None
+    final: tuple[Floats | None, ...]
     dtype: str
     rows_first: bool = False
     axes: str = "steps first (T, B, D)"
-    lengths: Array | None = None
-    gradients: Mapping[str, Array] = field(default_factory=dict)
+    lengths: Floats | None = None
+    gradients: Mapping[str, Floats] = field(default_factory=dict)
     cotangents: Cotangents | None = None
     assumed: tuple[str, ...] = ()
     printed: int | None = None
@@ -85,7 +85,7 @@ class Example:
         return int(self.x.shape[1])
 
     @property
-    def outputs(self) -> dict[str, Array]:
+    def outputs(self) -> dict[str, Floats]:
         """What was returned, by name."""
         named = {"y": self.y} | {f"final {s}": a for s, a in zip("hc", self.final, strict=False)}
         return {name: array for name, array in named.items() if array is not None}
@@ -99,7 +99,7 @@ class Example:
         return Sizes(self.x.shape[-1], inner, width if width != inner else None)
 
     @cached_property
-    def shown(self) -> Array:
+    def shown(self) -> Floats:
         """Which steps of which rows belong to a sequence, (T, B)."""
         ends = np.full(self.rows, self.steps) if self.lengths is None else self.lengths
         return np.asarray(np.arange(self.steps)[:, None] < ends)
@@ -128,7 +128,7 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
 
 
-def roles(arrays: Mapping[str, Array], given: Mapping[str, str]) -> dict[str, str]:
+def roles(arrays: Mapping[str, Floats], given: Mapping[str, str]) -> dict[str, str]:
     """Return which array plays which role; ``given`` says so by name and role.
 
     Unreadable if there is no input or no output, or if two arrays may be the same.
@@ -162,7 +162,7 @@ def _of_gradients(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _recognise(
-    role: str, names: Sequence[str], arrays: Mapping[str, Array], known: dict[str, str]
+    role: str, names: Sequence[str], arrays: Mapping[str, Floats], known: dict[str, str]
 ) -> None:
     """Enter the array of a role, by its name, among those that are known."""
     called = [n for n in arrays if plain(n) in names and n not in known.values()]
@@ -178,7 +178,7 @@ class Axes:
     """One way in which arrays of steps may lie: in words, and how they become (T, B, width)."""
 
     words: str
-    turned: Callable[[Array], Array]
+    turned: Callable[[Floats], Floats]
     rows_first: bool = False
 
 
@@ -194,7 +194,7 @@ AXES = {
 
 
 def examples(
-    arrays: Mapping[str, Array], given: Mapping[str, str], cell: str, dtype: str | None = None
+    arrays: Mapping[str, Floats], given: Mapping[str, str], cell: str, dtype: str | None = None
 ) -> list[Example]:
     """Return the example that arrays are, once for every axis that may be that of the steps.
 
@@ -229,8 +229,8 @@ def examples(
 
 def _example(
     cell: str,
-    parameters: Mapping[str, Array],
-    taken: Mapping[str, Array],
+    parameters: Mapping[str, Floats],
+    taken: Mapping[str, Floats],
     axes: Axes,
     dtype: str | None,
 ) -> Example | None:
@@ -240,10 +240,10 @@ def _example(
     T, B = turned.shape[:2]
     letters = "hc" if cell == "lstm" else "h"
 
-    def steps(role: str) -> Array | None:
+    def steps(role: str) -> Floats | None:
         return _steps(taken[role], x.ndim, axes) if role in taken else None
 
-    def states(before: str) -> list[Array | None]:
+    def states(before: str) -> list[Floats | None]:
         named = (taken.get(f"{before} {letter}") for letter in letters)
         return [None if s is None else _rows(s) for s in named]
 
@@ -276,7 +276,7 @@ def _example(
     return example if fits and within else None
 
 
-def _parameters(arrays: Mapping[str, Array]) -> dict[str, Array]:
+def _parameters(arrays: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return arrays; of biases without axes of length 1, and two in one array apart."""
     parameters = {}
     for name, array in arrays.items():
@@ -290,14 +290,14 @@ def _parameters(arrays: Mapping[str, Array]) -> dict[str, Array]:
     return parameters
 
 
-def _steps(array: Array, axes: int, layout: Axes) -> Array | None:
+def _steps(array: Floats, axes: int, layout: Axes) -> Floats | None:
     """Return (T, B, width), without an axis of one direction; None for what has no steps."""
     if array.ndim == 4:
         array = next((array.squeeze(k) for k in (1, 0) if array.shape[k] == 1), array)
     return layout.turned(array) if array.ndim == axes else None
 
 
-def _rows(state: Array) -> Array:
+def _rows(state: Floats) -> Floats:
     """Return a state as (B, width): leading axes of length 1 are those of layers, directions."""
     while state.ndim > 2:
         state = state[0] if state.shape[0] == 1 else state[:, 0]
@@ -305,12 +305,12 @@ def _rows(state: Array) -> Array:
 
 
 def _started(
-    initial: Sequence[Array | None],
-    gradients: Sequence[Array | None],
-    final: Sequence[Array | None],
-    y: Array | None,
-    x: Array,
-) -> tuple[tuple[Array, ...] | None, tuple[str, ...]]:
+    initial: Sequence[Floats | None],
+    gradients: Sequence[Floats | None],
+    final: Sequence[Floats | None],
+    y: Floats | None,
+    x: Floats,
+) -> tuple[tuple[Floats, ...] | None, tuple[str, ...]]:
     """Return the initial state, None for the layer's own, and what is assumed of it."""
     names = ["initial " + "hc"[k] for k, s in enumerate(initial) if s is None]
     assumed = (f"no {' and '.join(names)} in the file: zeros are assumed",) if names else ()
@@ -318,21 +318,21 @@ def _started(
         return None, assumed
     known = [a for a in (*initial, *final, y) if a is not None]
 
-    def zeros(k: int) -> Array:
+    def zeros(k: int) -> Floats:
         width = next(a.shape[-1] for a in (initial[k], final[k], *known) if a is not None)
         return np.zeros((x.shape[1], width), x.dtype)
 
     return tuple(zeros(k) if s is None else s for k, s in enumerate(initial)), assumed
 
 
-def _check_lengths(given: Array, longest: int) -> None:
+def _check_lengths(given: Floats, longest: int) -> None:
     """Raise Unreadable if lengths are none."""
     if (given.astype(int) != given).any() or (given < 0).any() or (given > longest).any():
         said = given.astype(float).tolist()
         raise Unreadable(f"lengths: expected whole numbers from 0 to {longest}, got {said}")
 
 
-def _dtype(results: Sequence[Array]) -> str:
+def _dtype(results: Sequence[Floats]) -> str:
     """Return the coarsest dtype that holds every number of the results, or that they print."""
     for name in HALVES:
         if all(str(a.dtype) == name for a in results):
@@ -343,14 +343,14 @@ def _dtype(results: Sequence[Array]) -> str:
     return "float64"
 
 
-def _held(array: Array, name: str) -> bool:
+def _held(array: Floats, name: str) -> bool:
     """Whether a dtype holds these numbers, or prints them so: 0.1 is no number of float32."""
     near = array.astype(name)
     printed = near.astype(str).astype(np.float64)
     return np.array_equal(near.astype(np.float64), array) or np.array_equal(printed, array)
 
 
-def _places(arrays: Sequence[Array]) -> int | None:
+def _places(arrays: Sequence[Floats]) -> int | None:
     """Return the decimal places that all numbers are printed with; None if there are more."""
     numbers = np.unique(np.concatenate([a.ravel() for a in arrays]))
     numbers = numbers[numbers != np.round(numbers)]  # 0 and 1 are what gates saturate at

@@ -13,10 +13,10 @@ from functools import partial, singledispatch
 
 import numpy as np
 
-from ...reference.arrays import Rows
+from ...reference.arrays import Array, Rows
 from ...reference.cell import Cell, Gates, State
 from ...reference.cells import cell_named
-from ...reference.functions import Array, relu, sigmoid, switch, tanh
+from ...reference.functions import relu, sigmoid, switch, tanh
 from ...reference.parameters import Parameters, Shape, Sizes
 from ..numbers.bounded import Bounded
 from ..runs.verdict import OWN_EQUATIONS

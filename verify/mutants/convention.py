@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...reference.functions import Array, minimum, switch, tanh
+from ...reference.arrays import Array
+from ...reference.functions import minimum, switch, tanh
 from ...reference.parameters import Parameters
 from .catalogue import mutant
 from .parts import GRU, LSTM, Gate, candidate, changed, pre_activation, reads, steps, with_gates

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ...reference.arrays import Array
 from ...reference.cell import State
 from ...reference.cells.lstm import candidate, cell_state, hidden_state
 from ...reference.cells.lstm_phased import LEAK, PhasedLSTM, gated_state, phase, time_gate
 from ...reference.cells.skip import Skip, accumulated, increment, skip_state
-from ...reference.functions import Array, binarise, switch, zeros
+from ...reference.functions import binarise, switch, zeros
 from ...reference.parameters import Parameters
 from ..numbers.tape import custom
 from .catalogue import mutant

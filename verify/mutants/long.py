@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Array
 from ...reference.parameters import Parameters
 from .catalogue import mutant
 from .gradient import after_step_vjp, gives, gives_named

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ...reference.layer import Layer
 from ..cases.case import Case
 from ..cases.layouts import RAGGED
@@ -25,12 +25,12 @@ def draw_inputs(subject: Subject, case: Case) -> Inputs:
     return Inputs(parameters, x, state, lengths, layout=layout)
 
 
-def _draw_state(layer: Layer, case: Case, name: str, shape: tuple[int, ...]) -> Array:
+def _draw_state(layer: Layer, case: Case, name: str, shape: tuple[int, ...]) -> Floats:
     part = f"state {name}"
     return case.simplified(part, layer.cell.random_state(name, case.generator(part), shape))
 
 
-def draw_cotangents(subject: Subject, case: Case) -> tuple[Array, tuple[Array, ...]]:
+def draw_cotangents(subject: Subject, case: Case) -> tuple[Floats, tuple[Floats, ...]]:
     """Draw cotangents on y and on the final states."""
     layer = layer_of(subject, case)
     shapes = state_shapes(layer, case)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...reference.arrays import Floats
-from ...reference.functions import Array
 from ..cases.case import Case
 from ..checks.oracle import expected_gradient
 from ..checks.quantities import by_name, evaluated
@@ -70,7 +69,7 @@ class Setting:
     subject: MutantSubject
     case: Case
     inputs: Inputs
-    cotangents: tuple[Array, tuple[Array, ...]]
+    cotangents: tuple[Floats, tuple[Floats, ...]]
     expected: Mapping[str, Bounded]
     gradients: bool = True
 
@@ -124,15 +123,15 @@ class Setting:
         shown = len(same) < len(self.expected) or any(self.ratio(n, a) > 1 for n, a in same.items())
         return Mistake(mutant.id, mutant.statement, shown, same)
 
-    def _fits(self, quantity: str, got: Array) -> bool:
+    def _fits(self, quantity: str, got: Floats) -> bool:
         return quantity in self.expected and got.shape == self.expected[quantity].shape
 
 
-def _wide(array: Array) -> Floats:
+def _wide(array: Floats) -> Floats:
     return np.array(array, dtype=np.float64)
 
 
-def setting(cell: str, case: Case, given: Mapping[str, Array] | None = None) -> Setting:
+def setting(cell: str, case: Case, given: Mapping[str, Floats] | None = None) -> Setting:
     """Draw inputs and derive what is expected; arrays that are given stand in place of drawn ones.
 
     Weights are drawn as PyTorch does, uniformly from [-1/√H, 1/√H]. Raises ValueError for an array
@@ -141,7 +140,7 @@ def setting(cell: str, case: Case, given: Mapping[str, Array] | None = None) -> 
     subject = right_subject(cell)
     drawn = draw_inputs(subject, case)
     generator, reach = case.generator("weights"), case.H**-0.5
-    parameters: dict[str, Array] = {
+    parameters: dict[str, Floats] = {
         name: generator.uniform(-reach, reach, a.shape).astype(case.number_type)
         for name, a in drawn.parameters.items()
     }
@@ -153,7 +152,7 @@ def setting(cell: str, case: Case, given: Mapping[str, Array] | None = None) -> 
     return Setting(subject, case, inputs, cotangents, by_name(states, want))
 
 
-def _replaced(inputs: Inputs, given: Mapping[str, Array]) -> Inputs:
+def _replaced(inputs: Inputs, given: Mapping[str, Floats]) -> Inputs:
     leaves = inputs.leaves
     for name, array in given.items():
         if name not in leaves:

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from ...reference.arrays import Floats
-from ...reference.functions import Array
 from ..numbers.bounded import OWN_ROUNDING
 from ..subjects.framework import imported
 from ..subjects.frameworks.onnx_operator import IR_VERSION, LENGTHS, OPSET, Operator
@@ -39,7 +38,7 @@ class Expected:
     """An output as a file holds it, and the bound of each number around what is written."""
 
     name: str
-    value: Array
+    value: Floats
     bound: Floats
 
 
@@ -104,7 +103,7 @@ def _model(
     name: str,
     vector: Vector,
     operator: Operator,
-    inputs: Mapping[str, Array],
+    inputs: Mapping[str, Floats],
     outputs: Sequence[Expected],
 ) -> Any:
     """Return a model of one node, with weights among its inputs, as ONNX's own node tests."""

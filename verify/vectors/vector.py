@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...reference.arrays import Floats
-from ...reference.functions import Array
 from ..cases.case import Case
 from ..checks.oracle import expected, expected_gradient
 from ..checks.quantities import GRADIENT, by_name
@@ -61,7 +60,7 @@ class Vector:
         return layer_of(self.setting.subject, self.case).cell.states
 
     @property
-    def given(self) -> dict[str, Array]:
+    def given(self) -> dict[str, Floats]:
         """What the layer is called with, by name; cotangents where gradients are expected."""
         named = {n.replace("state ", "initial "): a for n, a in self.inputs.leaves.items()}
         for k, state in enumerate(self.states):
@@ -192,7 +191,7 @@ def _caught(
     return frozenset(caught), frozenset(in_outputs)
 
 
-def divided(convention: Convention, arrays: Mapping[str, Array]) -> dict[str, Array]:
+def divided(convention: Convention, arrays: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return arrays whose biases, where they stand in two as halves, differ; their sum is the same.
 
     ``bias_hh`` has the leading bit, ``bias_ih`` the rest, so that no rounding comes in.

@@ -133,7 +133,7 @@ def small_case(subject: Subject, dtype: str, T: int, B: int = 2) -> Case:
     return plain_case(subject, dtype, T=T, B=B, D=5, H=4, P=3, seed=T)
 
 
-Cut = Callable[[Floats, State], tuple[Floats, State]]
+Cut = Callable[[Floats, tuple[Floats, ...]], tuple[Floats, tuple[Floats, ...]]]
 """From the cotangents that were drawn to those that a layer is given."""
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ....reference.arrays import Array
 from ....reference.cell import State
-from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ...mutants import Change
 from ...mutants.replaceable_layer import At, ReplaceableLayer

@@ -9,8 +9,8 @@ from itertools import product
 
 import numpy as np
 
+from ....reference.arrays import Floats
 from ....reference.cell import State
-from ....reference.functions import Array
 from ...cases.options import Options
 from ...mutants.parts import some, takes
 from ...mutants.replaceable_layer import ReplaceableLayer, RunPart, WritePart
@@ -87,13 +87,13 @@ def between(offered: Options) -> Iterator[Hypothesis]:
 
 
 def _x_again(layer: ReplaceableLayer) -> None:
-    given: list[Array] = []
+    given: list[Floats] = []
 
     def kept(inputs: Inputs) -> Inputs:
         given[:] = [inputs.x]
         return inputs
 
-    def drop(right: Callable[[Array], Array], y: Array) -> Array:
+    def drop(right: Callable[[Floats], Floats], y: Floats) -> Floats:
         return right(given[0] if given[0].shape == y.shape else y)
 
     takes(layer, kept)
@@ -101,21 +101,21 @@ def _x_again(layer: ReplaceableLayer) -> None:
 
 
 def _added(first: bool, last: bool, layer: ReplaceableLayer) -> None:
-    below: list[Array] = []
+    below: list[Floats] = []
 
     def given(inputs: Inputs) -> Inputs:
         below[:] = [inputs.x]
         return inputs
 
-    def added(y: Array) -> Array:
+    def added(y: Floats) -> Floats:
         there = below[-1].shape == y.shape and (first or len(below) > 1)
         below.append(y + below[-1] if there else y)
         return below[-1]
 
-    def drop(right: Callable[[Array], Array], y: Array) -> Array:
+    def drop(right: Callable[[Floats], Floats], y: Floats) -> Floats:
         return right(added(y))
 
-    def write(right: WritePart, y: Array, final: State, lengths: Array) -> tuple[Array, State]:
+    def write(right: WritePart, y: Floats, final: State, lengths: Floats) -> tuple[Floats, State]:
         return right(added(y) if last else y, final, lengths)
 
     takes(layer, given)
@@ -127,7 +127,7 @@ def _directions_exchanged(at_the_end: bool, layer: ReplaceableLayer) -> None:
     """Exchange the directions between layers, and in the outputs."""
     reversal = next(along(DIRECTION, 2, halves))
 
-    def exchange(a: Array) -> Array:
+    def exchange(a: Floats) -> Floats:
         return reversal.function(a, layer)
 
     layer.wrap("drop", lambda right, y: rearranged(right(y), exchange))
@@ -153,7 +153,7 @@ def outputs(family: str) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-ORDERS: dict[str, Callable[[Array], Array]] = {
+ORDERS: dict[str, Callable[[Floats], Floats]] = {
     "falling": lambda lengths: np.argsort(-lengths, kind="stable"),
     "rising": lambda lengths: np.argsort(lengths, kind="stable"),
     "falling, ties reversed": lambda lengths: np.argsort(lengths, kind="stable")[::-1],
@@ -201,7 +201,7 @@ def sorted_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
 
 
 def _sorted(
-    order: Callable[[Array], Array],
+    order: Callable[[Floats], Floats],
     y: str,
     final: tuple[str, Sequence[int]],
     start: str,

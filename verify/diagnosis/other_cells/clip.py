@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ....reference.arrays import Array
 from ....reference.cell import State
 from ....reference.cells.lstm import cell_state
-from ....reference.functions import Array, switch
+from ....reference.functions import switch
 from ....reference.parameters import Parameters
 from ...mutants.parts import lstm_step
 from ...mutants.replaceable_layer import At, ReplaceableLayer

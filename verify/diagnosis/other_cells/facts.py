@@ -206,7 +206,7 @@ def _gates(e: StepExperiment, step: Step) -> Iterator[Fact]:
     for gate, value in activated(e).items():
         if gate not in ("f", "i", "z") or not np.isfinite(value).all():
             continue  # o is measured through the cell state's activation
-        low, high = float(value.min()), float(value.max())
+        low, high = float(np.min(value)), float(np.max(value))
         if low < -e.exact or high > 1 + e.exact:
             yield Fact(
                 f"gate {gate} does not lie in (0, 1): it was seen from {low:.3g} to {high:.3g}.",

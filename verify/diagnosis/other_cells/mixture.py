@@ -13,8 +13,9 @@ from itertools import combinations
 
 import numpy as np
 
+from ....reference.arrays import Array
 from ....reference.cell import Cell, State
-from ....reference.functions import Array, relu, sigmoid, tanh, zeros
+from ....reference.functions import relu, sigmoid, tanh, zeros
 from ....reference.parameters import Parameters
 from ....reference.sequence import only
 from ...mutants.replaceable_layer import At, ReplaceableLayer

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....reference.functions import Array
+from ....reference.arrays import Array
 from ....reference.parameters import Parameters
 from ...mutants.parts import changed, reads, with_gates
 from ...mutants.replaceable_layer import ReplaceableLayer
