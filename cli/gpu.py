@@ -1,9 +1,9 @@
 """Everything that needs a GPU, in one go: checks, recordings, times, and gradients against lag.
 
-``python -m gatewise.cli.gpu -o DIR [STEP ...]`` runs gatewise's own commands one after the
-other, each within its time, together some ten minutes on one H200, and ends with the files to keep:
-runs and recordings below DIR. Runs can be gone on with; a recording is whole or not there. Without
-a GPU only the checks are run: their report says *not tested*.
+``python -m gatewise.cli.gpu -o DIR [STEP ...]`` runs gatewise's own commands, each within its
+time: first those that check, at once, then those that measure, one after the other. It ends with
+the files to keep: runs, recordings and logs below DIR. Runs can be gone on with; a recording is
+whole or not there. Without a GPU only the checks are run: their report says *not tested*.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +32,16 @@ FINE = (0, 1, 3)
 
 @dataclass(frozen=True)
 class Step:
-    """A command of gatewise, and the seconds that it may take."""
+    """A command of gatewise, and the seconds that it may take.
+
+    Times are measured ``alone`` on the GPU; checks may run beside each other.
+    """
 
     name: str
     command: str
     seconds: float
     needs_gpu: bool = True
+    alone: bool = True
 
 
 def steps(folder: Path) -> tuple[Step, ...]:
@@ -49,19 +54,20 @@ def steps(folder: Path) -> tuple[Step, ...]:
     dtypes = " ".join(f"--dtype {name}" for name in ("float32", "tf32", "float16", "bfloat16"))
     own = " ".join(f"torch-cuda:{name}" for name in LAYERS)
     return (
-        Step("cudnn", f"verify cudnn:* --budget standard --dtype all {held}", 130, needs_gpu=False),
+        Step("cudnn", f"verify cudnn:* --budget standard --dtype all {held}", 200,
+             needs_gpu=False, alone=False),
         Step("others", f"verify cudnn-unflattened:* torch-cuda:* --budget quick --dtype all {held}",
-             40, needs_gpu=False),
-        *(Step(f"record-{name}", _record(folder, name), 60) for name in LAYERS),
-        Step("sizes", f"bench speed cudnn:* {own} --shapes H=128/129/192/193/256,B=16,T=50 "
-             f"--dtype float32,float16 {timed}", 50),
-        Step("loops", "bench speed cudnn:* cudnn-graph:* torch-cuda:* torch-compile-cuda:* "
-             f"--shapes H=64/256,B=1/16,T=16 {timed}", 50),
-        Step("decay", f"bench decay {layers} {dtypes} --hidden 64 {runs}", 20),
+             120, needs_gpu=False, alone=False),
         Step("compiled", "verify torch-compile-cuda:* --budget quick --dtype float32 "
-             f"--timeout 60 {held}", 50, needs_gpu=False),
+             f"--timeout 60 {held}", 120, needs_gpu=False, alone=False),
+        *(Step(f"record-{name}", _record(folder, name), 120, alone=False) for name in LAYERS),
+        Step("decay", f"bench decay {layers} {dtypes} --hidden 64 {runs}", 60, alone=False),
+        Step("loops", "bench speed cudnn:* cudnn-graph:* torch-cuda:* torch-compile-cuda:* "
+             f"--shapes H=64/256,B=1/16,T=16 {timed}", 60),
+        Step("sizes", f"bench speed cudnn:* {own} --shapes H=128/129/192/193/256,B=16,T=50 "
+             f"--dtype float32,float16 {timed}", 60),
         Step("deepbench", "bench speed cudnn:LSTM cudnn-graph:LSTM torch-cuda:LSTM --pass forward "
-             f"--shapes deepbench --dtype {TIMED} {timed}", 50),
+             f"--shapes deepbench --dtype {TIMED} {timed}", 60),
     )  # fmt: skip
 
 
@@ -86,7 +92,11 @@ def main(names: Sequence[str], folder: Path) -> None:
         click.echo("there is no CUDA device that PyTorch can use: nothing of it is tested here")
     chosen = [s for s in known if (not names or s.name in names) and (there or not s.needs_gpu)]
     folder.mkdir(parents=True, exist_ok=True)
-    ended = {step.name: carried_out(step) for step in chosen}
+    beside = [step for step in chosen if not step.alone]
+    with ThreadPoolExecutor(max(1, len(beside))) as threads:
+        codes = threads.map(lambda step: carried_out(step, folder / "logs"), beside)
+    ended = {step.name: code for step, code in zip(beside, codes, strict=True)}
+    ended |= {step.name: carried_out(step, folder / "logs") for step in chosen if step.alone}
     _tell(folder, ended)
     if not there:
         sys.exit(3)
@@ -103,25 +113,33 @@ def has_gpu() -> bool:
     return bool(torch.cuda.is_available())
 
 
-def carried_out(step: Step) -> int | None:
-    """Run a step's command; return its exit code, None if it did not end within its time."""
+def carried_out(step: Step, logs: Path) -> int | None:
+    """Run a step's command; return its exit code, None if it did not end within its time.
+
+    What it says is kept in a file of its own below ``logs``, and printed when it has ended.
+    """
     arguments = [sys.executable, "-P", "-m", "gatewise", *shlex.split(step.command)]
-    click.echo(f"\n{step.name}: gatewise {step.command}")
+    logs.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    process = subprocess.Popen(arguments, start_new_session=True)
-    try:
-        code: int | None = process.wait(step.seconds)
-    except subprocess.TimeoutExpired:
-        code = None
-        os.killpg(process.pid, signal.SIGINT)
+    with open(logs / f"{step.name}.txt", "w+", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            arguments, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
-            process.wait(ENDED)
+            code: int | None = process.wait(step.seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    took = time.monotonic() - started
-    said = f"exit code {code}" if code is not None else "stopped, as its time was over"
-    click.echo(f"{step.name}: {said}, {took:.0f} s")
+            code = None
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                process.wait(ENDED)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        took = time.monotonic() - started
+        log.seek(0)
+        output = log.read()
+    how = f"exit code {code}" if code is not None else "stopped, as its time was over"
+    click.echo(f"\n{step.name}: gatewise {step.command}\n{output}{step.name}: {how}, {took:.0f} s")
     return code
 
 
