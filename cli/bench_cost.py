@@ -44,7 +44,7 @@ pass. moved: the least traffic of the forward pass if the recurrent weights are 
 at every step. flop/byte: of the recurrence, streamed."""
 
 
-@click.command()
+@click.command("cost")
 @click.argument("names", metavar="[CELL]...", nargs=-1)
 @click.option("--shapes", default=DEFAULT, show_default=True, metavar="GRID",
               help="Sizes, all combinations of H=64/128,B=1,T=50.")  # fmt: skip

@@ -24,7 +24,7 @@ def _parts(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-@click.command()
+@click.command("speed")
 @click.argument("subjects", metavar="[SUBJECT]...", nargs=-1)
 @click.option("--cell", "cells", multiple=True, metavar="CELL",
               help="Only this cell (see: gatewise cells); may be repeated.")  # fmt: skip

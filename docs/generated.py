@@ -18,6 +18,7 @@ from gatewise.verify.checks import subject_checks
 from gatewise.verify.mutants import mutants
 from gatewise.verify.mutants.quantised import QUANTISATION_MUTANTS
 from gatewise.verify.proofs.coverage import coverage
+from gatewise.verify.runs.findings import counted
 from gatewise.verify.subjects import subjects
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def equations() -> Iterator[str]:
             before = each.id
         documents = " · ".join(each.documents)
         facts = (
-            f"`reference.{each.source}`; {len(each.proofs)} proofs, {len(each.checks)} checks; "
-            f"{documents}"
+            f"`reference.{each.source}`; {counted(len(each.proofs), 'proof')}, "
+            f"{counted(len(each.checks), 'check')}; {documents}"
         )
         note = f" {html.escape(each.note)}" if each.note else ""
         yield f"\n### {each.name}\n"
