@@ -37,14 +37,45 @@ def test_a_right_layer_is_green(action, root, tmp_path):
     assert kept == {"index.html", "junit.xml", "summary.md", "runs"}
 
 
-def test_a_wrong_layer_is_red_and_the_summary_says_what_is_wrong(action, root):
+EXCHANGED = '''
+from plain_numpy import LSTM
+
+
+class Exchanged:
+    """Input and forget gate exchanged."""
+
+    cell = "lstm"
+
+    def forward(self, params, x, state, lengths=None):
+        p = {name: array[[1, 0, 2, 3]] for name, array in params.items()}
+        return LSTM().forward(p, x, state, lengths)
+'''
+
+
+def test_a_wrong_layer_is_red_and_the_summary_says_what_is_wrong(action, root, tmp_path):
     pytest.importorskip("jinja2")
-    pytest.importorskip("torch")
-    code, summary = action(f"{root}/examples/gru_torch.py", LIKE="torch.nn.GRU")
+    (tmp_path / "wrong.py").write_text(EXCHANGED, encoding="utf-8")
+    code, summary = action("wrong.py:Exchanged", PYTHONPATH=f"{root}/tests/doubles", LIKE="")
 
     assert code == 1
     assert summary.startswith("# ❌ gatewise: ")
-    assert "r stands in the place of z" in summary
+    assert "in the order f i g o, not i f g o" in summary
+
+
+def test_inputs_become_options(root, tmp_path):
+    """Those that are empty are left out."""
+    program = tmp_path / "gatewise"
+    program.write_text('#!/bin/sh\necho "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "SUBJECT": "it.py:GRU",
+                   "LIKE": "torch.nn.GRU", "BUDGET": "thorough", "DEVIATIONS": ""}  # fmt: skip
+    done = subprocess.run(["bash", str(root / ".ci" / "action")], cwd=tmp_path, check=True,
+                          env=environment, capture_output=True, text=True)  # fmt: skip
+
+    assert "--budget thorough" in done.stdout
+    assert "--like torch.nn.GRU" in done.stdout
+    assert "--deviations" not in done.stdout
+    assert done.stdout.endswith("-- it.py:GRU\n")
 
 
 def test_a_subject_is_no_option_and_no_command(action, tmp_path):
