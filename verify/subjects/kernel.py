@@ -331,7 +331,7 @@ class Module:
         for name in self.problem.shapes(self.case):
             parameter = state[self.names[name]]
             with torch.no_grad():
-                parameter.copy_(tensor_of(torch, leaves[name]))
+                parameter.copy_(tensor_of(torch, leaves[name], self.device))
             given[name] = parameter.requires_grad_(record)
         return given
 

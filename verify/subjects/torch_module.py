@@ -191,7 +191,7 @@ class TorchModule:
         for name, parameter in self.module.named_parameters():
             given = inputs.parameters[self.key(name)]
             with torch.no_grad():
-                parameter.copy_(tensor_of(torch, given))
+                parameter.copy_(tensor_of(torch, given, self.device))
             parameter.requires_grad_(record)
             leaves[self.key(name)] = parameter
         for name, array in inputs.called_with.items():

@@ -124,12 +124,8 @@ def test_everything_goes_to_the_device(value, gpu):
 
     assert f"CUDA None, cuDNN None, the GPU of {GPU}" in subject.version()
     assert bool(module) is ((GPU,) in Moved.moved)
-    elsewhere = [shape for device, shape in gpu if device != GPU]
-    given = [shape for device, shape in gpu if device == GPU]
-    # a module's parameters are copied to where it is; nothing else is made anywhere but there
-    assert max((len(shape) for shape in elsewhere), default=0) <= 2
-    assert bool(module) is bool(elsewhere)
-    assert len(given) >= 3  # x, a state, a cotangent
+    assert len(gpu) > 5
+    assert {device for device, _ in gpu} == {GPU}
 
 
 def test_what_a_device_is_set_to(gpu, monkeypatch):
