@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 import click
 
-from ..verify.execution.limits import LARGEST_MEMORY, LONGEST
+from ..verify.execution.limits import LARGEST_MEMORY, LONGEST, MEMORY
 from ..verify.runs import status
 from ..verify.runs.records import RunFileError, harmless
 
@@ -83,9 +83,22 @@ jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,
     help="Worker processes at a time.",
 )  # fmt: skip
+
+
+def _memory(ctx: click.Context, param: click.Parameter, value: int | None) -> int:
+    """Return the limit; drivers of devices reserve more than a subject takes."""
+    if value is not None:
+        return value
+    return MEMORY if ctx.params.get("device", "cpu") == "cpu" else 0
+
+
+device_option = click.option(
+    "--device", default="cpu", show_default=True, is_eager=True, metavar="DEVICE",
+    help="Where a class or a function of torch's is held: cuda, cuda:1.",
+)  # fmt: skip
 memory_option = click.option(
-    "--memory", type=click.IntRange(0, LARGEST_MEMORY), default=4096, show_default=True,
-    metavar="MIB", help="What a subject may take; 0: no limit.",
+    "--memory", type=click.IntRange(0, LARGEST_MEMORY), metavar="MIB", callback=_memory,
+    help=f"What a subject may take ({MEMORY}; on a --device no limit); 0: no limit.",
 )  # fmt: skip
 timeout_option = click.option(
     "--timeout", type=Seconds(), metavar="SECONDS",

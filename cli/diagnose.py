@@ -18,6 +18,7 @@ from .common import CONFORMS, COULD_NOT_RUN, DIFFERS
 @click.argument("names", metavar="SUBJECT...", nargs=-1, required=True)
 @common.like_option
 @common.quantised_option
+@common.device_option
 @common.dtype_option
 @click.option("--budget", type=click.Choice(common.BUDGETS), default="quick", show_default=True,
               help="How many cases for each check, before an explanation is sought.")  # fmt: skip

@@ -25,13 +25,20 @@ TIMEOUT = 60.0
 @click.command()
 @click.argument("names", metavar="SUBJECT...", nargs=-1, required=True)
 @common.like_option
+@common.device_option
 @common.seed_option
 @click.option("--timeout", type=common.Seconds(), default=TIMEOUT,
               show_default=True, metavar="SECONDS", help="For one subject.")  # fmt: skip
 @common.memory_option
 @common.json_option
 def identify(
-    names: Sequence[str], like: str | None, seed: int, timeout: float, memory: int, as_json: bool
+    names: Sequence[str],
+    like: str | None,
+    device: str,
+    seed: int,
+    timeout: float,
+    memory: int,
+    as_json: bool,
 ) -> None:
     """Find out by which convention SUBJECTs compute.
 
@@ -44,7 +51,7 @@ def identify(
 
     codes, documents = [], []
     for name in common.or_usage(lambda: expanded(names)):
-        answer = _identified(name, like, seed, timeout, memory)
+        answer = _identified(name, like, device, seed, timeout, memory)
         try:
             result = None if "problem" in answer else msgspec.convert(answer, Identification)
         except msgspec.ValidationError as error:
@@ -66,16 +73,17 @@ def identify(
 
 
 def _identified(
-    name: str, like: str | None, seed: int, timeout: float, memory: int
+    name: str, like: str | None, device: str, seed: int, timeout: float, memory: int
 ) -> dict[str, Any]:
     """Identify one subject in a process of its own."""
     from ..verify.execution.isolation import Isolated
     from ..verify.execution.tasks import Named
-    from ..verify.subjects import LIKE
+    from ..verify.subjects import LIKE, require_device
 
     if like is not None and like not in LIKE:
         raise click.UsageError(f"--like {like}: expected one of {', '.join(LIKE)}")
-    named, isolated = Named(name, like), Isolated(memory)
+    common.or_usage(lambda: require_device(device, [name]))
+    named, isolated = Named(name, like, device=device), Isolated(memory)
     try:
         answer: dict[str, Any] = isolated.ask("identify", named, timeout, seed=seed)
         if answer.get("unknown"):

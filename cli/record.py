@@ -10,6 +10,7 @@ from .common import (
     COULD_NOT_RUN,
     Seconds,
     command,
+    device_option,
     dtype_option,
     like_option,
     memory_option,
@@ -22,6 +23,7 @@ from .common import (
 @click.command()
 @click.argument("name", metavar="SUBJECT")
 @like_option
+@device_option
 @click.option("-o", "--output", "folder", required=True, metavar="DIR",
               type=click.Path(path_type=Path), help="The recording's folder.")  # fmt: skip
 @seed_option
@@ -32,6 +34,7 @@ from .common import (
 def record(
     name: str,
     like: str | None,
+    device: str,
     folder: Path,
     seed: int,
     dtype: str | None,
@@ -55,7 +58,7 @@ def record(
         with progress(None) as advance:
             count = 0
             for entry in recorded(
-                Named(name, like),
+                Named(name, like, device=device),
                 folder,
                 command=command(),
                 seed=seed,

@@ -34,6 +34,7 @@ LISTED = 10
 @click.option("--forbid", default="", metavar="NAME[,NAME]",
               help="What a submission must not use: torch.nn.LSTM,aten::lstm.")  # fmt: skip
 @common.quantised_option
+@common.device_option
 @click.option("--time", "timed", is_flag=True,
               help="Time a submission that is right, beside torch's own module.")  # fmt: skip
 @click.option(
@@ -315,7 +316,7 @@ def _print_submissions(request: Request, run: Run, *, timed: bool) -> None:
     for finding in findings(run.in_order, run.diagnoses):
         time = None
         if timed and finding.conforms:
-            time = in_process(finding.subject, problem, request.forbid)
+            time = in_process(finding.subject, problem, request.forbid, request.device)
         submissions.append(submission_json(finding, problem, time))
     common.print_json(submissions[0] if len(submissions) == 1 else submissions)
 
@@ -329,7 +330,7 @@ def _speeds(request: Request, run: Run) -> Iterator[str]:
         if not finding.conforms:
             yield f"{finding.name}: not timed, for it is not right"
             continue
-        time = in_process(finding.subject, request.like or "", request.forbid)
+        time = in_process(finding.subject, request.like or "", request.forbid, request.device)
         if "problem" in time:
             yield f"{finding.name}: not timed: {time['problem']}"
             continue

@@ -25,8 +25,9 @@ from .conventions.conversion import convert as _convert
 from .conventions.file_layout import Stored, Unfit
 from .conventions.parameter_map import NoHome
 from .execution import schemes  # noqa: F401 - it makes the names of mutants and recordings known
-from .execution.isolation import MEMORY, Isolated
+from .execution.isolation import Isolated
 from .execution.judge import BUDGETS, blank
+from .execution.limits import MEMORY
 from .execution.tasks import Named, Task, answer
 from .numbers.arithmetic import chosen_dtypes
 from .numbers.ledger import Undecided
@@ -80,6 +81,7 @@ def check(
     budget: str = "standard",
     seed: int = 0,
     explain: bool = True,
+    device: str = "cpu",
 ) -> Outcome:
     """Hold a layer to the checks, in this process: what it does to the process, it does to you.
 
@@ -87,15 +89,15 @@ def check(
 
     ``subject`` is a class or object (with ``like`` one with the constructor, parameters and call
     of ``torch.nn.LSTM``, ``GRU`` or ``RNN``; else one with ``cell`` and ``forward``), an adapter,
-    or a name. ``quantised`` is its arithmetic, where it does not declare that itself. Raises
-    ValueError for what is none of these.
+    or a name. ``quantised`` is its arithmetic, where it does not declare that itself. ``device``
+    is where a module of torch's is held. Raises ValueError for what is none of these.
     """
     if budget not in BUDGETS:
         raise ValueError(f"budget {budget!r}: expected one of {', '.join(BUDGETS)}")
     checks = checks.split(",") if isinstance(checks, str) else checks
-    found = find(subject, like, quantised)
+    found = find(subject, like, quantised, device)
     text = found.quantisation.text if isinstance(found, Quantised) else ""
-    named = Named(found.name, like, quantised=text)
+    named = Named(found.name, like, quantised=text, device=device)
     chosen = [check_named(name) for name in checks] or list(subject_checks())
     one = dtype is None and found.options.problem
     dtypes = found.dtypes[:1] if one else chosen_dtypes(found.dtypes, dtype)
@@ -112,11 +114,13 @@ def _explained(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis | Non
     return examined(subject, verdicts)
 
 
-def find(subject: Any, like: str | None = None, quantised: object = "") -> Subject:
+def find(
+    subject: Any, like: str | None = None, quantised: object = "", device: str = "cpu"
+) -> Subject:
     """Return the subject that a name, class or object stands for, in the arithmetic declared."""
     if isinstance(subject, str):
-        return subject_named(subject, like, quantised=quantised)
-    found = adapted(subject, _name(subject), like)
+        return subject_named(subject, like, quantised=quantised, device=device)
+    found = adapted(subject, _name(subject), like, device=device)
     return in_arithmetic(found, quantised or getattr(subject, "quantised", ""))
 
 

@@ -1,8 +1,8 @@
 """How fast a submission to a benchmark's problem is: beside torch's own module, in turns.
 
-``python -m gatewise.bench.kernels.speed SUBJECT PROBLEM [FORBIDDEN]`` runs in a process of its own
-and prints one line of JSON. Both run on one thread, at the benchmark's sizes, with the very numbers
-of ``kernel-size``: a submission that is quick where it sees others has no use of that.
+``python -m gatewise.bench.kernels.speed SUBJECT PROBLEM [FORBIDDEN [DEVICE]]`` runs in a process of
+its own and prints one line of JSON. Both run on one thread, at the benchmark's sizes, with the very
+numbers of ``kernel-size``: a submission that is quick where it sees others has no use of that.
 """
 
 from __future__ import annotations
@@ -37,14 +37,17 @@ LIMIT = 300.0
 WORDS = "median of the submission's time as a multiple of torch's own module, 95 % interval"
 
 
-def measured(name: str, like: str, forbid: str = "") -> dict[str, Any]:
-    """Return the ratio of a submission's time to torch's, and an interval; runs it here."""
+def measured(name: str, like: str, forbid: str = "", device: str = "cpu") -> dict[str, Any]:
+    """Return the ratio of a submission's time to torch's, and an interval; runs it here.
+
+    Calls on a device end when it has done what it was asked.
+    """
     import torch
 
     from .state_spaces import Chunks, state_space
     from .submissions import Wrapper, submission
 
-    subject = cast("Kernel", subject_named(name, like, forbid))
+    subject = cast("Kernel", subject_named(name, like, forbid, device=device))
     problem = subject.problem
     case = next(benchmark_sizes(problem))
     small = inside(problem, case)
@@ -52,7 +55,7 @@ def measured(name: str, like: str, forbid: str = "") -> dict[str, Any]:
     drawn = within.leaves(leaves(problem, small), leaves(problem, case))
     spaces = isinstance(problem, StateSpace)
     model = state_space(Chunks, problem) if spaces else submission(Wrapper, problem)
-    own = kernel(model, "torch's own module", like)
+    own = kernel(model, "torch's own module", like, device=device)
     call, torchs = (each.build(case).ready(drawn) for each in (subject, own))
     with one_thread(torch):
         result = compare(call, torchs, EFFORT)
@@ -67,13 +70,14 @@ def measured(name: str, like: str, forbid: str = "") -> dict[str, Any]:
         "sizes": {"T": case.T, "B": case.B, "D": case.D, "H": case.H, "layers": case.layers},
         "scaled_down": problem.scaled,
         "threads": 1,
+        "device": device,
         "what": WORDS,
     }
 
 
-def in_process(name: str, like: str, forbid: str = "") -> dict[str, Any]:
+def in_process(name: str, like: str, forbid: str = "", device: str = "cpu") -> dict[str, Any]:
     """Return the same from a process of its own, or under ``problem`` why there is none."""
-    command = [sys.executable, "-P", "-m", __name__, name, like, forbid]
+    command = [sys.executable, "-P", "-m", __name__, name, like, forbid, device]
     try:
         done = subprocess.run(
             command,
@@ -100,10 +104,11 @@ def in_process(name: str, like: str, forbid: str = "") -> dict[str, Any]:
 @click.argument("name")
 @click.argument("like")
 @click.argument("forbid", default="")
-def main(name: str, like: str, forbid: str) -> None:
+@click.argument("device", default="cpu")
+def main(name: str, like: str, forbid: str, device: str) -> None:
     """Time a submission; what it prints is not the answer."""
     with contextlib.redirect_stdout(sys.stderr):
-        said = measured(name, like, forbid)
+        said = measured(name, like, forbid, device)
     click.echo(json.dumps(said))
 
 

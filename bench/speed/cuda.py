@@ -17,10 +17,10 @@ from functools import partial
 from typing import Any
 
 from ...verify.subjects import subject_named
-from ...verify.subjects.frameworks.torch_backends import cuda_setting, import_torch_with
+from ...verify.subjects.frameworks.torch_backends import import_torch_with
 from ...verify.subjects.profiler import seen
 from ...verify.subjects.protocol import Subject
-from ...verify.subjects.torch_module import TorchModule
+from ...verify.subjects.torch_module import TorchModule, cuda_setting
 from ..run import UnsupportedError
 from .contender import FORWARD, TRAINING, Contender, Prepared
 from .problem import Problem

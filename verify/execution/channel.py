@@ -111,6 +111,7 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     forbid: str = ""
     against: str = ""
     inputs: str = ""
+    device: str = "cpu"
     widths: tuple[int, int] = (0, 0)
     arrays: Packets = {}
     tangents: Packets | None = None

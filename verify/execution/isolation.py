@@ -12,14 +12,12 @@ import msgspec
 
 from ..cases.case import Case
 from ..runs.verdict import SHARED, Verdict
+from .limits import MEMORY
 from .processes import LAST_WORDS, Child, environment, search_path
 from .tasks import NO_ANSWER, Description, Named, Task
 from .time_limit import TimeLimit
 
 T = TypeVar("T")
-
-MEMORY = 4096
-"""MiB that a subject may take, by default."""
 
 RESTARTS = 2
 """How often the time of a task begins anew: after the import, and after the first answer."""

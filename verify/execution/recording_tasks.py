@@ -18,7 +18,8 @@ from ..recordings.trace import Ended, Trace
 from ..runs import provenance
 from ..runs.records import RunFileError, typed
 from ..subjects.loader import UnknownSubject
-from .isolation import MEMORY, Isolated
+from .isolation import Isolated
+from .limits import MEMORY
 from .tasks import Named
 
 T = TypeVar("T")

@@ -82,6 +82,7 @@ class Remote:
         forbid: str = "",
         against: str = "",
         inputs: str = "",
+        device: str = "cpu",
     ) -> None:
         self.name, self._number, self._layers = name, 0, 0
         self.borrowed: tuple[str, ...] = ()
@@ -96,8 +97,9 @@ class Remote:
         try:
             self.in_force = self.ask(Question("hello")).text  # before it imports what may lie
             asked = Question(
-                "load", text=name, like=like, forbid=forbid, against=against, inputs=inputs
-            )
+                "load", text=name, like=like, forbid=forbid, against=against, inputs=inputs,
+                device=device,
+            )  # fmt: skip
             answer = self.ask(asked)
         except BaseException:
             self.close()

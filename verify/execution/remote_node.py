@@ -17,7 +17,7 @@ from ..models.subject import WEIGHT, Compared, NodeMap, Summary
 from ..models.variants import cell_of, operation_of
 from ..subjects.loader import UnknownSubject
 from .channel import Answer, OutOfTurn, Question, receive, send
-from .isolation import MEMORY
+from .limits import MEMORY
 from .processes import Child, environment
 from .remote import HOST, Remote
 from .tasks import Named

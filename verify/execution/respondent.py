@@ -157,8 +157,9 @@ class Respondent:
             subject: Any = node_named(question.text, question.against, question.inputs)
         else:
             subject = subject_named(
-                question.text, question.like, question.forbid, on_import=imported
-            )
+                question.text, question.like, question.forbid, on_import=imported,
+                device=question.device,
+            )  # fmt: skip
         quantised = subject.quantisation.text if isinstance(subject, Quantised) else ""
         self.subject = subject = subject.subject if isinstance(subject, Quantised) else subject
         meaning = meaning_of(subject)

@@ -25,12 +25,11 @@ from ..runs.provenance import versions
 from ..runs.records import RunFileError, typed
 from ..runs.run import CheckHeader, Run
 from ..runs.verdict import Planned, Verdict
-from ..subjects import PROGRAMS, expanded, family, model_file, require_like
+from ..subjects import PROGRAMS, expanded, family, model_file, require_device, require_like
 from ..subjects.loader import UnknownSubject, is_file
 from .executors import ClusterLost, Elsewhere, Here, workers
-from .isolation import MEMORY
 from .judge import BUDGETS
-from .limits import LARGEST_MEMORY, LONGEST
+from .limits import LARGEST_MEMORY, LONGEST, MEMORY
 from .tasks import Description, Named, Task, hung, in_vain
 
 LOOK = 1.0
@@ -46,8 +45,8 @@ class Request:
 
     A run's header keeps it. ``case`` is its JSON, ``deviations`` the path of a file, "" for none.
     ``sizes`` are tried beside those that are drawn. ``against`` and ``inputs`` are what nodes of
-    files are compared with. A seed that is None is drawn once the plan is
-    known: until then, nobody can know the cases.
+    files are compared with, ``device`` is where modules are moved. A seed that is None is drawn
+    once the plan is known: until then, nobody can know the cases.
     """
 
     subjects: tuple[str, ...]
@@ -65,6 +64,7 @@ class Request:
     sizes: tuple[GivenSizes, ...] = ()
     against: str = ""
     inputs: str = ""
+    device: str = "cpu"
 
     @classmethod
     def parse(cls, names: Sequence[str], **options: Any) -> Request:
@@ -90,6 +90,7 @@ class Request:
         request = cls(tuple(expanded(names)), **given)
         if any(family(name) != PROGRAMS for name in request.subjects):
             require_like(request.like, request.forbid)
+        require_device(request.device, request.subjects)
         if request.budget not in BUDGETS:
             raise ValueError(f"budget {request.budget}: expected one of {', '.join(BUDGETS)}")
         if request.dtype not in (None, EVERY, *DTYPES):
@@ -133,7 +134,7 @@ class Request:
     @property
     def named(self) -> tuple[Named, ...]:
         """The subjects."""
-        every = self.like, self.forbid, self.quantised, self.against, self.inputs
+        every = self.like, self.forbid, self.quantised, self.against, self.inputs, self.device
         return tuple(Named(name, *every) for name in self.subjects)
 
     @property

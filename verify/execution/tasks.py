@@ -25,7 +25,7 @@ class Named:
 
     Or the problem that it solves, without what ``forbid`` names. ``quantised`` is the arithmetic
     that is declared for it. A node of a file is compared with the layer that ``against`` names, and
-    with what was recorded for ``inputs``, a path.
+    with what was recorded for ``inputs``, a path. ``device`` is where a module is moved.
     """
 
     name: str
@@ -34,10 +34,11 @@ class Named:
     quantised: str = ""
     against: str = ""
     inputs: str = ""
+    device: str = "cpu"
 
     def find(self) -> Subject:
         """Import the subject."""
-        return subject_named(self.name, self.like, self.forbid, self.quantised)
+        return subject_named(self.name, self.like, self.forbid, self.quantised, device=self.device)
 
 
 @dataclass(frozen=True)
@@ -164,4 +165,5 @@ def reproduce(named: Named, check: str, case: str) -> str:
     like += ["--against", named.against] if named.against else []
     like += ["--inputs", named.inputs] if named.inputs else []
     like += ["--quantised", named.quantised] if named.quantised else []
+    like += ["--device", named.device] if named.device != "cpu" else []
     return shlex.join(["gatewise", "verify", named.name, *like, "--check", check, "--case", case])

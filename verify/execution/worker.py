@@ -201,7 +201,9 @@ class _Worker:
             node = RemoteNode(named, self.memory, self.hidden)
             self.isolation[named] = node.in_force
             return node
-        remote = Remote(named.name, named.like, self.memory, self.hidden, named.forbid)
+        remote = Remote(
+            named.name, named.like, self.memory, self.hidden, named.forbid, device=named.device
+        )
         if not remote.shared:
             self.isolation[named] = remote.in_force
             return remote

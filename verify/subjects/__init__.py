@@ -8,6 +8,7 @@ offers, ``torch_like`` and ``explicit`` for the two forms that need none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from types import SimpleNamespace
@@ -42,6 +43,14 @@ FORM = "form:"
 
 LIKE = tuple(f"torch.nn.{kind}{cell}" for cell in ("", "Cell") for kind in ("LSTM", "GRU", "RNN"))
 """The classes in whose place one of a user's may stand."""
+
+DEVICE = r"cpu|(cuda|xpu|mps)(:\d+)?"
+"""What a device is called on which modules and functions of torch's can be held."""
+
+NO_DEVICE = (
+    "subject {!r}: --device is for modules and functions of PyTorch's of your own: a class with "
+    "--like torch.nn.LSTM or kernelbench:35, or with gradient = 'torch'"
+)
 
 OWN_CELL = "gatewise."
 """What stands before a cell's name in the place of ``like``, for what does not say its cell."""
@@ -94,6 +103,35 @@ def require_like(like: str | None, forbid: str = "") -> None:
         raise UnknownSubject(f"--forbid is for submissions to a problem: --like {BENCH}35")
 
 
+def require_device(device: str, names: Iterable[str] = ()) -> None:
+    """Raise UnknownSubject unless there is such a device, and subjects may compute on it.
+
+    Those that an adapter, a file or another program computes have a place of their own.
+    """
+    if device == "cpu":
+        return
+    if not re.fullmatch(DEVICE, device):
+        raise UnknownSubject(f"--device {device}: expected cpu, cuda, xpu or mps, or cuda:1")
+    for name in names:
+        place = family(name) in (*SCHEMES, PROGRAMS) or model_file(name) or adapter(name)
+        if place:
+            raise UnknownSubject(NO_DEVICE.format(name))
+
+
+def _require_torch(value: Any, name: str, like: str | None) -> None:
+    """Raise UnknownSubject unless an object computes with torch's tensors."""
+    from .declared import declaration_of
+    from .given_arrays import takes_given_arrays
+
+    if like:
+        torchs = isinstance(value, type) or not is_problem(like)
+    else:
+        says = value if takes_given_arrays(value) else declaration_of(value, name)
+        torchs = getattr(says, "gradient", "") == "torch"
+    if not torchs:
+        raise UnknownSubject(NO_DEVICE.format(name))
+
+
 def _require_cell(like: str) -> None:
     if like.removeprefix(OWN_CELL) not in cells():
         raise UnknownSubject(f"--like {like}: expected {OWN_CELL} and one of {', '.join(cells())}")
@@ -115,17 +153,20 @@ def subject_named(
     forbid: str = "",
     quantised: object = "",
     on_import: Callable[[], None] = lambda: None,
+    device: str = "cpu",
 ) -> Subject:
     """Return the subject that ``name`` stands for; UnknownSubject says why there is none.
 
     ``quantised`` is the arithmetic to which it is held, "" for that which it declares itself.
+    ``device`` is where a module of the user's is moved.
     ``forbid`` are what a submission to a benchmark's problem must not use, with commas between.
     ``on_import`` is called once a program of others is imported, before it is tried out.
     """
     if like is not None and like.startswith(FORM):
-        plain = subject_named(name, None, forbid, quantised, on_import)
+        plain = subject_named(name, None, forbid, quantised, on_import, device)
         return in_form(plain, like.removeprefix(FORM))
-    subject, declared = _named(name, like, forbid, on_import)
+    require_device(device, [name])
+    subject, declared = _named(name, like, forbid, on_import, device)
     own = getattr(declared, "quantised", "")
     if not (quantised or own):
         return subject
@@ -135,7 +176,7 @@ def subject_named(
 
 
 def _named(
-    name: str, like: str | None, forbid: str, on_import: Callable[[], None]
+    name: str, like: str | None, forbid: str, on_import: Callable[[], None], device: str
 ) -> tuple[Subject, object]:
     """Return the subject of this name, and the object that may declare its arithmetic."""
     if subject := adapter(name):
@@ -159,7 +200,8 @@ def _named(
         value = loader.registered()[name].load()
         on_import()
         lines = "from {0.module} import {0.attr} as Layer\n".format(loader.registered()[name])
-        subject = adapted(value, name, like or getattr(value, "like", None), lines, forbid)
+        like = like or getattr(value, "like", None)
+        subject = adapted(value, name, like, lines, forbid, device)
         return subject, value
     loader.refuse_data(name)
     if not loader.is_file(name) and (":" not in name or family(name) in families()):
@@ -167,7 +209,7 @@ def _named(
     loaded = loader.load(name)
     on_import()
     like = like or getattr(loaded.value, "like", None) or _inherited(loaded.value)
-    subject = adapted(loaded.value, name, like, loaded.import_lines, forbid)
+    subject = adapted(loaded.value, name, like, loaded.import_lines, forbid, device)
     return subject, loaded.value
 
 
@@ -244,23 +286,34 @@ def _there(name: str) -> str:
 
 
 def adapted(
-    value: Any, name: str, like: str | None, import_lines: str = "", forbid: str = ""
+    value: Any,
+    name: str,
+    like: str | None,
+    import_lines: str = "",
+    forbid: str = "",
+    device: str = "cpu",
 ) -> Subject:
-    """Return the subject that an object is.
+    """Return the subject that an object is, on a device.
 
     An adapter, a torch-like class, a submission to a problem, or explicit gates.
     """
     require_like(like, forbid)
     if like is not None and like.startswith(OWN_CELL):
         value, like = _of_cell(value, like.removeprefix(OWN_CELL)), None
+    if device != "cpu":
+        require_device(device)
+        _require_torch(value, name, like)
+        from . import torch_module
+
+        torch_module.require_device(device)
     if like is not None:
         if is_problem(like):
             from .kernel import kernel
 
-            return kernel(value, name, like, [each for each in forbid.split(",") if each])
+            return kernel(value, name, like, [each for each in forbid.split(",") if each], device)
         from .torch_like import torch_like
 
-        return torch_like(value, name, like, import_lines)
+        return torch_like(value, name, like, import_lines, device)
     if hasattr(value, "parameter_map"):
         subject: Subject = value() if isinstance(value, type) else value
         return subject
@@ -268,9 +321,9 @@ def adapted(
     from .given_arrays import given_arrays, takes_given_arrays
 
     if takes_given_arrays(value):
-        return given_arrays(value, name, import_lines)
+        return given_arrays(value, name, import_lines, device)
     if declaration := declaration_of(value, name):
-        return declared(value, name, declaration, import_lines)
+        return declared(value, name, declaration, import_lines, device)
     if hasattr(value, "cell") and hasattr(value, "forward"):
         from .explicit import explicit
 

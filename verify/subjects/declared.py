@@ -51,6 +51,7 @@ from .loader import UnknownSubject
 from .protocol import Built, Cotangents, Inputs, Pulled, Result
 from .ragged import ARGUMENTS, Laid, arguments, ragged_cases, ragged_options
 from .recurrence import Recurrence
+from .torch_module import torch_dtype, torch_version
 
 DECLARATION = "__gatewise__"
 """The attribute that holds what was declared."""
@@ -207,6 +208,7 @@ class Declared:
     options: Options
     dtypes: tuple[str, ...] = ("float64", "float32")
     import_lines: str = field(default="", repr=False)
+    device: str = "cpu"
 
     @property
     def convention(self) -> Convention:
@@ -231,8 +233,9 @@ class Declared:
         return tuple(inspect.signature(function).parameters)
 
     def version(self) -> str:
-        """Return its version, if it says one."""
-        return str(getattr(self.value, "version", ""))
+        """Return its version, if it says one, and that of what computes on a device."""
+        on = "" if self.device == "cpu" else torch_version(self.device)
+        return ", ".join(filter(None, (str(getattr(self.value, "version", "")), on)))
 
     def cell(self, case: Case) -> str:
         """Return the cell that it claims."""
@@ -253,14 +256,14 @@ class Declared:
         made = self._made(case)
         if callable(getattr(made, "train", None)):
             made.train(False)
-        call = _Call(self, made, arrays_of(self.declaration.gradient), case)
+        call = _Call(self, made, arrays_of(self.declaration.gradient, case, self.device), case)
         built = _Built(call.run, call.pull if self.declaration.gradient else None, made)
         return Laid(built)
 
     def _made(self, case: Case) -> Any:
         if self.is_module:
             module = self.value(case.D, case.H)
-            return module.to(getattr(imported("torch", "torch"), case.dtype))
+            return module.to(self.device, torch_dtype(imported("torch", "torch"), case))
         return self.value() if isinstance(self.value, type) else self.value
 
     @property
@@ -289,7 +292,7 @@ class _Built(Plain):
     def buffers(self) -> dict[str, Floats]:
         """Return copies of what a module of torch keeps beside its parameters, by name."""
         kept: Iterable[tuple[str, Any]] = getattr(self.made, "named_buffers", tuple)()
-        return {name: np.asarray(buffer.detach()).copy() for name, buffer in kept}
+        return {name: np.array(buffer.detach().cpu()) for name, buffer in kept}
 
 
 @dataclass(frozen=True)
@@ -561,8 +564,10 @@ def _may_declare(field: str, value: Any, own: bool) -> bool:
     return isinstance(value, str) or (field == "weights" and isinstance(value, Convention))
 
 
-def declared(value: Any, name: str, declaration: Declaration, import_lines: str = "") -> Declared:
-    """Return the subject that a declared class or function is, with what it offers."""
+def declared(
+    value: Any, name: str, declaration: Declaration, import_lines: str = "", device: str = "cpu"
+) -> Declared:
+    """Return the subject that a declared class or function is on a device, with what it offers."""
     own = declaration.recurrence
     if own is None and declaration.convention.cell is None:
         raise UnknownSubject(f"subject {name!r}: the reference has no cell for its convention")
@@ -592,7 +597,7 @@ def declared(value: Any, name: str, declaration: Declaration, import_lines: str 
     if declaration.stateful:
         reset_method(value, name, declaration.reset)
     dtypes = tuple(getattr(value, "dtypes", ("float64", "float32")))
-    subject = Declared(name, value, declaration, options, dtypes, import_lines)
+    subject = Declared(name, value, declaration, options, dtypes, import_lines, device)
     if own is not None and own.function is not None:
         _try_step(name, own)
     return _tried(subject)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...reference.arrays import Floats
+from ..cases.case import Case
 from .framework import imported
 from .protocol import Cotangents, Inputs, Pulled, Result
-from .torch_module import one_thread
+from .torch_module import array_of, one_thread, precise, tensor_of
 
 STATE_NAMES = ("state", "states", "hx", "hidden", "carry")
 """What an argument is called that takes the initial state."""
@@ -32,19 +33,28 @@ class Arrays:
     setting: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
-def arrays_of(gradient: str) -> Arrays:
-    """Return the arrays of what differentiates: ``torch``, ``jax``, or else NumPy's."""
+def arrays_of(gradient: str, case: Case | None = None, device: str = "cpu") -> Arrays:
+    """Return the arrays of what differentiates: ``torch``, ``jax``, or else NumPy's.
+
+    Those of torch are on a device, which computes in the case's arithmetic.
+    """
     if gradient == "torch":
         torch = imported("torch", "torch")
         return Arrays(
-            lambda a: torch.tensor(np.array(a)), lambda a: np.asarray(a.detach()), torch.stack,
-            partial(one_thread, torch),
+            lambda a: tensor_of(torch, np.array(a, order="C"), device), partial(array_of, torch),
+            torch.stack, partial(_setting, torch, case, device),
         )  # fmt: skip
     if gradient == "jax":
         jax = imported("jax", "jax")
         jax.config.update("jax_enable_x64", True)
         return Arrays(jax.numpy.asarray, np.asarray, jax.numpy.stack)
     return Arrays()
+
+
+@contextmanager
+def _setting(torch: Any, case: Case | None, device: str) -> Iterator[None]:
+    with one_thread(torch), precise(torch, case, device) if case else nullcontext():
+        yield
 
 
 class Differentiable(Protocol):
@@ -77,7 +87,7 @@ def _by_torch(
     pulled = []
     for given in cotangents:
         pairs = [
-            (o, torch.tensor(np.array(d)))
+            (o, call.arrays.into(d))
             for o, d in zip((y, *final), flat(given), strict=True)
             if d is not None and (o.requires_grad or len(inputs.x))  # of no steps, all is given
         ]

@@ -17,7 +17,7 @@ from typing import Any
 from ..numbers.ledger import Mismatch
 from .loader import UnknownSubject
 from .profiler import seen
-from .torch_module import import_torch
+from .torch_module import import_torch, is_cuda
 
 SHARED_KERNELS = r"aten::_?(mkldnn|cudnn|miopen)_rnn"
 """Operators that compute any of PyTorch's recurrent layers."""
@@ -32,6 +32,7 @@ class Forbidden:
     """Names of classes, and of operators: those with ``::``."""
 
     names: tuple[str, ...]
+    device: str = "cpu"
     tried: list[str] = field(default_factory=list, compare=False)
 
     @cached_property
@@ -71,7 +72,8 @@ class Forbidden:
                 space, _, plain = operator.partition("::")
                 if space not in libraries:
                     libraries[space] = torch.library.Library(space, "IMPL")
-                libraries[space].impl(plain, partial(self._refuse, what), "CPU")
+                for key in {"CPU", self.device.partition(":")[0].upper()}:
+                    libraries[space].impl(plain, partial(self._refuse, what), key)
             hook = torch.nn.modules.module.register_module_forward_pre_hook(self._look_at)
             try:
                 yield
@@ -93,10 +95,11 @@ class Forbidden:
             for name, kind in self.classes.items():
                 if isinstance(each, kind):
                     return f"it contains {name} (its {part}); a wrapper is not a kernel"
-        activity = torch.profiler.ProfilerActivity.CPU
+        activity = torch.profiler.ProfilerActivity
+        both = [activity.CPU, *([activity.CUDA] if is_cuda(self.device) else [])]
         try:
             run()  # by itself, too: a submission can see that it is profiled
-            with torch.profiler.profile(activities=[activity]) as profile:
+            with torch.profiler.profile(activities=both) as profile:
                 run()
         except NotItsOwn as said:
             return str(said)
@@ -121,9 +124,9 @@ def _sentence(name: str) -> str:
     return f"it runs {name}; a wrapper is not a kernel"
 
 
-def forbidden(names: Sequence[str]) -> Forbidden:
+def forbidden(names: Sequence[str], device: str = "cpu") -> Forbidden:
     """Return what names forbid; UnknownSubject if one is neither a class nor an operator."""
-    made = Forbidden(tuple(names))
+    made = Forbidden(tuple(names), device)
     made.classes  # noqa: B018 - raises
     return made
 

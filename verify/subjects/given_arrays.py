@@ -43,6 +43,7 @@ from .inputs import draw_inputs
 from .loader import UnknownSubject
 from .protocol import Built, Cotangents, Inputs, Pulled, Result
 from .ragged import Laid, arguments, ragged_cases, ragged_options
+from .torch_module import torch_version
 
 AXES = ("TBD", "BTD", "BHTD")
 GRADIENTS = ("", "torch", "jax", "vjp")
@@ -58,6 +59,7 @@ class GivenArrays:
     options: Options
     dtypes: tuple[str, ...] = ("float64", "float32")
     import_lines: str = field(default="", repr=False)
+    device: str = "cpu"
 
     @property
     def forms(self) -> tuple[str, ...]:
@@ -96,7 +98,9 @@ class GivenArrays:
     def version(self) -> str:
         """Return its version, if it says one."""
         said = getattr(self.value, "version", "")
-        return str(said() if callable(said) else said)
+        own = str(said() if callable(said) else said)
+        on = "" if self.device == "cpu" else torch_version(self.device)
+        return ", ".join(filter(None, (own, on)))
 
     def cell(self, case: Case) -> str:
         """Return the cell it claims."""
@@ -113,7 +117,9 @@ class GivenArrays:
     def build(self, case: Case) -> Built:
         """Return it, ready to be called."""
         made = self.value() if isinstance(self.value, type) else self.value
-        call = _Call(self, made, arrays_of(self.gradient.replace("vjp", "")), case)
+        call = _Call(
+            self, made, arrays_of(self.gradient.replace("vjp", ""), case, self.device), case
+        )
         return Laid(Plain(call.run, call.pull if self.gradient else None))
 
 
@@ -239,8 +245,8 @@ def takes_given_arrays(value: Any) -> bool:
     return isinstance(found, GatedByInput) and hasattr(value, "forward")
 
 
-def given_arrays(value: Any, name: str, import_lines: str = "") -> GivenArrays:
-    """Return the subject that a class or an object is, with what it turns out to offer."""
+def given_arrays(value: Any, name: str, import_lines: str = "", device: str = "cpu") -> GivenArrays:
+    """Return the subject that a class or an object is on a device, with what it offers."""
     cell = gated_by_input(value.cell)
     taken = inspect.signature(value.forward).parameters
     needed = [each.name for each in cell.given] + list(cell.parameter_axes)
@@ -257,7 +263,7 @@ def given_arrays(value: Any, name: str, import_lines: str = "") -> GivenArrays:
             f"subject {name!r}: {cell.name} is given {', '.join(needed)}, and its forward takes "
             f"no {', '.join(missing)}"
         )
-    subject = GivenArrays(name, value, Options(), _dtypes(value), import_lines)
+    subject = GivenArrays(name, value, Options(), _dtypes(value), import_lines, device)
     options = Options(
         layers=False,
         bidirectional=False,

@@ -9,7 +9,8 @@ the parameters by these names, all of them NumPy's, and returns the output.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -24,7 +25,17 @@ from .called import NotOffered, SubjectCrashed, with_care
 from .forbidden import NOTHING, Forbidden, forbidden
 from .kernel_problems import Problem, StateSpace, leaves, problem_named
 from .protocol import Subject, SubjectUnavailable
-from .torch_module import array_of, import_torch, one_thread, tensor_of, torch_dtype
+from .torch_module import (
+    array_of,
+    import_torch,
+    is_cuda,
+    one_thread,
+    precise,
+    synchronize,
+    tensor_of,
+    torch_dtype,
+    torch_version,
+)
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 """What a submission may compute in: the benchmark's own first."""
@@ -74,6 +85,7 @@ class Kernel:
     forbid: Forbidden = NOTHING
     options: Options = field(default_factory=lambda: Options(problem=True))
     dtypes: tuple[str, ...] = DTYPES
+    device: str = "cpu"
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -82,9 +94,7 @@ class Kernel:
 
     def version(self) -> str:
         """Return the version of PyTorch, in which submissions are written."""
-        return (
-            f"torch {import_torch().__version__}" if self.is_module else f"numpy {np.__version__}"
-        )
+        return torch_version(self.device) if self.is_module else f"numpy {np.__version__}"
 
     def cell(self, case: Case) -> str:
         """Return the name of the reference's cell."""
@@ -109,19 +119,24 @@ class Kernel:
             return Function(self.problem, case, self.value, self.forbid)
         torch = import_torch()
         module = self.module(case)
-        return Module(self.problem, case, module, _names(torch, self, case, module), self.forbid)
+        names = _names(torch, self, case, module)
+        return Module(self.problem, case, module, names, self.forbid, self.device)
 
     def module(self, case: Case) -> Any:
-        """Construct the class as the benchmark does."""
+        """Construct the class as the benchmark does; move it."""
         torch = import_torch()
         torch.manual_seed(SEED)
         module = self.value(*self.problem.init_arguments(case))
-        return module.to(torch_dtype(torch, case))
+        module = module.to(torch_dtype(torch, case))
+        return module if self.device == "cpu" else module.to(self.device)
 
 
-def kernel(value: Any, name: str, like: str, forbid: Sequence[str] = ()) -> Kernel:
-    """Return the submission that an object is, with what it offers."""
-    return _tried(Kernel(name, value, problem_named(like), forbidden(forbid)))
+def kernel(
+    value: Any, name: str, like: str, forbid: Sequence[str] = (), device: str = "cpu"
+) -> Kernel:
+    """Return the submission that an object is on a device, with what it offers."""
+    made = forbidden(forbid, device)
+    return _tried(Kernel(name, value, problem_named(like), made, device=device))
 
 
 def _tried(subject: Kernel) -> Kernel:
@@ -130,7 +145,8 @@ def _tried(subject: Kernel) -> Kernel:
     What does not run in the benchmark's own dtype is the smoke check's to say.
     """
     plain = subject.problem.case(2, 2, 3, 4)
-    dtypes = [dtype for dtype in DTYPES if _runs(subject, replace(plain, dtype=dtype))]
+    tried = (*DTYPES, *(["tf32"] if is_cuda(subject.device) else []))
+    dtypes = [dtype for dtype in tried if _runs(subject, replace(plain, dtype=dtype))]
     reasons: dict[str, str] = {}
     if not subject.is_module:
         reasons["gradient"] = "it is a function on arrays"
@@ -225,10 +241,11 @@ class Module:
     module: Any
     names: Mapping[str, str]
     forbid: Forbidden = NOTHING
+    device: str = "cpu"
 
     def output(self, leaves: Mapping[str, Array]) -> Array:
         torch = import_torch()
-        with self.forbid.refused(), one_thread(torch), torch.no_grad():
+        with self._around(torch), torch.no_grad():
             given = self._set(torch, leaves)
             output = self._run(torch, given)
             self._untouched(torch, given, leaves, output)
@@ -236,7 +253,7 @@ class Module:
 
     def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
         torch = import_torch()
-        with self.forbid.refused(), one_thread(torch), torch.enable_grad():
+        with self._around(torch), torch.enable_grad():
             given = self._set(torch, leaves, record=True)
             output = self._run(torch, given)
             if not output.requires_grad:
@@ -245,9 +262,8 @@ class Module:
                 raise Mismatch(
                     f"output: expected shape {cotangent.shape}, got {tuple(output.shape)}"
                 )
-            gradients = torch.autograd.grad(
-                output, list(given.values()), tensor_of(torch, cotangent), allow_unused=True
-            )
+            d = tensor_of(torch, cotangent, self.device)
+            gradients = torch.autograd.grad(output, list(given.values()), d, allow_unused=True)
             self._untouched(torch, given, leaves, output)
         pulled = {}
         for (name, leaf), d in zip(given.items(), gradients, strict=True):
@@ -256,16 +272,26 @@ class Module:
         return pulled
 
     def ready(self, leaves: Mapping[str, Array]) -> Callable[[], Any]:
-        """Set the parameters, and return a call of the module with the inputs, for a clock."""
+        """Set the parameters, and return a call of the module with the inputs, for a clock.
+
+        The call ends when the device has done what it was asked.
+        """
         torch = import_torch()
         given = self._set(torch, leaves)
         arguments = [given[name] for name in called(self.problem)]
 
         def call() -> Any:
-            with self.forbid.refused(), torch.no_grad():
-                return self.module(*arguments)
+            with self.forbid.refused(), precise(torch, self.case, self.device), torch.no_grad():
+                output = self.module(*arguments)
+                synchronize(torch, self.device)
+                return output
 
         return call
+
+    @contextmanager
+    def _around(self, torch: Any) -> Iterator[None]:
+        with self.forbid.refused(), one_thread(torch), precise(torch, self.case, self.device):
+            yield
 
     @property
     def keeps(self) -> bool:
@@ -279,15 +305,19 @@ class Module:
 
     def goes_on(self, x: Array) -> Array:
         torch = import_torch()
-        with self.forbid.refused(), one_thread(torch), torch.no_grad():
-            given = tensor_of(torch, _laid_out(self.problem, "x", x))
+        with self._around(torch), torch.no_grad():
+            given = tensor_of(torch, _laid_out(self.problem, "x", x), self.device)
             return array_of(torch, self.module(given))
 
     def forbidden(self, leaves: Mapping[str, Array]) -> str:
         return self.forbid.said(self.module, lambda: self.output(leaves))
 
     def random_state(self) -> bytes:
-        return bytes(import_torch().random.get_rng_state().numpy().tobytes())
+        torch = import_torch()
+        states = [torch.random.get_rng_state()]
+        if is_cuda(self.device):
+            states.append(torch.cuda.get_rng_state(self.device))
+        return b"".join(state.numpy().tobytes() for state in states)
 
     def _set(
         self, torch: Any, leaves: Mapping[str, Array], *, record: bool = False
@@ -296,12 +326,12 @@ class Module:
         given: dict[str, Any] = {}
         for name in called(self.problem):
             array = np.ascontiguousarray(_laid_out(self.problem, name, leaves[name]))
-            given[name] = tensor_of(torch, array).requires_grad_(record)
+            given[name] = tensor_of(torch, array, self.device).requires_grad_(record)
         state = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
         for name in self.problem.shapes(self.case):
             parameter = state[self.names[name]]
             with torch.no_grad():
-                parameter.copy_(tensor_of(torch, leaves[name]))
+                parameter.copy_(tensor_of(torch, leaves[name], self.device))
             given[name] = parameter.requires_grad_(record)
         return given
 
@@ -370,7 +400,7 @@ def _names(torch: Any, subject: Kernel, case: Case, module: Any) -> dict[str, st
         same = (
             own for own, tensor in state.items()
             if there[own] == shape and own not in names.values()
-            and torch.equal(tensor.detach(), drawn[name].to(tensor.dtype))
+            and torch.equal(tensor.detach(), drawn[name].to(tensor))
         )  # fmt: skip
         if (own := next(same, None)) is not None:
             names[name] = own

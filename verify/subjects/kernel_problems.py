@@ -437,10 +437,14 @@ def small_cases(problem: Problem, seed: int) -> Case:
 
 
 def sizes(problem: Problem) -> Iterator[Case]:
-    """Yield cases of small, mutually different sizes, and the benchmark's widths in a few steps."""
+    """Yield cases of small, mutually different sizes, and the benchmark's widths in a few steps.
+
+    The third is wider than the blocks in which a kernel computes, 16 to 1024, and no multiple.
+    """
     own = problem.own_case
     yield problem.case(5, 3, 4, 6, 2, seed=1)
     yield problem.case(3, own.B, own.D, own.H, own.layers, seed=2)
+    yield problem.case(2, 17, 37, 67, 1, seed=6)
     yield problem.case(3, 4, 2, 5, 3, seed=3)
     yield problem.case(1, 2, 5, 3, 1, seed=4)
     yield problem.case(6, 1, 7, 4, 2, seed=5)

@@ -31,7 +31,15 @@ from .inputs import draw_cotangents, draw_inputs
 from .loader import UnknownSubject
 from .own_names import CASE, NoMapping, OwnMap, OwnNames, own_names
 from .protocol import Inputs, Result, SubjectUnavailable
-from .torch_module import TorchModule, import_torch, torch_dtype
+from .torch_module import (
+    TorchModule,
+    cuda_flags,
+    import_torch,
+    is_cuda,
+    precise,
+    torch_dtype,
+    torch_version,
+)
 from .torch_parameters import CONVENTIONS, stepped
 from .torch_subject import TorchLayer, call_layer, depth_arguments
 
@@ -105,6 +113,8 @@ class TorchLike(TorchLayer):
     """The package that it is of, and its version."""
     batch_first: bool = False
     """Whether its batch axis is the first though no argument says so."""
+    device: str = "cpu"
+    """Where it computes."""
 
     @property
     def form(self) -> tuple[str, str] | None:
@@ -114,7 +124,7 @@ class TorchLike(TorchLayer):
     def version(self) -> str:
         """Return the versions of its package and of PyTorch, and what own names mean."""
         mapping = f"{PARAMETERS}{self.own.text}" if self.own else ""
-        torch = f"torch {import_torch().__version__}"
+        torch = torch_version(self.device)
         return (f"{self.package} ({torch})" if self.package else torch) + mapping
 
     def parameter_map(self, case: Case) -> ConventionMap:
@@ -124,11 +134,13 @@ class TorchLike(TorchLayer):
         return OwnMap(self.own.convention, case, self.own.arrays)
 
     def module(self, torch: Any, case: Case) -> Any:
-        """Construct the class with the arguments that differ from torch's defaults."""
-        given = self._arguments(case)
+        """Construct the class with the arguments that differ from torch's defaults; move it."""
+        given, dtype = self._arguments(case), torch_dtype(torch, case)
         if self._names("dtype"):
-            return self.layer(case.D, case.H, **given, dtype=torch_dtype(torch, case))
-        return self.layer(case.D, case.H, **given).to(torch_dtype(torch, case))
+            made = self.layer(case.D, case.H, **given, dtype=dtype)
+        else:
+            made = self.layer(case.D, case.H, **given).to(dtype)
+        return made if self.device == "cpu" else made.to(self.device)
 
     def build(self, case: Case) -> TorchModule:
         """Return the layer; parameters under other names, or of other shapes, are an error."""
@@ -142,8 +154,12 @@ class TorchLike(TorchLayer):
                     f"parameter {name}: expected {wanted.get(name, 'none')} {whose}, "
                     f"got {found.get(name, 'none')}"
                 )
-        module = module.eval() if self.evaluated else module
-        return TorchModule(module, case, self.call, self._key)
+        return self.called(module.eval() if self.evaluated else module, case)
+
+    def called(self, module: Any, case: Case) -> TorchModule:
+        """Return a module of it, with how it is called."""
+        setting = partial(precise, import_torch(), case, self.device)
+        return TorchModule(module, case, self.call, self._key, self.device, setting)
 
     @property
     def steps(self) -> bool:
@@ -180,8 +196,9 @@ class TorchLike(TorchLayer):
         takes = self._names("dtype")
         called = replace(case, layout="batch-first") if self.batch_first else case
         text = torch_caller.source(
-            self.import_lines, called, given, takes_dtype=takes, evaluated=self.evaluated
-        )
+            self._imports(case), called, given, takes_dtype=takes, device=self.device,
+            evaluated=self.evaluated,
+        )  # fmt: skip
         if self.steps:
             method, spread = step_of(self.layer)
             states = "*state" if spread or len(self.convention.states) == 1 else "state"
@@ -192,6 +209,14 @@ class TorchLike(TorchLayer):
             return text
         named = '{f"{name}_l0": p for name, p in layer.named_parameters()}'
         return text.replace("dict(layer.named_parameters())", named)
+
+    def _imports(self, case: Case) -> str:
+        """Return source that imports the class and, for a GPU, sets what PyTorch computes in."""
+        if not is_cuda(self.device):
+            return self.import_lines
+        flags = cuda_flags(case, cudnn=True).items()
+        lines = (f"torch.backends.{n} = {on}\n" for n, on in flags if n.endswith("tf32"))
+        return f"{self.import_lines}\n{''.join(lines)}"
 
     @property
     def _numbered(self) -> bool:
@@ -223,15 +248,18 @@ class TorchLike(TorchLayer):
         return argument in parameters or anything
 
 
-def torch_like(layer: Any, name: str, like: str, import_lines: str = "") -> TorchLike:
-    """Return the subject that a class is, with what it offers.
+def torch_like(
+    layer: Any, name: str, like: str, import_lines: str = "", device: str = "cpu"
+) -> TorchLike:
+    """Return the subject that a class is on a device, with what it offers.
 
     UnknownSubject says which other class of torch's it fits, where it does not fit this one.
     """
     kind = like.rpartition(".")[2]
     subject = TorchLike(
-        name, REFERENCE[kind], Options(), kind=kind, layer=layer, import_lines=import_lines
-    )
+        name, REFERENCE[kind], Options(), kind=kind, layer=layer, import_lines=import_lines,
+        device=device,
+    )  # fmt: skip
     if not callable(layer):
         raise SubjectUnavailable(f"{name} is no class")
     try:
@@ -244,11 +272,13 @@ def torch_like(layer: Any, name: str, like: str, import_lines: str = "") -> Torc
     return _tried(subject)
 
 
-def fitting(layer: Any, name: str, kinds: Iterable[str] = tuple(REFERENCE)) -> list[str]:
+def fitting(
+    layer: Any, name: str, kinds: Iterable[str] = tuple(REFERENCE), device: str = "cpu"
+) -> list[str]:
     """Return the classes of torch.nn in whose place a class can be built and called."""
     fits = []
     for kind in kinds:
-        subject = TorchLike(name, REFERENCE[kind], Options(), kind=kind, layer=layer)
+        subject = TorchLike(name, REFERENCE[kind], Options(), kind=kind, layer=layer, device=device)
         try:
             misfit = _misfit(_with_own_names(subject))
         except SubjectUnavailable:
@@ -262,7 +292,7 @@ def _refuse_another(subject: TorchLike) -> None:
     """Raise UnknownSubject if the class fits others of torch's."""
     import_torch()
     others = [kind for kind in REFERENCE if kind != subject.kind]
-    if fits := fitting(subject.layer, subject.name, others):
+    if fits := fitting(subject.layer, subject.name, others, subject.device):
         raise UnknownSubject(
             f"{subject.name} does not fit --like torch.nn.{subject.kind}; "
             f"it fits --like {' and '.join(fits)}"
@@ -388,7 +418,7 @@ def _call_with_lengths(
     """Call a module that takes lengths; its outputs may end with the longest."""
     if lengths is None:
         return call_layer(torch, module, x, state, lengths)
-    ends = torch.from_numpy(lengths)
+    ends = torch.from_numpy(lengths).to(x.device)
     given = {name: ends if value is None else value for name, value in arguments.items()}
     y, final = module(x, *(() if state is None else (state,)), **given)
     time = int(bool(getattr(module, "batch_first", False)))
@@ -416,7 +446,7 @@ def _with_own_names(subject: TorchLike) -> TorchLike:
     takes = "batch_first" in inspect.signature(subject.layer).parameters
     first = not takes and getattr(module, "batch_first", False) is True and not subject.steps
     subject = replace(subject, batch_first=first)
-    run = TorchModule(module.eval(), CASE, subject.call).forward
+    run = replace(subject.called(module.eval(), CASE), key=str).forward
 
     def careful(inputs: Inputs) -> Result:
         return with_care(lambda: run(inputs))
@@ -473,8 +503,9 @@ def _tried(subject: TorchLike) -> TorchLike:
         reasons["named_parameters"] = "they have names of their own"
     said = tuple((option, reason) for option, reason in reasons.items() if reason)
     options = Options(**offered, named_parameters=subject.own is None, reasons=said)
+    tried = (*DTYPES, *(["tf32"] if is_cuda(subject.device) else []))
     dtypes = [
-        d for d in DTYPES if not _refusal(subject, replace(plain, dtype=d), partial(_run, subject))
+        d for d in tried if not _refusal(subject, replace(plain, dtype=d), partial(_run, subject))
     ]
     evaluated = _random(subject, plain, training=True) and not _random(
         subject, plain, training=False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,77 @@ def one_thread(torch: Any) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def require_device(device: str) -> None:
+    """Raise SubjectUnavailable unless PyTorch can compute on a device here; it says why not."""
+    torch = import_torch()
+    try:
+        torch.ones(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).partition("\n")[0]
+        raise SubjectUnavailable(f"PyTorch has no device {device} here: {why}") from error
+
+
+def is_cuda(device: str) -> bool:
+    """Whether a device is a GPU of CUDA's, or of ROCm's, which PyTorch calls by the same name."""
+    return device.partition(":")[0] == "cuda"
+
+
+def torch_version(device: str = "cpu") -> str:
+    """Return the version of PyTorch, and of what computes on a GPU."""
+    torch = import_torch()
+    if not is_cuda(device):
+        return f"torch {torch.__version__}{'' if device == 'cpu' else f', {device}'}"
+    name = torch.cuda.get_device_name(device)
+    cudnn = torch.backends.cudnn.version()
+    return f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {cudnn}, {name}"
+
+
+@contextmanager
+def precise(torch: Any, case: Case, device: str) -> Iterator[None]:
+    """Compute in the case's own arithmetic: on a GPU in TF32 only where that is the dtype."""
+    if not is_cuda(device):
+        yield
+        return
+    current = torch.cuda.device(device) if ":" in device else nullcontext()  # kernels go there
+    with current, cuda_setting(torch, case, cudnn=torch.backends.cudnn.enabled):
+        yield
+
+
+def synchronize(torch: Any, device: str) -> None:
+    """Wait until a device has done what it was asked."""
+    if device != "cpu":
+        kind, _, number = device.partition(":")
+        getattr(torch, kind).synchronize(*filter(None, [number and device]))
+
+
+def cuda_flags(case: Case, *, cudnn: bool) -> dict[str, bool]:
+    """Return what PyTorch is set to: no algorithm is chosen by time, TF32 only if asked for."""
+    tf32 = case.dtype == "tf32"
+    return {
+        "cudnn.enabled": cudnn,
+        "cudnn.benchmark": False,
+        "cudnn.allow_tf32": tf32,
+        "cuda.matmul.allow_tf32": tf32,
+    }
+
+
+@contextmanager
+def cuda_setting(torch: Any, case: Case, *, cudnn: bool) -> Iterator[None]:
+    """Set PyTorch's flags while the block runs."""
+    wanted = []
+    for name, value in cuda_flags(case, cudnn=cudnn).items():
+        *path, flag = name.split(".")
+        wanted.append((reduce(getattr, path, torch.backends), flag, value))
+    before = [getattr(place, flag) for place, flag, _ in wanted]
+    for place, flag, value in wanted:
+        setattr(place, flag, value)
+    try:
+        yield
+    finally:
+        for (place, flag, _), value in zip(wanted, before, strict=True):
+            setattr(place, flag, value)
 
 
 @dataclass(frozen=True)
@@ -119,7 +191,7 @@ class TorchModule:
         for name, parameter in self.module.named_parameters():
             given = inputs.parameters[self.key(name)]
             with torch.no_grad():
-                parameter.copy_(tensor_of(torch, given))
+                parameter.copy_(tensor_of(torch, given, self.device))
             parameter.requires_grad_(record)
             leaves[self.key(name)] = parameter
         for name, array in inputs.called_with.items():

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
 from ....reference.arrays import Floats
@@ -25,7 +25,7 @@ from ...numbers.arithmetic import DTYPES
 from .. import torch_module as torch_caller
 from ..profiler import Route, Watch
 from ..protocol import SubjectUnavailable
-from ..torch_module import TorchModule, import_torch
+from ..torch_module import TorchModule, cuda_flags, cuda_setting, import_torch
 from ..torch_subject import (
     TorchCell,
     TorchLayer,
@@ -127,34 +127,6 @@ def take_apart(torch: Any, module: Any) -> None:
     for name, parameter in list(module.named_parameters()):
         setattr(module, name, torch.nn.Parameter(parameter.detach().clone()))
     module._flat_weight_refs = [weakref.ref(weight) for weight in module._flat_weights]
-
-
-def cuda_flags(case: Case, *, cudnn: bool) -> dict[str, bool]:
-    """Return what PyTorch is set to: no algorithm is chosen by time, TF32 only if asked for."""
-    tf32 = case.dtype == "tf32"
-    return {
-        "cudnn.enabled": cudnn,
-        "cudnn.benchmark": False,
-        "cudnn.allow_tf32": tf32,
-        "cuda.matmul.allow_tf32": tf32,
-    }
-
-
-@contextmanager
-def cuda_setting(torch: Any, case: Case, *, cudnn: bool) -> Iterator[None]:
-    """Set PyTorch's flags while the block runs."""
-    wanted = []
-    for name, value in cuda_flags(case, cudnn=cudnn).items():
-        *path, flag = name.split(".")
-        wanted.append((reduce(getattr, path, torch.backends), flag, value))
-    before = [getattr(place, flag) for place, flag, _ in wanted]
-    for place, flag, value in wanted:
-        setattr(place, flag, value)
-    try:
-        yield
-    finally:
-        for (place, flag, _), value in zip(wanted, before, strict=True):
-            setattr(place, flag, value)
 
 
 @dataclass(frozen=True)
