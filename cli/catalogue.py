@@ -173,7 +173,7 @@ def parameters_of(cell: Cell) -> str:
     from ..reference.parameters import Sizes
 
     if isinstance(cell, GatedByInput):
-        named = {each.name: each.axes for each in cell.given} | {**cell.parameter_axes}
+        named = {each.name: each.axes for each in cell.inputs} | {**cell.parameter_axes}
         return ", ".join(f"{name} ({', '.join(axes.split())})" for name, axes in named.items())
     sizes = Sizes(D=101, H=103, P=107) if "projected" in cell.traits else Sizes(D=101, H=103)
     letters = {101: "D", 103: "H", 107: "P"}

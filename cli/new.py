@@ -142,7 +142,7 @@ def _subject(cell: Cell, name: str, file: str) -> str:
     if isinstance(cell, GatedByInput):
         return GIVEN.substitute(
             title=cell.title, file=file, name=name, cell=cell.name,
-            arguments=", ".join([*(each.name for each in cell.given), *cell.parameter_axes]),
+            arguments=", ".join([*(each.name for each in cell.inputs), *cell.parameter_axes]),
             parameters=parameters_of(cell),
             states=states if len(cell.states) > 1 else cell.states[0],
             step=textwrap.indent(_equations(cell), " " * 8),
