@@ -1,9 +1,9 @@
-"""Everything that needs a GPU, in one go: checks, recordings, times, and gradients against lag.
+"""All measurements that need a GPU: checks, recordings, times, and gradients against lag.
 
 ``python -m gatewise.cli.gpu -o DIR [STEP ...]`` runs gatewise's own commands one after the
-other, each within its time, together some ten minutes on one H200, and ends with the files to keep:
-runs and recordings below DIR. Runs can be gone on with; a recording is whole or not there. Without
-a GPU only the checks are run: their report says *not tested*.
+other, each within a time limit, together some ten minutes on one H200, and lists the files to keep:
+runs and recordings below DIR. Runs can be resumed; recordings are complete or absent. Without
+a GPU only the checks run; their report says *not tested*.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ import click
 LAYERS = ("RNN", "LSTM", "GRU")
 TIMED = "float32,float16,bfloat16"
 ENDED = 30.0
-"""Seconds that an interrupted command has for writing down where it is."""
+"""Seconds that an interrupted command has to write its state."""
 
 FINE = (0, 1, 3)
-"""Exit codes with which a command has come to its end; 1 and 3 say what it found."""
+"""The exit codes of commands that finished; 1 and 3 report findings."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command of gatewise, and the seconds that it may take."""
+    """A command of gatewise, and its time limit in seconds."""
 
     name: str
     command: str
@@ -40,28 +40,29 @@ class Step:
 
 
 def steps(folder: Path) -> tuple[Step, ...]:
-    """Return what is run; runs and recordings go below ``folder``."""
+    """Return the commands; their runs and recordings go below ``folder``."""
     runs = f"--runs {shlex.quote(str(folder / 'runs'))}"
     jobs = max(1, min(8, (os.cpu_count() or 1) // 2))
-    held = f"--memory 0 --jobs {jobs} --no-diagnosis {runs}"
-    timed = f"--memory 0 --longest 5 {runs}"
+    checks = f"--memory 0 --jobs {jobs} --no-diagnosis {runs}"
+    times = f"--memory 0 --longest 5 {runs}"
     layers = " ".join(f"--subject cudnn:{name}" for name in LAYERS)
     dtypes = " ".join(f"--dtype {name}" for name in ("float32", "tf32", "float16", "bfloat16"))
-    own = " ".join(f"torch-cuda:{name}" for name in LAYERS)
+    loops = " ".join(f"torch-cuda:{name}" for name in LAYERS)
     return (
-        Step("cudnn", f"verify cudnn:* --budget standard --dtype all {held}", 130, needs_gpu=False),
-        Step("others", f"verify cudnn-unflattened:* torch-cuda:* --budget quick --dtype all {held}",
-             40, needs_gpu=False),
+        Step("cudnn", f"verify cudnn:* --budget standard --dtype all {checks}", 130,
+             needs_gpu=False),
+        Step("others", "verify cudnn-unflattened:* torch-cuda:* --budget quick --dtype all "
+             f"{checks}", 40, needs_gpu=False),
         *(Step(f"record-{name}", _record(folder, name), 60) for name in LAYERS),
-        Step("sizes", f"bench speed cudnn:* {own} --shapes H=128/129/192/193/256,B=16,T=50 "
-             f"--dtype float32,float16 {timed}", 50),
+        Step("sizes", f"bench speed cudnn:* {loops} --shapes H=128/129/192/193/256,B=16,T=50 "
+             f"--dtype float32,float16 {times}", 50),
         Step("loops", "bench speed cudnn:* cudnn-graph:* torch-cuda:* torch-compile-cuda:* "
-             f"--shapes H=64/256,B=1/16,T=16 {timed}", 50),
+             f"--shapes H=64/256,B=1/16,T=16 {times}", 50),
         Step("decay", f"bench decay {layers} {dtypes} --hidden 64 {runs}", 20),
         Step("compiled", "verify torch-compile-cuda:* --budget quick --dtype float32 "
-             f"--timeout 60 {held}", 50, needs_gpu=False),
+             f"--timeout 60 {checks}", 50, needs_gpu=False),
         Step("deepbench", "bench speed cudnn:LSTM cudnn-graph:LSTM torch-cuda:LSTM --pass forward "
-             f"--shapes deepbench --dtype {TIMED} {timed}", 50),
+             f"--shapes deepbench --dtype {TIMED} {times}", 50),
     )  # fmt: skip
 
 
@@ -76,21 +77,21 @@ def _record(folder: Path, name: str) -> str:
               help="Where runs and recordings go.")  # fmt: skip
 def main(names: Sequence[str], folder: Path) -> None:
     """Run everything that needs a GPU, or the STEPs that are named."""
-    known = steps(folder)
-    if unknown := set(names) - {step.name for step in known}:
+    available = steps(folder)
+    if unknown := set(names) - {step.name for step in available}:
         raise click.UsageError(
-            f"{', '.join(sorted(unknown))}: expected {', '.join(step.name for step in known)}"
+            f"{', '.join(sorted(unknown))}: expected {', '.join(step.name for step in available)}"
         )
-    there = has_gpu()
-    if not there:
+    gpu = has_gpu()
+    if not gpu:
         click.echo("there is no CUDA device that PyTorch can use: nothing of it is tested here")
-    chosen = [s for s in known if (not names or s.name in names) and (there or not s.needs_gpu)]
+    chosen = [s for s in available if (not names or s.name in names) and (gpu or not s.needs_gpu)]
     folder.mkdir(parents=True, exist_ok=True)
-    ended = {step.name: carried_out(step) for step in chosen}
-    _tell(folder, ended)
-    if not there:
+    codes = {step.name: carried_out(step) for step in chosen}
+    _tell(folder, codes)
+    if not gpu:
         sys.exit(3)
-    if any(code not in FINE for code in ended.values()):
+    if any(code not in FINE for code in codes.values()):
         sys.exit(2)
 
 
@@ -104,7 +105,7 @@ def has_gpu() -> bool:
 
 
 def carried_out(step: Step) -> int | None:
-    """Run a step's command; return its exit code, None if it did not end within its time."""
+    """Run a step's command; return its exit code, None if it exceeded its time."""
     arguments = [sys.executable, "-P", "-m", "gatewise", *shlex.split(step.command)]
     click.echo(f"\n{step.name}: gatewise {step.command}")
     started = time.monotonic()
@@ -120,23 +121,23 @@ def carried_out(step: Step) -> int | None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     took = time.monotonic() - started
-    said = f"exit code {code}" if code is not None else "stopped, as its time was over"
-    click.echo(f"{step.name}: {said}, {took:.0f} s")
+    result = f"exit code {code}" if code is not None else "stopped, as its time was over"
+    click.echo(f"{step.name}: {result}, {took:.0f} s")
     return code
 
 
-def _tell(folder: Path, ended: dict[str, int | None]) -> None:
-    late = [name for name, code in ended.items() if code is None]
-    wrong = [name for name, code in ended.items() if code is not None and code not in FINE]
+def _tell(folder: Path, codes: dict[str, int | None]) -> None:
+    late = [name for name, code in codes.items() if code is None]
+    wrong = [name for name, code in codes.items() if code is not None and code not in FINE]
     if late:
         click.echo(f"\nnot whole, as their time was over: {', '.join(late)}; what was measured is "
                    "kept, and --resume goes on")  # fmt: skip
     if wrong:
         click.echo(f"\ncould not run: {', '.join(wrong)}")
-    kept = sorted(path for path in folder.rglob("*") if path.is_file())
-    size = sum(path.stat().st_size for path in kept) / 2**20
-    places = sorted({path.parent for path in kept})
-    click.echo(f"\nto keep: {len(kept)} files, {size:.1f} MiB")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in files) / 2**20
+    places = sorted({path.parent for path in files})
+    click.echo(f"\nto keep: {len(files)} files, {size:.1f} MiB")
     for place in places:
         click.echo(f"  {place}")
 
