@@ -124,7 +124,7 @@ def _tell_losses(run: BenchRun) -> None:
 
     lags = [
         (row.id.partition("/")[2], loss.dtype,
-         *map(loss.said, (loss.all_subnormal, loss.wrong, loss.zero, loss.overflow)))
+         *map(loss.text, (loss.all_subnormal, loss.wrong, loss.zero, loss.overflow)))
         for row in (*of_kind(run.rows, "decay"), *of_kind(run.rows, "clipping"))
         for loss in row.losses
     ]  # fmt: skip

@@ -1,8 +1,8 @@
-"""How fast a submission to a benchmark's problem is: beside torch's own module, in turns.
+"""The time of a submission to a benchmark's problem, beside torch's own module, in turns.
 
 ``python -m gatewise.bench.kernels.speed SUBJECT PROBLEM [FORBIDDEN]`` runs in a process of its own
 and prints one line of JSON. Both run on one thread, at the benchmark's sizes, with the very numbers
-of ``kernel-size``: a submission that is quick where it sees others has no use of that.
+of ``kernel-size``, so that a submission gains nothing by being quick on other numbers.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from ..timing.comparison import compare
 from ..timing.measurement import Effort
 
 EFFORT = Effort(seconds=0.5, patience=30.0, half_width=0.03)
-"""How long both are measured; patience counts for each."""
+"""The effort of the measurement; patience counts for each."""
 
 SHOWN = 100
-"""Characters of an answer that is none that are shown."""
+"""The most characters of an invalid answer that are shown."""
 
 LIMIT = 300.0
-"""Seconds after which there is no answer."""
+"""The time limit in seconds."""
 
 WORDS = "median of the submission's time as a multiple of torch's own module, 95 % interval"
 
 
 def measured(name: str, like: str, forbid: str = "") -> dict[str, Any]:
-    """Return the ratio of a submission's time to torch's, and an interval; runs it here."""
+    """Return the ratio of a submission's time to torch's, and its interval, in this process."""
     import torch
 
     from .state_spaces import Chunks, state_space
@@ -52,8 +52,8 @@ def measured(name: str, like: str, forbid: str = "") -> dict[str, Any]:
     drawn = within.leaves(leaves(problem, small), leaves(problem, case))
     spaces = isinstance(problem, StateSpace)
     model = state_space(Chunks, problem) if spaces else submission(Wrapper, problem)
-    own = kernel(model, "torch's own module", like)
-    call, torchs = (each.build(case).ready(drawn) for each in (subject, own))
+    reference = kernel(model, "torch's own module", like)
+    call, torchs = (layer.build(case).ready(drawn) for layer in (subject, reference))
     with one_thread(torch):
         result = compare(call, torchs, EFFORT)
     return {
@@ -72,7 +72,7 @@ def measured(name: str, like: str, forbid: str = "") -> dict[str, Any]:
 
 
 def in_process(name: str, like: str, forbid: str = "") -> dict[str, Any]:
-    """Return the same from a process of its own, or under ``problem`` why there is none."""
+    """Return the same from a process of its own, or under ``problem`` the reason of a failure."""
     command = [sys.executable, "-P", "-m", __name__, name, like, forbid]
     try:
         done = subprocess.run(
@@ -101,10 +101,10 @@ def in_process(name: str, like: str, forbid: str = "") -> dict[str, Any]:
 @click.argument("like")
 @click.argument("forbid", default="")
 def main(name: str, like: str, forbid: str) -> None:
-    """Time a submission; what it prints is not the answer."""
+    """Time a submission; its own output goes to standard error."""
     with contextlib.redirect_stdout(sys.stderr):
-        said = measured(name, like, forbid)
-    click.echo(json.dumps(said))
+        answer = measured(name, like, forbid)
+    click.echo(json.dumps(answer))
 
 
 if __name__ == "__main__":

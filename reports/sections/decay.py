@@ -147,7 +147,7 @@ def _losses(rows: Sequence[DecayRow]) -> Table:
          "is off by half", "is zero", "overflows"),
         tuple(
             (row.title, row.spectrum.same_seed_rate if row.spectrum else None, loss.dtype,
-             *map(loss.said, (loss.subnormal, loss.all_subnormal, loss.wrong, loss.zero,
+             *map(loss.text, (loss.subnormal, loss.all_subnormal, loss.wrong, loss.zero,
                               loss.overflow)))
             for row in rows for loss in row.losses
         ),

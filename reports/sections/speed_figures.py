@@ -66,8 +66,8 @@ def _peaks(analyses: Sequence[Row], ceilings: Mapping[str, float]) -> dict[str, 
     """Return the best speed of matrix products by dtype, over all sizes."""
     best = {name.split()[1]: v for name, v in ceilings.items() if name.startswith("product")}
     for group in {row.group.id: row.group for row in analyses}.values():
-        for pass_name, seconds in group.ceiling.items():
-            rate = group.work[pass_name]["flop"] / seconds / 1e9
+        for phase, seconds in group.ceiling.items():
+            rate = group.work[phase]["flop"] / seconds / 1e9
             best[group.dtype] = max(best.get(group.dtype, rate), rate)
     return best
 
@@ -343,12 +343,12 @@ def edges(cell: str, *, backward: bool = False) -> tuple[int, ...]:
     return (SMALL[kind][backward], PERSISTENT_WIDTH) if kind in SMALL else ()
 
 
-def _of_most_rows(analyses: Sequence[Row], pass_name: str) -> list[Row]:
+def _of_most_rows(analyses: Sequence[Row], phase: str) -> list[Row]:
     """Return the timed rows of a pass, for the cell and dtype with the most rows.
 
     A run of the ladder beside others has many contenders, at one shape.
     """
-    timed = [r for r in analyses if r.entry.of == pass_name and r.entry.timing]
+    timed = [r for r in analyses if r.entry.of == phase and r.entry.timing]
     timed = [r for r in timed if r.shape.layers == r.shape.directions == 1]
     if not timed:
         return []
