@@ -22,7 +22,7 @@ BENCHES = {
     "memory": ["memory", "--lag", "8", "--lag", "32", "--seeds", "2"],
     "speed": ["speed", "--shapes", "curves"],
 }
-"""Each bench, and how it is kept small: all of them end within ten minutes on two cores."""
+"""Small settings of each bench; all together take ten minutes on two cores."""
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CONFORMANCE = Path("reports/out/conformance")
 FIELD = Path("reports/results/field/history.jsonl")
@@ -54,7 +54,7 @@ ENVIRONMENTS = {
 }
 
 PACKAGES = Path("reports/results/conformance/packages.txt")
-"""What is installed, without what it asks for, to hold layers of packages; all live together."""
+"""Packages with layers of their own, installed together and without their dependencies."""
 PACKAGE_FAMILIES = (
     "allennlp-light", "brevitas", "deepctr-torch", "fla", "gru-qat", "mambapy", "minGRU-pytorch",
     "mlstm-kernels", "neuralhydrology", "opacus", "pytorch-forecasting", "recurrentgemma", "sru",
@@ -101,7 +101,7 @@ def portable(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation as a site, reports/out/site; a warning is an error."""
-    session.install(*CONSTRAINTS, ".[report,docs]")  # not -e: its folder holds more than it
+    session.install(*CONSTRAINTS, ".[report,docs]")  # not -e: the folder has more than the package
     # -P: the folder of the programs has one that is called gatewise, and is no package
     session.run("python", "-P", "-m", "mkdocs", "build", env={"NO_MKDOCS_2_WARNING": "1"})
 
@@ -161,22 +161,22 @@ def report(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Run the benches, small, into one report; name some of them, or give --full, after ``--``.
 
-    Without arguments, also what pytest-benchmark makes of the same calls; its JSON is kept.
+    Without arguments, pytest-benchmark also times the same calls, and its JSON is kept.
     """
     session.install(*CONSTRAINTS, "-e", ".[torch,report,figures,test]")
     names = [name for name in session.posargs if name in BENCHES] or list(BENCHES)
     options = [option for option in session.posargs if option not in BENCHES]
-    folders = [_benched(session, name, options) for name in names]
+    folders = [_bench(session, name, options) for name in names]
     session.run("gatewise", "report", *folders, "-o", "reports/out/bench/index.html")
     if omitted := [name for name in BENCHES if name not in names]:
         session.log(f"left out: {', '.join(omitted)}")
     if not session.posargs:
-        kept = "--benchmark-json=reports/out/bench/pytest-benchmark.json"
-        session.run("pytest", "bench", "-q", "--benchmark-max-time=0.2", kept,
+        benchmark_json = "--benchmark-json=reports/out/bench/pytest-benchmark.json"
+        session.run("pytest", "bench", "-q", "--benchmark-max-time=0.2", benchmark_json,
                     env=dict.fromkeys(ONE_THREAD, "1"))  # fmt: skip
 
 
-def _benched(session: nox.Session, name: str, options: list[str]) -> str:
+def _bench(session: nox.Session, name: str, options: list[str]) -> str:
     """Run one bench; return the folder of its run. Exit code 1 is a finding, and in the report."""
     runs = Path("reports/out/bench") / name
     before = set(runs.glob("*/run.json"))
@@ -184,8 +184,8 @@ def _benched(session: nox.Session, name: str, options: list[str]) -> str:
     bench = BENCHES[name][:1] if full else BENCHES[name]
     session.run("gatewise", "bench", *bench, *options, "--runs", str(runs),
                 success_codes=[0, 1, 3])  # fmt: skip
-    (made,) = set(runs.glob("*/run.json")) - before
-    return str(made.parent)
+    (record,) = set(runs.glob("*/run.json")) - before
+    return str(record.parent)
 
 
 @nox.session
@@ -227,11 +227,11 @@ def publish(session: nox.Session) -> None:
     ]  # fmt: skip
     for command in commands:
         session.run("gatewise", *command, "--runs", str(runs), success_codes=[0, 1, 3])
-    made = sorted(str(path.parent) for path in set(runs.glob("*/run.json")) - before)
+    folders = sorted(str(path.parent) for path in set(runs.glob("*/run.json")) - before)
     shutil.rmtree(page, ignore_errors=True)  # figures of another time must not stay
-    session.run("gatewise", "report", *made, "-o", str(page))
-    of_frameworks, _, _ = _all_held(session, list(ENVIRONMENTS), "quick")
-    checked = [run for run in made if (Path(run) / "verdicts.jsonl").exists()]
+    session.run("gatewise", "report", *folders, "-o", str(page))
+    of_frameworks, _, _ = _verify_all(session, list(ENVIRONMENTS), "quick")
+    checked = [run for run in folders if (Path(run) / "verdicts.jsonl").exists()]
     session.run("python", "-P", "-m", "gatewise.reports.field", str(FIELD),
                 *checked, *of_frameworks)  # fmt: skip
 
@@ -250,14 +250,14 @@ def gpu(session: nox.Session) -> None:
     command = ("python", "-m", "gatewise.cli.gpu", "-o", str(out))
     try:
         session.run(*command, *names, success_codes=[0, 3])
-        whole = True
+        complete = True
     except CommandFailed:
-        whole = False
+        complete = False
     page = out / "index.html"
     if runs := sorted(str(path.parent) for path in out.glob("runs/*/run.json")):
         session.run("python", "-P", "-m", "gatewise", "report", *runs, "-o", str(page))
     session.log(f"report: {page}; what to keep is in {out}, for reports/results/evidence")
-    if not whole:
+    if not complete:
         session.error("some steps are not whole, or could not run; see above")
 
 
@@ -277,9 +277,9 @@ def diagnosis(session: nox.Session) -> None:
         return
     session.run("python", "-m", "gatewise.bench.scores.diagnosis", *session.posargs)
     for sampled in () if session.posargs else ("gradients", "other_hands"):
-        kept = f"reports/out/diagnosis/{sampled}.md"
+        misses = f"reports/out/diagnosis/{sampled}.md"
         session.run("python", "-m", f"gatewise.bench.scores.{sampled}", "--sample", "40",
-                    "--misses", kept)  # fmt: skip
+                    "--misses", misses)  # fmt: skip
 
 
 @nox.session
@@ -311,7 +311,7 @@ def conformance(session: nox.Session) -> None:
     if unknown := sorted(set(names) - set(ENVIRONMENTS)):
         session.error(f"{', '.join(unknown)}: expected {', '.join(ENVIRONMENTS)}")
     session.install(*CONSTRAINTS, "-e", ".[report]")
-    runs, missing, wrong = _all_held(session, names, options.budget)
+    runs, missing, wrong = _verify_all(session, names, options.budget)
     session.run("gatewise", "report", *runs, "-o", str(CONFORMANCE / "index.html"))
     if missing:
         session.warn(f"not tested, as it could not be installed: {', '.join(missing)}")
@@ -336,16 +336,16 @@ def packages(session: nox.Session) -> None:
     )  # fmt: skip
 
 
-def _all_held(
+def _verify_all(
     session: nox.Session, names: list[str], budget: str
 ) -> tuple[list[str], list[str], list[str]]:
-    """Verify environments; return folders of runs, and which are not there, and which differ."""
+    """Verify environments; return folders of runs, missing environments and nonconforming ones."""
     runs, missing, wrong = [], [], []
     for name in names:
         python = _installed(session, name)
         if python is None:
             missing.append(name)
-        run, conforms = _held(session, name, python or "python", budget)
+        run, conforms = _verified(session, name, python or "python", budget)
         runs += run
         if python is not None and not conforms:
             wrong.append(name)
@@ -353,7 +353,7 @@ def _all_held(
 
 
 def _installed(session: nox.Session, name: str) -> str | None:
-    """Make an environment with its frameworks; return its Python, or None where that fails."""
+    """Create an environment with its frameworks; return its Python, None where that fails."""
     folder = Path(session.virtualenv.location).parent / f"conformance-{name}"
     python = str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
     source = f".[{ENVIRONMENTS[name].extras}]"
@@ -366,7 +366,7 @@ def _installed(session: nox.Session, name: str) -> str | None:
 
 
 def _declared(budget: str) -> Path:
-    """Return the deviations to expect: above the quick budget those of both files, in one."""
+    """Return the file of expected deviations; above the quick budget, both files joined."""
     if budget == "quick":
         return DECLARED
     texts = [path.read_text(encoding="utf-8") for path in (DECLARED, DECLARED_ABOVE_QUICK)]
@@ -377,11 +377,11 @@ def _declared(budget: str) -> Path:
     return both
 
 
-def _held(session: nox.Session, name: str, python: str, budget: str) -> tuple[list[str], bool]:
-    """Verify an environment's families; return folders of runs, and whether nothing differs.
+def _verified(session: nox.Session, name: str, python: str, budget: str) -> tuple[list[str], bool]:
+    """Verify an environment's families; return folders of runs, and whether all conform.
 
-    Where the frameworks are missing, ``python`` is one without them: all is *not tested*. That and
-    what is blind (exit code 3) is told by the report, and is no failure of the session.
+    Where the frameworks are missing, ``python`` is one without them: all is *not tested*. This and
+    blind checks (exit code 3) are in the report, and do not fail the session.
     """
     chosen, runs = ENVIRONMENTS[name], CONFORMANCE / name
     patterns = [f"{family}:*" for family in chosen.families]

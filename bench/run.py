@@ -1,6 +1,6 @@
-"""A bench's run: what is to be measured, piece by piece, and its folder.
+"""A bench's run: its plan, piece by piece, and its folder.
 
-``run.json`` says what was planned, ``rows.jsonl`` has each row from when it was measured on.
+``run.json`` has the plan, ``rows.jsonl`` each row as soon as it is measured.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def unfinished(folder: Path, kind: str) -> BenchRun:
-    """Return a run that is to be gone on with, its torn line cut off; ValueError for another."""
+    """Return a run to resume, without a torn last line; raise ValueError for another kind."""
     run = read(folder)
     if run.kind != kind:
         raise ValueError(f"{folder}: a run of {run.kind}, not of {kind}")
@@ -32,23 +32,23 @@ def unfinished(folder: Path, kind: str) -> BenchRun:
 
 
 def to_json(row: Any) -> dict[str, Any]:
-    """Return a row that was measured as JSON has it, without its id, which the plan gives it."""
+    """Return a measured row as JSON values, without its id, which the plan has."""
     return {name: value for name, value in asdict(row).items() if name != "id"}
 
 
-# What is to be measured, and the carrying out of it.
+# The plan of a run, and its execution.
 
 
 OK, UNSUPPORTED = "OK", "UNSUPPORTED"
 
 
 class UnsupportedError(RuntimeError):
-    """A piece cannot be measured here; the message says why. It becomes that row's status."""
+    """A piece cannot be measured here; the message, the reason, goes into its row."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Something to measure; ``measure`` returns JSON values, ``status`` among them or not."""
+    """A measurement of a plan; ``measure`` returns JSON values, with or without ``status``."""
 
     id: str
     measure: Callable[[], Mapping[str, Any]]
@@ -56,7 +56,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Plan:
-    """A bench's pieces, and the settings that chose them."""
+    """The pieces of a bench, and its settings."""
 
     kind: str
     seed: int
@@ -65,32 +65,32 @@ class Plan:
 
 
 def carry_out(plan: Plan, folder: Path, command: str) -> Iterator[dict[str, Any]]:
-    """Measure every piece that has no row yet, and yield each row when it is on disk.
+    """Measure every piece without a row, and yield each row once it is on disk.
 
-    A folder that exists is gone on with: ValueError if it is a run of something else.
+    Resume a folder that exists; raise ValueError if its run has another plan.
     """
     planned = [piece.id for piece in plan.pieces]
-    begun = (folder / "run.json").exists()
-    if not begun:
+    exists = (folder / "run.json").exists()
+    if not exists:
         start(folder, kind=plan.kind, command=command, seed=plan.seed,
               settings=plan.settings, planned=planned)  # fmt: skip
     with locked(folder):
-        done = _done(plan, folder, planned) if begun else set()
+        measured = _measured(plan, folder, planned) if exists else set()
         for piece in plan.pieces:
-            if piece.id in done:
+            if piece.id in measured:
                 continue
             row: dict[str, Any] = {"id": piece.id, "status": OK}
             try:
                 row |= piece.measure()
-            except UnsupportedError as why:
-                row |= {"status": UNSUPPORTED, "message": str(why)}
+            except UnsupportedError as reason:
+                row |= {"status": UNSUPPORTED, "message": str(reason)}
             append(folder, row)
             yield row
 
 
-def _done(plan: Plan, folder: Path, planned: Sequence[str]) -> set[str]:
-    before = unfinished(folder, plan.kind)
-    if (before.seed, before.planned) != (plan.seed, tuple(planned)):
+def _measured(plan: Plan, folder: Path, planned: Sequence[str]) -> set[str]:
+    run = unfinished(folder, plan.kind)
+    if (run.seed, run.planned) != (plan.seed, tuple(planned)):
         raise ValueError(f"{folder}: the run is of another plan; give the options that it has: "
-                         f"{before.command}")  # fmt: skip
-    return {row["id"] for row in before.rows}
+                         f"{run.command}")  # fmt: skip
+    return {row["id"] for row in run.rows}

@@ -21,7 +21,7 @@ SECTIONS = {
     "Check a test suite, and gatewise itself": ("audit", "mutants", "prove", "claims", "evidence"),
     "What there is": CATALOGUE,
 }
-"""Every command, under what it is for."""
+"""The commands of each section of the help."""
 
 COMMANDS = {
     name: "catalogue" if name in CATALOGUE else name
@@ -32,7 +32,7 @@ COMMANDS = {
 
 
 LINE = 65
-"""Columns that are left beside a command's name."""
+"""The width of a command's summary, in columns."""
 
 
 class Commands(click.Group):
@@ -43,13 +43,13 @@ class Commands(click.Group):
         return [*COMMANDS]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what each command does, by section."""
+        """Write the summary of each command, by section."""
         widest = max(map(len, COMMANDS))
         for section, names in SECTIONS.items():
             commands = {name: self.get_command(ctx, name) for name in names}
-            said = ((n.ljust(widest), c.get_short_help_str(LINE)) for n, c in commands.items() if c)
+            rows = [(n.ljust(widest), c.get_short_help_str(LINE)) for n, c in commands.items() if c]
             with formatter.section(section):
-                formatter.write_dl([*said])
+                formatter.write_dl(rows)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
@@ -60,7 +60,7 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what goes wrong is told in a sentence, with the exit code for it."""
+        """Run a command; report errors in a sentence and by the exit code."""
         with in_a_sentence():
             return super().invoke(ctx)
 

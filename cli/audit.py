@@ -1,4 +1,4 @@
-"""``gatewise audit``: what do somebody's own tests of a layer see?"""
+"""``gatewise audit``: which mistakes do a project's own tests of a layer find?"""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LIKE = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
 
 @click.command()
 @click.option("--tests", multiple=True, type=click.Path(exists=True),
-              metavar="PATH", help="Their tests, a file or a folder; may be repeated.")  # fmt: skip
+              metavar="PATH", help="The tests: a file or a folder; may be repeated.")  # fmt: skip
 @click.option("--target", metavar="MODULE:CLASS", help="The class that they test; "
               "also path/to/file.py:Class.")  # fmt: skip
 @click.option("--bench", type=click.Choice(["kernelbench"]), help="In the place of tests: which "
               "cheating kernels a benchmark's own test passes.")  # fmt: skip
 @click.option("--like", type=click.Choice(LIKE), help="Whose call and packing of gates the class "
               "has; by default its name says it.")  # fmt: skip
-@click.option("--mutants", "names", multiple=True, metavar="ID[,ID]", help="Only these.")
+@click.option("--mutants", "names", multiple=True, metavar="ID[,ID]", help="Only these mutants.")
 @click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True,
               help="Runs of their suite at a time.")  # fmt: skip
 @click.option("--timeout", type=Seconds(), metavar="SECONDS",
@@ -65,12 +65,12 @@ def audit(
     where, colon, attribute = target.rpartition(":")
     if not (where and colon and attribute):
         raise click.UsageError(f"--target {target!r}: expected MODULE:CLASS or path/file.py:Class")
-    chosen = or_usage(lambda: choose([n for some in names for n in some.split(",")]))
+    mutants = or_usage(lambda: choose([n for some in names for n in some.split(",")]))
     arguments = or_usage(lambda: tuple(shlex.split(pytest_args)))
     kind = (like or "").rpartition(".")[2]
     suite = Suite(tuple(tests), target, kind, arguments, timeout or 0.0)
     try:
-        base, rows = _run(suite, chosen, jobs)
+        base, rows = _run(suite, mutants, jobs)
     except KeyboardInterrupt:
         stop("interrupted; nothing is kept of an unfinished audit", COULD_NOT_RUN)
     if as_json:
@@ -84,7 +84,7 @@ def audit(
 
 
 def _print_cheats(jobs: int, *, as_json: bool) -> None:
-    """Print how many problems of a benchmark each cheat passes, by the benchmark's own test."""
+    """Print on how many problems each cheat passes the benchmark's own test."""
     from ..bench.scores.kernel_gate import cheats_table
     from ..reports.terminal import print_rows
 
@@ -99,7 +99,7 @@ def _print_cheats(jobs: int, *, as_json: bool) -> None:
         sys.exit(DIFFERS)
 
 
-def _run(suite: Suite, chosen: Sequence[Mutant], jobs: int) -> tuple[Baseline, list[Row]]:
+def _run(suite: Suite, mutants: Sequence[Mutant], jobs: int) -> tuple[Baseline, list[Row]]:
     """Run their suite without a mutant and with each, under a progress bar."""
     from ..reports.terminal import progress
     from ..verify.audit.suite import Auditor, CouldNotRun, WrongTarget
@@ -109,8 +109,8 @@ def _run(suite: Suite, chosen: Sequence[Mutant], jobs: int) -> tuple[Baseline, l
     try:
         with progress(None, lines=True) as advance:
             base = auditor.baseline()
-            advance.plan(len(chosen))
-            for row in auditor.rows(chosen, base):
+            advance.plan(len(mutants))
+            for row in auditor.rows(mutants, base):
                 rows.append(row)
                 advance(f"{row.mutant:5} {row.result:14} {row.seconds:5.1f} s")
     except WrongTarget as error:
@@ -123,7 +123,7 @@ def _run(suite: Suite, chosen: Sequence[Mutant], jobs: int) -> tuple[Baseline, l
 
 
 def _counted(rows: Sequence[Row]) -> tuple[int, int]:
-    """Return how many mutants were killed, and how many planted."""
+    """Return the number of mutants that were killed, and of those that were planted."""
     results = Counter(row.result for row in rows)
     killed = results["killed"] + results["timed out"]
     return killed, killed + results["survived"]
@@ -143,7 +143,7 @@ def _print_json(suite: Suite, base: Baseline, rows: Sequence[Row]) -> None:
 
 
 def _print(rows: Sequence[Row]) -> None:
-    """Print what became of each mutant, what would catch the survivors, and the score."""
+    """Print the result of each mutant, a test that would catch each survivor, and the score."""
     from ..reports.terminal import print_rows
 
     meant = [row for row in rows if row.result != "not applicable"]

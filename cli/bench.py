@@ -1,4 +1,4 @@
-"""``gatewise bench``: how fast, how much memory, how far back. One file for each bench."""
+"""``gatewise bench``: speed, memory, reach of gradients. Each bench has a file of its own."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ BENCHES = {
     "memory": "Long-range tasks: success against lag.",
     "speed": "How fast layers run, once they have proven right.",
 }
-"""Name and what it measures; ``cli/bench_NAME.py`` holds its ``command``."""
+"""The help of each bench, by name; ``cli/bench_NAME.py`` has its ``command``."""
 
 
 class _Benches(click.Group):
-    """Loads a bench when it is asked for, so that the others cost nothing."""
+    """A group that imports a bench only when it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(BENCHES)
@@ -62,7 +62,7 @@ def bench() -> None:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options that all benches share: how a run is made, gone on with, and shown."""
+    """The options of all benches: how to start, resume and show a run."""
 
     seed: int
     runs: Path
@@ -77,10 +77,10 @@ class RunOptions:
         settings: Mapping[str, Any],
         tell: Callable[[BenchRun], None],
     ) -> BenchRun:
-        """Carry out ``make(seed=..., **settings)``; tell its run, or print its rows as JSON.
+        """Carry out ``make(seed=..., **settings)``; print its run by ``tell``, or its rows as JSON.
 
-        ``settings`` are JSON values and are kept with the run: from them it is gone on with. What
-        was measured before an interruption or a full disk is kept.
+        ``settings`` are JSON values, and stored with the run, which resumes from them. Results
+        from before an interruption or a full disk are kept.
         """
         from ..bench import run
         from ..bench.run import carry_out
@@ -88,8 +88,8 @@ class RunOptions:
 
         resume, seed = self.resume, self.seed
         if resume is not None:
-            before = or_usage(lambda: run.unfinished(resume, kind))
-            settings, seed = before.settings, before.seed
+            unfinished = or_usage(lambda: run.unfinished(resume, kind))
+            settings, seed = unfinished.settings, unfinished.seed
             or_usage(lambda: _require_settings(make, settings, resume))
         plan = or_usage(lambda: make(seed=seed, **settings))
         folder = resume or new_run(self.runs, kind)
@@ -100,29 +100,29 @@ class RunOptions:
         ):
             for row in carry_out(plan, folder, command()):
                 advance(f"{row['id']} {row['status']}")
-        made = run.read(folder)
+        finished = run.read(folder)
         if self.as_json:
-            print_json(made.rows)
+            print_json(finished.rows)
         else:
-            tell(made)
+            tell(finished)
             click.echo(f"run: {folder}")
         if self.page is not None:
             write_report([folder], self.page, quiet=self.as_json)
-        return made
+        return finished
 
 
 def _require_settings(make: Callable[..., Plan], settings: Mapping[str, Any], folder: Path) -> None:
-    """Raise ValueError unless ``make`` takes such settings: a run's file may hold anything."""
+    """Raise ValueError unless ``make`` accepts the settings of a run's file."""
     from ..verify.runs.records import typed
 
     parameters, hints = inspect.signature(make).parameters, get_type_hints(make)
-    free = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    free = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     if not free and (odd := sorted(settings.keys() - parameters.keys())):
         raise ValueError(f"{folder}: settings: unknown: {', '.join(odd):.200}")
-    for name, each in parameters.items():
-        if each.default is each.empty and not free and name not in {*settings, "seed"}:
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and not free and name not in {*settings, "seed"}:
             raise ValueError(f"{folder}: settings: {name} is missing")
-        if name in settings and each.kind is not each.VAR_KEYWORD:
+        if name in settings and parameter.kind is not parameter.VAR_KEYWORD:
             typed(hints[name], settings[name], f"{folder}: settings: {name}")
 
 
@@ -138,16 +138,16 @@ _OPTIONS = (
 
 
 def bench_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of ``RunOptions``, which ``function`` takes first.
+    """Add the options of ``RunOptions``, the first argument of ``function``.
 
-    Its own options it takes by name, as JSON values in the order of their declaration.
+    It gets its own options by name, as JSON values in the order of their declaration.
     """
 
     @wraps(function)
-    def command(**given: Any) -> None:
-        shared = RunOptions(**{each.name: given.pop(each.name) for each in fields(RunOptions)})
+    def command(**arguments: Any) -> None:
+        shared = RunOptions(**{f.name: arguments.pop(f.name) for f in fields(RunOptions)})
         names = [option.name or "" for option in click.get_current_context().command.params]
-        settings = {name: given[name] for name in names if name in given}
+        settings = {name: arguments[name] for name in names if name in arguments}
         lists = {name: list(v) for name, v in settings.items() if isinstance(v, tuple)}
         function(shared, **settings | lists)
 

@@ -1,4 +1,4 @@
-"""``gatewise bench cost``: what layers must cost, before anything is measured."""
+"""``gatewise bench cost``: the operations, words and bytes that layers need, counted."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _tell(rows: Sequence[CostRow]) -> None:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """Return the rows that were printed before."""
+    """Return the rows of an earlier ``--json`` output."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def _numbers(
     kind: type[int] | type[float], least: float
 ) -> Callable[[click.Context, click.Parameter, str | None], list[float]]:
-    """Return what reads numbers with commas between them; no text is no numbers."""
+    """Return a callback that parses numbers with commas between them; no text is an empty list."""
 
     def read(ctx: click.Context, param: click.Parameter, text: str | None) -> list[float]:
         try:
@@ -44,14 +44,14 @@ def _numbers(
 @click.option("--gains", callback=_numbers(float, 0), metavar="G,...",
               help="U ~ N(0, G²/H).  [default: 0.5,1,2,3,4]")  # fmt: skip
 @click.option("--forget-biases", callback=_numbers(float, -100), metavar="B,...",
-              help="Of the gate that keeps the state.  [default: 0,1,2,5]")  # fmt: skip
+              help="Biases of the gate that keeps the state.  [default: 0,1,2,5]")  # fmt: skip
 @click.option("--lyapunov-steps", type=click.IntRange(min=20),
               help="Steps of the Lyapunov exponents.  [default: 200]")  # fmt: skip
 @click.option("--subject", "subjects", multiple=True, metavar="SUBJECT",
-              help="A layer (see: gatewise subjects): its own gradients are looked at, and nothing "
-              "else. May be repeated.")  # fmt: skip
+              help="Only measure the gradients of this layer (see: gatewise subjects); "
+              "may be repeated.")  # fmt: skip
 @click.option("--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES),
-              help="Of those layers. May be repeated.  [default: float64, float32]")  # fmt: skip
+              help="Their dtype; may be repeated.  [default: float64, float32]")  # fmt: skip
 @click.option("--full", is_flag=True,
               help="All cells, 1000 lags, 50 seeds, an adjoint of 10^6 steps: hours.")  # fmt: skip
 @bench_options
@@ -124,7 +124,7 @@ def _tell_losses(run: BenchRun) -> None:
 
     lags = [
         (row.id.partition("/")[2], loss.dtype,
-         *map(loss.said, (loss.all_subnormal, loss.wrong, loss.zero, loss.overflow)))
+         *map(loss.text, (loss.all_subnormal, loss.wrong, loss.zero, loss.overflow)))
         for row in (*of_kind(run.rows, "decay"), *of_kind(run.rows, "clipping"))
         for loss in row.losses
     ]  # fmt: skip
@@ -134,7 +134,7 @@ def _tell_losses(run: BenchRun) -> None:
 
 
 def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table of which there are rows."""
+    """Print a table, unless it has no rows."""
     from ..reports.terminal import print_rows
 
     if rows:

@@ -1,4 +1,4 @@
-"""``gatewise bench forms``: what forms of a linear recurrence lose in rounding."""
+"""``gatewise bench forms``: the rounding errors of forms of a linear recurrence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     "--cell",
     "cells",
     multiple=True,
-    help="Of a recurrence that is linear in its state; default: gla, gated-delta, ssd.",
+    help="A cell that is linear in its state; default: gla, gated-delta, ssd.",
 )
 @click.option(
     "--size",

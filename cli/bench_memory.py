@@ -1,4 +1,4 @@
-"""``gatewise bench memory``: what layers learn to remember, against how long."""
+"""``gatewise bench memory``: success on long-range tasks against lag."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 @click.option("--task", "tasks", multiple=True, help="adding, copy, counting; default: all.")
 @click.option("--cell", "cells", multiple=True, help="rnn, gru, lstm, lstm+1; default: all.")
 @click.option("--lag", "lags", multiple=True, type=click.IntRange(min=2), metavar="STEPS",
-              help="Steps between what is seen and what depends on it.")  # fmt: skip
+              help="Steps between an input and the output that depends on it.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(min=1), help="Trainings of each kind.")
 @click.option("--updates", type=click.IntRange(min=1), default=400, show_default=True,
               help="Steps of the optimiser.")  # fmt: skip
 @click.option("--parameters", type=click.IntRange(min=1), default=1500, show_default=True,
-              help="What each layer may have, with its read-out.")  # fmt: skip
+              help="Parameters of each layer, with its read-out.")  # fmt: skip
 @click.option("--full", is_flag=True, help="Seven lags to 256, ten seeds: hours.")
 @bench_options
 def command(options: RunOptions, **settings: Any) -> None:
@@ -49,6 +49,6 @@ def _tell(run: BenchRun) -> None:
     headings = ("task", "cell", "lag", "right, median", "over seeds", "seeds that learned it",
                 "by guessing")  # fmt: skip
     print_rows(headings, shares, as_json=False)
-    left = [row for row in run.rows if row["status"] != "OK"]
-    if left:
-        say(f"not tested: {len(left)} of {len(run.planned)}: {left[0].get('message', '')}")
+    untested = [row for row in run.rows if row["status"] != "OK"]
+    if untested:
+        say(f"not tested: {len(untested)} of {len(run.planned)}: {untested[0].get('message', '')}")

@@ -1,4 +1,4 @@
-"""``gatewise bench speed``: how fast layers run, once they have proven right."""
+"""``gatewise bench speed``: the speed of layers that have proven right."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLUMNS = ("shape", "contender", "pass", "status", "error", "median ms", "95 %",
 
 
 def _parts(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
-    """Read words with commas between them."""
+    """Split words with commas between them."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -38,7 +38,7 @@ def _parts(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
 @click.option("--full", is_flag=True,
               help="More shapes, float64, all passes, every framework: some hours.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--baseline", default="", metavar="SUBJECT", help="With whom to compare.")
+@click.option("--baseline", default="", metavar="SUBJECT", help="The subject to compare with.")
 @click.option("--like", metavar="CLASS", help="torch.nn.LSTM, GRU or RNN, for a class of your own.")
 @click.option("--longest", type=Seconds(), metavar="SECONDS",
               help="A call that takes longer is not timed.")  # fmt: skip
@@ -78,11 +78,11 @@ def _tell(run: BenchRun) -> None:
     _tell_machine(run)
     for cell, dtype in dict.fromkeys((r.group.cell, r.group.dtype) for r in analyses):
         alike = [r for r in analyses if (r.group.cell, r.group.dtype) == (cell, dtype)]
-        timed = [_told(r) for r in alike if r.entry.timing]
+        rows = [_cells(r) for r in alike if r.entry.timing]
         against = " and ".join(sorted({r.baseline for r in alike if r.baseline}))
         click.echo(f"\n{cell} {dtype}{f', as fast as {against}' if against else ''}")
-        if timed:
-            print_rows(COLUMNS, timed, as_json=False)
+        if rows:
+            print_rows(COLUMNS, rows, as_json=False)
     if rungs := ladder.table(analyses):
         click.echo("\nThe ladder, counts of one call")
         counts = [[str(cell) for cell in row[:-1]] for row in rungs.rows]  # without what is new
@@ -95,19 +95,19 @@ def _tell(run: BenchRun) -> None:
         say(f"{', '.join(names)}: {reason}")
     statuses = Counter(r.entry.status for r in analyses)
     say(", ".join(f"{count} {status}" for status, count in statuses.items()))
-    for said in left_out(Wanted.checked(**run.settings)):
-        say(f"left out: {said}; --full measures more")
+    for omission in left_out(Wanted.checked(**run.settings)):
+        say(f"left out: {omission}; --full measures more")
 
 
 def _tell_machine(run: BenchRun) -> None:
-    """Say what was measured of the machine, and how much it differs from itself."""
+    """Print the machine's ceilings, and the noise of its times."""
     from ..bench.speed import rows
 
     machine = rows.piece(run, rows.CEILINGS)
     for name, value in machine.get("ceilings", {}).items():
         click.echo(f"{name}: {value:.3g}")
-    said = ", ".join(f"{k} {v}" for k, v in machine.get("environment", {}).items())
-    say(f"threads {run.settings.get('threads')}; {said}")
+    environment = ", ".join(f"{k} {v}" for k, v in machine.get("environment", {}).items())
+    say(f"threads {run.settings.get('threads')}; {environment}")
     click.echo(f"A/A noise floor: {100 * rows.floor(run):.1f} %")
     say(
         "GFLOP/s: all products, 2 G H (D + H) B T forward, as oneDNN counts; DeepBench leaves out "
@@ -115,15 +115,15 @@ def _tell_machine(run: BenchRun) -> None:
     )
 
 
-def _told(r: Row) -> tuple[str, ...]:
-    """Return a row that has a time under ``COLUMNS``."""
+def _cells(r: Row) -> tuple[str, ...]:
+    """Return the cells of a timed row, in the order of ``COLUMNS``."""
     entry, timing, gate, c = r.entry, r.entry.timing, r.entry.gate, r.comparison
     assert timing is not None  # noqa: S101
     errors = [e for e in (gate.outputs, gate.gradients) if e is not None] if gate else []
-    ran = entry.algorithm  # told where the name leaves it open
-    plain = not ran or ran.lower() in entry.subject or entry.subject.endswith("Cell")
+    algorithm = entry.algorithm  # shown where the name does not imply it
+    plain = not algorithm or algorithm.lower() in entry.subject or entry.subject.endswith("Cell")
     return (
-        str(r.shape), entry.subject if plain else f"{entry.subject} ({ran})", entry.of,
+        str(r.shape), entry.subject if plain else f"{entry.subject} ({algorithm})", entry.of,
         entry.status, f"{max(errors):.1e}" if errors else "", f"{1e3 * timing.median:.3g}",
         f"{1e3 * timing.low:.3g}-{1e3 * timing.high:.3g}", number(r.us_per_step, 3),
         number(r.gflops, 3), f"{100 * r.share:.0f} %" if r.share is not None else "", r.regime,

@@ -1,4 +1,4 @@
-"""What there is: equations, examples, subjects, cells, checks."""
+"""The commands that list equations, examples, subjects, cells and checks."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def subjects(names: Sequence[str], probe: bool, no_versions: bool, as_json: bool
 
     if probe and no_versions:
         raise click.UsageError("--probe finds out versions: leave out --no-versions")
-    wanted = tuple(dict.fromkeys(map(family, names)))
-    or_usage(lambda: expanded(f"{name}:*" for name in wanted))
+    families = tuple(dict.fromkeys(map(family, names)))
+    or_usage(lambda: expanded(f"{name}:*" for name in families))
     if probe:
-        descriptions = _probed(wanted)
+        descriptions = _probed(families)
     else:
-        known = availability.stated if no_versions else availability.installed
-        descriptions = list(known(*wanted))
+        describe = availability.stated if no_versions else availability.installed
+        descriptions = list(describe(*families))
     rows = [
         {
             "subject": description.named.name,
@@ -104,7 +104,7 @@ def subjects(names: Sequence[str], probe: bool, no_versions: bool, as_json: bool
 
 
 def _probed(families: Sequence[str]) -> list[Description]:
-    """Import every family's framework in a process of its own; show how far that is."""
+    """Import every family's framework in a process of its own, under a progress bar."""
     from ..reports.terminal import progress
     from ..verify.execution import availability
 
@@ -113,7 +113,7 @@ def _probed(families: Sequence[str]) -> list[Description]:
 
 
 def _print_problems(descriptions: Sequence[Description]) -> None:
-    """Print what keeps subjects away, once for the families with the same reason."""
+    """Print why subjects cannot run here, once per reason."""
     from ..verify.subjects import family
 
     reasons: dict[str, dict[str, None]] = {}
@@ -153,10 +153,10 @@ def _described(cell: Cell) -> Iterator[str]:
     yield f"{cell.name}: {cell.title}"
     wrapped = partial(textwrap.wrap, width=80, subsequent_indent=INDENT)
     facts = {"gates": " ".join(cell.gates), "states": " ".join(cell.states)}
-    for what, words in (facts | {"parameters": parameters_of(cell)}).items():
-        yield from wrapped(words, initial_indent=f"  {what:12}")
-    known = {e.name: e for e in all_equations()}
-    for equation in map(known.__getitem__, cell.equations):
+    for heading, words in (facts | {"parameters": parameters_of(cell)}).items():
+        yield from wrapped(words, initial_indent=f"  {heading:12}")
+    by_name = {e.name: e for e in all_equations()}
+    for equation in map(by_name.__getitem__, cell.equations):
         sources = ", ".join(equation.documents)
         yield from wrapped(f"{equation.label} ({sources})", initial_indent="  ")
         yield f"{INDENT}{equation.latex}"
@@ -164,17 +164,17 @@ def _described(cell: Cell) -> Iterator[str]:
 
 
 INDENT = " " * 14
-"""Where what is said of a cell begins."""
+"""The indent of the facts of a cell."""
 
 
 def parameters_of(cell: Cell) -> str:
-    """Return every parameter with its shape, the gates' axis first; or what a step is given."""
+    """Return every parameter and its axes, gates first; cells gated by input also list inputs."""
     from ..reference.gated_by_input import GatedByInput
     from ..reference.parameters import Sizes
 
     if isinstance(cell, GatedByInput):
-        named = {each.name: each.axes for each in cell.given} | {**cell.parameter_axes}
-        return ", ".join(f"{name} ({', '.join(axes.split())})" for name, axes in named.items())
+        axes_of = {array.name: array.axes for array in cell.inputs} | {**cell.parameter_axes}
+        return ", ".join(f"{name} ({', '.join(axes.split())})" for name, axes in axes_of.items())
     sizes = Sizes(D=101, H=103, P=107) if "projected" in cell.traits else Sizes(D=101, H=103)
     letters = {101: "D", 103: "H", 107: "P"}
     shown = (

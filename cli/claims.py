@@ -1,4 +1,4 @@
-"""``gatewise claims``: what the documents claim, each with a verdict and what it comes from."""
+"""``gatewise claims``: the documents' claims, each with a verdict and its evidence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STYLES = {"holds": "green", "holds when": "yellow", "false as printed": "red",
           "not tested": "magenta"}  # fmt: skip
 
 ROLES = {"says": "says", "when": "when", "instead": "true", "ground": "needs"}
-"""What stands before a finding: what the claim says, when it holds, what is true, what it needs."""
+"""The labels of findings, by role."""
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""What the commands share: options, exit codes, and how a user's mistake is told."""
+"""Options, exit codes and error messages that the commands share."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ RUNS = Path("runs")
 BUDGETS = ("quick", "standard", "thorough")
 
 LONGEST_MESSAGE = 2000
-"""Characters of a message: what users gave may be quoted in it, and may be anything."""
+"""The most characters of a message, which may quote arbitrary user input."""
 
 
 STANDARD_OUTPUT = 1
 
 
 class Seconds(click.FloatRange):
-    """A time limit: a positive number that clocks can hold."""
+    """A time limit in seconds: positive, and at most what timers accept."""
 
     name = "seconds"
 
@@ -44,7 +44,7 @@ class Seconds(click.FloatRange):
         super().__init__(min=least, max=LONGEST, min_open=least == 0 and not zero)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number; refuse what is none, which no range does."""
+        """Return the number; refuse NaN, which is in no range."""
         seconds = super().convert(value, param, ctx)
         if math.isnan(seconds):
             self.fail(f"{value} is no number of seconds", param, ctx)
@@ -52,7 +52,7 @@ class Seconds(click.FloatRange):
 
 
 class Seed(click.IntRange):
-    """A seed; None for ``secret``: one that is drawn once it is known what is to be run."""
+    """A seed; None for ``secret``, which is drawn after all layers have been imported."""
 
     name = "seed"
 
@@ -67,7 +67,7 @@ seed_option = click.option(
 )  # fmt: skip
 runs_option = click.option(
     "--runs", type=click.Path(path_type=Path), default=RUNS, show_default=True,
-    help="Where runs are kept.",
+    help="The folder of all runs.",
 )  # fmt: skip
 like_option = click.option(
     "--like", "--cell", "like", metavar="CLASS", help="The class has the constructor, parameters "
@@ -98,7 +98,7 @@ device_option = click.option(
 )  # fmt: skip
 memory_option = click.option(
     "--memory", type=click.IntRange(0, LARGEST_MEMORY), metavar="MIB", callback=_memory,
-    help=f"What a subject may take ({MEMORY}; on a --device no limit); 0: no limit.",
+    help=f"Memory that a subject may take ({MEMORY}; on a --device no limit); 0: no limit.",
 )  # fmt: skip
 timeout_option = click.option(
     "--timeout", type=Seconds(), metavar="SECONDS",
@@ -122,7 +122,7 @@ def or_usage(parse: Callable[[], Any]) -> Any:
 
 
 def stop(message: str, code: int) -> NoReturn:
-    """Say why nothing can be done, and end with an exit code."""
+    """Print a message to standard error, and exit."""
     with contextlib.suppress(OSError):
         click.echo(f"gatewise: {brief(message)}", err=True)
     sys.exit(code)
@@ -130,11 +130,11 @@ def stop(message: str, code: int) -> NoReturn:
 
 @contextlib.contextmanager
 def in_a_sentence() -> Iterator[None]:
-    """Turn what goes wrong into a sentence and an exit code: the one place where that is done.
+    """Turn errors into a sentence and an exit code; no other place does.
 
-    What users gave is refused where it is read, as a ValueError that ``or_usage`` turns into a
-    usage error; a machine's OSError means that a command could not run. Anything else is a mistake
-    of gatewise's own, and says nothing of the layer.
+    Invalid input raises ValueError where it is read, which ``or_usage`` turns into a
+    usage error; an OSError means that the command could not run. Anything else is a bug of
+    gatewise, and says nothing about the layer.
     """
     try:
         yield
@@ -162,41 +162,41 @@ def in_a_sentence() -> Iterator[None]:
 
 
 def _drop_output() -> None:
-    """Send to nowhere what could not be written, or the interpreter tries again when it ends."""
+    """Discard unwritten output, which the interpreter would flush again at exit."""
     if sys.stdout is sys.__stdout__:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_OUTPUT)
 
 
 def brief(text: str) -> str:
-    """Return text that can be printed, cut where it is long."""
+    """Return text without control characters, cut to ``LONGEST_MESSAGE``."""
     lines = text.split("\n")
     clean = ("".join(c if c.isprintable() else " " for c in line) for line in lines)
-    whole = "\n".join(clean)
-    return whole if len(whole) <= LONGEST_MESSAGE else f"{whole[:LONGEST_MESSAGE]} …"
+    joined = "\n".join(clean)
+    return joined if len(joined) <= LONGEST_MESSAGE else f"{joined[:LONGEST_MESSAGE]} …"
 
 
 def command() -> str:
-    """Return the command line, as it can be typed again."""
+    """Return the command line in the shell's syntax."""
     return shlex.join(["gatewise", *sys.argv[1:]])
 
 
 def probe(path: Path, *, device: bool = True) -> None:
-    """Stop unless a file can be written there, or a device, except where that is refused."""
+    """Stop unless a file, or if ``device`` a character device, can be written at ``path``."""
     why = unwritable(path, None, device=device)
     if why:
         stop(why, COULD_NOT_RUN)
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a whole file; stop with a sentence where that cannot be done."""
+    """Write a whole file; stop with a message where that fails."""
     why = unwritable(path, content)
     if why:
         stop(why, COULD_NOT_RUN)
 
 
 def unwritable(path: Path, content: str | bytes | None, *, device: bool = True) -> str:
-    """Write a whole file, or only try to; return why that cannot be done, "" if it was."""
+    """Write a file, or with None only try to; return the reason of a failure, else ""."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         allowed = not path.exists() or path.is_file() or (device and path.is_char_device())
@@ -205,10 +205,10 @@ def unwritable(path: Path, content: str | bytes | None, *, device: bool = True) 
         if not allowed:
             return f"{path}: cannot be written (it is no regular file)"
         if content is None:
-            there = path.exists()
+            exists = path.exists()
             with path.open("ab"):
                 pass
-            if not there:
+            if not exists:
                 path.unlink()
             return ""
         if isinstance(content, str):
@@ -225,39 +225,39 @@ def print_json(value: Any, *, ensure_ascii: bool = False) -> None:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Return a number of a table, "" for none."""
+    """Return a number as a table's cell, "" for None."""
     return "" if value is None else f"{value:.{digits}g}"
 
 
 def new_run(runs: Path, kind: str = "") -> Path:
-    """Return the folder of a run that begins now."""
+    """Return the folder of a new run, named by the time."""
     return runs / f"{datetime.now():%Y%m%d-%H%M%S-%f}-{os.getpid()}{kind and '-'}{kind}"
 
 
 @contextlib.contextmanager
-def resumable(folder: Path, command: str, kept: str) -> Iterator[None]:
-    """Say with which command a run is gone on with, where it is interrupted or a disk is full.
+def resumable(folder: Path, command: str, progress: str) -> Iterator[None]:
+    """Print the command that resumes a run when it is interrupted or a disk is full.
 
-    ``kept`` are words for what of it is not lost. A ValueError is a usage error.
+    ``progress`` names the results that are kept. A ValueError becomes a usage error.
     """
-    again = f"{kept} is kept; go on with: gatewise {command} --resume {quoted(folder)}"
+    resumption = f"{progress} is kept; go on with: gatewise {command} --resume {quoted(folder)}"
     try:
         yield
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except OSError as error:
-        stop(f"{folder}: cannot be written ({error.strerror}); {again}", COULD_NOT_RUN)
+        stop(f"{folder}: cannot be written ({error.strerror}); {resumption}", COULD_NOT_RUN)
     except KeyboardInterrupt:
-        stop(f"interrupted; {again}", COULD_NOT_RUN)
+        stop(f"interrupted; {resumption}", COULD_NOT_RUN)
 
 
 def quoted(path: Path | str) -> str:
-    """Return a path or a name as a shell takes it."""
+    """Return a path or a name, quoted for a shell."""
     return shlex.quote(str(path))
 
 
 def say(text: str) -> None:
-    """Print lines that break between words, as wide as the terminal; whole where there is none."""
+    """Print lines wrapped at the width of the terminal; unwrapped without a terminal."""
     shown = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
     width = shutil.get_terminal_size().columns if shown else sys.maxsize
     for line in harmless(text).split("\n"):

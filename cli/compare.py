@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("paths", metavar="RUN RUN...", type=click.Path(path_type=Path), nargs=-1,
                 required=True)  # fmt: skip
 @click.option("--subject", "subjects", multiple=True, metavar="NAME",
-              help="Compare two subjects of one RUN: give this twice.")  # fmt: skip
+              help="Compare two subjects of one RUN; give it twice.")  # fmt: skip
 @click.option("--fail-on", type=click.Choice(["never", "regress", "change"]), default="never",
               show_default=True, help="When the exit code is 1.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -53,16 +53,16 @@ def compare(
     ])  # fmt: skip
     if as_json:
         print_json(comparisons)
-    for each in comparisons if not as_json else ():
-        say(f"{each.before} and {each.after}: {comparison.sentence(each)}")
-        for table in comparison.tables(each):
+    for pair in comparisons if not as_json else ():
+        say(f"{pair.before} and {pair.after}: {comparison.sentence(pair)}")
+        for table in comparison.tables(pair):
             say(f"\n{table.title}")
             print_rows(table.headings, [[*map(str, row)] for row in table.rows], as_json=False)
     if output is not None:
         write(output, or_usage(lambda: compared(comparisons, output)))
         click.echo(f"comparison: {output.resolve()}", err=True)
-    regressed = any(each.regressed for each in comparisons)
-    changed = any(each.changes for each in comparisons)
+    regressed = any(pair.regressed for pair in comparisons)
+    changed = any(pair.changes for pair in comparisons)
     if (fail_on == "regress" and regressed) or (fail_on == "change" and changed):
         if not as_json:
             sentences = "; ".join(map(comparison.sentence, comparisons))
@@ -80,6 +80,6 @@ def _read(path: Path) -> Run | BenchRun:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Return what runs are called: the last part of their paths, unless two are the same."""
+    """Return the names of runs: the last parts of their paths, or the paths if two are equal."""
     short = [path.parent.name if path.name == "run.json" else path.name for path in paths]
     return short if len(set(short)) == len(short) else [str(path) for path in paths]

@@ -1,4 +1,4 @@
-"""``gatewise convert``: a layer's weights from one framework's file to another's."""
+"""``gatewise convert``: convert a layer's weights from one framework's file to another's."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command()
 @click.argument("file", type=_FILE)
 @click.option("--from", "source", required=True, metavar="SUBJECT",
-              help="What the file belongs to: torch:LSTM, or keras where its arrays "
-              "can be those of one layer only.")  # fmt: skip
-@click.option("--to", "target", required=True, metavar="SUBJECT", help="What to write it for.")
+              help="The layer of the file: torch:LSTM, or keras where its arrays "
+              "fit one layer only.")  # fmt: skip
+@click.option("--to", "target", required=True, metavar="SUBJECT", help="The layer to write it for.")
 @click.option("-o", "--output", type=_FILE, required=True, help="The new file.")
 @click.option("--unverified", is_flag=True, help="Write it even if a layer cannot be run.")
 @click.option("--timeout", type=Seconds(), default=120.0,
@@ -45,27 +45,27 @@ def convert(
         raise click.UsageError("the new file must be another one")
     probe(output, device=False)  # a new file takes its place
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
-    with converter(Named(source), Named(target), timeout=timeout) as made:
+    with converter(Named(source), Named(target), timeout=timeout) as conversion:
         try:
             arrays = porting.read(file)
             if source in families():
-                ends = [made.end(Named(name)) for name in known(source)]
-                made.source = Named(porting.only(source, ends, arrays).name)
-            if read := porting.reading(made.end(made.source), arrays):
+                ends = [conversion.end(Named(name)) for name in known(source)]
+                conversion.source = Named(porting.only(source, ends, arrays).name)
+            if read := porting.reading(conversion.end(conversion.source), arrays):
                 say(read)
-            done, result = made.convert(arrays)
+            done, result = conversion.convert(arrays)
             porting.write(part, result)
             try:
-                said = made.verify(done, porting.read(part))
+                message = conversion.verify(done, porting.read(part))
             except NotVerified as problem:
                 if not unverified:
                     raise
-                said = f"not verified: {problem}"
+                message = f"not verified: {problem}"
             part.replace(output.resolve())
         except NoHome as problem:
-            stop(f"{made.source.name} to {target}: cannot be converted: {problem}", DIFFERS)
+            stop(f"{conversion.source.name} to {target}: cannot be converted: {problem}", DIFFERS)
         except Mismatch as problem:
-            stop(f"{made.source.name} to {target}: {problem}", DIFFERS)
+            stop(f"{conversion.source.name} to {target}: {problem}", DIFFERS)
         except Unfit as problem:
             stop(str(problem), COULD_NOT_RUN)
         except NotVerified as problem:
@@ -77,4 +77,4 @@ def convert(
             stop(f"{output}: cannot be written ({error.strerror})", COULD_NOT_RUN)
         finally:
             part.unlink(missing_ok=True)
-    say(f"{said}\nwritten: {output} ({counted(len(result), 'array')})")
+    say(f"{message}\nwritten: {output} ({counted(len(result), 'array')})")

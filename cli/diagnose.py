@@ -27,7 +27,7 @@ from .common import CONFORMS, COULD_NOT_RUN, DIFFERS
 @common.timeout_option
 @common.memory_option
 @common.json_option
-def diagnose(names: Sequence[str], jobs: int, memory: int, as_json: bool, **asked: Any) -> None:
+def diagnose(names: Sequence[str], jobs: int, memory: int, as_json: bool, **options: Any) -> None:
     """Name the mistake of SUBJECTs that do not conform.
 
     The checks are run, every known mistake, alone and two together, is compared with what the layer
@@ -39,30 +39,30 @@ def diagnose(names: Sequence[str], jobs: int, memory: int, as_json: bool, **aske
     from ..verify.execution.diagnosis_tasks import diagnoses
     from ..verify.runs.findings import findings
 
-    request = common.or_usage(lambda: session.Request.parse(names, memory=memory, **asked))
+    request = common.or_usage(lambda: session.Request.parse(names, memory=memory, **options))
     verdicts = []
     with tempfile.TemporaryDirectory() as folder, progress(None) as advance:
-        try:  # in a run that nobody keeps
+        try:  # in a temporary run
             for verdict in session.run(request, Path(folder) / "run", command=common.command(),
                                        jobs=jobs, on_plan=advance.plan):  # fmt: skip
                 verdicts.append(verdict)
                 advance(f"{verdict.check} {verdict.status}")
         except ValueError as error:
             raise click.UsageError(str(error)) from error
-    diagnosed = list(diagnoses(verdicts, request.named, memory=memory, jobs=jobs))
+    explanations = list(diagnoses(verdicts, request.named, memory=memory, jobs=jobs))
     if as_json:
-        common.print_json(diagnosed)
+        common.print_json(explanations)
     else:
-        print_findings([each for each in findings(verdicts, diagnosed) if each.wrong])
+        print_findings([finding for finding in findings(verdicts, explanations) if finding.wrong])
     for named in request.named:
-        mine = [v for v in verdicts if v.subject == named.name]
-        if any(v.wrong for v in mine):
+        of_subject = [v for v in verdicts if v.subject == named.name]
+        if any(v.wrong for v in of_subject):
             continue
-        passed = sum(v.status == "passed" for v in mine)
-        open_ = [v for v in mine if v.status == "not tested"]
+        passed = sum(v.status == "passed" for v in of_subject)
+        untested = [v for v in of_subject if v.status == "not tested"]
         if not as_json:
-            why = f": {open_[0].message}" if open_ else ""
+            why = f": {untested[0].message}" if untested else ""
             click.echo(f"{named.name}: no check failed, {passed} passed{why}")
-        if not passed and not diagnosed:
+        if not passed and not explanations:
             sys.exit(COULD_NOT_RUN)
-    sys.exit(DIFFERS if diagnosed else CONFORMS)
+    sys.exit(DIFFERS if explanations else CONFORMS)

@@ -1,4 +1,4 @@
-"""``gatewise evidence``: what cuDNN returned on GPUs and was published, held to the equations."""
+"""``gatewise evidence``: published results of cuDNN on GPUs, held to the equations."""
 
 from __future__ import annotations
 

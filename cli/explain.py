@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 
 LIMIT = 2**30
-"""Bytes of arrays that are read: one layer and one run are far smaller, a zip bomb is larger."""
+"""The most bytes of arrays: one layer and one run are far smaller, a zip bomb is larger."""
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--cell", type=click.Choice(["rnn", "lstm", "gru"]), required=True,
-              help="What the system computes.")  # fmt: skip
+              help="The cell that the system computes.")  # fmt: skip
 @click.option("--dtype", type=click.Choice(DTYPES),
-              help="What it computes in; else what its numbers show.")  # fmt: skip
-@click.option("--role", "given", multiple=True, metavar="ROLE=NAME",
+              help="The dtype that it computes in; by default, as its numbers show.")  # fmt: skip
+@click.option("--role", "roles", multiple=True, metavar="ROLE=NAME",
               help="Which array is x, y, 'initial h', 'initial c', 'final h', 'final c', lengths "
               "or 'gradient of NAME', where its name does not say so.")  # fmt: skip
 @click.option("--seconds", type=Seconds(zero=True), default=60.0, show_default=True,
-              help="For finding a mistake where no convention fits.")  # fmt: skip
+              help="The time to look for a mistake where no convention fits.")  # fmt: skip
 @json_option
 def explain(
-    file: Path, cell: str, dtype: str | None, given: Sequence[str], seconds: float, as_json: bool
+    file: Path, cell: str, dtype: str | None, roles: Sequence[str], seconds: float, as_json: bool
 ) -> None:
     """Find the convention or the mistake that explains arrays.
 
@@ -53,8 +53,8 @@ def explain(
     from ..verify.identification.explanation import explain as explained
 
     arrays = or_usage(lambda: read_arrays(file))
-    roles = dict(_role(each) for each in given)
-    result = or_usage(lambda: explained(cell, examples(arrays, roles, cell, dtype)))
+    arrays_by_role = dict(_role(role) for role in roles)
+    result = or_usage(lambda: explained(cell, examples(arrays, arrays_by_role, cell, dtype)))
     blamed = unusual(result) if result.fits else mistakes(result, seconds)
     if as_json:
         print_json(_for_programs(result, blamed))
@@ -65,7 +65,7 @@ def explain(
 
 
 def read_arrays(file: Path) -> dict[str, Floats]:
-    """Return the arrays of a file by name; ValueError if it holds none, or anything else."""
+    """Return the arrays of a file by name; raise ValueError if it has none, or other objects."""
     try:
         if file.suffix == ".npz":
             arrays = _unzipped(file)
@@ -74,10 +74,10 @@ def read_arrays(file: Path) -> dict[str, Floats]:
 
             arrays = load_file(file)
         elif file.suffix == ".json":
-            given = json.loads(file.read_text(encoding="utf-8"))
-            if not isinstance(given, dict):
+            document = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(document, dict):
                 raise ValueError("expected an object of arrays by name")
-            arrays = {name: _parsed(name, value) for name, value in given.items()}
+            arrays = {name: _parsed(name, value) for name, value in document.items()}
         else:
             raise ValueError("expected .npz, .safetensors or .json")
     except ImportError as error:
@@ -90,13 +90,13 @@ def read_arrays(file: Path) -> dict[str, Floats]:
 
 
 def _unzipped(file: Path) -> dict[str, Floats]:
-    """Return the arrays of an npz file; ValueError if it is none, or declares too much."""
+    """Return the arrays of an npz file; raise ValueError if it is none, or larger than LIMIT."""
     import numpy as np
 
     if not zipfile.is_zipfile(file):
         raise ValueError("it is no npz file")
     with zipfile.ZipFile(file) as members:
-        declared = sum(_declared(members, each) for each in members.infolist())
+        declared = sum(_declared(members, member) for member in members.infolist())
     if declared > LIMIT:
         raise ValueError(
             f"it declares {declared / 2**30:.3g} GiB of arrays; at most {LIMIT / 2**30:g} GiB are "
@@ -107,7 +107,7 @@ def _unzipped(file: Path) -> dict[str, Floats]:
 
 
 def _declared(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
-    """Return the bytes that a member declares, in the directory or in its array's header."""
+    """Return a member's size in bytes, by the directory or by its array's header if larger."""
     from numpy.lib import format as npy
 
     with members.open(member) as stream:
@@ -125,7 +125,7 @@ def _declared(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
 
 
 def _parsed(name: str, value: object) -> Floats:
-    """Return an array of a JSON file; ValueError names it if it holds anything but numbers."""
+    """Return an array of a JSON file; raise ValueError, which names it, if it is not numeric."""
     import numpy as np
 
     try:
@@ -135,11 +135,11 @@ def _parsed(name: str, value: object) -> Floats:
 
 
 def _numbers(file: Path, name: str, array: Floats) -> Floats:
-    """Return an array of finite real numbers; ValueError says why it is none."""
+    """Return an array of finite real numbers; raise ValueError for any other."""
     import numpy as np
 
-    whole = array.dtype.kind in "iu"
-    if not (whole or array.dtype.kind == "f" or array.dtype.name == "bfloat16"):
+    integral = array.dtype.kind in "iu"
+    if not (integral or array.dtype.kind == "f" or array.dtype.name == "bfloat16"):
         raise ValueError(f"{file}: {name}: expected real numbers, got {array.dtype}")
     if array.size == 0:
         raise ValueError(f"{file}: {name}: it is empty, {list(array.shape)}")
@@ -150,7 +150,7 @@ def _numbers(file: Path, name: str, array: Floats) -> Floats:
             f"{file}: {name}{where} is {array[odd][0]}; numbers that are not finite say nothing "
             "of a convention"
         )
-    return array.astype(float) if whole else array
+    return array.astype(float) if integral else array
 
 
 def _role(text: str) -> tuple[str, str]:
@@ -161,7 +161,7 @@ def _role(text: str) -> tuple[str, str]:
 
 
 def _text(file: Path, result: Explanation, blamed: Mistakes | None) -> Iterator[str]:
-    """Yield the answer, then the numbers that it rests on."""
+    """Yield the lines of the answer, then its numbers."""
     from ..verify.conventions import formula
     from ..verify.runs.findings import laid_out
 
@@ -215,12 +215,12 @@ def _lines(result: Explanation, blamed: Mistakes | None) -> Iterator[Line]:
 
 
 def _mistake_lines(result: Explanation, blamed: Mistakes) -> Iterator[Line]:
-    """Yield what is wrong as ``gatewise verify`` does, and how sure that is."""
+    """Yield the lines of a diagnosis as ``gatewise verify`` does, and how certain it is."""
     from ..verify.diagnosis.arrays import diagnosis
     from ..verify.runs.findings import Line, diagnosis_lines
 
-    said = diagnosis(result, blamed)
-    yield from (line for line in diagnosis_lines(said) if line.label != "how sure")
+    cause = diagnosis(result, blamed)
+    yield from (line for line in diagnosis_lines(cause) if line.label != "how sure")
     if blamed.coarser and not blamed.fits:
         yield Line("rounding", f"that of {blamed.coarser} would explain the numbers")
     if not blamed.fits:
@@ -234,14 +234,14 @@ def _mistake_lines(result: Explanation, blamed: Mistakes) -> Iterator[Line]:
     if blamed.fits:
         tried = (
             f"a layer with this mistake returns the same numbers in this one example, within "
-            f"{said.residual:.1g} of what rounding explains; {tried}"
+            f"{cause.residual:.1g} of what rounding explains; {tried}"
         )
     yield Line("how sure", tried if blamed.search.complete else f"{tried}; stopped for time, "
                "--seconds gives more")  # fmt: skip
 
 
 def _worst(fit: Fit) -> str:
-    """Return the number that is farthest off, and whether rounding explains it."""
+    """Return a sentence on the number with the largest error, and whether rounding explains it."""
     from ..verify.diagnosis.arrays import where
 
     worst = fit.worst
@@ -257,7 +257,7 @@ def _worst(fit: Fit) -> str:
 
 
 def _of_gradients(fit: Fit) -> str:
-    """Say whether gradients were judged, and of which loss they are taken to be."""
+    """Return whether gradients were judged, and under which loss."""
     if fit.unjudged:
         return f"not judged: {fit.unjudged}"
     names = ", ".join(fit.example.gradients)
@@ -267,7 +267,7 @@ def _of_gradients(fit: Fit) -> str:
 
 
 def _open(result: Explanation, blamed: Mistakes | None) -> str:
-    """Return what this one example cannot tell apart, "" if nothing."""
+    """Return a sentence on the candidates that the example cannot tell apart, "" if one is left."""
     if blamed is None:
         fields, count = result.undetermined, f"{len(result.fits)} conventions"
     else:
@@ -290,7 +290,7 @@ def _for_programs(result: Explanation, blamed: Mistakes | None) -> dict[str, Any
     fit = result.nearest
     return {
         "explained": blamed is None,
-        "conventions": [asdict(each.convention) for each in result.fits or (fit,)],
+        "conventions": [asdict(match.convention) for match in result.fits or (fit,)],
         "residual": fit.residual,
         "bound": fit.bound,
         "ratio": fit.ratio,
@@ -304,7 +304,7 @@ def _for_programs(result: Explanation, blamed: Mistakes | None) -> dict[str, Any
         "diagnosis": None if blamed is None else {
             **asdict(diagnosis(result, blamed)), "coarser": blamed.coarser,
             "conventions": {
-                name: [asdict(each.recorded.convention) for each in fits]
+                name: [asdict(match.recorded.convention) for match in fits]
                 for name, fits in blamed.by_name.items()
             },
         },

@@ -1,9 +1,9 @@
-"""Everything that needs a GPU, in one go: checks, recordings, times, and gradients against lag.
+"""All measurements that need a GPU: checks, recordings, times, and gradients against lag.
 
 ``python -m gatewise.cli.gpu -o DIR [STEP ...]`` runs gatewise's own commands, each within its
 time: first those that check, at once, then those that measure, one after the other. It ends with
-the files to keep: runs, recordings and logs below DIR. Runs can be gone on with; a recording is
-whole or not there. Without a GPU only the checks are run: their report says *not tested*.
+the files to keep: runs, recordings and logs below DIR. Runs can be resumed; recordings are
+complete or absent. Without a GPU only the checks run; their report says *not tested*.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import click
 LAYERS = ("RNN", "LSTM", "GRU")
 TIMED = "float32,float16,bfloat16"
 ENDED = 30.0
-"""Seconds that an interrupted command has for writing down where it is."""
+"""Seconds that an interrupted command has to write its state."""
 
 FINE = (0, 1, 3)
-"""Exit codes with which a command has come to its end; 1 and 3 say what it found."""
+"""The exit codes of commands that finished; 1 and 3 report findings."""
 
 
 @dataclass(frozen=True)
@@ -45,29 +45,29 @@ class Step:
 
 
 def steps(folder: Path) -> tuple[Step, ...]:
-    """Return what is run; runs and recordings go below ``folder``."""
+    """Return the commands; their runs and recordings go below ``folder``."""
     runs = f"--runs {shlex.quote(str(folder / 'runs'))}"
     jobs = max(1, min(8, (os.cpu_count() or 1) // 2))
-    held = f"--memory 0 --jobs {jobs} --no-diagnosis {runs}"
-    timed = f"--memory 0 --longest 5 {runs}"
+    checks = f"--memory 0 --jobs {jobs} --no-diagnosis {runs}"
+    times = f"--memory 0 --longest 5 {runs}"
     layers = " ".join(f"--subject cudnn:{name}" for name in LAYERS)
     dtypes = " ".join(f"--dtype {name}" for name in ("float32", "tf32", "float16", "bfloat16"))
-    own = " ".join(f"torch-cuda:{name}" for name in LAYERS)
+    loops = " ".join(f"torch-cuda:{name}" for name in LAYERS)
     return (
-        Step("cudnn", f"verify cudnn:* --budget standard --dtype all {held}", 200,
+        Step("cudnn", f"verify cudnn:* --budget standard --dtype all {checks}", 200,
              needs_gpu=False, alone=False),
-        Step("others", f"verify cudnn-unflattened:* torch-cuda:* --budget quick --dtype all {held}",
-             120, needs_gpu=False, alone=False),
+        Step("others", "verify cudnn-unflattened:* torch-cuda:* --budget quick --dtype all "
+             f"{checks}", 120, needs_gpu=False, alone=False),
         Step("compiled", "verify torch-compile-cuda:* --budget quick --dtype float32 "
-             f"--timeout 60 {held}", 120, needs_gpu=False, alone=False),
+             f"--timeout 60 {checks}", 120, needs_gpu=False, alone=False),
         *(Step(f"record-{name}", _record(folder, name), 120, alone=False) for name in LAYERS),
         Step("decay", f"bench decay {layers} {dtypes} --hidden 64 {runs}", 60, alone=False),
         Step("loops", "bench speed cudnn:* cudnn-graph:* torch-cuda:* torch-compile-cuda:* "
-             f"--shapes H=64/256,B=1/16,T=16 {timed}", 60),
-        Step("sizes", f"bench speed cudnn:* {own} --shapes H=128/129/192/193/256,B=16,T=50 "
-             f"--dtype float32,float16 {timed}", 60),
+             f"--shapes H=64/256,B=1/16,T=16 {times}", 60),
+        Step("sizes", f"bench speed cudnn:* {loops} --shapes H=128/129/192/193/256,B=16,T=50 "
+             f"--dtype float32,float16 {times}", 60),
         Step("deepbench", "bench speed cudnn:LSTM cudnn-graph:LSTM torch-cuda:LSTM --pass forward "
-             f"--shapes deepbench --dtype {TIMED} {timed}", 60),
+             f"--shapes deepbench --dtype {TIMED} {times}", 60),
     )  # fmt: skip
 
 
@@ -82,25 +82,25 @@ def _record(folder: Path, name: str) -> str:
               help="Where runs and recordings go.")  # fmt: skip
 def main(names: Sequence[str], folder: Path) -> None:
     """Run everything that needs a GPU, or the STEPs that are named."""
-    known = steps(folder)
-    if unknown := set(names) - {step.name for step in known}:
+    available = steps(folder)
+    if unknown := set(names) - {step.name for step in available}:
         raise click.UsageError(
-            f"{', '.join(sorted(unknown))}: expected {', '.join(step.name for step in known)}"
+            f"{', '.join(sorted(unknown))}: expected {', '.join(step.name for step in available)}"
         )
-    there = has_gpu()
-    if not there:
+    gpu = has_gpu()
+    if not gpu:
         click.echo("there is no CUDA device that PyTorch can use: nothing of it is tested here")
-    chosen = [s for s in known if (not names or s.name in names) and (there or not s.needs_gpu)]
+    chosen = [s for s in available if (not names or s.name in names) and (gpu or not s.needs_gpu)]
     folder.mkdir(parents=True, exist_ok=True)
     beside = [step for step in chosen if not step.alone]
     with ThreadPoolExecutor(max(1, len(beside))) as threads:
-        codes = threads.map(lambda step: carried_out(step, folder / "logs"), beside)
-    ended = {step.name: code for step, code in zip(beside, codes, strict=True)}
-    ended |= {step.name: carried_out(step, folder / "logs") for step in chosen if step.alone}
-    _tell(folder, ended)
-    if not there:
+        ended = threads.map(lambda step: carried_out(step, folder / "logs"), beside)
+    codes = {step.name: code for step, code in zip(beside, ended, strict=True)}
+    codes |= {step.name: carried_out(step, folder / "logs") for step in chosen if step.alone}
+    _tell(folder, codes)
+    if not gpu:
         sys.exit(3)
-    if any(code not in FINE for code in ended.values()):
+    if any(code not in FINE for code in codes.values()):
         sys.exit(2)
 
 
@@ -143,18 +143,18 @@ def carried_out(step: Step, logs: Path) -> int | None:
     return code
 
 
-def _tell(folder: Path, ended: dict[str, int | None]) -> None:
-    late = [name for name, code in ended.items() if code is None]
-    wrong = [name for name, code in ended.items() if code is not None and code not in FINE]
+def _tell(folder: Path, codes: dict[str, int | None]) -> None:
+    late = [name for name, code in codes.items() if code is None]
+    wrong = [name for name, code in codes.items() if code is not None and code not in FINE]
     if late:
         click.echo(f"\nnot whole, as their time was over: {', '.join(late)}; what was measured is "
                    "kept, and --resume goes on")  # fmt: skip
     if wrong:
         click.echo(f"\ncould not run: {', '.join(wrong)}")
-    kept = sorted(path for path in folder.rglob("*") if path.is_file())
-    size = sum(path.stat().st_size for path in kept) / 2**20
-    places = sorted({path.parent for path in kept})
-    click.echo(f"\nto keep: {len(kept)} files, {size:.1f} MiB")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in files) / 2**20
+    places = sorted({path.parent for path in files})
+    click.echo(f"\nto keep: {len(files)} files, {size:.1f} MiB")
     for place in places:
         click.echo(f"  {place}")
 

@@ -1,4 +1,4 @@
-"""``gatewise identify``: by which convention does a layer compute?"""
+"""``gatewise identify``: which convention does a layer follow?"""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _print(name: str, result: Identification) -> None:
 
 
 def _rows(result: Identification) -> Iterator[tuple[str, str, str]]:
-    """Yield every field that means something here: what was found, and what is stated."""
+    """Yield each relevant field of the convention: its name, the value found, the value stated."""
     from ..verify.conventions.comparison import IDENTIFIED, differing
 
     fits, stated = result.fits or (result.nearest,), result.stated
@@ -147,7 +147,7 @@ def _rows(result: Identification) -> Iterator[tuple[str, str, str]]:
 
 
 def _shown(c: Convention, name: str) -> str:
-    """Return a field's value, "" where it is empty or has no influence."""
+    """Return a field's value, "" where it is empty or irrelevant."""
     concerns = {
         "reset": c.family == "gru", "update": c.family == "gru", "gate": c.family != "rnn",
         "output": c.family == "lstm", "forget_offset": c.family == "lstm" and not c.coupled,

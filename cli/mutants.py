@@ -1,4 +1,4 @@
-"""``gatewise mutants``: do the checks catch what they should?"""
+"""``gatewise mutants``: do the checks catch wrong layers, and pass right ones?"""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def mutants(
             for row in kill_matrix.decide(folder, settings, seed=seed, jobs=jobs,
                                           command=common.command(),
                                           on_plan=advance.plan):  # fmt: skip
-                by = f"killed by {row.killed_by[0]}" if row.killed_by else "survives"
-                advance(f"{row.name} {row.dtype} {by} {row.seconds:.1f} s")
+                outcome = f"killed by {row.killed_by[0]}" if row.killed_by else "survives"
+                advance(f"{row.name} {row.dtype} {outcome} {row.seconds:.1f} s")
         rows = kill_matrix.rows(run.read(folder).rows)
     if as_json:
         common.print_json(rows, ensure_ascii=True)
@@ -96,7 +96,7 @@ def _list(rows: Sequence[Row], *, as_json: bool) -> None:
 
 
 def _see(names: Sequence[str], *, as_json: bool) -> None:
-    """Print which recorded check sees each mutant; exit code 1 if one is not as foreseen."""
+    """Print which recorded check sees each mutant; exit with 1 if one is not as expected."""
     from ..reports.terminal import print_rows, progress
     from ..verify.recordings.visibility import UNSEEN, sights
 
@@ -114,10 +114,10 @@ def _see(names: Sequence[str], *, as_json: bool) -> None:
     print_rows(columns, cells, as_json=as_json)
     if not as_json:
         wrong = [s for s in sightings if s.wrong]
-        seen = sum(bool(s.seen_by) for s in wrong)
+        visible = sum(bool(s.seen_by) for s in wrong)
         same = [s for s in sightings if not s.wrong]
         common.say(
-            f"{seen} of {len(wrong)} mutants are seen in recordings, "
+            f"{visible} of {len(wrong)} mutants are seen in recordings, "
             f"{sum(not s.seen_by for s in same)} of {len(same)} equivalent programs pass"
         )
     if not all(s.right for s in sightings):

@@ -1,4 +1,4 @@
-"""``gatewise new``: a subject to begin with, and its test."""
+"""``gatewise new``: write a subject to start from, and its test."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ n = np.tanh(x @ p.W_n + p.b_n + r * (h @ p.U_n + p.b_hn))
 return ((1 - z) * n + z * h,)
 """,
 }
-"""Steps to begin with; of another cell its equations are written down."""
+"""Complete steps; the subjects of other cells show the equations instead."""
 
 
 @click.command()
@@ -119,7 +119,7 @@ def new(cell: str, folder: Path) -> None:
     """
     from ..reference.cells import cell_named
 
-    known = or_usage(lambda: cell_named(cell))
+    chosen = or_usage(lambda: cell_named(cell))
     words = cell.split("-")
     name = "My" + "".join(word.upper() if word in STEPS else word.title() for word in words)
     module = f"my_{'_'.join(words)}"
@@ -127,7 +127,7 @@ def new(cell: str, folder: Path) -> None:
     for path in paths:
         if path.exists():
             stop(f"{path}: is there already, and is left as it is", COULD_NOT_RUN)
-    write(paths[0], _subject(known, name, paths[0].name))
+    write(paths[0], _subject(chosen, name, paths[0].name))
     write(paths[1], TEST.substitute(name=name, module=module))
     subject = quoted(f"{paths[0]}:{name}")
     click.echo(f"wrote {paths[0]} and {paths[1]}\nhold it: gatewise verify {subject}")
@@ -142,7 +142,7 @@ def _subject(cell: Cell, name: str, file: str) -> str:
     if isinstance(cell, GatedByInput):
         return GIVEN.substitute(
             title=cell.title, file=file, name=name, cell=cell.name,
-            arguments=", ".join([*(each.name for each in cell.given), *cell.parameter_axes]),
+            arguments=", ".join([*(array.name for array in cell.inputs), *cell.parameter_axes]),
             parameters=parameters_of(cell),
             states=states if len(cell.states) > 1 else cell.states[0],
             step=textwrap.indent(_equations(cell), " " * 8),
@@ -168,9 +168,9 @@ def _subject(cell: Cell, name: str, file: str) -> str:
 
 
 def _equations(cell: Cell) -> str:
-    """Return the cell's equations as comments, and that the step is still to be written."""
+    """Return the cell's equations as comments, and a line that raises NotImplementedError."""
     from ..reference.equation import equations
 
-    latex = {each.name: each.latex for each in equations()}
+    latex = {equation.name: equation.latex for equation in equations()}
     lines = [f"# {latex[name]}" for name in cell.equations]
     return "\n".join([*lines, 'raise NotImplementedError("the step is still to be written")'])

@@ -31,22 +31,22 @@ def nodes(file: Path, as_json: bool) -> None:
     if file.suffix not in (".onnx", ".tflite"):
         expected = "expected a model of ONNX or TensorFlow Lite, model.onnx or model.tflite"
         raise click.UsageError(f"{file}: {expected}")
-    every = or_usage(lambda: listed(str(file)))
+    summaries = or_usage(lambda: listed(str(file)))
     if as_json:
-        print_json(every)
+        print_json(summaries)
         return
-    click.echo(f"{file.name}: {counted(len(every), 'recurrent node')}")
-    for node in every:
+    click.echo(f"{file.name}: {counted(len(summaries), 'recurrent node')}")
+    for node in summaries:
         click.echo()
         click.echo(node.name)
         for line in laid_out(_lines(node)):
             click.echo(line)
-    if any(not each.problem for each in every):
+    if any(not summary.problem for summary in summaries):
         click.echo(f"\nhold them with: gatewise verify {quoted(file)}")
 
 
 def _lines(node: Summary) -> Iterator[Line]:
-    """Yield what there is to say of a node."""
+    """Yield the lines on a node."""
     from ..verify.runs.findings import Line
 
     unrolled = ", unrolled by the exporter" if node.unrolled else ""
@@ -71,9 +71,9 @@ def _lines(node: Summary) -> Iterator[Line]:
 def with_nodes(
     names: Sequence[str], runtime: str | None, node: str | None, *, compared: bool
 ) -> list[str]:
-    """Return the names of subjects, a model file's by those of its nodes, or of the one chosen.
+    """Return the names of subjects; a model file becomes its nodes, or the one chosen.
 
-    ``compared``: they are to be compared with something, as model files alone can be.
+    ``compared``: the subjects are compared with a source, which only model files can be.
     """
     from ..verify.models.runtimes import RUNTIMES
     from ..verify.models.subject import Name
@@ -81,31 +81,31 @@ def with_nodes(
 
     if runtime not in (None, *RUNTIMES):
         raise UnknownSubject(f"--runtime {runtime}: expected one of {', '.join(RUNTIMES)}")
-    every: dict[str, None] = {}
+    subjects: dict[str, None] = {}
     files = 0
     for name in names:
-        said = Name.parse(name)
-        if said is None:
-            every[name] = None
+        model = Name.parse(name)
+        if model is None:
+            subjects[name] = None
             continue
         files += 1
-        every |= dict.fromkeys(_of_file(said, runtime, node))
+        subjects |= dict.fromkeys(_of_file(model, runtime, node))
     if (runtime or node) and not files:
         raise UnknownSubject("--runtime and --node are for model files: model.onnx")
     if compared and files < len(names):
         raise UnknownSubject("--against and --inputs are for model files alone: model.onnx")
-    return list(every)
+    return list(subjects)
 
 
-def _of_file(said: Name, runtime: str | None, node: str | None) -> list[str]:
-    """Return the subjects of a file's nodes."""
+def _of_file(model: Name, runtime: str | None, node: str | None) -> list[str]:
+    """Return the subjects of a model file's nodes."""
     from ..verify.execution.remote_node import listed
     from ..verify.subjects.loader import UnknownSubject
 
-    said = replace(said, runtime=runtime or said.runtime, node=node or said.node)
-    if said.node:
-        return [str(said)]
-    every = listed(str(said.path))
-    if not every:
-        raise UnknownSubject(f"{said.path}: it has no recurrent nodes: no RNN, GRU or LSTM")
-    return [str(replace(said, node=each.name)) for each in every]
+    model = replace(model, runtime=runtime or model.runtime, node=node or model.node)
+    if model.node:
+        return [str(model)]
+    summaries = listed(str(model.path))
+    if not summaries:
+        raise UnknownSubject(f"{model.path}: it has no recurrent nodes: no RNN, GRU or LSTM")
+    return [str(replace(model, node=summary.name)) for summary in summaries]

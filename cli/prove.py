@@ -1,4 +1,4 @@
-"""``gatewise prove``: the reference itself."""
+"""``gatewise prove``: prove the reference itself."""
 
 from __future__ import annotations
 

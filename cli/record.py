@@ -1,4 +1,4 @@
-"""``gatewise record``: what a layer computes here, to be verified anywhere."""
+"""``gatewise record``: record the results of a layer, to verify them on another machine."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("given", metavar="[RUN]...", type=click.Path(path_type=Path), nargs=-1)
+@click.argument("paths", metavar="[RUN]...", type=click.Path(path_type=Path), nargs=-1)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path),
     default=Path("gatewise-report.html"), show_default=True,
@@ -24,36 +24,36 @@ if TYPE_CHECKING:
     "folder, for all of them, the figures and an index.",
 )  # fmt: skip
 @runs_option
-def report(given: Sequence[Path], output: Path, runs: Path) -> None:
+def report(paths: Sequence[Path], output: Path, runs: Path) -> None:
     """Turn RUNs (default: the newest) into one HTML page.
 
     The page is self-contained. Other forms are Markdown for a job's summary or a comment, JUnit
     XML, and the JSON of a badge.
     """
-    write_report(given, output, runs=runs)
+    write_report(paths, output, runs=runs)
 
 
 def write_report(
-    given: Sequence[Path], output: Path, *, runs: Path = RUNS, quiet: bool = False
+    paths: Sequence[Path], output: Path, *, runs: Path = RUNS, quiet: bool = False
 ) -> None:
-    """Read runs and write what they say; RunFileError for what is none."""
+    """Read runs and write their report; raise RunFileError for a folder that is no run."""
     from ..verify.runs.run import newest, read
 
-    paths = given or [newest(runs)]
+    paths = paths or [newest(runs)]
     folders = [path.parent if path.name == "run.json" else path for path in paths]
-    once = {folder.resolve(): folder for folder in folders}
-    write_runs({folder: read(folder) for folder in once.values()}, output, quiet=quiet)
+    unique = {folder.resolve(): folder for folder in folders}
+    write_runs({folder: read(folder) for folder in unique.values()}, output, quiet=quiet)
 
 
 def write_runs(runs: Mapping[Path, Run | BenchRun], output: Path, *, quiet: bool = False) -> None:
-    """Write what runs, by their folders, say."""
+    """Write the report of runs, which are given by folder."""
     from ..reports.formats import FormatError, everything, written
 
-    whole = output.suffix == "" or output.is_dir()
-    if whole or output.suffix == ".html":
+    is_folder = output.suffix == "" or output.is_dir()
+    if is_folder or output.suffix == ".html":
         require_page()
     try:
-        if whole:
+        if is_folder:
             files = {output / name: content for name, content in everything(runs)}
         else:
             text = written([*runs.values()], output)
@@ -63,11 +63,11 @@ def write_runs(runs: Mapping[Path, Run | BenchRun], output: Path, *, quiet: bool
     for path, content in files.items():
         write(path, content)
     if not quiet:
-        click.echo(f"report: {(output / 'index.html' if whole else output).resolve()}")
+        click.echo(f"report: {(output / 'index.html' if is_folder else output).resolve()}")
 
 
 def require_form(output: Path) -> None:
-    """Refuse a file whose name does not say what it is to be."""
+    """Raise UsageError for a file whose suffix is none of ``FORMATS``."""
     from ..reports.formats import FORMATS
 
     if output.suffix not in FORMATS:
@@ -76,7 +76,7 @@ def require_form(output: Path) -> None:
 
 
 def require_page() -> None:
-    """Stop where what makes the HTML page is not installed."""
+    """Stop if the packages for the HTML page are not installed."""
     try:
         from ..reports import page  # noqa: F401
     except ImportError as missing:

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from ..verify.tolerances.grade import Grade
 
 SIZES = {"T": 20, "B": 3, "D": 8, "H": 16}
-"""Steps, rows, inputs, units, where ``--sizes`` does not say."""
+"""The default sizes: steps, rows, inputs, units."""
 
 SHOWN = 12
-"""Mistakes that are listed; the others are counted, and are in ``--json``."""
+"""The most mistakes that are listed; ``--json`` has all."""
 
 
 @click.command()
 @click.option("--cell", required=True, help="A cell of the reference: see gatewise cells.")
 @click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True,
-              help="What the implementation computes in.")  # fmt: skip
+              help="The dtype of the implementation.")  # fmt: skip
 @click.option("--inside", type=click.Choice(["float32"]),
               help="Halves are only stored: sums and activations are float32.")  # fmt: skip
 @click.option("--sizes", metavar="T=20,B=3,D=8,H=16",
@@ -36,9 +36,9 @@ SHOWN = 12
 @click.option("--inputs", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               metavar="FILE.npz", help="Arrays of your own: x, 'state 0', W_l0, ...")  # fmt: skip
 @click.option("--evaluations", type=click.IntRange(min=1), default=100, show_default=True,
-              help="Right evaluations that measure what is used.")  # fmt: skip
+              help="Right evaluations that measure how much of a bound is used.")  # fmt: skip
 @click.option("--grade", "graded", metavar="atol=A,rtol=R",
-              help="Grade a tolerance that somebody uses.")  # fmt: skip
+              help="Grade this tolerance.")  # fmt: skip
 @click.option("--for", "form", type=click.Choice(["pytest"]), help="Print lines to paste.")
 @seed_option
 @json_option
@@ -68,14 +68,14 @@ def tolerance(
     pair = or_usage(lambda: _pair(graded)) if graded else None
     tolerances = setting.tolerances(evaluations, seed)
     mistakes = () if form else tuple(setting.mistakes())
-    given = grade(setting, mistakes, *pair, evaluations=evaluations, seed=seed) if pair else None
+    grading = grade(setting, mistakes, *pair, evaluations=evaluations, seed=seed) if pair else None
     if as_json:
-        print_json(_record(setting, tolerances, mistakes, given), ensure_ascii=True)
+        print_json(_record(setting, tolerances, mistakes, grading), ensure_ascii=True)
     elif form:
-        click.echo("\n".join(_pasted(tolerances)))
+        click.echo("\n".join(_python(tolerances)))
     else:
-        click.echo("\n".join(_told(setting, tolerances, mistakes, given, evaluations)))
-    sys.exit(DIFFERS if given and given.words != (SOUND,) else CONFORMS)
+        click.echo("\n".join(_text(setting, tolerances, mistakes, grading, evaluations)))
+    sys.exit(DIFFERS if grading and grading.words != (SOUND,) else CONFORMS)
 
 
 def _setting(
@@ -97,7 +97,7 @@ def _setting(
 
 
 def _sizes_of(arrays: Mapping[str, Any]) -> dict[str, int]:
-    """Return the sizes that x, and weights or states, have."""
+    """Return the sizes of x, and of weights or states."""
     sizes: dict[str, int] = {}
     if "x" in arrays and arrays["x"].ndim == 3:
         sizes = dict(zip("TBD", arrays["x"].shape, strict=True))
@@ -134,8 +134,8 @@ def _pair(text: str | None) -> tuple[float, float]:
 def _named(text: str | None, option: str, names: Collection[str]) -> dict[str, str]:
     pairs = dict(part.strip().partition("=")[::2] for part in text.split(",")) if text else {}
     if unknown := [name for name in pairs if name not in names]:
-        known = ", ".join(f"{name}=" for name in names)
-        raise ValueError(f"{option}: {unknown[0]!r} is none of {known}")
+        expected = ", ".join(f"{name}=" for name in names)
+        raise ValueError(f"{option}: {unknown[0]!r} is none of {expected}")
     return pairs
 
 
@@ -149,17 +149,17 @@ def _arrays(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: cannot be read as .npz ({error})") from error
 
 
-def _told(
+def _text(
     setting: Setting,
     tolerances: Sequence[Tolerance],
     mistakes: Sequence[Mistake],
-    given: Grade | None,
+    grade: Grade | None,
     evaluations: int,
 ) -> list[str]:
-    """Return the answer: of a grade first, if one was asked for."""
+    """Return the lines of the answer, the grade first if there is one."""
     case = setting.case
     sizes = f"T={case.T}, B={case.B}, D={case.D}, H={case.H}"
-    lines = [*(_verdict(given) if given else ())]
+    lines = [*(_verdict(grade) if grade else ())]
     lines += [
         f"{setting.subject.cell_name} in {case.arithmetic.name}, {sizes}, seed {case.seed}: "
         "no right implementation exceeds",
@@ -192,20 +192,20 @@ def _told(
     ]
 
 
-def _verdict(given: Grade) -> list[str]:
-    lines = [f"atol={given.atol:g}, rtol={given.rtol:g}: {' and '.join(given.words)}"]
-    if given.refused:
-        lines.append(f"  {given.refused} of {given.evaluations} right evaluations exceed it")
-    elif given.narrower:
-        lines.append(f"  no right evaluation of {given.evaluations} exceeds it, but it is narrower "
-                     f"than the bound of {len(given.narrower)} quantities")  # fmt: skip
-    many = len(given.passed) + given.caught
-    lines.append(f"  {len(given.passed)} of {many} known mistakes pass under it")
-    for mistake in given.passed[:SHOWN]:
-        said = f"    {mistake.id:5} {mistake.statement}"
-        lines += textwrap.wrap(said, 80, subsequent_indent=" " * 10)
-    if len(given.passed) > SHOWN:
-        lines.append(f"    and {len(given.passed) - SHOWN} more")
+def _verdict(grade: Grade) -> list[str]:
+    lines = [f"atol={grade.atol:g}, rtol={grade.rtol:g}: {' and '.join(grade.words)}"]
+    if grade.refused:
+        lines.append(f"  {grade.refused} of {grade.evaluations} right evaluations exceed it")
+    elif grade.narrower:
+        lines.append(f"  no right evaluation of {grade.evaluations} exceeds it, but it is narrower "
+                     f"than the bound of {len(grade.narrower)} quantities")  # fmt: skip
+    many = len(grade.passed) + grade.caught
+    lines.append(f"  {len(grade.passed)} of {many} known mistakes pass under it")
+    for mistake in grade.passed[:SHOWN]:
+        line = f"    {mistake.id:5} {mistake.statement}"
+        lines += textwrap.wrap(line, 80, subsequent_indent=" " * 10)
+    if len(grade.passed) > SHOWN:
+        lines.append(f"    and {len(grade.passed) - SHOWN} more")
     return [*lines, ""]
 
 
@@ -213,7 +213,7 @@ def _number(value: float) -> str:
     return f"{'any' if value == float('inf') else f'{value:.1e}':>9}"
 
 
-def _pasted(tolerances: Sequence[Tolerance]) -> list[str]:
+def _python(tolerances: Sequence[Tolerance]) -> list[str]:
     lines = (
         f"    {t.quantity!r}: {{'atol': {t.absolute:.2e}, 'rtol': 0.0}},"
         if t.absolute < float("inf")
@@ -228,7 +228,7 @@ def _record(
     setting: Setting,
     tolerances: Sequence[Tolerance],
     mistakes: Sequence[Mistake],
-    given: Grade | None,
+    grade: Grade | None,
 ) -> dict[str, Any]:
     from ..verify.runs.provenance import machine, versions
 
@@ -242,7 +242,7 @@ def _record(
         "versions": versions(),
         "machine": machine(),
     }
-    if given:
-        record["grade"] = asdict(given) | {"passed": [m.id for m in given.passed],
-                                           "words": given.words}  # fmt: skip
+    if grade:
+        record["grade"] = asdict(grade) | {"passed": [m.id for m in grade.passed],
+                                           "words": grade.words}  # fmt: skip
     return record

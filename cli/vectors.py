@@ -1,4 +1,4 @@
-"""``gatewise vectors``: test vectors to take anywhere, and what a program made of them."""
+"""``gatewise vectors``: write portable test vectors, and judge a program's results on them."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def vectors() -> None:
 @click.option("--cell", required=True, metavar="CELL", help="One of: gatewise cells.")
 @click.option("--dtype", default="float64", show_default=True,
               type=click.Choice(["float64", "float32", "float16", "bfloat16"]))  # fmt: skip
-@click.option("-o", "--output", "folder", required=True, metavar="DIR", help="Where to write.",
+@click.option("-o", "--output", "folder", required=True, metavar="DIR", help="The new folder.",
               type=click.Path(path_type=Path, file_okay=False))  # fmt: skip
 @click.option("--format", "form", type=click.Choice(FORMATS), default="json", show_default=True,
-              help="What stands beside vectors.json: arrays, node tests of ONNX, C.")  # fmt: skip
+              help="The files beside vectors.json: arrays, node tests of ONNX, C.")  # fmt: skip
 @click.option("--convention", default="", metavar="NAME",
-              help="Whose arrays: torch, keras, ...; else those of the equations.")  # fmt: skip
+              help="The arrays' framework: torch, keras, ...; else the equations.")  # fmt: skip
 @seed_option
 def export(cell: str, dtype: str, folder: Path, form: str, convention: str, seed: int) -> None:
     """Write the fewest numbers that catch the mistakes of CELL, each with a bound.
@@ -79,21 +79,21 @@ def export(cell: str, dtype: str, folder: Path, form: str, convention: str, seed
 
 
 def _adapter(cell: str, dtype: str, form: str, convention: str) -> FrameworkSubject | None:
-    """Return whose convention vectors have; UsageError where a format has none of such a cell."""
+    """Return the framework of a convention; raise UsageError if the format cannot hold it."""
     from ..verify.vectors import node_tests, weights
 
     if form == "onnx":
         if convention not in ("", node_tests.CONVENTION):
             raise click.UsageError(f"--format onnx has ONNX's own convention, not {convention}")
         if dtype not in node_tests.DTYPES:
-            known = ", ".join(node_tests.DTYPES)
-            raise click.UsageError(f"--format onnx: expected one of {known}, got {dtype}")
+            dtypes = ", ".join(node_tests.DTYPES)
+            raise click.UsageError(f"--format onnx: expected one of {dtypes}, got {dtype}")
         convention = node_tests.CONVENTION
     return or_usage(lambda: weights.adapter(convention, cell)) if convention else None
 
 
 def _write_beside(folder: Path, form: str, chosen: Selection, document: Vectors) -> str:
-    """Write what stands beside vectors.json; return what is to be said of it."""
+    """Write the files beside vectors.json; return a sentence on them."""
     import numpy as np
 
     from ..verify.conventions.conversion import write as write_arrays
@@ -147,9 +147,9 @@ def check(folder: Path, outputs: Path, as_json: bool) -> None:
 
     try:
         document = files.read(folder)
-        made = files.outputs(outputs)
-        judgement = judge(document, made)
-        exact = cause.exact(document, made, judgement.suspects) if judgement.failed else ()
+        results = files.outputs(outputs)
+        judgement = judge(document, results)
+        exact = cause.exact(document, results, judgement.suspects) if judgement.failed else ()
     except (RunFileError, Unread) as error:
         raise click.UsageError(str(error)) from error
     if as_json:
@@ -180,7 +180,7 @@ def _print(document: Vectors, judgement: Judgement, exact: Sequence[str]) -> Non
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True,
                 type=click.Path(path_type=Path))  # fmt: skip
 @click.option("--cell", type=click.Choice(["rnn", "lstm", "gru"]),
-              help="What plain arrays are of.")  # fmt: skip
+              help="The cell of plain arrays.")  # fmt: skip
 @click.option("--printed", type=click.IntRange(0, 17), metavar="PLACES",
               help="Decimal places with which plain arrays are printed.")  # fmt: skip
 @click.option("--atol", type=click.FloatRange(min=0), help="What the suite allows, absolute.")
@@ -210,19 +210,19 @@ def audit(
     from ..verify.vectors import public
     from .explain import read_arrays
 
-    given = (atol, rtol, ulp)
-    told = any(each is not None for each in given)
-    allowed = audits.Allowed(*(each or 0.0 for each in given)) if told else None
+    limits = (atol, rtol, ulp)
+    by_form = limits == (None, None, None)
+    allowed = None if by_form else audits.Allowed(*(limit or 0.0 for limit in limits))
     plain = public.Plain(read_arrays, cell or "", printed)
     tests: list[audits.Published] = []
     unread: list[str] = []
     for path in paths:
         try:
-            for each in public.read(path, plain, allowed):
-                if isinstance(each, audits.Unread):
-                    unread.append(str(each))
+            for item in public.read(path, plain, allowed):
+                if isinstance(item, audits.Unread):
+                    unread.append(str(item))
                 else:
-                    tests.append(each)
+                    tests.append(item)
         except (audits.Unread, SubjectUnavailable, OSError) as reason:
             unread.append(str(reason))
     results = audits.audits(tests)
@@ -240,15 +240,15 @@ def audit(
 def _audit_text(
     tests: Sequence[Published], unread: Sequence[str], results: Sequence[Audit]
 ) -> Iterator[str]:
-    """Yield a line for each test, and for each cell what all of them miss."""
+    """Yield the lines on each test, and on the mistakes that all tests of a cell miss."""
     for test in tests:
-        right = f"right, {test.ratio:.2g} of its bound" if test.ratio <= 1 else (
+        verdict = f"right, {test.ratio:.2g} of its bound" if test.ratio <= 1 else (
             f"wrong: off by {test.ratio:.2g} times its bound")  # fmt: skip
         tight = "; a right layer may fail it" if test.tight else ""
         yield from wrapped(test.name, 0)
         yield from wrapped(test.words or test.cell, 2)
         yield from wrapped(
-            f"{right}; allows {test.allowance}{tight}; sees {len(test.seen)} mistakes", 2
+            f"{verdict}; allows {test.allowance}{tight}; sees {len(test.seen)} mistakes", 2
         )
     for reason in unread:
         yield from wrapped(f"not read: {reason}", 0)
@@ -261,8 +261,8 @@ def _audit_text(
             "vectors can show"
         )
         for share in audit.shares:
-            seen = share.count - len(share.missed)
-            yield f"  {share.group}: {seen} of {share.count}"
+            caught = share.count - len(share.missed)
+            yield f"  {share.group}: {caught} of {share.count}"
             for mistake in share.missed:
                 yield from wrapped(f"missed: {mistake.statement}", 4)
 
@@ -276,7 +276,7 @@ def wrapped(text: str, indent: int) -> list[str]:
 def _audited(
     tests: Sequence[Published], unread: Sequence[str], results: Sequence[Audit]
 ) -> dict[str, object]:
-    """Return the same for programs."""
+    """Return the same content as JSON values."""
     return {
         "tests": [
             {"name": t.name, "cell": t.cell, "convention": t.words, "right": t.ratio <= 1,

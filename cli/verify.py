@@ -1,4 +1,4 @@
-"""``gatewise verify``: subjects against the equations."""
+"""``gatewise verify``: hold subjects against the equations."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 LISTED = 10
-"""Subjects whose names are told."""
+"""The most subjects that are named."""
 
 
 @click.command()
 @click.argument("names", metavar="SUBJECT...", nargs=-1)
 @common.like_option
 @click.option("--forbid", default="", metavar="NAME[,NAME]",
-              help="What a submission must not use: torch.nn.LSTM,aten::lstm.")  # fmt: skip
+              help="Names that a submission must not use: torch.nn.LSTM,aten::lstm.")  # fmt: skip
 @common.quantised_option
 @common.device_option
 @click.option("--time", "timed", is_flag=True,
@@ -40,11 +40,11 @@ LISTED = 10
 @click.option(
     "--runtime",
     metavar="NAME",
-    help="What runs a model file: onnxruntime, onnx-reference, openvino, tract; litert.",
+    help="The runtime of a model file: onnxruntime, onnx-reference, openvino, tract; litert.",
 )
 @click.option("--node", metavar="NAME", help="Only this node of a model file; see: gatewise nodes.")
 @click.option("--against", default="", metavar="SOURCE",
-              help="What a model file was exported from: weights.safetensors, weights.npz, "
+              help="The source of a model file's export: weights.safetensors, weights.npz, "
               "module.py:Model, or another model file.")  # fmt: skip
 @click.option(
     "--inputs",
@@ -113,7 +113,7 @@ def verify(
     no_diagnosis: bool,
     profile: bool,
     as_json: bool,
-    **asked: Any,
+    **options: Any,
 ) -> None:
     """Hold SUBJECTs against the equations.
 
@@ -133,12 +133,12 @@ def verify(
     like = f"{FORM}{form}" if form else like
     if timed and not (resume or is_problem(like)):
         raise click.UsageError("--time is for submissions to a problem: --like kernelbench:35")
-    compared = asked["against"] or asked["inputs"]
+    compared = options["against"] or options["inputs"]
     request = common.or_usage(
         lambda: Request.resumed(resume) if resume else Request.parse(
             _with_nodes(names, like, runtime, node, compared), like=like,
             checks=[id for ids in only for id in ids.split(",")],
-            sizes=tuple(map(GivenSizes.parse, sizes)), **asked,
+            sizes=tuple(map(GivenSizes.parse, sizes)), **options,
         )
     )  # fmt: skip
     if page is not None:
@@ -176,7 +176,7 @@ def verify(
 def _with_nodes(
     names: Sequence[str], like: str | None, runtime: str | None, node: str | None, compared: str
 ) -> Sequence[str]:
-    """Return the names of subjects, that of a model file by those of its nodes."""
+    """Return the names of subjects; a model file becomes its nodes."""
     files = any(suffix in name for suffix in (".onnx", ".tflite") for name in names)
     if not (runtime or node or compared or files):
         return names
@@ -188,9 +188,9 @@ def _with_nodes(
 
 
 def _difference(folder: Path, run: Run) -> str:
-    """Return how the folder differs from what this command wrote, "" if it does not.
+    """Return how the folder differs from the run that this command wrote, "" if it does not.
 
-    A layer under test is a program that runs as its user: it can write there.
+    A layer under test runs with the rights of its user, so it can write there.
     """
     from ..verify.runs import run as run_files
     from ..verify.runs.records import RunFileError
@@ -198,31 +198,31 @@ def _difference(folder: Path, run: Run) -> str:
     try:
         if run_files.read_checks(folder) == run:
             return ""
-        what = "its files are not those that were written"
+        reason = "its files are not those that were written"
     except (RunFileError, OSError) as error:
-        what = str(error)
+        reason = str(error)
     return (
-        f"{folder}: somebody else changed the run while it was made: {what}; what is told here, "
+        f"{folder}: somebody else changed the run while it was made: {reason}; what is told here, "
         "the exit code included, is from memory"
     )
 
 
 def _hidden(runs: Path, subjects: Sequence[str]) -> list[Path]:
-    """Return the folder of all runs, unless a subject, or what it reads, may stand in it."""
-    here = [Path.cwd(), *(Path(name.rpartition(":")[0] or name).resolve() for name in subjects)]
-    return [] if any(each.is_relative_to(runs.resolve()) for each in here) else [runs]
+    """Return the folder of all runs, to hide it; none if a subject or its files may be in it."""
+    places = [Path.cwd(), *(Path(name.rpartition(":")[0] or name).resolve() for name in subjects)]
+    return [] if any(place.is_relative_to(runs.resolve()) for place in places) else [runs]
 
 
 def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> Run:
-    """Run the request under a progress bar; return the run, with what the folder had before.
+    """Run the request under a progress bar; return the run, earlier verdicts included.
 
-    It is what was seen here, not what stands in the folder.
+    The run is the one in memory, not the one in the folder.
     """
     from ..reports.terminal import progress, verdict_line
     from ..verify.execution import session
     from ..verify.execution.executors import ClusterLost
 
-    begun: list[Run] = []
+    runs: list[Run] = []
     verdicts = []
     try:
         with progress(None, lines=True) as advance:
@@ -234,28 +234,28 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> Run
                 executor=executor,
                 hidden=_hidden(folder.parent, request.subjects),
                 on_plan=advance.plan,
-                on_begin=begun.append,
+                on_begin=runs.append,
             ):
                 verdicts.append(verdict)
                 advance(verdict_line(verdict))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except ClusterLost as error:
-        again = f"gatewise verify --resume {common.quoted(folder)} --executor {executor}"
-        common.stop(f"{error}; finished verdicts are kept; go on with: {again}", COULD_NOT_RUN)
+        resume = f"gatewise verify --resume {common.quoted(folder)} --executor {executor}"
+        common.stop(f"{error}; finished verdicts are kept; go on with: {resume}", COULD_NOT_RUN)
     except OSError as error:
         common.stop(f"{folder}: cannot be written ({error.strerror})", COULD_NOT_RUN)
     except KeyboardInterrupt:
-        again = f"gatewise verify --resume {common.quoted(folder)}"
-        common.stop(f"interrupted; finished verdicts are kept; go on with: {again}", COULD_NOT_RUN)
-    run = replace(begun[0], verdicts=(*begun[0].verdicts, *verdicts))
+        resume = f"gatewise verify --resume {common.quoted(folder)}"
+        common.stop(f"interrupted; finished verdicts are kept; go on with: {resume}", COULD_NOT_RUN)
+    run = replace(runs[0], verdicts=(*runs[0].verdicts, *verdicts))
     if run.untested:
         common.stop(f"{folder}: {len(run.untested)} planned checks have no verdict", COULD_NOT_RUN)
     return run
 
 
 def _require_subjects(names: Sequence[str], resume: Path | None) -> None:
-    """Refuse a command that names no subject, or besides a run some."""
+    """Raise UsageError unless there are either subjects or a run to resume."""
     if names and resume:
         raise click.UsageError("--resume goes on with the run's own subjects: leave out SUBJECT")
     if not names and not resume:
@@ -265,7 +265,7 @@ def _require_subjects(names: Sequence[str], resume: Path | None) -> None:
 def _say_all(
     run: Run, folder: Path, request: Request, *, as_json: bool, profile: bool, timed: bool
 ) -> None:
-    """Print what the run says, and how fast submissions to a problem are, if that is wanted."""
+    """Print the run, and if ``timed`` the speed of submissions to a problem."""
     from ..verify.subjects import is_problem
 
     if as_json and is_problem(request.like):
@@ -281,7 +281,7 @@ def _say_all(
 
 
 def _tell(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
-    """Print what the run says: the finding on each subject, and where everything is."""
+    """Print the finding on each subject, and the paths of the run's files."""
     from ..reports import terminal
     from ..verify.runs.findings import findings
 
@@ -289,13 +289,13 @@ def _tell(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
     if as_json:
         common.print_json(verdicts, ensure_ascii=True)
         return
-    each = findings(verdicts, run.diagnoses)
-    terminal.print_findings(each)
+    results = findings(verdicts, run.diagnoses)
+    terminal.print_findings(results)
     click.echo()
-    scripts = [*_write_scripts(each, folder)]
-    for path in scripts if len(each) <= terminal.FEW else ():
+    scripts = [*_write_scripts(results, folder)]
+    for path in scripts if len(results) <= terminal.FEW else ():
         common.say(f"the first failure without gatewise: {path}")
-    if len(each) > terminal.FEW and scripts:
+    if len(results) > terminal.FEW and scripts:
         common.say(f"the first failures without gatewise: {folder / 'scripts'}")
         common.say("in full, with the first failures: gatewise verify SUBJECT, for one of them")
     for sentence in terminal.unsharp(verdicts):
@@ -306,7 +306,7 @@ def _tell(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
 
 
 def _print_submissions(request: Request, run: Run, *, timed: bool) -> None:
-    """Print one JSON on a submission, or a list of several."""
+    """Print the JSON object of a submission, or a list of several."""
     from ..bench.kernels.speed import in_process
     from ..verify.runs.findings import findings
     from ..verify.runs.submission import submission_json
@@ -322,7 +322,7 @@ def _print_submissions(request: Request, run: Run, *, timed: bool) -> None:
 
 
 def _speeds(request: Request, run: Run) -> Iterator[str]:
-    """Yield how fast each submission is that is right; what is wrong is not timed."""
+    """Yield a sentence on the speed of each submission; wrong ones are not timed."""
     from ..bench.kernels.speed import in_process
     from ..verify.runs.findings import findings
 
@@ -343,20 +343,20 @@ def _speeds(request: Request, run: Run) -> Iterator[str]:
 
 
 def _diagnose(request: Request, run: Run, folder: Path, jobs: int) -> Run:
-    """Look for mistakes that explain the failures; return the run with what is found.
+    """Look for mistakes that explain the failures; return the run with the diagnoses.
 
-    It is kept in the folder, too.
+    The folder gets them, too.
     """
     from ..reports.terminal import progress
     from ..verify.runs import run as run_files
     from ..verify.runs.records import as_read
 
-    explained = {each.subject for each in run.diagnoses}
+    explained = {diagnosis.subject for diagnosis in run.diagnoses}
     wrong = {v.subject for v in run.verdicts if v.wrong} - explained
-    # finding what explains a failure takes calls that no recording holds
+    # a diagnosis takes calls that recordings do not have
     named = [
-        each for each in request.named
-        if each.name in wrong and not each.name.startswith("recording:")
+        subject for subject in request.named
+        if subject.name in wrong and not subject.name.startswith("recording:")
     ]  # fmt: skip
     if not named:
         return run
@@ -368,14 +368,16 @@ def _diagnose(request: Request, run: Run, folder: Path, jobs: int) -> Run:
             for diagnosis in diagnoses(
                 run.in_order, named, memory=request.memory, seconds=BRIEFLY, jobs=jobs
             ):
-                kept = as_read(diagnosis, "diagnosis")
-                run_files.append(folder, kept)
-                run = replace(run, diagnoses=(*run.diagnoses, kept))
-                advance(kept.subject)
+                record = as_read(diagnosis, "diagnosis")
+                run_files.append(folder, record)
+                run = replace(run, diagnoses=(*run.diagnoses, record))
+                advance(record.subject)
     except KeyboardInterrupt:
-        again = f"gatewise verify --resume {common.quoted(folder)}"
-        words = f"interrupted while explaining failures; all verdicts are kept; go on with: {again}"
-        common.stop(words, COULD_NOT_RUN)
+        resume = f"gatewise verify --resume {common.quoted(folder)}"
+        message = (
+            f"interrupted while explaining failures; all verdicts are kept; go on with: {resume}"
+        )
+        common.stop(message, COULD_NOT_RUN)
     return run
 
 
@@ -386,28 +388,28 @@ def _junit(run: Run) -> str:
 
 
 def _grades(run: Run) -> str:
-    """Return one line a subject, for spreadsheets."""
+    """Return one CSV line per subject."""
     from ..verify.runs.findings import findings
 
     text = io.StringIO(newline="")
     table = csv.writer(text)
     table.writerow(("subject", "verdict", "passed", "failed", "checks", "what is wrong"))
-    for each in findings(run.in_order, run.diagnoses):
-        passed = sum(v.status == "passed" for v in each.verdicts)
-        row = (each.subject, each.verdict, passed, len(each.wrong), len(each.verdicts))
-        table.writerow((*map(_cell, row), _cell(each.cause)))
+    for finding in findings(run.in_order, run.diagnoses):
+        passed = sum(v.status == "passed" for v in finding.verdicts)
+        row = (finding.subject, finding.verdict, passed, len(finding.wrong), len(finding.verdicts))
+        table.writerow((*map(_cell, row), _cell(finding.cause)))
     return text.getvalue()
 
 
 def _cell(value: object) -> str:
-    """Return a cell that no spreadsheet takes for a formula."""
+    """Return a value as a cell that no spreadsheet takes for a formula."""
     text = str(value)
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def _write_scripts(each: Sequence[Finding], folder: Path) -> Iterator[Path]:
-    """Write the stand-alone scripts of what shows each subject's causes into the run's folder."""
-    for number, finding in enumerate(each, start=1):
+def _write_scripts(results: Sequence[Finding], folder: Path) -> Iterator[Path]:
+    """Write the stand-alone scripts of failures into the run's folder, and yield their paths."""
+    for number, finding in enumerate(results, start=1):
         for root in finding.roots:
             if root.script:
                 path = folder / "scripts" / f"{number}-{root.check}-{root.dtype}.py"

@@ -1,14 +1,14 @@
-"""What is true: every equation of the five documents, with its gradient, in NumPy alone.
+"""The ground truth: every equation of the five documents, with its gradient, in NumPy alone.
 
 The files, from the ground up:
 
 ========================  ======================================================================
-``arrays``                what an array is, and the shapes that signatures name
-``errors``                one clear sentence for every bad input (``InputError``)
-``equation``              what an equation carries: id, LaTeX, documents; the registry of all
+``arrays``                the array types, and the shapes that signatures name
+``errors``                ``InputError``, which names the bad argument in one sentence
+``equation``              the record of an equation (id, LaTeX, documents), and the registry
 ``functions``             sigmoid, tanh and the few functions that number systems must agree on
 ``parameters``            weights with an explicit gate axis: ``p.W_f`` is the forget gate's ``W``
-``cells/``                one file a cell: its equations, its step, its step VJP
+``cells/``                one file per cell: its equations, its step, its step VJP
 ``sequence``              a cell over time, and backpropagation through time, with lengths
 ``layer``                 stacked and bidirectional layers
 ``bptt``                  the documents' explicit chain rules: Jacobians, sums over paths

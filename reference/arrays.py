@@ -1,4 +1,4 @@
-"""What an array is, of whichever number system, and the shapes that signatures name.
+"""Array types of every number system, and the shapes that signatures name.
 
 A shape is a string of axes: one letter is one size throughout a call, a number is that size, ``_``
 any size, ``*`` any axes, ``...`` any axes, but the same throughout a call. The tests of
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-"""An array of NumPy's own: where no other number system can stand."""
+"""A NumPy array, where no other number system is accepted."""
 
 
 class Array(Protocol):
@@ -62,7 +62,7 @@ class Array(Protocol):
 
     @property
     def reshape(self) -> Callable[..., Any]:
-        """Takes a shape and returns the same numbers in it."""
+        """Return the same numbers in another shape."""
 
 
 A = TypeVar("A", bound=Array)
@@ -72,17 +72,17 @@ A = TypeVar("A", bound=Array)
 class NumberSystem(NDArrayOperatorsMixin):
     """A number system beside NumPy's own: ``value`` holds its numbers, or their midpoints.
 
-    It says how its numbers are rearranged and joined; what NumPy does so follows from that.
+    A subclass defines how its arrays are rearranged and joined; NumPy's functions then apply.
     """
 
     value: Any
 
     def _rearranged(self, function: Callable[[Any], Any]) -> Any:
-        """Return what a function makes of an array that only moves or leaves out entries."""
+        """Apply a function that only moves or drops entries of one array."""
         raise NotImplementedError
 
     def _joined(self, arrays: Sequence[Any], function: Callable[[list[Any]], Any]) -> Any:
-        """Return what a function makes of arrays that only joins them; some are plain numbers."""
+        """Apply a function that only joins arrays, some of which may be plain numbers."""
         raise NotImplementedError
 
     @property
@@ -127,27 +127,27 @@ class NumberSystem(NDArrayOperatorsMixin):
         return len(self.value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Floats:
-        """Raise TypeError: as plain numbers, they would lose what the number system carries."""
+        """Raise TypeError: plain numbers would lose the bounds or derivatives of the system."""
         raise TypeError(f"{type(self).__name__}: no array of plain numbers; take its value")
 
 
 Input: TypeAlias = Annotated[Array, "B D"]
 Hidden: TypeAlias = Annotated[Array, "B P"]
 Units: TypeAlias = Annotated[Array, "B H"]
-"""What a step reads, its hidden state, and one number for each unit: a gate, a cell state."""
+"""The input of a step, its hidden state, and one number per unit (a gate, a cell state)."""
 
 Rows: TypeAlias = Annotated[Array, "B _"]
 Column: TypeAlias = Annotated[Array, "B 1"]
-"""A state or a gate of any width, and one number a row."""
+"""A state or a gate of any width, and one number per row."""
 
 Carried: TypeAlias = Annotated[Array, "B *"]
-"""A state of any shape, a row of the batch each: a vector, a matrix for each head."""
+"""A state of any shape per row of the batch: a vector, or a matrix per head."""
 
 Sequences: TypeAlias = Annotated[Array, "T B _"]
 Over: TypeAlias = Annotated[A, "T B _"]
 Lengths: TypeAlias = Annotated[Floats, "B"]
-"""What is read or returned over time (``Over[A]`` in number system A), and each row's steps."""
+"""A sequence (``Over[A]`` in number system A), and the number of steps of each row."""
 
 Same: TypeAlias = Annotated[Array, "..."]
 Entries: TypeAlias = Annotated[Floats, "..."]
-"""Arrays of one shape, whatever it is: what a function does to every element."""
+"""The arguments and results of elementwise functions, all of one shape."""

@@ -32,7 +32,7 @@ class Attention:
 
 @equation("E33", "attention.scores", latex=r"e_{j} = v^\top \tanh(s W + h_j U)", documents=SOURCE)
 def scores(a: Attention, s: Query, h: Encoded) -> Scores:
-    """Return how well a query fits each encoder state."""
+    """Return the score of a query against each encoder state."""
     return (tanh(s @ a.W + h @ a.U) @ a.v).T
 
 
@@ -63,7 +63,7 @@ def context(alpha: Scores, h: Encoded) -> Context:
 
 
 def attend(a: Attention, s: Query, h: Encoded, lengths: Lengths | None = None) -> Context:
-    """Return the context that a query draws from encoder states."""
+    """Return the context of a query: the encoder states, weighted by its scores."""
     return context(weights(scores(a, s, h), lengths), h)
 
 

@@ -120,7 +120,7 @@ def immediate_derivative(
     note="with h_{t-1} held fixed; the path through h adds further terms (see state_jacobian)",
 )
 def carousel(f: Vector) -> Matrix:
-    """Return the Jacobian of the cell state in the old one, from the forget gate."""
+    """Return dc_t/dc_{t-1} from the forget gate."""
     return f[:, None] * np.eye(len(f))
 
 

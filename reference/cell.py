@@ -1,4 +1,4 @@
-"""What a cell is: gates, states, traits, one step and its hand-derived VJP."""
+"""The base class of cells: gates, states, traits, one step and its hand-derived VJP."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from .functions import zeros
 from .parameters import Parameters, Shape, Sizes
 
 State: TypeAlias = tuple[Carried, ...]
-"""What a cell carries from step to step, (B, ...) each; the first is its output, or is read."""
+"""The arrays that a cell carries from step to step, (B, ...) each; most often the output first."""
 
 Gates: TypeAlias = Mapping[str, Carried]
 """Intermediate values of one step by name."""
 
 
 VJP: TypeAlias = tuple[Parameters, Rows, State]
-"""The cotangents of what a step reads: parameters, input and old state."""
+"""The cotangents of a step's arguments: parameters, input and old state."""
 
 ReadVJP: TypeAlias = tuple[Parameters, Rows, tuple[Carried | None, ...], tuple[Carried | None, ...]]
-"""The cotangents of what an output is read from: parameters, input, old states and new ones."""
+"""The cotangents of a readout's arguments: parameters, input, old states and new states."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What becomes of one state in a step whose gates are saturated by their biases.
+    """The limit of one state after a step whose gates are saturated by their biases.
 
-    ``becomes`` is ``old`` (it stays), ``zero``, or ``fresh`` (the old state has no influence).
+    ``opened`` gates are 1, ``shut`` gates 0. ``becomes`` is ``old`` (the state stays), ``zero``, or
+    ``fresh`` (the old state has no influence).
     """
 
     statement: str
@@ -65,7 +66,7 @@ class Cell(ABC):
     traits: frozenset[str] = frozenset({"bounded"})
     limits: tuple[Limit, ...] = ()
     spans: Mapping[str, tuple[float, float]] = {}
-    """Where parameters lie that are drawn evenly from an interval."""
+    """The intervals of the parameters that are drawn uniformly; all others are normal."""
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         """Return the shape of every parameter: here W (G, D, H), U (G, H, H) and b (G, H)."""
@@ -88,7 +89,7 @@ class Cell(ABC):
         return sizes.D
 
     def feature(self, index: int, sizes: Sizes) -> str:
-        """Return what one number of the input is called."""
+        """Return the name of one number of the input."""
         return f"feature {index}"
 
     def output_width(self, sizes: Sizes) -> int:
@@ -96,7 +97,7 @@ class Cell(ABC):
         return self.widths(sizes)[0]
 
     def initial_state(self, like: Array, batch: int, sizes: Sizes) -> State:
-        """Return the state before the first step when none is given: zeros, (B, ...) each."""
+        """Return the default state before the first step: zeros, (B, ...) each."""
         return tuple(zeros(like, (batch, *shape)) for shape in self.state_shapes(sizes))
 
     def random_parameters(self, rng: np.random.Generator, sizes: Sizes) -> Parameters:
@@ -131,24 +132,24 @@ class Cell(ABC):
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """Pull a cotangent on the new state back to (parameters, input, old state).
 
-        ``gates`` and ``new`` are what ``step`` returned at the same point.
+        ``gates`` and ``new`` are the results of ``step`` at the same point.
         """
 
     def no_output(self, state: State) -> Rows:
-        """Return an output of zeros, for rows in this state."""
+        """Return an output of zeros for the rows of ``state``."""
         return zeros(state[0], state[0].shape)
 
     def readout(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State) -> Rows:
-        """Return the output of a step (B, width): the first state, or what is read from them."""
+        """Return the output of a step (B, width), by default the first state."""
         return new[0]
 
     def readout_vjp(
         self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, dy: Rows
     ) -> ReadVJP:
-        """Pull a cotangent on the output of a ``readout`` back to all that it reads.
+        """Pull a cotangent on the output of ``readout`` back to its arguments.
 
-        Returns those of the parameters, the input, the old state and the new; None for a state
-        that is not read.
+        The cotangents are those of the parameters, the input, the old and the new states; None for
+        a state that the output does not depend on.
         """
         raise NotImplementedError(f"{self.name}: its output is its first state")
 

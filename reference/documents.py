@@ -1,4 +1,4 @@
-"""The documents' worked numbers and listings (N1-N4, P1-P4), computed, beside what they print.
+"""The documents' worked numbers and listings (N1-N4, P1-P4), computed, beside the printed ones.
 
 Where a printed number is wrong it is reported as an erratum; it is never made to pass.
 """
@@ -30,7 +30,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Example:
-    """A worked number or listing: what is printed, what is true, and whether they agree."""
+    """A worked number or listing: the printed value, the true one, and whether they agree."""
 
     id: str
     title: str
@@ -96,22 +96,22 @@ def four_step_chain_values(H: int) -> tuple[Array, Array]:
 
 def four_step_chain() -> Example:
     """N2: four tanh' factors times (W_a)^4 is the chain rule for H = 1 only."""
-    one, one_printed = four_step_chain_values(1)
-    two, two_printed = four_step_chain_values(2)
-    agrees = bool(np.allclose(two, two_printed, rtol=1e-9, atol=0))
+    narrow, narrow_printed = four_step_chain_values(1)
+    wide, wide_printed = four_step_chain_values(2)
+    agrees = bool(np.allclose(wide, wide_printed, rtol=1e-9, atol=0))
     return Example(
         "N2",
         "four-step chain",
         ("D0",),
-        f"Π(1 - tanh²) · (W_a)^4: H = 1: {_row(one_printed)}; H = 2: {_row(two_printed)}",
-        f"Π diag(1 - a_t²) W_aa: H = 1: {_row(one)}; H = 2: {_row(two)}",
+        f"Π(1 - tanh²) · (W_a)^4: H = 1: {_row(narrow_printed)}; H = 2: {_row(wide_printed)}",
+        f"Π diag(1 - a_t²) W_aa: H = 1: {_row(narrow)}; H = 2: {_row(wide)}",
         agrees,
         "the factors do not commute for H > 1, and W_aa is meant, not W_a",
     )
 
 
 def shrinking() -> Example:
-    """N3: multiplying by a small number makes small."""
+    """N3: a product with a small number is small."""
     values = 10 * 0.1, 10 * 0.01
     return Example(
         "N3",
@@ -167,7 +167,7 @@ def listing(*, swapped: bool) -> State:
 
 
 def swapped_unpacking() -> Example:
-    """P1: ``ct, ht = LSTMCELL(ct, ht, input)`` swaps what ``return ht, Ct`` gives."""
+    """P1: ``ct, ht = LSTMCELL(ct, ht, input)`` swaps the two results of ``return ht, Ct``."""
     h_printed, h = listing(swapped=True)[0], listing(swapped=False)[0]
     return Example(
         "P1",
@@ -181,7 +181,7 @@ def swapped_unpacking() -> Example:
 
 
 def index_slip() -> Example:
-    """P2: s_3 reads x_3; read with any other t it is another number."""
+    """P2: s_3 reads x_3; with any other t it is another number."""
     rng = np.random.default_rng(2)
     U, W = rng.standard_normal(2)
     x = rng.standard_normal(4)
@@ -200,7 +200,7 @@ def index_slip() -> Example:
 
 
 def dates() -> Example:
-    """P3: when LSTM, the forget gate and the GRU were introduced."""
+    """P3: the years of the LSTM, the forget gate and the GRU."""
     return Example(
         "P3",
         "dates",
@@ -213,7 +213,7 @@ def dates() -> Example:
 
 
 def attribution() -> Example:
-    """P4: who showed that the LSTM is strictly stronger."""
+    """P4: the proof that the LSTM is strictly stronger, and its authors."""
     return Example(
         "P4",
         "attribution",

@@ -1,4 +1,4 @@
-"""What an equation carries, and the registry of all of them."""
+"""The record of an equation, and the registry of all equations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Equation:
 
     @property
     def source(self) -> str:
-        """Where the code stands, as ``module.function``."""
+        """The location of the code, as ``module.function``."""
         module = self.function.__module__.removeprefix(f"{__package__}.")
         return f"{module}.{self.function.__qualname__}"
 
@@ -85,7 +85,7 @@ def registered() -> set[str]:
 
 
 def equations() -> tuple[Equation, ...]:
-    """All equations of the reference, sorted by id, then by name."""
+    """Return all equations of the reference, sorted by id, then by name."""
     for module in _modules():
         importlib.import_module(module)
     return tuple(sorted(_registry.values(), key=lambda e: (e.id, e.name)))

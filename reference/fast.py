@@ -12,7 +12,7 @@ and 1.4 times at (25, 64, 512, 512), where products that nobody can avoid take n
   Products read and write planes as they stand, as in Parameters: nothing is transposed or packed.
 * The order of the planes makes neighbours, hence one call, of what is treated alike: (o, i, f) are
   sigmoids; c' = f c + i g multiplies (i, f) by (g, c); the gradient of c' reaches (i, f, g).
-* What is kept is written where it belongs. Keeping scratch arrays as well gains nothing measurable.
+* Results are written in place. Keeping scratch arrays as well gains nothing measurable.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Planes: TypeAlias = Annotated[Floats, "5 B H"]
 
 @dataclass(frozen=True)
 class FastRun:
-    """Outputs y (T, B, H), final h and c (B, H), and what the way back needs.
+    """Outputs y (T, B, H), final h and c (B, H), and the arrays that the backward pass reads.
 
     ``states`` (T + 1, B, H) are h_0 ... h_T; ``planes`` (5, T + 1, B, H) has the gates of a step
     and the c that it read at [:, t]; ``tanh_c`` (T, B, H) is that of E18. ``y``, ``h`` and ``c``
@@ -88,8 +88,8 @@ def _step(z: Gates, planes: Planes, c_new: Plane, tanh_c: Plane, h_new: Plane) -
     """
     np.divide(1, 1 + np.exp(-z[:G]), out=planes[:G])
     np.tanh(z[G], out=planes[G])
-    written, kept = planes[I:G] * planes[G:]
-    np.add(written, kept, out=c_new)
+    written, remembered = planes[I:G] * planes[G:]
+    np.add(written, remembered, out=c_new)
     np.tanh(c_new, out=tanh_c)
     np.multiply(planes[O], tanh_c, out=h_new)
 
@@ -118,7 +118,7 @@ def lstm_backward(
 
 
 def _slopes(run: FastRun) -> Annotated[Floats, "5 T B H"]:
-    """Return what the steps multiply their cotangents by, (5, T, B, H).
+    """Return the factors of the steps' cotangents, (5, T, B, H).
 
     Plane 0 is dc'/dh', by which dh' reaches c'; planes 1 to 4 lead from h' to the pre-activation
     of o and from c' to those of i, f and g. One call a step, instead of one for all, would take

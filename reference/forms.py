@@ -25,10 +25,10 @@ from .linear import Linear
 
 STEPS = "steps"
 KINDS = ("chunk", "quotient")
-"""Forms that have a number of steps."""
+"""The forms whose names end with the number of steps of a chunk."""
 
 LINEAR_KINDS = (*KINDS, "parallel", "scan")
-"""Forms of every recurrence that is linear in its state."""
+"""The forms of every recurrence that is linear in its state."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Form:
 
     @property
     def name(self) -> str:
-        """What users type."""
+        """The name that users type."""
         return f"{self.kind}:{self.size}" if self.size else self.kind
 
     def run(self, linear: Linear) -> tuple[Any, Any]:
-        """Return what is read after every step (T, B, N, V), and the final state."""
+        """Return the outputs (T, B, N, V) and the final state."""
         if self.kind == "scan":
             return scan(linear)
         gates = quotients if self.kind == "quotient" else differences
@@ -56,13 +56,13 @@ class Form:
 
 
 def form_named(name: str) -> Form:
-    """Return the form of this name; an InputError says which there are."""
+    """Return the form of this name; raise InputError, which lists the forms, for any other."""
     kind, _, size = name.partition(":")
     plain = kind in (STEPS, "parallel", "scan") and not size
     if plain or (kind in KINDS and size.isdecimal() and 0 < int(size) <= 4096):
         return Form(kind, int(size or 0))
-    known = "steps, parallel, scan, chunk:C or quotient:C with C up to 4096"
-    raise InputError("form", known, repr(name))
+    names = "steps, parallel, scan, chunk:C or quotient:C with C up to 4096"
+    raise InputError("form", names, repr(name))
 
 
 Gates = Callable[[Any, Any, list[Any], list[Any]], Any]
@@ -70,36 +70,36 @@ Gates = Callable[[Any, Any, list[Any], list[Any]], Any]
 
 
 def in_chunks(linear: Linear, size: int, gates: Gates) -> tuple[Any, Any]:
-    """Compute chunk after chunk; within one, what is written is solved for (WY)."""
+    """Compute chunk after chunk; within one, forward substitution solves for the writes (WY)."""
     S, outputs = linear.S, []
     for start in range(0, len(linear.v), size):
         part = linear.part(start, start + size)
         sums = part.sums()
         U = _written(part, S, sums, gates)
-        seen = part.read_sums(sums)
-        entries = gates(part.q, part.k, seen, sums)
+        reads = part.read_sums(sums)
+        entries = gates(part.q, part.k, reads, sums)
         if part.bonus is not None:
             entries = [[*row[:-1], part.present(i)] for i, row in enumerate(entries)]
         across = _lower(entries, len(U))
-        own = _rows_times([q * np.exp(c) for q, c in zip(part.q, seen, strict=True)], S)
-        outputs.append(own + _apply(across, np.stack(U)))
+        old = _rows_times([q * np.exp(c) for q, c in zip(part.q, reads, strict=True)], S)
+        outputs.append(old + _apply(across, np.stack(U)))
         S = np.exp(sums[-1])[..., None] * S + _final(part, sums, U)
     empty = linear.v[:0]
     return np.concatenate([empty, *outputs]), S
 
 
 def _written(part: Linear, S: Any, sums: list[Any], gates: Gates) -> list[Any]:
-    """Return what each step of a chunk writes, u = β (v - k S̃), by forward substitution."""
+    """Return the writes of a chunk's steps, u = β (v - k S̃), by forward substitution."""
     if part.beta is None:
         return [part.v[i] for i in range(len(part.v))]
-    seen = _rows_times([k * np.exp(c) for k, c in zip(part.k, sums, strict=True)], S)
+    contents = _rows_times([k * np.exp(c) for k, c in zip(part.k, sums, strict=True)], S)
     overlap = gates(part.k, part.k, sums, sums)
     U: list[Any] = []
     for i in range(len(part.v)):
-        held = seen[i]
+        content = contents[i]
         for j, u in enumerate(U):
-            held = held + overlap[i][j][..., None] * u
-        U.append(part.beta[i][..., None] * (part.v[i] - held))
+            content = content + overlap[i][j][..., None] * u
+        U.append(part.beta[i][..., None] * (part.v[i] - content))
     return U
 
 
@@ -112,10 +112,10 @@ def differences(rows: Any, columns: Any, read: list[Any], sums: list[Any]) -> li
 
 
 def quotients(rows: Any, columns: Any, read: list[Any], sums: list[Any]) -> list[list[Any]]:
-    """Return the same of rows that are multiplied by e^c, and columns that are divided by it."""
-    left = [rows[i] * np.exp(c) for i, c in enumerate(read)]
-    right = [columns[j] * np.exp(-c) for j, c in enumerate(sums)]
-    return [[(a * right[j]).sum(axis=-1) for j in range(i + 1)] for i, a in enumerate(left)]
+    """Return the same sums, of rows times e^c and columns divided by e^c."""
+    multiplied = [rows[i] * np.exp(c) for i, c in enumerate(read)]
+    divided = [columns[j] * np.exp(-c) for j, c in enumerate(sums)]
+    return [[(a * divided[j]).sum(axis=-1) for j in range(i + 1)] for i, a in enumerate(multiplied)]
 
 
 def _lower(products: list[list[Any]], steps: int) -> Any:
@@ -130,11 +130,11 @@ def _apply(across: Any, U: Any) -> Any:
 
 
 def _final(part: Linear, sums: list[Any], U: list[Any]) -> Any:
-    """Return what a chunk leaves in the state at its end."""
-    kept = np.stack([
+    """Return what a chunk adds to the state by its end."""
+    keys = np.stack([
         part.k[j] * np.exp(sums[-1] - c) for j, c in enumerate(sums)
     ])  # fmt: skip
-    return (kept[..., None] * np.stack(U)[..., None, :]).sum(axis=0)
+    return (keys[..., None] * np.stack(U)[..., None, :]).sum(axis=0)
 
 
 def _rows_times(rows: list[Any], S: Any) -> Any:
@@ -155,8 +155,8 @@ def scan(linear: Linear) -> tuple[Any, Any]:
     if linear.bonus is None:
         return _rows_times(list(linear.q), np.stack(states)), states[-1]
     before = np.stack([linear.S, *states[:-1]])
-    own = [linear.present(t)[..., None] * linear.v[t] for t in range(steps)]
-    return _rows_times(list(linear.q), before) + np.stack(own), states[-1]
+    bonus = [linear.present(t)[..., None] * linear.v[t] for t in range(steps)]
+    return _rows_times(list(linear.q), before) + np.stack(bonus), states[-1]
 
 
 def _after(later: tuple[Any, Any], earlier: tuple[Any, Any]) -> tuple[Any, Any]:

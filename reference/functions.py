@@ -1,10 +1,10 @@
 """The functions whose meaning a number system must decide.
 
 The same equation lines run on floats, complex numbers (whose imaginary part carries a
-derivative), object arrays of balls (``flint.arb``: every operation encloses) and ``Bounded``
+derivative), object arrays of balls (``flint.arb``: every result encloses) and ``Bounded``
 values. Most functions need no care: ``np.tanh`` finds the right one by itself. Those that
 *branch* do. ``np.where(s < 0, ...)`` on a ball that straddles the switch silently picks a side, so
-every branch of this package goes through :func:`switch`, and a number system says here what a
+every branch of this package goes through :func:`switch`, and a number system defines here what a
 switch is. Other number systems register with ``function.register``.
 """
 
@@ -20,26 +20,26 @@ from .arrays import Floats, Same
 from .equation import equation
 
 Array: TypeAlias = Any
-"""An array of any number system, in the rooms where several meet; others say ``arrays.Floats``."""
+"""An array of any number system, where several meet; elsewhere ``arrays.Floats``."""
 
 DOCUMENTS = ("D0", "D1", "D2", "D3", "D4")
 
 
 def is_ball(x: Same | float) -> bool:
-    """Whether ``x`` is an object array, whose elements are numbers with methods of their own."""
+    """Return whether ``x`` is an object array, whose elements are Python objects such as balls."""
     return bool(np.asarray(x).dtype == object)
 
 
 @singledispatch
 def midpoint(x: Same) -> Annotated[Floats, "..."]:
-    """Return the plain real number at the heart of each element; ``x``'s shape."""
+    """Return the midpoint of each element as a real number; the shape is that of ``x``."""
     plain = np.asarray(x)
     return np.asarray(plain, dtype=np.float64) if is_ball(x) else plain.real
 
 
 @singledispatch
 def zeros(like: arrays.Array, shape: tuple[int, ...]) -> arrays.Array:
-    """Zeros of ``shape`` in the number system of ``like``."""
+    """Return zeros of ``shape`` in the number system of ``like``."""
     numbers = np.asarray(like)
     if is_ball(numbers) and numbers.size:
         return np.full(shape, type(numbers.flat[0])(0), dtype=object)
@@ -48,7 +48,7 @@ def zeros(like: arrays.Array, shape: tuple[int, ...]) -> arrays.Array:
 
 @singledispatch
 def switch(s: Same, below: arrays.Array | float, above: arrays.Array | float) -> Same:
-    """Return ``below`` where s < 0, ``above`` where s >= 0, and both where that is undecided."""
+    """Return ``below`` where s < 0, ``above`` where s >= 0; of a ball around 0 their union."""
     if is_ball(s):
         return np.asarray(_switch_balls(s, below, above), dtype=object)
     chosen = np.where(midpoint(s) < 0, below, above)
@@ -101,7 +101,7 @@ def binarise(u: Same) -> Same:
 )
 @singledispatch
 def sigmoid(s: Same) -> Same:
-    """Return 1 / (1 + exp(-s)), without overflow at either end and small results kept small."""
+    """Return 1 / (1 + exp(-s)), without overflow, and accurate where it is small."""
     if is_ball(s):
         return np.asarray(1 / (1 + np.exp(-s)))
     positive = midpoint(s) >= 0
@@ -117,7 +117,7 @@ def sigmoid(s: Same) -> Same:
     note="tanh' = 1 - tanh² <= 1; tanh(s) = 2σ(2s) - 1",
 )
 def tanh(s: Same) -> Same:
-    """Return the hyperbolic tangent, by the number system's own."""
+    """Return the hyperbolic tangent, by the number system's own function."""
     value: arrays.Array = np.tanh(s)
     return value
 

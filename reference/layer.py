@@ -17,12 +17,12 @@ from .parameters import Parameters, Sizes
 from .sequence import Unrolled, backpropagate, reverse, unroll
 
 States: TypeAlias = tuple[Annotated[A, "L B *"], ...]
-"""The states of all passes: L is layers * directions."""
+"""The states of all passes; the axis L is layers * directions long."""
 
 
 @dataclass(frozen=True)
 class Output(Generic[A]):
-    """What a layer returns: y, directions * width wide, and the final states.
+    """The result of a layer: y, directions * width wide, and the final states.
 
     ``final`` has one array (layers * directions, B, ...) per state of the cell; the index runs
     over directions first, as in PyTorch: l0 forward, l0 backward, l1 forward, ...
@@ -36,7 +36,7 @@ class Output(Generic[A]):
 
 @dataclass(frozen=True)
 class Gradient(Generic[A]):
-    """Gradients of a layer: one Parameters a pass, x, and the initial states."""
+    """The gradients of a layer: one Parameters per pass, x, and the initial states."""
 
     parameters: tuple[Parameters, ...]
     x: Over[A]
@@ -73,7 +73,7 @@ class Layer:
         return tuple(self.cell.random_parameters(rng, sizes) for sizes in self.pass_sizes)
 
     def initial_state(self, like: Array, batch: int) -> States[Array]:
-        """Return the state used when none is given."""
+        """Return the default initial state."""
         states = self.cell.initial_state(like, batch, self.sizes)
         return tuple(np.stack([s] * (self.layers * self.directions)) for s in states)
 
@@ -115,7 +115,7 @@ class Layer:
     ) -> Gradient[A]:
         """Pull cotangents on y and on the final states back to parameters, x and initial states.
 
-        Without ``dfinal`` the final states have none.
+        Without ``dfinal`` those of the final states are 0.
         """
         none = tuple(zeros(s, s.shape) for s in output.final)
         dends: States[Any] = none if dfinal is None else dfinal
@@ -141,13 +141,13 @@ class Layer:
         dy: Sequences,
         dfinal: States[Array],
     ) -> tuple[Sequences, list[Parameters], list[State]]:
-        """Pull dy back through one level: to its input, and by direction to the rest."""
+        """Pull dy back through one level: to its input, and per direction to the rest."""
         width = dy.shape[-1] // self.directions
         dxs, dps, dinitial = [], [], []
         for direction in range(self.directions):
             k = level * self.directions + direction
-            own = dy[..., direction * width : (direction + 1) * width]
-            turned = in_direction(direction, own, output.lengths)
+            d_output = dy[..., direction * width : (direction + 1) * width]
+            turned = in_direction(direction, d_output, output.lengths)
             dend = tuple(d[k] for d in dfinal)
             run = output.passes[k]
             dp, dx, d0 = backpropagate(self.cell, parameters[k], run, turned, dend)
@@ -158,13 +158,13 @@ class Layer:
 
     @property
     def _stamps(self) -> int:
-        """Columns of the input that every layer of the stack sees: the time stamp, if any."""
+        """The number of input columns that every level reads: the time stamp, if any."""
         timed = "timed" in self.cell.traits
         return self.cell.input_width(self.sizes) - self.sizes.D if timed else 0
 
 
 def in_direction(direction: int, x: Same, lengths: Lengths | None) -> Same:
-    """Return x (T, B, ...) as direction 0 or 1 reads it: as it is, or reversed. Its own inverse."""
+    """Return x (T, B, ...) unchanged for direction 0, reversed for direction 1; its own inverse."""
     return reverse(x, lengths) if direction == 1 else x
 
 
@@ -222,7 +222,7 @@ def check_inputs(
 
 
 def check_cotangents(output: Output[Any], dy: Array, dfinal: States[Array]) -> None:
-    """Raise InputError unless cotangents match what the forward pass returned."""
+    """Raise InputError unless cotangents match the result of the forward pass."""
     _check_cotangent("dy", dy, output.y)
     if not isinstance(dfinal, tuple) or len(dfinal) != len(output.final):
         got = len(dfinal) if isinstance(dfinal, tuple) else type(dfinal).__name__

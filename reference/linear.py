@@ -1,7 +1,7 @@
-"""The shape that linear recurrences share: decays, keys, what is written, what is read.
+"""The common form of linear recurrences: decays, keys, values and queries.
 
 S~ = diag(e^g) S; u = β (v - k S~), or v; S = S~ + k^T u; read: q S, or of the S before, with a
-bonus w, q (S + (w k)^T v). A cell that has this shape says so by a method ``linear``; every form
+bonus w, q (S + (w k)^T v). A cell of this form has a method ``linear``; every form of ``forms``
 then computes it.
 """
 
@@ -45,16 +45,16 @@ class Linear:
         return sums
 
     def read_sums(self, sums: list[Any]) -> list[Any]:
-        """Return the sums up to what is read at each step: its new state, or the one before."""
+        """Return the sums up to the state that each step reads: the new one, or the old one."""
         return sums if self.bonus is None else [0.0 * sums[0], *sums[:-1]]
 
     def present(self, t: int) -> Any:
-        """Return what is read of a step's own value, (B, N): by a bonus, or by its key."""
+        """Return the factor of a step's own value in its output, (B, N): by a bonus, or its key."""
         k = self.k[t] if self.bonus is None else self.bonus * self.k[t]
         return (self.q[t] * k).sum(axis=-1)
 
     def affine(self, t: int) -> tuple[Any, Any]:
-        """Return A and B of step t, S -> A S + B; A is a diagonal where nothing is corrected."""
+        """Return A and B of step t, S -> A S + B; A is diagonal without a correction."""
         decay, k, v = np.exp(self.g[t]), self.k[t], self.v[t]
         if self.beta is None:
             return decay[..., None], k[..., None] * v[..., None, :]

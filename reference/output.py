@@ -1,4 +1,4 @@
-"""Around the cell: softmax (E03), the output layer (E05) and cross-entropy (E06)."""
+"""The layers after the cell: softmax (E03), the output layer (E05) and cross-entropy (E06)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def softmax_vjp(y: Logits, dy: Logits) -> Logits:
 
 
 def log_softmax(s: Logits) -> Logits:
-    """Return log(softmax(s)) without ever forming a probability that underflows."""
+    """Return log(softmax(s)), without underflow of the probabilities."""
     shifted = _shifted(s)
     e: Array = np.exp(shifted)
     log: Array = np.log(e.sum(axis=-1, keepdims=True))

@@ -35,7 +35,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of one parameter: its gates, if it has a gate axis (axis 0), and the other axes."""
+    """The shape of one parameter: its gates if axis 0 is a gate axis, and the other axes."""
 
     gates: tuple[str, ...]
     axes: tuple[int, ...]
@@ -49,12 +49,12 @@ class Shape:
 class Parameters(Mapping[str, Any]):
     """Named arrays; ``p["W"]`` has shape (G, D, H) and ``p.W_f`` is its slice for gate ``f``.
 
-    Gradients have the same form, so they are Parameters too, and add up with ``+``. Which number
-    system the arrays are of, whoever made them knows.
+    Gradients have the same form, so they are Parameters too, and add up with ``+``. The arrays may
+    be of any number system.
     """
 
     def __init__(self, shapes: Mapping[str, Shape], arrays: Mapping[str, Array]) -> None:
-        """Take one array for every name of ``shapes``; a missing or extra name is an error."""
+        """Store an array per name of ``shapes``; raise ValueError for missing or extra names."""
         if shapes.keys() != arrays.keys():
             raise ValueError(f"parameters: expected {sorted(shapes)}, got {sorted(arrays)}")
         self.shapes = dict(shapes)
@@ -88,15 +88,15 @@ class Parameters(Mapping[str, Any]):
         return Parameters, (self.shapes, self._arrays)
 
     def rows(self, name: str) -> Array:
-        """Return an array (G, D, H) as rows (G H, D): the gates', transposed, one below another.
+        """Return an array (G, D, H) as rows (G H, D): its gates, transposed, one below another.
 
-        NumPy's arrays may be written into between two steps, so only other ones' rows are kept.
+        NumPy arrays may change between two steps, so only other arrays' rows are cached.
         """
-        whole: Any = self._arrays[name]
+        array: Any = self._arrays[name]
         if name in self._rows:
             return self._rows[name]
-        rows = np.concatenate([gate.T for gate in whole])
-        if isinstance(whole, NumberSystem):
+        rows = np.concatenate([gate.T for gate in array])
+        if isinstance(array, NumberSystem):
             self._rows[name] = rows
         return rows
 

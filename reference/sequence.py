@@ -1,7 +1,7 @@
 """A cell over a sequence, and backpropagation through time.
 
 With ``lengths`` (B,), row ``b`` ends after ``lengths[b]`` steps: its state stays what it was, its
-outputs beyond are 0, and whatever stands in its padding, NaN included, has no influence. A row of
+outputs beyond are 0, and the values of its padding, NaN included, have no influence. A row of
 length 0, like a sequence of T = 0 steps, ends in its initial state.
 """
 
@@ -20,7 +20,7 @@ from .functions import zeros
 from .parameters import Parameters
 
 Active: TypeAlias = Annotated[Floats, "B 1"]
-"""Which rows have a step to go."""
+"""Whether each row still has steps."""
 
 
 States: TypeAlias = tuple[Annotated[A, "B *"], ...]
@@ -28,7 +28,7 @@ States: TypeAlias = tuple[Annotated[A, "B *"], ...]
 
 @dataclass(frozen=True)
 class Step:
-    """What one step read and computed, kept for the way back."""
+    """The inputs and results of one step, which the backward pass reads."""
 
     x: Rows
     state: State
@@ -120,21 +120,21 @@ def reverse(x: Same, lengths: Lengths | None = None) -> Same:
 
 
 def _read_vjp(cell: Cell, p: Parameters, step: Step, dy: Rows) -> ReadVJP | None:
-    """Pull dy back through what a cell reads; None where its output is its first state."""
+    """Pull dy back through a cell's readout; None where its output is its first state."""
     if "readout" not in cell.traits:
         return None
     return cell.readout_vjp(p, step.x, step.state, step.gates, step.new, dy)
 
 
 def added(a: State, b: Sequence[Carried | None]) -> State:
-    """Return the sum of two cotangents of states; None is 0."""
+    """Return the sum of two cotangents of states; None stands for 0."""
     pairs = zip(a, b, strict=True)
-    return tuple(left if right is None else left + right for left, right in pairs)
+    return tuple(s if d is None else s + d for s, d in pairs)
 
 
 def subtracted(a: State, b: State) -> State:
     """Return the difference of two cotangents of states."""
-    return tuple(left - right for left, right in zip(a, b, strict=True))
+    return tuple(s - d for s, d in zip(a, b, strict=True))
 
 
 def choose(active: Active | None, new: Carried, old: Carried) -> Carried:

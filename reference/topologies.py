@@ -1,4 +1,4 @@
-"""The four topologies (E32): which steps read an input, and which outputs are read.
+"""The four topologies (E32), which differ in the steps that read inputs and return outputs.
 
 Every function returns its output and a *pullback*, which takes the output's cotangent to the
 gradients of the arguments.

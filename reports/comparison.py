@@ -1,4 +1,4 @@
-"""What changed from one run to another: states, errors, times, and the environment."""
+"""The changes from one run to another: statuses, errors, times, and the environment."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from .section import Section, Table
 WORSE, BETTER, CHANGED, NEW, GONE = "worse", "better", "changed", "new", "gone"
 
 GROWTH, NOTABLE = 2.0, 0.01
-"""By which factor an error has to grow to be told, and from which share of its bound on."""
+"""The factor by which an error must grow to be reported, and its least share of the bound."""
 
 FLOOR = 0.05
-"""Difference of times, as a share, that two runs of the same may show: they were made at two
-times, so that nothing pairs their samples."""
+"""The relative difference of times that two runs of the same code may show: they ran at two
+times, so their samples are not paired."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that is not as it was; ``verdict`` is worse, better, changed, new or gone."""
+    """One change between two runs; ``verdict`` is worse, better, changed, new or gone."""
 
     verdict: str
     kind: str
@@ -42,7 +42,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs side by side; ``same`` counts what is as it was, ``open`` what cannot be told."""
+    """Two runs side by side; ``same`` counts what did not change, ``open`` what is undecided."""
 
     before: str
     after: str
@@ -53,33 +53,33 @@ class Comparison:
 
     @property
     def regressed(self) -> tuple[Change, ...]:
-        """What is worse."""
+        """The changes for the worse."""
         return tuple(change for change in self.changes if change.verdict == WORSE)
 
 
 def compare(a: Run | BenchRun, b: Run | BenchRun, names: tuple[str, str]) -> Comparison:
-    """Compare two runs of one kind; ValueError where they are of two."""
+    """Compare two runs of one kind; raise ValueError for different kinds."""
     if isinstance(a, Run) and isinstance(b, Run):
         differences = list(_verdicts(a, b))
     elif isinstance(a, BenchRun) and isinstance(b, BenchRun) and a.kind == b.kind:
         differences = list(_rows(a, b))
     else:
         raise ValueError(f"{names[0]} and {names[1]} are runs of different kinds")
-    changes = tuple(each for each in differences if isinstance(each, Change))
-    same, open_ = differences.count(SAME), differences.count(AMBIGUOUS)
-    return Comparison(*names, tuple(_environment(a, b)), changes, same, open_)
+    changes = tuple(difference for difference in differences if isinstance(difference, Change))
+    same, undecided = differences.count(SAME), differences.count(AMBIGUOUS)
+    return Comparison(*names, tuple(_environment(a, b)), changes, same, undecided)
 
 
-def between(run: Run | BenchRun, one: str, other: str) -> tuple[Run, Run]:
-    """Return two subjects of a run as two runs; ValueError for one that is not there."""
+def between(run: Run | BenchRun, first: str, second: str) -> tuple[Run, Run]:
+    """Return two subjects of a run as two runs; raise ValueError for an unknown one."""
     if not isinstance(run, Run):
         raise ValueError(f"a run of {run.kind} has no subjects; compare two runs of it")
-    there = {planned.subject for planned in run.planned}
-    if missing := {one, other} - there:
+    subjects = {planned.subject for planned in run.planned}
+    if missing := {first, second} - subjects:
         raise ValueError(
-            f"{sorted(missing)[0]} is not in the run; it has {', '.join(sorted(there))}"
+            f"{sorted(missing)[0]} is not in the run; it has {', '.join(sorted(subjects))}"
         )
-    return _only(run, one), _only(run, other)
+    return _only(run, first), _only(run, second)
 
 
 def _only(run: Run, name: str) -> Run:
@@ -103,24 +103,24 @@ def _environment(a: Run | BenchRun, b: Run | BenchRun) -> Iterator[tuple[str, st
 
 
 def _verdicts(a: Run, b: Run) -> Iterator[Change | str]:
-    """Yield what became of every check, ``SAME`` where nothing did."""
+    """Yield the change of every check, ``SAME`` where there is none."""
     old, new = ({entry.planned: entry for entry in summary.entries(run)} for run in (a, b))
     for planned in dict.fromkeys([*old, *new]):
         what = f"{planned.subject} {planned.check} {planned.dtype}".strip()
-        one, other = old.get(planned), new.get(planned)
-        if one is None or other is None:
-            there = one or other
-            assert there is not None  # noqa: S101 - one of the two has it
-            yield _appeared(one is None, "check", what, there.status)
-        elif one.status != other.status:
-            worse = rank(other.status) < rank(one.status)
-            yield Change(WORSE if worse else BETTER, "check", what, one.status, other.status)
+        before, after = old.get(planned), new.get(planned)
+        if before is None or after is None:
+            entry = before or after
+            assert entry is not None  # noqa: S101 - one of the two has it
+            yield _appeared(before is None, "check", what, entry.status)
+        elif before.status != after.status:
+            worse = rank(after.status) < rank(before.status)
+            yield Change(WORSE if worse else BETTER, "check", what, before.status, after.status)
         else:
-            yield _error(what, one.ratio, other.ratio)
+            yield _error(what, before.ratio, after.ratio)
 
 
 def _error(what: str, before: float | None, after: float | None) -> Change | str:
-    """Tell a change of error/bound that is worth telling; it is no failure."""
+    """Return a notable change of error/bound, which is no failure, else ``SAME``."""
     if before is None or after is None or max(before, after) < NOTABLE:
         return SAME
     low, high = sorted((before, after))
@@ -137,13 +137,13 @@ def _rows(a: BenchRun, b: BenchRun) -> Iterator[Change | str]:
             row = old.get(id) or new[id]
             yield _appeared(id not in old, "row", id, row["status"])
             continue
-        one, other = old[id], new[id]
+        before, after = old[id], new[id]
         for name in ("status", "verdict"):
-            if one.get(name) != other.get(name):
-                worse = name == "status" and one[name] == "OK"
-                said = (str(one.get(name, "")), str(other.get(name, "")))
-                yield Change(WORSE if worse else CHANGED, name, id, *said)
-        yield from _times(id, samples(one), samples(other))
+            if before.get(name) != after.get(name):
+                worse = name == "status" and before[name] == "OK"
+                values = (str(before.get(name, "")), str(after.get(name, "")))
+                yield Change(WORSE if worse else CHANGED, name, id, *values)
+        yield from _times(id, samples(before), samples(after))
 
 
 def _appeared(new: bool, kind: str, what: str, status: str) -> Change:
@@ -151,13 +151,13 @@ def _appeared(new: bool, kind: str, what: str, status: str) -> Change:
 
 
 def samples(row: Mapping[str, Any]) -> dict[str, Sequence[float]]:
-    """Return all samples (seconds) that a row holds, by where it holds them."""
+    """Return all samples (seconds) of a row, by the path of their field."""
     series: dict[str, Sequence[float]] = {}
     for name, value in row.items():
         if name == "samples" and isinstance(value, list) and value:
             series[""] = value
         elif isinstance(value, dict):
-            series |= {f"{name} {inner}".strip(): each for inner, each in samples(value).items()}
+            series |= {f"{name} {inner}".strip(): times for inner, times in samples(value).items()}
     return series
 
 
@@ -179,26 +179,26 @@ def _times(
 
 
 def ratio_of_medians(
-    one: Sequence[float], other: Sequence[float], seed: int = 0
+    times: Sequence[float], reference: Sequence[float], seed: int = 0
 ) -> tuple[float, float, float]:
     """Return median(one)/median(other) with its 95 % interval, by a block bootstrap of each."""
     rng = np.random.default_rng(seed)
-    logs = [np.log(medians(side, rng)) for side in (one, other)]
+    logs = [np.log(medians(side, rng)) for side in (times, reference)]
     low, high = np.exp(np.quantile(logs[0] - logs[1], [0.025, 0.975]))
-    return float(np.median(one) / np.median(other)), float(low), float(high)
+    return float(np.median(times) / np.median(reference)), float(low), float(high)
 
 
 ORDER = {WORSE: 0, BETTER: 2}
 
 
 def section(comparison: Comparison, number: int = 1) -> Section:
-    """Return what a comparison says."""
+    """Return a comparison as a section of a report."""
     title = f"{comparison.before} and {comparison.after}"
     return Section(f"comparison-{number}", title, (sentence(comparison),), tables(comparison))
 
 
 def tables(comparison: Comparison) -> tuple[Table, ...]:
-    """Return the environment's differences, if there are any, and the changes, if there are."""
+    """Return the tables of the environments' differences and of the changes, unless empty."""
     changes = sorted(comparison.changes, key=lambda change: ORDER.get(change.verdict, 1))
     parts = []
     if comparison.environment:
@@ -216,21 +216,21 @@ def sentence(comparison: Comparison) -> str:
     """Return the comparison in one line."""
     worse = len(comparison.regressed)
     better = sum(change.verdict == BETTER for change in comparison.changes)
-    other = len(comparison.changes) - worse - better
-    open_ = f", {comparison.open} cannot be told" if comparison.open else ""
+    otherwise = len(comparison.changes) - worse - better
+    undecided = f", {comparison.open} cannot be told" if comparison.open else ""
     if not comparison.changes:
-        return f"Nothing changed: {comparison.same} the same{open_}."
-    rest = f"{other} changed otherwise, {comparison.same} the same{open_}"
+        return f"Nothing changed: {comparison.same} the same{undecided}."
+    rest = f"{otherwise} changed otherwise, {comparison.same} the same{undecided}"
     return f"{worse} worse, {better} better, {rest}."
 
 
-# pytest-benchmark's JSON, read as a run: one row a benchmark, with its samples.
+# pytest-benchmark's JSON, read as a run: one row per benchmark, with its samples.
 
 
 def read_benchmarks(path: Path) -> BenchRun:
-    """Read what ``pytest --benchmark-json`` wrote; RunFileError where it is something else."""
+    """Read a file of ``pytest --benchmark-json``; raise RunFileError for any other."""
     value = records.parsed(path, records.text(path))
-    rows = tuple(_benchmark(path, each) for each in records.field(path, value, "benchmarks", list))
+    rows = tuple(_benchmark(path, b) for b in records.field(path, value, "benchmarks", list))
     about = records.field(path, value, "machine_info", dict)
     return BenchRun(
         schema="",
@@ -252,6 +252,6 @@ def _benchmark(path: Path, value: Any) -> dict[str, Any]:
         raise RunFileError(f"{path}: benchmarks: expected objects, got {value!r:.60}")
     stats = records.field(path, value, "stats", dict)
     data = stats.get("data") or [records.field(path, stats, "median", float)]
-    if not all(type(each) in (int, float) and 0 < each < float("inf") for each in data):
+    if not all(type(time) in (int, float) and 0 < time < float("inf") for time in data):
         raise RunFileError(f"{path}: stats.data: expected times in seconds")
     return {"id": records.field(path, value, "fullname", str), "status": "OK", "samples": data}

@@ -1,4 +1,4 @@
-"""How the subjects of a run mean their parameters and their calls, as their adapters state it."""
+"""The conventions of a run's subjects for parameters and calls, as their adapters state them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _rows(name: str) -> Iterator[tuple[Cell, ...]]:
 
 
 def _odd(c: Convention) -> Iterator[str]:
-    """Yield what is not as in the plain equations."""
+    """Yield the differences from the plain equations."""
     if c.forget_offset:
         yield f"f + {c.forget_offset:g}"
     if c.gate != "sigmoid":

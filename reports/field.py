@@ -1,6 +1,6 @@
-"""The matrix of the field: how every layer of every framework stands, and how it stood before.
+"""The matrix of the field: the results of every framework's layers, now and before.
 
-What is published adds a line for each layer and dtype to a history, which is only ever added to:
+Every publication appends a line for each layer and dtype to a history:
 ``python -m gatewise.reports.field HISTORY RUN...``. The site's main page is made from it.
 """
 
@@ -29,7 +29,7 @@ CONFORMS, DEVIATES, IN_PART, UNTESTED, NOT_OFFERED, FAILS = (
 MARKS = {
     FAILS: "✕", UNTESTED: "○", NOT_OFFERED: "–", IN_PART: "◌", DEVIATES: "≈", CONFORMS: "✓"
 }  # fmt: skip
-"""What each standing looks like; the worst first."""
+"""The mark of each standing, the worst first."""
 
 MEANINGS = {
     CONFORMS: "every check that the layer supports passes",
@@ -51,15 +51,15 @@ COLUMNS = {
     ),
     "others": (),
 }  # fmt: skip
-"""The cells that share a column of the matrix; the last is for all that no other names."""
+"""The cells of each column of the matrix; the last column is for all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """How one layer stood in one dtype, when its run was made.
+    """The results of one layer in one dtype, when its run was made.
 
-    ``counts`` are its checks by status; ``deviations`` are reasons of those that failed as
-    declared; ``version`` is what the layer's own package says.
+    ``counts`` are its checks by status; ``deviations`` are the reasons of the failures that were
+    declared; ``version`` is that of the layer's package.
     """
 
     created: str
@@ -74,7 +74,7 @@ class Standing:
 
     @property
     def verdict(self) -> str:
-        """One of ``MARKS``: what the counts come to."""
+        """One of ``MARKS``, from the counts."""
         present = [STATUSES[name] for name, count in self.counts.items() if count]
         outcomes = {status.outcome for status in present}
         if Outcome.WRONG in outcomes:
@@ -87,54 +87,54 @@ class Standing:
 
     @property
     def place(self) -> tuple[str, str]:
-        """What it is about."""
+        """The subject and the dtype."""
         return self.subject, self.dtype
 
 
 def standings(run: Run) -> Iterator[Standing]:
-    """Yield how each subject of a run stands in each of its dtypes."""
+    """Yield the standing of each subject of a run in each of its dtypes."""
     rows = summary.entries(run)
-    versions = {each.name: each.version for each in tables.tallies(rows)}
+    versions = {tally.name: tally.version for tally in tables.tallies(rows)}
     places = grouped(((row.planned.subject, row.planned.dtype), row) for row in rows)
-    for (subject, dtype), own in places.items():
-        cells = Counter(row.verdict.cell for row in own if row.verdict)
-        known = [row for row in own if row.status == KNOWN]
+    for (subject, dtype), entries in places.items():
+        cells = Counter(row.verdict.cell for row in entries if row.verdict)
+        deviations = [row for row in entries if row.status == KNOWN]
         yield Standing(
             created=run.created, gatewise=run.versions.get("gatewise", ""), source=run.source,
             subject=subject, version=versions[subject],
             cell=cells.most_common(1)[0][0] if cells else "", dtype=dtype,
-            counts=dict(Counter(row.status for row in own)),
-            deviations=tuple(gap.reason for gap in summary.gaps(known, KNOWN)),
+            counts=dict(Counter(row.status for row in entries)),
+            deviations=tuple(gap.reason for gap in summary.gaps(deviations, KNOWN)),
         )  # fmt: skip
 
 
 def read(history: Path) -> tuple[Standing, ...]:
-    """Return the lines of a history; RunFileError if it is none."""
+    """Return the lines of a history; raise RunFileError for any other file."""
     return tuple(records.typed(Standing, line, where) for where, line in records.lines(history))
 
 
 def add(history: Path, folders: Iterable[Path]) -> int:
-    """Add the standings of runs to a history, but for those that it has; return how many."""
-    there = {(each.created, each.place) for each in read(history)}
+    """Append the new standings of runs to a history; return their number."""
+    present = {(standing.created, standing.place) for standing in read(history)}
     number = 0
     for folder in folders:
         for standing in standings(run_files.read_checks(folder)):
-            if (standing.created, standing.place) not in there:
+            if (standing.created, standing.place) not in present:
                 records.append(history, standing)
                 number += 1
     return number
 
 
 def complete(history: Sequence[Standing], subjects: Mapping[str, Subject]) -> tuple[Standing, ...]:
-    """Return a history with every layer that there is an adapter for: those never held untested."""
-    held = {each.subject for each in history}
+    """Return a history with all layers that have an adapter, untested ones added."""
+    present = {standing.subject for standing in history}
     untested = (
         Standing(
             created="", gatewise="", source="", subject=name, version="", cell=subject.cells[0],
             dtype=dtype, counts={"not tested": 1},
         )
         for name, subject in subjects.items()
-        if name not in held
+        if name not in present
         for dtype in subject.dtypes
     )  # fmt: skip
     return (*history, *untested)
@@ -143,46 +143,46 @@ def complete(history: Sequence[Standing], subjects: Mapping[str, Subject]) -> tu
 def latest(history: Iterable[Standing]) -> tuple[Standing, ...]:
     """Return the last standing of every layer and dtype, by subject."""
     last: dict[tuple[str, str], Standing] = {}
-    for each in sorted(history, key=lambda each: each.created):
-        last[each.place] = each
-    return tuple(sorted(last.values(), key=lambda each: each.place))
+    for standing in sorted(history, key=lambda standing: standing.created):
+        last[standing.place] = standing
+    return tuple(sorted(last.values(), key=lambda standing: standing.place))
 
 
 def matrix(history: Iterable[Standing]) -> str:
     """Return the matrix in Markdown: frameworks down, cells across, a mark for each dtype."""
     places: dict[str, dict[str, list[Standing]]] = {}
-    for each in latest(history):
-        of = places.setdefault(family(each.subject), {name: [] for name in COLUMNS})
-        of[next((name for name, cells in COLUMNS.items() if each.cell in cells),
-                "others")].append(each)  # fmt: skip
-    there = [name for name in COLUMNS if any(of[name] for of in places.values())]
-    lines = [f"| framework | {' | '.join(there)} |", "|---" * (1 + len(there)) + "|"]
+    for standing in latest(history):
+        columns = places.setdefault(family(standing.subject), {name: [] for name in COLUMNS})
+        columns[next((name for name, cells in COLUMNS.items() if standing.cell in cells),
+                "others")].append(standing)  # fmt: skip
+    names = [name for name in COLUMNS if any(columns[name] for columns in places.values())]
+    lines = [f"| framework | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
     lines += [
         f"| [{plain(name)}](field.md#{_anchor(name)}) | "
-        f"{' | '.join(_marks(of[column]) for column in there)} |"
-        for name, of in places.items()
+        f"{' | '.join(_marks(columns[column]) for column in names)} |"
+        for name, columns in places.items()
     ]
     return "\n".join(lines)
 
 
 def legend() -> str:
     """Return what the marks of the matrix mean, as a list in Markdown."""
-    lines = [f"* {_shown(name, name)}: {what}." for name, what in MEANINGS.items()]
+    lines = [f"* {_shown(name, name)}: {meaning}." for name, meaning in MEANINGS.items()]
     return "\n".join([*lines, "* Empty: no such layer, or gatewise has no adapter for it."])
 
 
 def _marks(standing: Sequence[Standing]) -> str:
-    """Return the worst of several layers in each dtype, dtypes that stand alike together."""
+    """Return the worst mark of several layers per dtype; dtypes with the same mark are joined."""
     alike: dict[str, list[str]] = {}
     for dtype, short in SHORT.items():
-        own = {each.verdict for each in standing if each.dtype == dtype}
-        if own:
-            alike.setdefault(next(name for name in MARKS if name in own), []).append(short)
+        verdicts = {layer.verdict for layer in standing if layer.dtype == dtype}
+        if verdicts:
+            alike.setdefault(next(name for name in MARKS if name in verdicts), []).append(short)
     return "<br>".join(_shown(name, " ".join(shorts)) for name, shorts in alike.items())
 
 
 def _shown(name: str, text: object) -> str:
-    """Return a text with the mark of a standing before it, in its colour."""
+    """Return a text after the mark of a standing, in its colour."""
     return f'<span class="standing {name.replace(" ", "-")}">{MARKS[name]} {text}</span>'
 
 
@@ -192,12 +192,12 @@ def _anchor(name: str) -> str:
 
 def page(history: Sequence[Standing]) -> Iterator[str]:
     """Yield the page in Markdown: the matrix, what changed, and each framework's layers."""
-    last = latest(history)
-    frameworks = {family(each.subject) for each in last}
-    held = {each.subject for each in last if each.created}
+    standings = latest(history)
+    frameworks = {family(s.subject) for s in standings}
+    dated = {s.subject for s in standings if s.created}
     yield "# The field\n"
     yield (
-        f"{len(held)} layers of {len({*map(family, held)})} frameworks and packages, held to the "
+        f"{len(dated)} layers of {len({*map(family, dated)})} frameworks and packages, held to the "
         "equations in every dtype that they compute in. `nox -s publish` makes this page.\n"
     )
     yield matrix(history) + "\n"
@@ -211,28 +211,29 @@ def page(history: Sequence[Standing]) -> Iterator[str]:
         "[Conventions](reference/conventions.md) what each layer's parameters mean.\n"
     )
     for name in sorted(frameworks):
-        yield from _details(name, [each for each in last if family(each.subject) == name])
+        yield from _details(name, [s for s in standings if family(s.subject) == name])
 
 
-def _details(name: str, own: Sequence[Standing]) -> Iterator[str]:
-    versions = ", ".join(dict.fromkeys(each.version for each in own if each.version))
+def _details(name: str, standings: Sequence[Standing]) -> Iterator[str]:
+    versions = ", ".join(dict.fromkeys(s.version for s in standings if s.version))
     yield f"### {name} {{#{_anchor(name)}}}\n"
     yield f"{plain(versions) or 'Not installed when it was held'}.\n"
-    dtypes = [dtype for dtype in SHORT if any(each.dtype == dtype for each in own)]
+    dtypes = [dtype for dtype in SHORT if any(s.dtype == dtype for s in standings)]
     by_subject: dict[str, dict[str, Standing]] = {}
-    for each in own:
-        by_subject.setdefault(each.subject, {})[each.dtype] = each
+    for s in standings:
+        by_subject.setdefault(s.subject, {})[s.dtype] = s
     lines = [f"| layer | {' | '.join(dtypes)} |", "|---" * (1 + len(dtypes)) + "|"]
     lines += [
-        f"| {plain(subject)} | {' | '.join(_counted(of.get(dtype)) for dtype in dtypes)} |"
-        for subject, of in by_subject.items()
+        f"| {plain(subject)} | {' | '.join(_counted(row.get(dtype)) for dtype in dtypes)} |"
+        for subject, row in by_subject.items()
     ]
     yield "\n".join(lines) + "\n"
     reasons: dict[str, dict[str, None]] = {}
-    for each in own:
-        for reason in each.deviations:
-            reasons.setdefault(reason, {})[each.subject] = None
-    yield "".join(f"* {plain(', '.join(of))}: {plain(why)}\n" for why, of in reasons.items())
+    for s in standings:
+        for reason in s.deviations:
+            reasons.setdefault(reason, {})[s.subject] = None
+    lines = [f"* {plain(', '.join(names))}: {plain(why)}\n" for why, names in reasons.items()]
+    yield "".join(lines)
 
 
 def _counted(standing: Standing | None) -> str:
@@ -243,34 +244,34 @@ def _counted(standing: Standing | None) -> str:
 
 
 def _changes(history: Sequence[Standing]) -> Iterator[str]:
-    """Yield a line for each day of publication, and below it every standing that changed."""
-    held = sorted((each for each in history if each.created), key=lambda each: each.created)
-    days = grouped((each.created[:10], each) for each in held)
-    before: dict[tuple[str, str], Standing] = {}
+    """Yield a line for each day of publication, and below it the standings that changed."""
+    dated = sorted((s for s in history if s.created), key=lambda s: s.created)
+    days = grouped((s.created[:10], s) for s in dated)
+    old: dict[tuple[str, str], Standing] = {}
     entries: list[str] = []
     for day, published in days.items():
-        now = {each.place: each for each in published}
-        counts = Counter(each.verdict for each in now.values())
+        new = {s.place: s for s in published}
+        counts = Counter(s.verdict for s in new.values())
         words = ", ".join(_shown(name, counts[name]) for name in MARKS if counts[name])
-        sources = dict.fromkeys(f"{each.gatewise} ({each.source[:7]})" for each in published)
+        sources = dict.fromkeys(f"{s.gatewise} ({s.source[:7]})" for s in published)
         text = f"* **{day}**, gatewise {', '.join(sources)}: "
-        text += f"{len({s for s, _ in now})} layers; layers × dtypes: {words}.\n"
-        entries.append(text + "".join(f"    * {line}\n" for line in _differences(before, now)))
-        before |= now
+        text += f"{len({s for s, _ in new})} layers; layers × dtypes: {words}.\n"
+        entries.append(text + "".join(f"    * {line}\n" for line in _differences(old, new)))
+        old |= new
     yield "".join(reversed(entries))
 
 
 def _differences(
-    before: Mapping[tuple[str, str], Standing], now: Mapping[tuple[str, str], Standing]
+    old_standings: Mapping[tuple[str, str], Standing], new: Mapping[tuple[str, str], Standing]
 ) -> Iterator[str]:
-    """Yield what stands otherwise than before, layers and dtypes with the same change together."""
+    """Yield the changed standings; layers and dtypes with the same change are joined."""
     alike: dict[str, list[str]] = {}
-    for place, each in now.items():
-        old = before.get(place)
-        if old is not None and old.verdict != each.verdict:
-            change = " → ".join(_shown(name, name) for name in (old.verdict, each.verdict))
-            if old.version != each.version:
-                change += f" ({plain(old.version)} → {plain(each.version)})"
+    for place, standing in new.items():
+        old = old_standings.get(place)
+        if old is not None and old.verdict != standing.verdict:
+            change = " → ".join(_shown(name, name) for name in (old.verdict, standing.verdict))
+            if old.version != standing.version:
+                change += f" ({plain(old.version)} → {plain(standing.version)})"
             alike.setdefault(change, []).append(" ".join(place))
     for change, places in alike.items():
         yield f"{change}: {plain(', '.join(places))}"

@@ -1,8 +1,8 @@
 """Figures: Altair charts in one theme, drawn without a browser and without a network.
 
-The SVG of a page takes its text colour from the page, so that it is readable in light, in dark
-and on paper. The colours of data are those of Okabe and Ito (Color Universal Design, 2008), which
-stay apart for the colour-blind.
+The SVG of a page takes its text colour from the page, so that it is readable in light and dark
+modes and on paper. The colours of data are those of Okabe and Ito (Color Universal Design, 2008),
+which the colour-blind can tell apart.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .tables import inert
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7A7A7A")
 ON_DARK = ("#3D93DB", "#F0803C", "#2CBF95", "#DD9BC1", "#F0B429", "#93D2F6", "#BB9A5A", "#A6A6A6")
-"""The same colours where the page is dark, in their order: lighter, and as far apart."""
+"""The same colours for dark pages, in the same order: lighter, and as distinct."""
 
 WIDTH, HEIGHT = 620, 320
 
@@ -67,7 +67,7 @@ THEME: dict[str, Any] = {
 
 
 def available() -> bool:
-    """Whether what draws is installed."""
+    """Return whether Altair and vl-convert are installed."""
     return bool(find_spec("altair") and find_spec("vl_convert"))
 
 
@@ -79,11 +79,11 @@ def specification(chart: Any) -> dict[str, Any]:
 
 
 def _printable(value: Any) -> Any:
-    """Return a JSON value whose texts can be shown: names in it may be a run's."""
+    """Return a JSON value whose texts are printable, since they may come from a run."""
     if isinstance(value, dict):
-        return {words.printable(name): _printable(each) for name, each in value.items()}
+        return {words.printable(name): _printable(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_printable(each) for each in value]
+        return [_printable(item) for item in value]
     return words.printable(value) if isinstance(value, str) else value
 
 
@@ -111,7 +111,7 @@ def _on_white(chart: Any) -> dict[str, Any]:
 
 @cache
 def library() -> str:
-    """Return the JavaScript that makes figures answer to the pointer: Vega and its parts."""
+    """Return the JavaScript of interactive figures: Vega and its parts."""
     import vl_convert
 
     bundled: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
@@ -137,37 +137,37 @@ class Shown:
 
     @property
     def figures(self) -> bool:
-        """Whether it has any figure."""
+        """Whether the section has figures."""
         return any(not isinstance(part, Table) for part in self.parts)
 
     @property
     def rows(self) -> int:
-        """How many rows its tables have together."""
+        """The number of rows of all its tables."""
         return sum(len(part.rows) for part in self.parts if isinstance(part, Table))
 
 
 @dataclass(frozen=True)
 class Interactive:
-    """The scripts of a page with figures, and what its security policy must say of them."""
+    """The scripts of a page with figures, and their entry in its security policy."""
 
     library: str
     start: str
 
     @property
     def policy(self) -> str:
-        """Return the hashes of the scripts: nothing else may run."""
+        """The hashes of the scripts, the only ones that may run."""
         hashes = (hashlib.sha256(text.encode()).digest() for text in (self.library, self.start))
         return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in hashes)
 
 
 def drawn(section: Section) -> Shown:
-    """Return a section with its figures drawn, if that can be done here."""
+    """Return a section with its figures drawn, if Altair is installed."""
     return Shown(section, tuple(map(_drawn, section.parts)))
 
 
 def interactive(parts: Sequence[Shown]) -> Interactive | None:
-    """Return the scripts, None where there is no figure."""
-    if not any(isinstance(part, Drawn) for each in parts for part in each.parts):
+    """Return the scripts, None if no section has a figure."""
+    if not any(isinstance(part, Drawn) for section in parts for part in section.parts):
         return None
     start = files(__package__ or "").joinpath("templates/figures.js").read_text(encoding="utf-8")
     return Interactive(library().replace("</script", "<\\/script"), start)
@@ -184,7 +184,7 @@ def _drawn(part: Table | Figure) -> Table | Figure | Drawn:
 
 
 def _records(spec: Any) -> Iterator[dict[str, Any]]:
-    """Yield the rows of all data that a specification holds."""
+    """Yield the rows of all data in a specification."""
     if isinstance(spec, dict):
         yield from (row for rows in spec.get("datasets", {}).values() for row in rows)
         yield from spec.get("data", {}).get("values", ()) if "data" in spec else ()
@@ -202,10 +202,10 @@ def data(specification: Any) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, dict.fromkeys(name for row in rows for name in row))
     writer.writeheader()
-    writer.writerows({name: inert(each) for name, each in row.items()} for row in rows)
+    writer.writerows({name: inert(value) for name, value in row.items()} for row in rows)
     return file.getvalue()
 
 
 def as_link(text: str) -> str:
-    """Return comma-separated values as a link that holds them."""
+    """Return comma-separated values as a data link."""
     return f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"

@@ -1,4 +1,4 @@
-"""Every form that runs can be told in, by the ending of the file that is asked for."""
+"""The forms of reports, by the suffix of the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .summary import Headline
 
 
 class FormatError(ValueError):
-    """There is no such form, or none for these runs; the message says what there is."""
+    """A form that does not exist, or not for these runs; the message lists the forms."""
 
 
 def _html(runs: Sequence[Run | BenchRun]) -> str:
@@ -31,45 +31,45 @@ def _html(runs: Sequence[Run | BenchRun]) -> str:
 
 
 def _junit(runs: Sequence[Run | BenchRun]) -> str:
-    whole = summary.combined(_held(runs, "JUnit XML"))
+    run = summary.combined(_check_runs(runs, "JUnit XML"))
     untested = [
         Verdict(p.subject, "", p.check, "", [], p.dtype, 0, "not tested", message=summary.ENDED)
-        for p in whole.untested
+        for p in run.untested
     ]
-    return junit([*whole.verdicts, *untested], whole.diagnoses, created=whole.created)
+    return junit([*run.verdicts, *untested], run.diagnoses, created=run.created)
 
 
 FORMATS: dict[str, Callable[[Sequence[Run | BenchRun]], str]] = {
     ".html": _html,
     ".md": lambda runs: markdown(*runs),
     ".xml": _junit,
-    ".json": lambda runs: badge(_held(runs, "a badge")),
+    ".json": lambda runs: badge(_check_runs(runs, "a badge")),
 }
 """HTML page, Markdown, JUnit XML, badge (of shields.io)."""
 
 
 def written(runs: Sequence[Run | BenchRun], output: Path) -> str:
-    """Return what is to stand in the file; FormatError where its ending says nothing."""
+    """Return the content of the file; raise FormatError for an unknown suffix."""
     if output.suffix not in FORMATS:
         raise FormatError(f"{output}: expected a name that ends in {', '.join(FORMATS)}")
     return FORMATS[output.suffix](runs)
 
 
 def compared(comparisons: Sequence[Comparison], output: Path) -> str:
-    """Return comparisons as HTML or Markdown; FormatError where the file's ending says neither."""
-    sections = [section(each, number) for number, each in enumerate(comparisons, start=1)]
+    """Return comparisons as HTML or Markdown; raise FormatError for another suffix."""
+    sections = [section(c, number) for number, c in enumerate(comparisons, start=1)]
     if output.suffix == ".md":
         return sections_as_markdown(sections)
     if output.suffix == ".html":
         from .page import render_sections
 
-        worse = any(each.regressed for each in comparisons)
+        worse = any(c.regressed for c in comparisons)
         headline = "; ".join(map(sentence, comparisons))
         return render_sections(sections, Headline("differs" if worse else "measured", headline))
     raise FormatError(f"{output}: expected a name that ends in .html or .md")
 
 
-def _held(runs: Sequence[Run | BenchRun], form: str) -> list[Run]:
+def _check_runs(runs: Sequence[Run | BenchRun], form: str) -> list[Run]:
     check_runs = [run for run in runs if isinstance(run, Run)]
     if not check_runs:
         raise FormatError(f"{form} tells verdicts, and these runs have none")
@@ -82,10 +82,10 @@ def badge(runs: Sequence[Run]) -> str:
     tone = summary.headline(rows).tone
     passed = sum(row.status == "passed" for row in rows)
     wrong = sum(row.wrong for row in rows)
-    known = sum(row.status == KNOWN for row in rows)
-    beside = f", {STATUSES[KNOWN].counted(known)}" if known else ""
+    declared = sum(row.status == KNOWN for row in rows)
+    suffix = f", {STATUSES[KNOWN].counted(declared)}" if declared else ""
     message = {
-        "conforms": f"conforms, {passed} passed{beside}",
+        "conforms": f"conforms, {passed} passed{suffix}",
         "differs": f"{wrong} of {len(rows)} fail",
         "incomplete": f"incomplete, {passed} passed" if passed else "not tested",
     }[tone]
@@ -94,7 +94,7 @@ def badge(runs: Sequence[Run]) -> str:
     )
 
 
-# A folder with everything that can be told of runs, and an index of it that GitHub shows.
+# A folder with all forms of a report, and a README.md that GitHub shows.
 
 
 FORMS = {
@@ -103,45 +103,45 @@ FORMS = {
     "junit.xml": "the verdicts as JUnit XML, for CI",
     "badge.json": "a badge, for shields.io",
 }
-"""What each file beside the figures is."""
+"""The description of each file beside the figures."""
 
 FILES = ("run.json", "verdicts.jsonl", "diagnoses.jsonl", "rows.jsonl")
-"""What a run consists of."""
+"""The files of a run."""
 
 
 def everything(runs: Mapping[Path, Run | BenchRun]) -> Iterator[tuple[str, bytes]]:
-    """Yield every form that runs (by their folders) can be told in, as files: name and content.
+    """Yield the files of all forms of a report on runs (by folder): name and content.
 
-    Figures are there as SVG and PNG where Altair is installed, text in them black, with their data
-    as CSV; the runs themselves stand below ``runs``, so that others can be compared with them.
+    Figures are SVG and PNG with black text, if Altair is installed, with their data
+    as CSV. The runs themselves are below ``runs``, so that others can be compared with them.
     README.md is the index.
     """
-    every = [*runs.values()]
-    check_runs = [run for run in every if isinstance(run, Run)]
+    all_runs = [*runs.values()]
+    check_runs = [run for run in all_runs if isinstance(run, Run)]
     sizes: dict[str, int] = {}
-    contents = sections(run for run in every if isinstance(run, BenchRun))
-    shown = [part for each in contents for part in each.parts if isinstance(part, Figure)]
-    drawn = {figure.id: figure for figure in shown} if figures.available() else {}
-    for name, content in _files(runs, drawn, held=bool(check_runs)):
+    contents = sections(run for run in all_runs if isinstance(run, BenchRun))
+    wanted = [part for section in contents for part in section.parts if isinstance(part, Figure)]
+    drawn = {figure.id: figure for figure in wanted} if figures.available() else {}
+    for name, content in _files(runs, drawn, has_verdicts=bool(check_runs)):
         sizes[name] = len(content)
         yield name, content
     parts = [
         *_headline(check_runs),
-        *_made(every),
-        *_listed(sizes),
-        *_pictures(drawn),
+        *_provenance(all_runs),
+        *_file_table(sizes),
+        *_figure_table(drawn),
         "## Commands",
-        code("\n".join(run.command for run in every)),
+        code("\n".join(run.command for run in all_runs)),
     ]
     yield "README.md", ("\n\n".join(parts) + "\n").encode()
 
 
 def _files(
-    runs: Mapping[Path, Run | BenchRun], drawn: Mapping[str, Figure], *, held: bool
+    runs: Mapping[Path, Run | BenchRun], drawn: Mapping[str, Figure], *, has_verdicts: bool
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield all but the index; some forms are of verdicts, where a run has ``held`` subjects."""
+    """Yield all files but the index; those of verdicts only if a run ``has_verdicts``."""
     for name in FORMS:
-        if Path(name).suffix in (".html", ".md") or held:
+        if Path(name).suffix in (".html", ".md") or has_verdicts:
             yield name, written([*runs.values()], Path(name)).encode()
     for id, figure in drawn.items():
         chart = figure.chart()
@@ -164,8 +164,8 @@ def _headline(check_runs: Sequence[Run]) -> Iterator[str]:
     yield tallies(rows)
 
 
-def _made(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
-    """Yield when, where and with what; of runs that differ, every answer."""
+def _provenance(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
+    """Yield the time, machine and versions of the runs; where runs differ, those of each."""
     facts = {
         "Made": [summary.created([run.created for run in runs])],
         "Machine": [words.machine(run.machine) for run in runs],
@@ -174,18 +174,18 @@ def _made(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
         "Source": [f"commit {run.source}" if run.source else "" for run in runs],
     }
     lines = (
-        f"* {what}: {'; '.join(plain(answer) for answer in dict.fromkeys(answers) if answer)}"
-        for what, answers in facts.items()
+        f"* {heading}: {'; '.join(plain(answer) for answer in dict.fromkeys(answers) if answer)}"
+        for heading, answers in facts.items()
         if any(answers)
     )
     yield "## How it was made"
     yield "\n".join(lines)
 
 
-def _listed(sizes: Mapping[str, int]) -> Iterator[str]:
+def _file_table(sizes: Mapping[str, int]) -> Iterator[str]:
     lines = [
-        f"| [{name}]({name}) | {what} | {_size(sizes[name])} |"
-        for name, what in FORMS.items()
+        f"| [{name}]({name}) | {description} | {_size(sizes[name])} |"
+        for name, description in FORMS.items()
         if name in sizes
     ]
     data = sum(size for name, size in sizes.items() if name.startswith("runs/"))
@@ -196,7 +196,7 @@ def _listed(sizes: Mapping[str, int]) -> Iterator[str]:
     yield "\n".join(["| file | what it is | size |", "|---|---|---:|", *lines])
 
 
-def _pictures(drawn: Mapping[str, Figure]) -> Iterator[str]:
+def _figure_table(drawn: Mapping[str, Figure]) -> Iterator[str]:
     if not drawn:
         return
     lines = [

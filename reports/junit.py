@@ -1,8 +1,8 @@
 """A run as JUnit XML, which CI systems show.
 
 It is valid by both schemas in use: that of Jenkins' xUnit plugin (``junit-10.xsd``, which pytest
-is held to, too) and the stricter one of Apache Ant's format (Windy Road's ``JUnit.xsd``), whose
-suites need what no verdict has: a host name, output and errors.
+follows, too) and the stricter one of Apache Ant's format (Windy Road's ``JUnit.xsd``), whose
+suites also need a host name, output and errors.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold, escaped or not."""
 
 LONGEST = 1e9
-"""Seconds: 30 years; the schemas know no infinity and no time below zero."""
+"""Seconds: 30 years; the schemas have no infinity and no negative times."""
 
 
 def junit(
     verdicts: Sequence[Verdict], diagnoses: Sequence[Diagnosis] = (), *, created: str = ""
 ) -> str:
-    """Return one test suite a subject, one test case a verdict.
+    """Return one test suite per subject, one test case per verdict.
 
-    The message of the first failure begins with what is wrong, which the suite's output says in
-    full. Wrong and blind or untested verdicts are failures and errors; what a subject does not
-    offer, and deviations that were declared, are skipped. ``created`` is when the run was made; a
-    time that is none is left out.
+    The message of the first failure begins with the cause, which the suite's output has in
+    full. Wrong verdicts are failures, blind and untested ones errors; unsupported checks and
+    declared deviations are skipped. ``created`` is the time of the run; an invalid time is
+    left out.
     """
     root = ET.Element("testsuites")
     for number, finding in enumerate(findings(verdicts, diagnoses)):
-        own = finding.verdicts
+        checks = finding.verdicts
         name = _text(finding.subject) if finding.subject.strip() else "(no name)"
-        named = {"name": name, "package": "gatewise", "id": str(number), "hostname": "localhost"}
-        suite = ET.SubElement(root, "testsuite", {**named, **_time(created), **_counts(own)})
+        facts = {"name": name, "package": "gatewise", "id": str(number), "hostname": "localhost"}
+        suite = ET.SubElement(root, "testsuite", {**facts, **_time(created), **_counts(checks)})
         properties = ET.SubElement(suite, "properties")
         for field in ("cell", "version"):
-            if value := next(filter(None, (getattr(v, field) for v in own)), ""):
+            if value := next(filter(None, (getattr(v, field) for v in checks)), ""):
                 ET.SubElement(properties, "property", name=field, value=_text(value))
-        for verdict in own:
+        for verdict in checks:
             cause = finding.cause if finding.diagnosis and verdict is finding.root else ""
             _add(suite, verdict, cause)
         output = ET.SubElement(suite, "system-out")
@@ -58,23 +58,23 @@ def junit(
 
 
 def _time(created: str) -> dict[str, str]:
-    """Return when, in UTC and without saying so, as Ant's schema wants it."""
+    """Return the time in UTC, without its offset, as Ant's schema requires."""
     try:
-        when = datetime.fromisoformat(created)
-        utc = when.astimezone(UTC) if when.tzinfo else when
+        time = datetime.fromisoformat(created)
+        utc = time.astimezone(UTC) if time.tzinfo else time
     except (ValueError, OverflowError):
         return {}
     return {"timestamp": utc.strftime("%Y-%m-%dT%H:%M:%S")}
 
 
-def _counts(own: Sequence[Verdict]) -> dict[str, str]:
-    count = Counter(STATUSES[v.status].outcome for v in own)
+def _counts(verdicts: Sequence[Verdict]) -> dict[str, str]:
+    count = Counter(STATUSES[v.status].outcome for v in verdicts)
     return {
-        "tests": str(len(own)),
+        "tests": str(len(verdicts)),
         "failures": str(count[Outcome.WRONG]),
         "errors": str(count[Outcome.OPEN]),
         "skipped": str(count[Outcome.ACCEPTED]),
-        "time": _seconds(sum(v.seconds for v in own)),
+        "time": _seconds(sum(v.seconds for v in verdicts)),
     }
 
 

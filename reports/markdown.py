@@ -1,4 +1,4 @@
-"""Runs as Markdown, for a job's summary or a comment: what failed first, and no more than fits."""
+"""Runs as Markdown, for a job's summary or a comment: failures first, cut to a limit."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from .section import Cell, Figure, Section, Table
 from .sections import sections
 
 LIMIT = 60_000
-"""Characters: a comment on GitHub may have 65 536, the summary of a job has room for more."""
+"""The most characters: a comment on GitHub may have 65 536, the summary of a job more."""
 
 FINDINGS = 20
-"""Subjects whose failures are told; the others are counted."""
+"""The most subjects whose failures are shown; the others are counted."""
 
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^(?:[#+\-=]|\d+(?=[.)]))")
-"""What begins emphasis, code, a link, a cell or mathematics; and, first on a line, a block."""
+"""Characters that begin emphasis, code, links, cells or mathematics; first on a line, blocks."""
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 
 
 def markdown(*runs: Run | BenchRun, limit: int = LIMIT) -> str:
-    """Return what the runs say in at most ``limit`` characters; what is left out is counted."""
-    held = [run for run in runs if isinstance(run, Run)]
-    blocks = [*(_conformance(held) if held else ())]
+    """Return the report of runs in at most ``limit`` characters; omitted parts are counted."""
+    check_runs = [run for run in runs if isinstance(run, Run)]
+    blocks = [*(_conformance(check_runs) if check_runs else ())]
     for section in sections(run for run in runs if isinstance(run, BenchRun)):
         blocks += _section(section)
-    blocks += _made(runs)
+    blocks += _provenance(runs)
     return fitted(blocks, limit)
 
 
 def sections_as_markdown(contents: Iterable[Section], limit: int = LIMIT) -> str:
-    """Return sections alone in at most ``limit`` characters."""
+    """Return only sections, in at most ``limit`` characters."""
     return fitted([block for section in contents for block in _section(section)], limit)
 
 
 def fitted(blocks: Sequence[str], limit: int) -> str:
-    """Return the blocks one below the other, as many as fit, and how many were left out."""
-    kept: list[str] = []
+    """Join as many blocks as fit, and a line with the number of the others."""
+    parts: list[str] = []
     room = limit - 80
     for number, block in enumerate(blocks):
         if len(block) + 2 > room:
-            left = len(blocks) - number
-            kept.append(f"_{left} more {'part' if left == 1 else 'parts'} did not fit here._")
+            rest = len(blocks) - number
+            parts.append(f"_{rest} more {'part' if rest == 1 else 'parts'} did not fit here._")
             break
-        kept.append(block)
+        parts.append(block)
         room -= len(block) + 2
-    return "\n\n".join(kept) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def plain(text: str) -> str:
-    """Return foreign text on one line, so that nothing in it is markup, a link or a mention."""
+    """Return foreign text on one line, escaped: without markup, links and mentions."""
     text = " ".join(words.printable(text).split())
     text = re.sub("[&<>@]", lambda match: _ENTITIES[match[0]], text)
     return _SPECIAL.sub(
@@ -66,15 +66,15 @@ def plain(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Return foreign text as a block of code whose fence it cannot close."""
+    """Return foreign text as a block of code, with a longer fence than any in the text."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{fence}text\n{words.printable(text)}\n{fence}"
 
 
 def grid(headings: Sequence[str], rows: Iterable[Sequence[Cell]], numeric: Iterable[int]) -> str:
-    """Return a table; columns of numbers stand right."""
-    right = set(numeric)
-    rule = ["---:" if n in right else "---" for n in range(len(headings))]
+    """Return a table; the ``numeric`` columns are aligned right."""
+    aligned = set(numeric)
+    rule = ["---:" if n in aligned else "---" for n in range(len(headings))]
     lines = [[plain(h) for h in headings], rule]
     lines += [[plain(c) if isinstance(c, str) else words.cell(c) for c in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -85,7 +85,7 @@ def _conformance(runs: Sequence[Run]) -> Iterator[str]:
     rows = summary.entries(run)
     headline = summary.headline(rows)
     yield f"# {TONES[headline.tone].emoji} gatewise: {plain(headline.text)}"
-    wrong = [each for each in findings(run.verdicts, run.diagnoses) if each.wrong]
+    wrong = [finding for finding in findings(run.verdicts, run.diagnoses) if finding.wrong]
     for finding in wrong[:FINDINGS]:
         emoji = STATUSES[finding.wrong[0].status].emoji
         evidence = code("\n".join(laid_out(finding.lines())))
@@ -108,12 +108,12 @@ def _conformance(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def tallies(rows: Sequence[summary.Entry]) -> str:
-    """Return a table of each subject's statuses, counted."""
+    """Return a table of the number of verdicts of each subject and status."""
     counted = tables.tallies(rows)
-    there = shown(name for each in counted for name in each.count)
-    headings = ("subject", "version", *(f"{s.emoji} {s.name}" for s in there))
+    statuses = shown(name for tally in counted for name in tally.count)
+    headings = ("subject", "version", *(f"{s.emoji} {s.name}" for s in statuses))
     body: list[tuple[Cell, ...]] = [
-        (t.name, t.version, *(t.count.get(s.name, 0) for s in there)) for t in counted
+        (t.name, t.version, *(t.count.get(s.name, 0) for s in statuses)) for t in counted
     ]
     return grid(headings, body, range(2, len(headings)))
 
@@ -130,10 +130,10 @@ def _section(section: Section) -> Iterator[str]:
             yield grid(part.headings, part.rows, part.numeric) + note
 
 
-def _made(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
+def _provenance(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
     for run in runs:
         versions = ", ".join(f"{name} {value}" for name, value in run.versions.items())
-        made = f"{run.created}; seed {run.seed}; {versions}; {words.machine(run.machine)}"
-        if apart := words.isolation(getattr(run, "verdicts", ())):
-            made += f"; isolation: {apart}"
-        yield f"{code(run.command)}\n\n{plain(made)}"
+        facts = f"{run.created}; seed {run.seed}; {versions}; {words.machine(run.machine)}"
+        if isolation := words.isolation(getattr(run, "verdicts", ())):
+            facts += f"; isolation: {isolation}"
+        yield f"{code(run.command)}\n\n{plain(facts)}"

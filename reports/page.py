@@ -1,4 +1,4 @@
-"""The report: runs of any kind as one HTML page that needs nothing beside itself."""
+"""The report: runs of any kind as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from .sections import sections
 from .typeset import mathml, subscripted
 
 CHOICES = 24
-"""Dtypes and cells by which the table can be filtered."""
+"""The most dtypes and cells by which the table can be filtered."""
 
 DETAILED = 1000
-"""Failures that a page tells in full; of more it says how many there are."""
+"""The most failures that a page shows in full; others are counted."""
 
 NAMED = 300
-"""Subjects, gaps or standings that a page names in one place."""
+"""The most subjects, gaps or standings that a page names in one place."""
 
 LARGEST_LINK = 8 * 2**20
-"""Characters of a table that a page holds as a file."""
+"""The most characters of a table that a page has as a file."""
 
 LISTED = 3000
-"""Results up to which a page lists them in numbers; it has all of them as a file, anyway."""
+"""The most results that a page lists in numbers; it also has all of them as a file."""
 
 
 @dataclass(frozen=True)
 class EquationRow:
-    """An equation as the page shows it."""
+    """An equation of the page, its MathML and the subjects' standings."""
 
     equation: Coverage
     math: str
@@ -50,14 +50,14 @@ class EquationRow:
 
 
 def render(*runs: Run | BenchRun) -> str:
-    """Return the page of a run or of several. Whatever they contain is shown as text."""
+    """Return the page of one run or several. All their content is shown as text."""
     return _environment().get_template("page.html").render(_context(runs))
 
 
 def render_sections(contents: Sequence[Section], headline: summary.Headline) -> str:
-    """Return a page of sections alone: of comparisons, which are no runs."""
+    """Return a page of sections without runs, such as comparisons."""
     parts = tuple(map(figures.drawn, contents))
-    context = {**_shared((), parts, ""), **_nothing_held(headline)}
+    context = {**_shared((), parts, ""), **_without_verdicts(headline)}
     return _environment().get_template("page.html").render(context)
 
 
@@ -94,17 +94,17 @@ def _context(runs: Sequence[Run | BenchRun]) -> dict[str, Any]:
         *map(figures.drawn, conventions.section(names)),
         *map(figures.drawn, sections(run for run in runs if isinstance(run, BenchRun))),
     )
-    measured = "; ".join(each.section.title for each in parts)
+    measured = "; ".join(part.section.title for part in parts)
     created = summary.created([run.created for run in runs])
-    nothing = _nothing_held(summary.Headline("measured", measured))
-    about = _conformance(check_runs) if check_runs else nothing
-    return {**_shared(runs, parts, created), **about}
+    empty = _without_verdicts(summary.Headline("measured", measured))
+    context = _conformance(check_runs) if check_runs else empty
+    return {**_shared(runs, parts, created), **context}
 
 
 def _shared(
     runs: Sequence[Run | BenchRun], parts: Sequence[figures.Shown], created: str
 ) -> dict[str, Any]:
-    """Return what every page has."""
+    """Return the context of all pages."""
     return {
         "css": _css(),
         "created": created,
@@ -118,8 +118,8 @@ def _shared(
     }
 
 
-def _nothing_held(headline: summary.Headline) -> dict[str, Any]:
-    """Return what a page without verdicts says."""
+def _without_verdicts(headline: summary.Headline) -> dict[str, Any]:
+    """Return the context of a page without verdicts."""
     empty = ("failures", "open", "accepted", "not_planned", "detailed")
     return {"run": None, "headline": headline, **dict.fromkeys(empty, ())}
 
@@ -128,9 +128,7 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
     run = summary.combined(runs)
     rows = summary.entries(run)
     standings = tables.standings(rows)
-    equations = [
-        EquationRow(each, mathml(each.latex), standings.get(each.name, ())) for each in coverage()
-    ]
+    equations = [EquationRow(c, mathml(c.latex), standings.get(c.name, ())) for c in coverage()]
     failures = tuple(_failures(run, rows))
     results = as_link(tables.as_csv(rows))
     grid = tables.grid(rows) if len(rows) <= tables.MOST else tables.Grid((), {}, ())
@@ -145,7 +143,7 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
         "blind": sum(verdict.blind_cases for verdict in run.verdicts),
         "closest": summary.closest(rows),
         "failures": failures,
-        "detailed": {e.number for each in failures for e in (each.root, *each.told)},
+        "detailed": {e.number for failure in failures for e in (failure.root, *failure.told)},
         "open": _gaps(rows, Outcome.OPEN),
         "accepted": _gaps(rows, Outcome.ACCEPTED),
         "not_planned": summary.not_planned(rows),
@@ -169,9 +167,9 @@ def _conformance(runs: Sequence[Run]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Failure:
-    """The finding on a subject that does not conform, its first failure, and the others.
+    """The finding on a subject that does not conform, its first failure, and the other ones.
 
-    ``told`` are those of the others that a page has room for.
+    ``told`` are those of the other ones that the page shows.
     """
 
     finding: Finding
@@ -181,14 +179,14 @@ class Failure:
 
 
 def _failures(run: Run, rows: Sequence[summary.Entry]) -> Iterator[Failure]:
-    """Yield what is wrong with each subject: ``DETAILED`` failures of all can be told in full."""
+    """Yield the failures of each subject; together, ``DETAILED`` are shown in full."""
     wrong = grouped((row.planned.subject, row) for row in rows if row.wrong)
     room = max(0, DETAILED - min(len(wrong), NAMED))
     for finding in findings([row.verdict for row in rows if row.verdict], run.diagnoses):
-        own = wrong.get(finding.subject, [])
-        if own:
-            root = next(row for row in own if row.verdict is finding.root)
-            others = tuple(row for row in own if row is not root)
+        entries = wrong.get(finding.subject, [])
+        if entries:
+            root = next(row for row in entries if row.verdict is finding.root)
+            others = tuple(row for row in entries if row is not root)
             yield Failure(finding, root, others, others[:room])
             room = max(0, room - len(others))
 
@@ -196,13 +194,13 @@ def _failures(run: Run, rows: Sequence[summary.Entry]) -> Iterator[Failure]:
 def _gaps(
     rows: Sequence[summary.Entry], outcome: Outcome
 ) -> list[tuple[Status, tuple[summary.Gap, ...]]]:
-    """Return the statuses with this outcome that are there, each with what has it."""
+    """Return the statuses with this outcome, each with its gaps, unless it has none."""
     present = [s for s in STATUSES.values() if s.outcome is outcome]
     return [(s, gaps) for s in present if (gaps := summary.gaps(rows, s.name))]
 
 
 def _css() -> str:
-    """Return the style, with rules for checkboxes that hide, and for colours of data."""
+    """Return the style sheet, with rules for the checkboxes that hide cells, and for colours."""
     text = files(__package__ or "").joinpath("templates/page.css").read_text(encoding="utf-8")
     hidden = "#conformance:has(#show-{0}:not(:checked)) .of-{0} {{ visibility: collapse; }}"
     for outcome in Outcome:
@@ -215,9 +213,9 @@ def _css() -> str:
     )
     pairs = zip(figures.PALETTE, figures.ON_DARK, strict=True)
     dark = (
-        f'  .chart [{what}="{light}"] {{ {what}: {lighter}; }}'
+        f'  .chart [{attribute}="{light}"] {{ {attribute}: {lighter}; }}'
         for light, lighter in pairs
-        for what in ("fill", "stroke")
+        for attribute in ("fill", "stroke")
     )
     scheme = "@media screen and (prefers-color-scheme: dark) {"
     return "\n".join([text, *cells, *columns, scheme, *dark, "}"])

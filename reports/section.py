@@ -1,4 +1,4 @@
-"""What a bench tells in a report: text, figures and tables, as data that any format can show."""
+"""The sections of a report: text, figures and tables, as data for every format."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
 class Figure:
     """A figure; ``chart`` returns its Altair chart, so that Altair is needed only to draw.
 
-    ``alt`` says in a sentence or two what the figure shows, for those who do not see it.
+    ``alt`` describes the figure in a sentence or two, for readers who do not see it.
     """
 
     id: str
@@ -35,7 +35,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings, which carry the units; numbers are shown in two digits unless text."""
+    """Rows under headings, which include the units; numbers are rounded unless they are text."""
 
     title: str
     headings: tuple[str, ...]
@@ -43,26 +43,26 @@ class Table:
     note: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a column without a name: a reader could only guess what stands in it."""
+        """Raise ValueError for a column without a heading."""
         if not all(self.headings):
             raise ValueError(f"{self.title or 'a table'}: a heading is empty")
 
     @classmethod
     def of(cls, title: str, records: Iterable[Mapping[str, Cell]], note: str = "") -> Table:
-        """Return records, of which there is one at least; their keys are the headings."""
+        """Return a table of at least one record; the keys are the headings."""
         rows = list(records)
         return cls(title, tuple(rows[0]), tuple(tuple(row.values()) for row in rows), note)
 
     @property
     def numeric(self) -> tuple[int, ...]:
-        """Return the columns that hold no text."""
+        """The columns without text."""
         columns = enumerate(zip(*self.rows, strict=True))
         return tuple(n for n, cells in columns if not any(isinstance(c, str) for c in cells))
 
 
 @dataclass(frozen=True)
 class Section:
-    """What one kind of bench has to tell of its runs; ``intro`` are paragraphs of plain text."""
+    """The results of one kind of bench; ``intro`` are paragraphs of plain text."""
 
     id: str
     title: str

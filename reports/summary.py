@@ -1,4 +1,4 @@
-"""Runs in a report's words: several as one, what passed, what did not, what was not tested."""
+"""Summaries of runs: several as one, the headline, and the checks that were not tested."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ..verify.runs.verdict import Planned, Verdict
 from ..verify.subjects import adapter, family
 
 FEW = 8
-"""How many subjects a headline names one by one."""
+"""The most subjects that a headline names one by one."""
 
 ENDED = "the run ended before it"
 _MARK = re.compile(r" \(run \d+\)$")
 _DECLARED = re.compile(r"(.* \(until \d{4}-\d\d-\d\d\)): ", re.DOTALL)
-"""What was declared, at the head of a known deviation's message; what was seen follows."""
+"""The declared reason at the head of a known deviation's message; the failure follows."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What stands above a report: that of one run, or what all of them have."""
+    """The header of a report: the facts of one run, or of several."""
 
     created: str
     budget: str
@@ -36,17 +36,17 @@ class Header:
 
 
 def header(runs: Sequence[Run]) -> Header:
-    """Return what the runs say of themselves; where they differ, every answer."""
+    """Return the facts of the runs; where runs differ, those of each."""
     return Header(
         created([run.created for run in runs]),
-        _each(run.budget for run in runs),
-        _each(str(run.seed) for run in runs),
-        _each(run.versions.get("gatewise", "of unknown version") for run in runs),
+        _distinct(run.budget for run in runs),
+        _distinct(str(run.seed) for run in runs),
+        _distinct(run.versions.get("gatewise", "of unknown version") for run in runs),
     )
 
 
 def created(times: Sequence[str]) -> str:
-    """Return when runs were made."""
+    """Return the time of runs, or the first and the last."""
     if len(times) == 1:
         return times[0]
     first, last = min(times), max(times)
@@ -56,7 +56,7 @@ def created(times: Sequence[str]) -> str:
 def combined(runs: Sequence[Run]) -> Run:
     """Return one run with the plans and verdicts of all.
 
-    A subject that several runs are about appears once for each, as ``NAME (run 2)``: the same name
+    A subject of several runs appears once for each, as ``NAME (run 2)``: the same name
     may stand for another version or another backend there.
     """
     subjects = (
@@ -71,7 +71,7 @@ def combined(runs: Sequence[Run]) -> Run:
         runs[0],
         planned=tuple(planned for run in marked for planned in run.planned),
         verdicts=tuple(verdict for run in marked for verdict in run.verdicts),
-        diagnoses=tuple(each for run in marked for each in run.diagnoses),
+        diagnoses=tuple(diagnosis for run in marked for diagnosis in run.diagnoses),
     )
 
 
@@ -92,7 +92,7 @@ def _marked(run: Run, mark: str, several: set[str]) -> Run:
     )
 
 
-def _each(answers: Iterable[str]) -> str:
+def _distinct(answers: Iterable[str]) -> str:
     return " and ".join(dict.fromkeys(answers))
 
 
@@ -106,12 +106,12 @@ class Entry:
 
     @property
     def status(self) -> str:
-        """The verdict's status; without a verdict it is not tested."""
+        """The verdict's status, or "not tested" without a verdict."""
         return self.verdict.status if self.verdict else "not tested"
 
     @property
     def wrong(self) -> bool:
-        """Whether the subject does not conform by it."""
+        """Whether the check shows that the subject does not conform."""
         return self.verdict is not None and self.verdict.wrong
 
     @property
@@ -121,15 +121,15 @@ class Entry:
 
     @property
     def statement(self) -> str:
-        """What the check states, if the run or this installation knows."""
+        """The check's statement, if the run or this installation has the check."""
         if self.verdict:
             return self.verdict.statement
-        known = {check.id: check.statement for check in subject_checks()}
-        return known.get(self.planned.check, "")
+        statements = {check.id: check.statement for check in subject_checks()}
+        return statements.get(self.planned.check, "")
 
     @property
     def equations(self) -> tuple[str, ...]:
-        """Names of the equations that the check of this subject is about."""
+        """The names of the equations that the check of this subject tests."""
         if self.verdict:
             return tuple(dict.fromkeys(self.verdict.equations))
         subject = adapter(own_name(self.planned.subject))
@@ -140,23 +140,23 @@ class Entry:
 
 
 def entries(run: Run) -> tuple[Entry, ...]:
-    """Return everything planned or judged, in that order; of several verdicts the worst."""
+    """Return all planned and judged checks, in that order; of several verdicts the worst."""
     verdicts: dict[Planned, Verdict | None] = dict.fromkeys(run.planned)
     for verdict in run.verdicts:
         key = verdict.planned
-        before = verdicts.get(key)
-        if before is None or rank(verdict.status) < rank(before.status):
+        earlier = verdicts.get(key)
+        if earlier is None or rank(verdict.status) < rank(earlier.status):
             verdicts[key] = verdict
     pairs = enumerate(verdicts.items(), start=1)
     return tuple(Entry(number, planned, verdict) for number, (planned, verdict) in pairs)
 
 
 def names(rows: Sequence[Entry]) -> tuple[str, ...]:
-    """Return the subjects' names; of many, the families with how many there are of each."""
+    """Return the subjects' names; if there are many, the families and their sizes."""
     unique = dict.fromkeys(row.planned.subject for row in rows)
     if len(unique) <= FEW:
         return tuple(unique)
-    return tuple(f"{of} ({count})" for of, count in Counter(map(family, unique)).items())
+    return tuple(f"{name} ({count})" for name, count in Counter(map(family, unique)).items())
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Headline:
 
 
 def headline(rows: Sequence[Entry]) -> Headline:
-    """Say what passed, what failed and what was not tested, all in one line."""
+    """Return the numbers of passed, failed and untested checks in one line."""
     count = Counter(row.status for row in rows)
     present = [status for name, status in STATUSES.items() if count[name]]
     total, passed, beyond = len(rows), count["passed"], len(left_out(rows))
@@ -198,7 +198,7 @@ def _listed(words: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Gap:
-    """Checks that say nothing about some subjects, and why."""
+    """Checks without a result for some subjects, and the reason."""
 
     subjects: tuple[str, ...]
     checks: tuple[str, ...]
@@ -206,29 +206,29 @@ class Gap:
 
 
 def gaps(rows: Sequence[Entry], status: str) -> tuple[Gap, ...]:
-    """Return everything with this status; subjects with the same checks and reason together."""
+    """Return the gaps of a status; subjects with the same checks and reason are joined."""
     return _grouped((row.planned, _reason(row)) for row in rows if row.status == status)
 
 
 def _reason(row: Entry) -> str:
-    """Return why; of a known deviation what was declared: what was seen differs every time."""
+    """Return the reason; for a known deviation the declared one, which is the same every time."""
     message = row.verdict.message if row.verdict else ENDED
     declared = _DECLARED.match(message) if row.status == KNOWN else None
     return declared[1] if declared else message
 
 
 def left_out(rows: Sequence[Entry]) -> tuple[Planned, ...]:
-    """Return the checks that gatewise has for the run's subjects and the run did not plan.
+    """Return the checks of the run's subjects that the run did not plan.
 
     Dtypes beside the usual ones count where the run has them.
     """
     present = {row.planned for row in rows}
     expected = {*USUAL_DTYPES, *(planned.dtype for planned in present)}
     names = dict.fromkeys(row.planned.subject for row in rows)
-    known = ((name, s) for name in names if (s := adapter(own_name(name))))
+    adapters = ((name, s) for name in names if (s := adapter(own_name(name))))
     possible = (
         Planned(name, c.id, dtype)
-        for name, s in known
+        for name, s in adapters
         for c in subject_checks()
         if c.concerns(s)
         for dtype in s.dtypes
@@ -238,7 +238,7 @@ def left_out(rows: Sequence[Entry]) -> tuple[Planned, ...]:
 
 
 def not_planned(rows: Sequence[Entry]) -> tuple[Gap, ...]:
-    """Return what the run's plan left out, grouped."""
+    """Return the checks that the run did not plan, grouped."""
     return _grouped((planned, "") for planned in left_out(rows))
 
 
@@ -249,9 +249,9 @@ def _grouped(reasons: Iterable[tuple[Planned, str]]) -> tuple[Gap, ...]:
         dtypes.setdefault(planned.check, []).append(planned.dtype)
     alike: dict[tuple[tuple[str, ...], str], list[str]] = {}
     for (subject, reason), dtypes in checks.items():
-        words = tuple(f"{check} {' '.join(each)}" for check, each in dtypes.items())
+        words = tuple(f"{check} {' '.join(formats)}" for check, formats in dtypes.items())
         alike.setdefault((words, reason), []).append(subject)
-    return tuple(Gap(tuple(names), words, why) for (words, why), names in alike.items())
+    return tuple(Gap(tuple(names), words, reason) for (words, reason), names in alike.items())
 
 
 def closest(rows: Sequence[Entry]) -> Entry | None:

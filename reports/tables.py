@@ -18,7 +18,7 @@ from .words import printable
 
 @dataclass(frozen=True)
 class Column:
-    """A subject's columns of the table, one a dtype."""
+    """A subject's columns of the table, one per dtype."""
 
     subject: str
     cell: str
@@ -35,7 +35,7 @@ class Grid:
 
 
 MOST = 15_000
-"""Entries beyond which a page counts them by check, and has no place for each."""
+"""The most entries that a page shows each; more are counted by check."""
 
 
 def grid(rows: Sequence[Entry]) -> Grid:
@@ -44,8 +44,9 @@ def grid(rows: Sequence[Entry]) -> Grid:
     dtypes: dict[str, dict[str, None]] = {}
     for row in rows:
         dtypes.setdefault(row.planned.subject, {})[row.planned.dtype] = None
-    cells, places = _own(rows, "cell"), [(s, dtype) for s, own in dtypes.items() for dtype in own]
-    columns = tuple(Column(subject, cells[subject], tuple(own)) for subject, own in dtypes.items())
+    cells = _by_subject(rows, "cell")
+    places = [(subject, dtype) for subject, names in dtypes.items() for dtype in names]
+    columns = tuple(Column(name, cells[name], tuple(names)) for name, names in dtypes.items())
     checks = dict.fromkeys(row.planned.check for row in rows)
     lines = {
         check: tuple(by_place.get(Planned(subject, check, dtype)) for subject, dtype in places)
@@ -57,13 +58,13 @@ def grid(rows: Sequence[Entry]) -> Grid:
 
 
 def _of_package(version: str) -> str:
-    """Return a version without what parameters with names of their own mean: that is no version."""
+    """Return a version without the appended meanings of parameter names."""
     return version.partition(PARAMETERS)[0]
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How many checks of one subject, or how many subjects at one check, had which status."""
+    """The number of checks of one subject, or of subjects at one check, by status."""
 
     name: str
     version: str
@@ -72,7 +73,7 @@ class Tally:
 
 def tallies(rows: Sequence[Entry]) -> tuple[Tally, ...]:
     """Return each subject with its version and its statuses, counted over checks and dtypes."""
-    versions = _own(rows, "version")
+    versions = _by_subject(rows, "version")
     counted = _counted(rows, lambda row: row.planned.subject)
     return tuple(Tally(name, _of_package(versions[name]), dict(n)) for name, n in counted.items())
 
@@ -90,8 +91,8 @@ def _counted(rows: Sequence[Entry], key: Callable[[Entry], str]) -> dict[str, Co
     return counts
 
 
-def _own(rows: Sequence[Entry], field: str) -> dict[str, str]:
-    """Return, for each subject, what its verdicts say in a field: once each."""
+def _by_subject(rows: Sequence[Entry], field: str) -> dict[str, str]:
+    """Return, for each subject, the distinct values of a field of its verdicts."""
     values: dict[str, dict[str, None]] = {}
     for row in rows:
         words = values.setdefault(row.planned.subject, {})
@@ -105,7 +106,7 @@ COARSEST_FIRST = tuple(ARITHMETICS)
 
 @dataclass(frozen=True)
 class Ran:
-    """What is known to have computed a subject's results in one dtype."""
+    """The arithmetic and the kernels of a subject's results in one dtype."""
 
     subject: str
     dtype: str
@@ -114,9 +115,9 @@ class Ran:
 
 
 def ran(rows: Sequence[Entry]) -> tuple[Ran, ...]:
-    """Return what explains each subject's numbers in each dtype, and what ran, where known.
+    """Return each subject's arithmetic and kernels in each dtype, where known.
 
-    Of several arithmetics it is the coarsest: that holds all results.
+    Of several arithmetics it is the coarsest, which covers all results.
     """
     verdicts = grouped(
         ((row.planned.subject, row.planned.dtype), v)
@@ -127,18 +128,18 @@ def ran(rows: Sequence[Entry]) -> tuple[Ran, ...]:
         Ran(
             *key,
             min(
-                (v.arithmetic for v in own if v.arithmetic in COARSEST_FIRST),
+                (v.arithmetic for v in of_subject if v.arithmetic in COARSEST_FIRST),
                 key=COARSEST_FIRST.index,
                 default="",
             ),
-            max(own, key=lambda v: (bool(v.lacking), len(v.ran))).ran,
+            max(of_subject, key=lambda v: (bool(v.lacking), len(v.ran))).ran,
         )
-        for key, own in verdicts.items()
+        for key, of_subject in verdicts.items()
     )
 
 
 def as_csv(rows: Sequence[Entry]) -> str:
-    """Return every result as CSV; nothing in it is a formula to a spreadsheet."""
+    """Return every result as CSV; no text is a spreadsheet's formula."""
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(("subject", "check", "dtype", "status", "error/bound", "worst in", "cases",
@@ -146,20 +147,20 @@ def as_csv(rows: Sequence[Entry]) -> str:
     for row in rows:
         p, v = row.planned, row.verdict
         measured = (v.worst_ratio, v.worst, v.cases, v.blind_cases, v.seconds) if v else ()
-        writer.writerow([inert(each) for each in (p.subject, p.check, p.dtype, row.status,
+        writer.writerow([inert(value) for value in (p.subject, p.check, p.dtype, row.status,
                                                    *measured)])  # fmt: skip
     return file.getvalue()
 
 
 def inert(value: object) -> object:
-    """Return a value of a CSV file: a text is none that a spreadsheet takes for a formula."""
+    """Return a value for a CSV file; text that a spreadsheet takes for a formula is quoted."""
     if not isinstance(value, str):
         return value
     return ("'" if value.startswith(tuple("=+-@\t\r")) else "") + printable(value)
 
 
 def statements(rows: Sequence[Entry]) -> dict[str, str]:
-    """Return what each check states, as the first entry that knows has it."""
+    """Return the statement of each check, from the first entry that has it."""
     texts: dict[str, str] = {}
     for row in rows:
         texts[row.planned.check] = texts.get(row.planned.check) or row.statement
@@ -168,10 +169,10 @@ def statements(rows: Sequence[Entry]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Standing:
-    """How one subject stands to one equation: of the checks about it, how many passed.
+    """The results of one subject for one equation: the number of its checks that passed.
 
-    ``judged`` are those that it supports, ``unsupported`` the others; ``status`` is the worst of
-    the former, if there are any.
+    ``judged`` counts the checks that it supports, ``unsupported`` the others; ``status`` is the
+    worst of the former, if there are any.
     """
 
     subject: str
@@ -182,7 +183,7 @@ class Standing:
 
 
 def standings(rows: Sequence[Entry]) -> dict[str, tuple[Standing, ...]]:
-    """Return, for every equation that the run is about, each subject's standing."""
+    """Return each subject's standing for every equation that the run tested."""
     statuses: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         for name in row.equations:
@@ -191,13 +192,13 @@ def standings(rows: Sequence[Entry]) -> dict[str, tuple[Standing, ...]]:
         name: tuple(
             Standing(
                 subject,
-                min(judged or own, key=rank),
+                min(judged or found, key=rank),
                 judged.count("passed"),
                 len(judged),
-                len(own) - len(judged),
+                len(found) - len(judged),
             )
-            for subject, own in by_subject.items()
-            for judged in [[status for status in own if status != "not supported"]]
+            for subject, found in by_subject.items()
+            for judged in [[status for status in found if status != "not supported"]]
         )
         for name, by_subject in statuses.items()
     }

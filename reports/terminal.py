@@ -1,4 +1,4 @@
-"""Tables and progress on a terminal; plain text when it is none."""
+"""Tables and progress on a terminal; plain text without one."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from ..verify.runs.status import STATUSES, Outcome, shown
 from ..verify.runs.verdict import UNSHARP, Verdict
 
 FEW = 3
-"""Subjects that are told one after the other; of more there is a table."""
+"""The most subjects that are shown one after the other; more become a table."""
 
 BAR, BESIDE = 12, 36
-"""Columns of a progress bar, and of all that stands beside its text."""
+"""The width of a progress bar, and of all columns beside its text."""
 
 FOLDERS = re.compile(r"/?(?:[\w.~-]+/){2,}")
-"""Folders before a file's name, which are left out of a table."""
+"""The folders before a file's name, which tables omit."""
 
 STYLES = {True: "bold red", False: "bold"}
 """The style of a headline, by whether something is wrong."""
@@ -44,26 +44,26 @@ STYLES = {True: "bold red", False: "bold"}
 
 @dataclass
 class Advance:
-    """A progress bar on a terminal, or one line a verdict where there is none."""
+    """A progress bar on a terminal, or one line per item without one."""
 
     bar: Progress
     task: TaskID
     console: Console
 
     def plan(self, total: int) -> None:
-        """Say how many verdicts there will be."""
+        """Set the number of items."""
         self.bar.update(self.task, total=total, description="", visible=total != 0)
 
     def about(self, text: str) -> None:
-        """Say what is being done."""
+        """Show a description."""
         self.bar.update(self.task, description=self._brief(text))
 
     def _brief(self, text: str) -> str:
-        """Return as many of the words as stand beside the bar."""
+        """Return as many words of a text as fit beside the bar."""
         return textwrap.shorten(text, max(2, self.console.width - BESIDE), placeholder=" …")
 
     def __call__(self, line: str) -> None:
-        """Count one verdict and show what it says."""
+        """Count one item and show its line."""
         if self.bar.disable:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
         self.bar.update(self.task, advance=1, description=self._brief(line))
@@ -73,7 +73,7 @@ class Advance:
 def progress(total: int | None, *, lines: bool = False) -> Iterator[Advance]:
     """Show a bar on standard error while the block runs; call the result after each item.
 
-    Where standard error is no terminal there is no bar, and with ``lines`` a line an item.
+    If standard error is no terminal there is no bar, but with ``lines`` a line per item.
     """
     console = Console(stderr=True)
     text = TextColumn("{task.description}")
@@ -92,13 +92,13 @@ def verdict_line(v: Verdict) -> str:
 
 
 def check_table(verdicts: Sequence[Verdict]) -> Table:
-    """Return one row a check and one column a dtype, of one subject; numbers are error/bound.
+    """Return a table of one subject, checks down, dtypes across; numbers are error/bound.
 
-    A dtype in which it does not compute has no column.
+    Unsupported dtypes have no column.
     """
-    every = dict.fromkeys(v.dtype for v in verdicts)
+    all_dtypes = dict.fromkeys(v.dtype for v in verdicts)
     compared = {v.dtype for v in verdicts if v.status != "not supported"}
-    dtypes = [dtype for dtype in every if dtype in compared] or list(every)
+    dtypes = [dtype for dtype in all_dtypes if dtype in compared] or list(all_dtypes)
     table = Table("check", *dtypes)
     by_place = {(v.check, v.dtype): v for v in verdicts}
     for check in dict.fromkeys(v.check for v in verdicts):
@@ -115,7 +115,7 @@ def _cell(v: Verdict | None) -> Text:
 
 
 def subject_table(findings: Sequence[Finding]) -> Table:
-    """Return one row a subject: how many of its checks passed, and what is wrong."""
+    """Return a table of subjects: the number of passed checks, and the cause of failures."""
     table = Table("subject", "verdict", "passed", "what is wrong")
     for finding in findings:
         passed = sum(v.status == "passed" for v in finding.verdicts)
@@ -130,26 +130,26 @@ def subject_table(findings: Sequence[Finding]) -> Table:
 
 
 def common_causes(findings: Sequence[Finding]) -> Iterator[str]:
-    """Yield what is wrong with several subjects at once, the most frequent first."""
+    """Yield the causes that several subjects share, the most frequent first."""
     explained = (f for f in findings if f.diagnosis is not None and f.diagnosis.explanations)
     causes = defaultdict[str, list[str]](list)
     for finding in explained:
         causes[finding.cause].append(finding.name)
-    for cause, names in sorted(causes.items(), key=lambda each: -len(each[1])):
+    for cause, names in sorted(causes.items(), key=lambda item: -len(item[1])):
         if len(names) > 1:
             yield f"{len(names)} times: {cause} ({', '.join(names)})"
 
 
 def counts(verdicts: Sequence[Verdict]) -> str:
-    """Return how many verdicts there are of each status, the passed first."""
+    """Return the number of verdicts of each status, passed ones first."""
     count = Counter(v.status for v in verdicts)
-    each = ", ".join(f"{count[status.name]} {status.name}" for status in shown(count))
+    summary = ", ".join(f"{count[status.name]} {status.name}" for status in shown(count))
     subjects = dict.fromkeys(v.subject for v in verdicts if v.without_equations)
-    return f"{each}; {', '.join(subjects)}: {UNJUDGED}" if subjects else each
+    return f"{summary}; {', '.join(subjects)}: {UNJUDGED}" if subjects else summary
 
 
 def unsharp(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """Yield which passed checks show nothing at the sizes that were asked for."""
+    """Yield the passed checks that prove nothing at the requested sizes."""
     by_words: dict[str, list[str]] = {}
     for v in verdicts:
         _, words, sizes = v.message.partition(UNSHARP)
@@ -160,7 +160,7 @@ def unsharp(verdicts: Sequence[Verdict]) -> Iterator[str]:
 
 
 def profile(verdicts: Sequence[Verdict]) -> str:
-    """Return where the time of the checks went."""
+    """Return the shares of the checks' time."""
     total = sum(v.seconds for v in verdicts) or 1.0
     shares = {
         "subject": sum(v.subject_seconds for v in verdicts),
@@ -172,7 +172,7 @@ def profile(verdicts: Sequence[Verdict]) -> str:
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """Print the finding on each subject, what is wrong first; of many, a table alone."""
+    """Print the finding on each subject, or for many subjects one table."""
     console = Console()
     width = columns_of(console, WIDTH)
     if len(findings) > FEW:
@@ -203,13 +203,13 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], *, as_json
 
 
 def columns_of(console: Console, otherwise: int) -> int:
-    """Return the width of a terminal, or what ``COLUMNS`` says, or else what is given."""
-    said = os.environ.get("COLUMNS", "")
-    return console.width if console.is_terminal or said.isdecimal() else otherwise
+    """Return the width of the terminal or of ``COLUMNS``, else ``otherwise``."""
+    columns = os.environ.get("COLUMNS", "")
+    return console.width if console.is_terminal or columns.isdecimal() else otherwise
 
 
 def print_table(table: Table, *, otherwise: int = 200) -> None:
-    """Print a table of texts in the width of the terminal; ``otherwise`` where there is none.
+    """Print a table of texts in the width of the terminal, or ``otherwise`` without one.
 
     Lines break between words. Where not even the longest words of all columns fit beside each
     other, each row is a paragraph with a line for each column.
@@ -219,15 +219,15 @@ def print_table(table: Table, *, otherwise: int = 200) -> None:
     columns = [(str(c.header), [plain(cell) for cell in c.cells]) for c in table.columns]
     lines = [[line for text in (head, *cells) for line in text.split("\n")]
              for head, cells in columns]  # fmt: skip
-    least = [max(cell_len(word) for text in own for word in text.split() or [""]) for own in lines]
-    most = [max(map(cell_len, own)) for own in lines]
+    least = [max(cell_len(w) for text in texts for w in text.split() or [""]) for texts in lines]
+    most = [max(map(cell_len, texts)) for texts in lines]
     room = width - sum(least) - 3 * len(columns) - 1
     if room < 0:
         _print_paragraphs(console, columns, width)
         return
-    wanted = [m - n for m, n in zip(most, least, strict=True)]
-    for column, own, more in zip(table.columns, least, _shared(room, wanted), strict=True):
-        column.width = own + more
+    missing = [m - n for m, n in zip(most, least, strict=True)]
+    for column, word, extra in zip(table.columns, least, _shared(room, missing), strict=True):
+        column.width = word + extra
     Console(width=width).print(table)
 
 
@@ -237,13 +237,13 @@ def plain(cell: object) -> str:
 
 
 def _shared(room: int, wanted: Sequence[int]) -> list[int]:
-    """Return the room that each column is given: all it wants, or its part, the least first."""
-    given = [0] * len(wanted)
+    """Divide the room: each column gets what it needs, or an equal share, the narrowest first."""
+    shares = [0] * len(wanted)
     order = sorted(range(len(wanted)), key=lambda k: wanted[k])
     for place, k in enumerate(order):
-        given[k] = min(wanted[k], room // (len(wanted) - place))
-        room -= given[k]
-    return given
+        shares[k] = min(wanted[k], room // (len(wanted) - place))
+        room -= shares[k]
+    return shares
 
 
 def _print_paragraphs(

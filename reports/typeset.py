@@ -24,7 +24,7 @@ _SUBSCRIPT = re.compile(
 
 
 def subscripted(text: object) -> object:
-    """Return a sentence with its subscripts set below the line, as markup; numbers as they are."""
+    """Return a sentence with its subscripts as markup; return any other value unchanged."""
     if not isinstance(text, str):
         return text
     return Markup(_SUBSCRIPT.sub(_below, str(escape(printable(text)))))  # noqa: S704 (escaped)
@@ -38,7 +38,7 @@ def _below(match: re.Match[str]) -> str:
 def mathml(latex: str) -> str:
     """Return a ``<math>`` element in display style, its LaTeX in ``alttext``.
 
-    It is markup and goes into a page unescaped: call it with LaTeX of the reference only.
+    The markup goes into a page unescaped: pass only LaTeX of the reference.
     """
     math = convert_to_element(latex, display="block")
     math.attrib.pop("xmlns", None)  # HTML needs none
@@ -48,7 +48,7 @@ def mathml(latex: str) -> str:
 
 
 def _tidy(parent: Element) -> None:
-    """Set what latex2mathml converts as LaTeX would set it."""
+    """Adapt the output of latex2mathml to LaTeX's spacing."""
     parent.text = unescape(parent.text or "") or None
     for child in list(parent):
         _tidy(child)
@@ -72,7 +72,7 @@ def _join_word(element: Element) -> None:
 
 
 def _set_letter(element: Element) -> None:
-    """Functions are no operators, capital Greek letters are upright, accents do not stretch."""
+    """Make functions identifiers, capital Greek letters upright and accents not stretchy."""
     text = element.text or ""
     if element.tag == "mo" and len(text) > 1 and text.isalpha() and text != "mod":
         element.tag = "mi"
@@ -85,7 +85,7 @@ def _set_letter(element: Element) -> None:
 
 
 def _set_limits(element: Element) -> None:
-    """Put the limits of sums and products below and above; MathML moves them where it is tight."""
+    """Put the limits of sums and products below and above; MathML moves them in tight places."""
     if element.tag in LIMITS and element[0].text in LARGE_OPERATORS:
         element.tag = LIMITS[element.tag]
 

@@ -1,4 +1,4 @@
-"""Numbers, and text from elsewhere, as a page shows them."""
+"""The text of numbers, and of foreign strings, on a page."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from ..verify.runs.verdict import Verdict
 
 LONGEST = 4000
-"""Characters of one text of a run that are shown."""
+"""The most characters of one text of a run."""
 
 COLOURS = 8
-"""Steps of the colour scale, half a decade of error/bound each, from 1e-4 to 1."""
+"""The steps of the colour scale, half a decade of error/bound each, from 1e-4 to 1."""
 
 UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -22,26 +22,26 @@ UNPRINTABLE = re.compile(
 """Control characters, controls of the writing direction, halves of surrogate pairs."""
 
 BEYOND = 1e30
-"""Ratios beyond this say that the bound was next to nothing, and no more."""
+"""The largest ratio that is shown: beyond, the bound was almost 0."""
 
 LARGEST = sys.float_info.max
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def printable(text: str) -> str:
-    """Replace what a browser cannot show or would show misleadingly; cut what is too long."""
+    """Replace characters that browsers cannot show or show misleadingly; cut long text."""
     return cut(UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def cut(text: str) -> str:
-    """Return a text, or its beginning and how much more there is of it."""
+    """Return a text, or its beginning and the number of characters omitted."""
     if len(text) > LONGEST:
         return f"{text[:LONGEST]} … (and {len(text) - LONGEST} characters more)"
     return text
 
 
 def shown(ratio: float | None) -> str:
-    """Return a ratio in two digits, as people write it."""
+    """Return a ratio in two digits, with powers of ten as superscripts."""
     if ratio is None:
         return ""
     if abs(ratio) >= LARGEST:
@@ -56,7 +56,7 @@ def shown(ratio: float | None) -> str:
 
 
 def cell(value: float | None) -> str:
-    """Return a number of a table: whole numbers whole, others in three digits; "" for None."""
+    """Return a number as a table's cell: integers in full, others in three digits, "" for None."""
     if value is None:
         return ""
     if isinstance(value, int):
@@ -85,28 +85,28 @@ def case_items(text: str) -> tuple[tuple[str, str], ...]:
     """Return a case's names and values; none if the text is not a case."""
     try:
         return tuple(
-            (name, each if isinstance(each, str) else json.dumps(each, ensure_ascii=False))
-            for name, each in json.loads(text).items()
+            (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+            for name, value in json.loads(text).items()
         )
     except (ValueError, AttributeError, RecursionError):
         return ()
 
 
-def machine(said: Mapping[str, str]) -> str:
-    """Return what a run says of its machine on one line."""
-    return ", ".join(f"{each} cores" if name == "cores" else each for name, each in said.items())
+def machine(facts: Mapping[str, str]) -> str:
+    """Return the facts of a machine on one line."""
+    return ", ".join(f"{fact} cores" if name == "cores" else fact for name, fact in facts.items())
 
 
 def isolation(verdicts: Iterable[Verdict]) -> str:
-    """Return what kept the subjects apart from their judge, "" if none was somebody else's."""
+    """Return the isolation of the subjects' processes, "" if there was none."""
     return "; ".join(dict.fromkeys(v.isolation for v in verdicts if v.isolation))
 
 
 def families(ids: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Group ids like ``gradient[lstm]`` by what stands before the bracket."""
+    """Group ids like ``gradient[lstm]`` by the part before the bracket."""
     groups: dict[str, list[str]] = {}
-    for each in ids:
-        family, _, member = each.partition("[")
+    for id in ids:
+        family, _, member = id.partition("[")
         members = groups.setdefault(family, [])
         if member:
             members.append(member.removesuffix("]"))

@@ -1,4 +1,4 @@
-"""C04-C06 and C22: σ and tanh, their slopes, and which of them stands where."""
+"""C04-C06 and C22: σ and tanh, their slopes, and their places."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .material import FAR, apart, draw
 
 DRAWS = 200
 ROUNDING = 8 * 2.0**-53
-"""What a few roundings of numbers up to 1 may make."""
+"""The error of a few roundings of numbers up to 1."""
 
 
 def steepest(name: str) -> tuple[Floats, Floats]:
@@ -36,13 +36,13 @@ def candidate_is_rnn(e: Evidence, rng: np.random.Generator) -> None:
     """Hold g against a' of an RNN with the same weights, and both against D3's σ."""
     rnn, worst, with_sigma = cell_named("rnn"), 0.0, 0.0
     for _ in range(DRAWS):
-        one = draw("lstm", rng)
-        (_, gates), (H, D) = one.step(), (one.state[0].shape[1], one.x.shape[1])
-        mine = {name: one.p[name][2:3] for name in ("W", "U", "b")}
-        p = Parameters(rnn.shapes(Sizes(D, H)), mine)
-        ((a,), _) = rnn.step(p, one.x, one.state[:1])
+        sample = draw("lstm", rng)
+        (_, gates), (H, D) = sample.step(), (sample.state[0].shape[1], sample.x.shape[1])
+        weights = {name: sample.p[name][2:3] for name in ("W", "U", "b")}
+        p = Parameters(rnn.shapes(Sizes(D, H)), weights)
+        ((a,), _) = rnn.step(p, sample.x, sample.state[:1])
         worst = max(worst, apart(gates["g"], a))
-        sigma = cell_named("lstm-sigmoid-candidate").step(one.p, one.x, one.state)[1]["g"]
+        sigma = cell_named("lstm-sigmoid-candidate").step(sample.p, sample.x, sample.state)[1]["g"]
         with_sigma = max(with_sigma, apart(sigma, a))
     e.number(f"largest |g - a'| in {DRAWS} draws", worst)
     e.number("largest difference with σ in place of tanh, as D3 prints it (E15σ)", with_sigma)
@@ -89,8 +89,8 @@ def tanh_slope(e: Evidence, rng: np.random.Generator) -> None:
 )  # fmt: skip
 def sigmoid_gates(e: Evidence, rng: np.random.Generator) -> None:
     """Write with f = 1 for many steps: with tanh c goes both ways, with σ only up."""
-    seen = {name: _writing(name, rng) for name in ("lstm", "lstm-sigmoid-candidate")}
-    (gates, tanh_moves), (_, sigma_moves) = seen["lstm"], seen["lstm-sigmoid-candidate"]
+    results = {name: _writing(name, rng) for name in ("lstm", "lstm-sigmoid-candidate")}
+    (gates, tanh_moves), (_, sigma_moves) = results["lstm"], results["lstm-sigmoid-candidate"]
     low, high = e.number("smallest gate", gates.min()), e.number("largest gate", gates.max())
     down = e.number("steps at which c falls, tanh candidate", np.mean(tanh_moves < 0), "share")
     e.number("steps at which c falls, σ candidate (D3)", np.mean(sigma_moves < 0), "share")
@@ -105,12 +105,12 @@ def sigmoid_gates(e: Evidence, rng: np.random.Generator) -> None:
 
 def _writing(name: str, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Return the gates i and o, and the changes of c over 100 steps with f held at 1."""
-    one = draw(name, rng, B=16, held={"f": FAR})
+    sample = draw(name, rng, B=16, biases={"f": FAR})
     gates, moves = [], []
     for _ in range(100):
-        one = replace(one, x=rng.standard_normal(one.x.shape))
-        new, seen = one.step()
-        gates.append(np.stack([seen["i"], seen["o"]]))
-        moves.append(new[1] - one.state[1])
-        one = one.with_state(*new)
+        sample = replace(sample, x=rng.standard_normal(sample.x.shape))
+        new, values = sample.step()
+        gates.append(np.stack([values["i"], values["o"]]))
+        moves.append(new[1] - sample.state[1])
+        sample = sample.with_state(*new)
     return np.array(gates), np.array(moves)

@@ -1,4 +1,4 @@
-"""C20: an LSTM that counts, by construction, and why no GRU can."""
+"""C20: an LSTM that counts, by construction, and the limit of every GRU."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .material import FAR, GRUS, apart, logit
 
 ROWS = STEPS = 1000
 N = ROWS * STEPS
-"""How far is counted."""
+"""The largest count."""
 
 ROUNDING = 4 * 2.0**-53
-"""u h + (1 - u) n rounds three times."""
+"""The error of the three roundings of u h + (1 - u) n."""
 
 
 @claim(
@@ -24,7 +24,7 @@ ROUNDING = 4 * 2.0**-53
 )  # fmt: skip
 def counting(e: Evidence, rng: np.random.Generator) -> None:
     """Count up to a million and back with given weights; see how near a GRU's counts come."""
-    up, down = (_counted(sign) for sign in (1.0, -1.0))
+    up, down = (_counting_error(sign) for sign in (1.0, -1.0))
     e.number(f"LSTM: largest |c_n - n|, n = 1 ... {N}", up)
     e.number(f"LSTM: largest |c_n - (N - n)|, back to 0 from N = {N}", down)
     e.number("LSTM, float32: counts from which c + 1 is c", _float32_limit())
@@ -33,7 +33,7 @@ def counting(e: Evidence, rng: np.random.Generator) -> None:
     for z, gap in gaps.items():
         e.number(f"GRU that counts with u = {z:.7g}: distance of counts N - 1 and N", gap)
     e.number("no bounded unit can keep N counts further apart than", 2 / (N - 1))
-    stuck = e.number("GRU, float32, u = 0.999: counts that are told apart", _told_apart(), "",
+    stuck = e.number("GRU, float32, u = 0.999: counts that are told apart", _stalled(), "",
                      "never stops")  # fmt: skip
     exact = up == down == 0
     e.says(f"an LSTM counts to {N} and back exactly: c = n, one apart", exact,
@@ -56,7 +56,7 @@ def _counter() -> Parameters:
     return Parameters(shapes, {"W": W, "U": np.zeros((4, 1, 1)), "b": b})
 
 
-def _counted(sign: float) -> float:
+def _counting_error(sign: float) -> float:
     """Return the largest error while counting to N, or from N down to 0.
 
     Row k counts from 1000 k to 1000 (k + 1). Every row ends in the state, h and c, in which the
@@ -77,7 +77,7 @@ def _counted(sign: float) -> float:
 
 
 def _float32_limit() -> float:
-    """Return the count at which one more step leaves float32's c as it was."""
+    """Return the count at which a further step does not change c in float32."""
     cell, p = cell_named("lstm"), _counter().map(lambda a: a.astype(np.float32))
     for k in range(40):
         c = np.array([[2.0**k]], np.float32)
@@ -102,7 +102,7 @@ def _largest_state(rng: np.random.Generator) -> float:
     return worst
 
 
-def _held(z: float) -> Parameters:
+def _gru_with(z: float) -> Parameters:
     """Return a GRU of one unit with update gate z and candidate 1: h_n = 1 - z^n."""
     shapes = cell_named("gru-keeps-old").shapes(Sizes(1, 1))
     b = np.array([[0.0], [logit(z)], [FAR]])
@@ -112,13 +112,13 @@ def _held(z: float) -> Parameters:
 def _gap(z: float) -> float:
     """Return |h_N - h_(N-1)|, the last of N steps taken by the cell from h_(N-1) = 1 - z^(N-1)."""
     h = np.array([[-np.expm1((N - 1) * np.log(z))]])
-    ((new,), _) = cell_named("gru-keeps-old").step(_held(z), np.zeros((1, 1)), (h,))
+    ((new,), _) = cell_named("gru-keeps-old").step(_gru_with(z), np.zeros((1, 1)), (h,))
     return apart(new, h)
 
 
-def _told_apart(z: float = 0.999) -> float:
+def _stalled(z: float = 0.999) -> float:
     """Return the number of steps after which a float32 state no longer changes."""
-    cell, p = cell_named("gru-keeps-old"), _held(z).map(lambda a: a.astype(np.float32))
+    cell, p = cell_named("gru-keeps-old"), _gru_with(z).map(lambda a: a.astype(np.float32))
     h: Array = np.zeros((1, 1), np.float32)
     for n in range(100_000):
         ((new,), _) = cell.step(p, np.zeros((1, 1), np.float32), (h,))

@@ -1,4 +1,4 @@
-"""C01, C18, C19 and C21: gates at their limits, and what they are for."""
+"""C01, C18, C19 and C21: gates at their limits, and their purposes."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ GATES = {"lstm": "ifo", "gru-takes-new": "rz", "gru-keeps-old": "rz"}
     reading=LAW,
 )  # fmt: skip
 def gates_between_0_and_1(e: Evidence, rng: np.random.Generator) -> None:
-    """Draw gates at many scales; then hold f at 1 and 0, and see what becomes of c."""
-    seen = np.concatenate([_gates(name, scale, rng) for name in GATES for scale in SCALES])
-    low, high = e.number("smallest gate", seen.min()), e.number("largest gate", seen.max())
-    rounded = np.mean((seen == 0) | (seen == 1))
-    e.number(f"of {seen.size} gates, rounded to 0 or 1 (float64: from s = 37)", rounded, "share")
-    kept = e.number("largest |c' - c| at f = 1, i = 0", _change_of_c(rng, f=FAR, i=-FAR, other=1))
-    left = e.number("largest |c'| at f = 0, i = 0", _change_of_c(rng, f=-FAR, i=-FAR, other=0))
+    """Draw gates at many scales; then hold f at 1 and 0, and measure the change of c."""
+    gates = np.concatenate([_gates(name, scale, rng) for name in GATES for scale in SCALES])
+    low, high = e.number("smallest gate", gates.min()), e.number("largest gate", gates.max())
+    rounded = np.mean((gates == 0) | (gates == 1))
+    e.number(f"of {gates.size} gates, rounded to 0 or 1 (float64: from s = 37)", rounded, "share")
+    drift = e.number("largest |c' - c| at f = 1, i = 0", _change_of_c(rng, f=FAR, i=-FAR, factor=1))
+    rest = e.number("largest |c'| at f = 0, i = 0", _change_of_c(rng, f=-FAR, i=-FAR, factor=0))
     e.says("gates lie in [0, 1]", low >= 0 and high <= 1, f"a gate of {low:.4g} or {high:.4g}")
-    e.says("f = 1 keeps c, to the last bit", kept == 0, f"c changes by {kept:.3g} at f = 1, i = 0")
-    e.says("f = 0 leaves nothing of c", left == 0, f"{left:.3g} of c is left at f = 0, i = 0")
+    e.says(
+        "f = 1 keeps c, to the last bit", drift == 0, f"c changes by {drift:.3g} at f = 1, i = 0"
+    )
+    e.says("f = 0 leaves nothing of c", rest == 0, f"{rest:.3g} of c is left at f = 0, i = 0")
     e.instead("exactly 0 and 1 are reached by rounding alone: the exact σ lies in (0, 1)",
               not ((_gates("lstm", 1.0, rng) == 0).any()))  # fmt: skip
 
@@ -51,10 +53,10 @@ def _gates(name: str, scale: float, rng: np.random.Generator) -> Array:
     return np.concatenate([np.ravel(gates[k]) for gates in draws for k in GATES[name]])
 
 
-def _change_of_c(rng: np.random.Generator, *, f: float, i: float, other: float) -> float:
-    """Return the largest |c' - other · c| with the biases of f and i held."""
-    one = draw("lstm", rng, B=64, held={"f": f, "i": i})
-    return apart(one.step()[0][1], other * one.state[1])
+def _change_of_c(rng: np.random.Generator, *, f: float, i: float, factor: float) -> float:
+    """Return the largest |c' - factor · c| with the given biases of f and i."""
+    sample = draw("lstm", rng, B=64, biases={"f": f, "i": i})
+    return apart(sample.step()[0][1], factor * sample.state[1])
 
 
 @claim(
@@ -63,11 +65,11 @@ def _change_of_c(rng: np.random.Generator, *, f: float, i: float, other: float) 
 )  # fmt: skip
 def reset_gate(e: Evidence, rng: np.random.Generator) -> None:
     """Hold r at 0 and at 1; change the old state, and look at the candidate and at the new one."""
-    moved = {r: _moved(rng, r) for r in (-FAR, FAR)}
-    candidate = e.number("r = 0: largest change of the candidate", moved[-FAR][0])
-    state = e.number("r = 0: largest change of the new state", moved[-FAR][1])
+    changes = {r: _changes(rng, r) for r in (-FAR, FAR)}
+    candidate = e.number("r = 0: largest change of the candidate", changes[-FAR][0])
+    state = e.number("r = 0: largest change of the new state", changes[-FAR][1])
     rnn = e.number("r = 1: candidate against the vanilla RNN's update", _against_rnn(rng))
-    lost = e.number("r = 1: largest |h_t - h_{t-1}|", moved[FAR][2])
+    lost = e.number("r = 1: largest |h_t - h_{t-1}|", changes[FAR][2])
     e.says("at r = 0 the new state does not depend on the old one", state == 0,
            f"at r = 0 another h_(t-1) changes h_t by up to {state:.3g}: u_t ⊙ h_(t-1) is still"
            " there")  # fmt: skip
@@ -77,19 +79,19 @@ def reset_gate(e: Evidence, rng: np.random.Generator) -> None:
            within=candidate == 0 and rnn == 0, beyond=state > 0)  # fmt: skip
 
 
-def _moved(rng: np.random.Generator, r: float) -> tuple[float, float, float]:
-    """Return how candidate and state change with the old state, and the distance from it."""
-    one = draw("gru-keeps-old", rng, B=64, held={"r": r})
-    other = one.with_state(rng.standard_normal(one.state[0].shape))
-    ((h,), gates), ((h2,), gates2) = one.step(), other.step()
-    return apart(gates["n"], gates2["n"]), apart(h, h2), apart(h, one.state[0])
+def _changes(rng: np.random.Generator, r: float) -> tuple[float, float, float]:
+    """Return the changes of candidate and state with the old state, and the distance from it."""
+    sample = draw("gru-keeps-old", rng, B=64, biases={"r": r})
+    changed = sample.with_state(rng.standard_normal(sample.state[0].shape))
+    ((h,), gates), ((h2,), gates2) = sample.step(), changed.step()
+    return apart(gates["n"], gates2["n"]), apart(h, h2), apart(h, sample.state[0])
 
 
 def _against_rnn(rng: np.random.Generator) -> float:
-    one, rnn = draw("gru-keeps-old", rng, B=64, held={"r": FAR}), cell_named("rnn")
-    sizes = Sizes(one.x.shape[1], one.state[0].shape[1])
-    p = type(one.p)(rnn.shapes(sizes), {k: one.p[k][2:3] for k in ("W", "U", "b")})
-    return apart(one.step()[1]["n"], rnn.step(p, one.x, one.state)[0][0])
+    sample, rnn = draw("gru-keeps-old", rng, B=64, biases={"r": FAR}), cell_named("rnn")
+    sizes = Sizes(sample.x.shape[1], sample.state[0].shape[1])
+    p = type(sample.p)(rnn.shapes(sizes), {k: sample.p[k][2:3] for k in ("W", "U", "b")})
+    return apart(sample.step()[1]["n"], rnn.step(p, sample.x, sample.state)[0][0])
 
 
 @claim(
@@ -98,28 +100,28 @@ def _against_rnn(rng: np.random.Generator) -> float:
 )  # fmt: skip
 def update_gate(e: Evidence, rng: np.random.Generator) -> None:
     """Hold the update gate at 1 and at 0, in both polarities."""
-    right, reverse = {}, {}
+    errors, reverse = {}, {}
     for name in GRUS:
-        one, zero = (draw(name, rng, B=64, held={"z": z}) for z in (FAR, -FAR))
-        (((h1,), g1), ((h0,), g0)) = one.step(), zero.step()
-        right[name] = max(apart(h1, one.state[0]), apart(h0, g0["n"]))
-        reverse[name] = max(apart(h1, g1["n"]), apart(h0, zero.state[0]))
-        e.number(f"{one.cell.title}: largest difference from the claim", right[name])
-        e.number(f"{one.cell.title}: largest difference from its reverse", reverse[name])
-    e.says("in every GRU of the documents", max(right.values()) == 0,
+        at_one, at_zero = (draw(name, rng, B=64, biases={"z": z}) for z in (FAR, -FAR))
+        (((h1,), g1), ((h0,), g0)) = at_one.step(), at_zero.step()
+        errors[name] = max(apart(h1, at_one.state[0]), apart(h0, g0["n"]))
+        reverse[name] = max(apart(h1, g1["n"]), apart(h0, at_zero.state[0]))
+        e.number(f"{at_one.cell.title}: largest difference from the claim", errors[name])
+        e.number(f"{at_one.cell.title}: largest difference from its reverse", reverse[name])
+    e.says("in every GRU of the documents", max(errors.values()) == 0,
            f"D0 blends the other way round (E23a): there u = 1 takes the candidate, and what is"
-           f" claimed is off by up to {right['gru-takes-new']:.3g}")  # fmt: skip
+           f" claimed is off by up to {errors['gru-takes-new']:.3g}")  # fmt: skip
     e.when("the update gate keeps the old (E23b: D2, and PyTorch); in D0's E23a it is the reverse,"
            " exactly",
-           within=right["gru-keeps-old"] == right["gru"] == reverse["gru-takes-new"] == 0,
-           beyond=right["gru-takes-new"] > 0)  # fmt: skip
+           within=errors["gru-keeps-old"] == errors["gru"] == reverse["gru-takes-new"] == 0,
+           beyond=errors["gru-takes-new"] > 0)  # fmt: skip
 
 
 LASTING = 100
-"""Steps beyond which a memory is called long; it ends where less than 1 % of a change arrives."""
+"""The steps beyond which a memory is long; it ends where less than 1 % of a change arrives."""
 
-HELD = (0.0, 0.5, 0.9, 1.0)
-"""Values at which the update gate is held, for r held at 0 and at 1."""
+UPDATE_GATES = (0.0, 0.5, 0.9, 1.0)
+"""The values of the update gate, for r at 0 and at 1."""
 
 
 @claim(
@@ -127,13 +129,13 @@ HELD = (0.0, 0.5, 0.9, 1.0)
     documents=("D1", "D2"), about=("E21", "E22", "E23b"), reading=OPEN,
 )  # fmt: skip
 def what_gates_are_for(e: Evidence, rng: np.random.Generator) -> None:
-    """Hold both gates at values from 0 to 1, and see over how many steps a change still arrives."""
+    """Hold both gates at values from 0 to 1, and count the steps over which a change arrives."""
     span = {}
     for name, norm in (("‖U_n‖₂ = 0.9", 0.9), ("orthogonal U_n, small states", None)):
         for r in (0.0, 1.0):
-            reached = {z: _memory(rng, r, z, norm) for z in HELD}
-            span.update({(norm, r, z): reached[z] for z in HELD})
-            for z in HELD:
+            reached = {z: _memory(rng, r, z, norm) for z in UPDATE_GATES}
+            span.update({(norm, r, z): reached[z] for z in UPDATE_GATES})
+            for z in UPDATE_GATES:
                 e.number(f"memory, {name}, r = {r:g}, u = {z:g}", reached[z], "steps",
                          "longer than was measured")  # fmt: skip
     short = _one_step(rng, -FAR), _one_step(rng, FAR)
@@ -142,36 +144,36 @@ def what_gates_are_for(e: Evidence, rng: np.random.Generator) -> None:
     contracting = [v for (norm, _, z), v in span.items() if norm and z < 1]
     orthogonal = [v for (norm, _, z), v in span.items() if not norm and z < 1]
     e.says("the reset gate decides about the step before", short[0] == 0 < short[1])
-    kept = all(v == np.inf for (_, _, z), v in span.items() if z == 1)
-    e.says("u = 1 remembers for ever, whatever r is", kept)
+    lasting = all(v == np.inf for (_, _, z), v in span.items() if z == 1)
+    e.says("u = 1 remembers for ever, whatever r is", lasting)
     e.says(f"with u < 1 nothing lasts over {LASTING} steps, whatever r is",
            max(contracting + orthogonal) <= LASTING,
            "with an orthogonal U_n, small states, r = 1 and u = 0 the GRU is an RNN that forgets"
            " nothing: long memory through the reset gate alone")  # fmt: skip
     e.when("the candidate's own path contracts (‖U_n‖₂ < 1), so that memory is the update gate's",
-           within=max(contracting) <= LASTING and kept and short[0] == 0 < short[1],
+           within=max(contracting) <= LASTING and lasting and short[0] == 0 < short[1],
            beyond=max(orthogonal) > LASTING)  # fmt: skip
 
 
 def _memory(rng: np.random.Generator, r: float, z: float, norm: float | None) -> float:
     """Return the lag up to which 1 % of a change arrives; infinity beyond four times LASTING."""
-    one = draw("gru-keeps-old", rng, D=4, H=16, B=1)
-    U: Array = np.linalg.qr(one.p.U_n)[0]
+    sample = draw("gru-keeps-old", rng, D=4, H=16, B=1)
+    U: Array = np.linalg.qr(sample.p.U_n)[0]
     if norm is not None:
-        U = one.p.U_n * (norm / np.linalg.norm(one.p.U_n, 2))
-    p = with_recurrent(one.p, {"r": 0 * U, "z": 0 * U, "n": U})
+        U = sample.p.U_n * (norm / np.linalg.norm(sample.p.U_n, 2))
+    p = with_recurrent(sample.p, {"r": 0 * U, "z": 0 * U, "n": U})
     p = with_inputs(p, {"r": 0.0, "z": 0.0})
     p = with_biases(p, {"r": logit(r), "z": logit(z), "n": 0.0})
     inputs, size = (1.0, 1.0) if norm is not None else (0.0, 1e-3)
-    start = (size * one.state[0],)
+    start = (size * sample.state[0],)
     logs = log_gradients("gru-keeps-old", p, rng, 4 * LASTING, inputs=inputs, rows=2, start=start)
     return horizon(logs, 0.01)
 
 
 def _one_step(rng: np.random.Generator, r: float) -> float:
-    """Return how much of a small change of the old state the candidate shows."""
-    one = draw("gru-keeps-old", rng, B=64, held={"r": r})
-    change = 1e-6 * rng.standard_normal(one.state[0].shape)
-    other = one.with_state(one.state[0] + change)
-    moved = one.step()[1]["n"] - other.step()[1]["n"]
+    """Return the share of a small change of the old state in the candidate."""
+    sample = draw("gru-keeps-old", rng, B=64, biases={"r": r})
+    change = 1e-6 * rng.standard_normal(sample.state[0].shape)
+    changed = sample.with_state(sample.state[0] + change)
+    moved = sample.step()[1]["n"] - changed.step()[1]["n"]
     return float(np.linalg.norm(moved) / np.linalg.norm(change))

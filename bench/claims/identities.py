@@ -18,10 +18,10 @@ from ...verify.numbers.bounded import Bounded
 from ...verify.numbers.complex_step import derivative
 from ..cost.layer import parameters
 from .ledger import LAW, OPEN, Evidence, claim
-from .material import FAR, Drawn, apart, draw
+from .material import FAR, Sample, apart, draw
 
 SIZES = ((1, 1), (3, 5), (8, 64), (100, 37), (512, 512))
-"""(D, H) at which parameters are counted."""
+"""The sizes (D, H) at which parameters are counted."""
 
 
 @claim(
@@ -126,9 +126,9 @@ def one_matrix(e: Evidence, rng: np.random.Generator) -> None:
         worst, largest = 0.0, 0.0
         for _ in range(30):
             for name, joined in JOINED.items():
-                one = draw(name, rng)
-                want = _bounded(one, arithmetic, dtype)
-                got = joined(*(np.asarray(a, dtype) for a in _stacked(one)))
+                sample = draw(name, rng)
+                want = _bounded(sample, arithmetic, dtype)
+                got = joined(*(np.asarray(a, dtype) for a in _stacked(sample)))
                 difference = np.abs(got.astype(float) - want.value)
                 worst = max(worst, float((difference / want.bound).max()))
                 largest = max(largest, float(difference.max()))
@@ -138,21 +138,21 @@ def one_matrix(e: Evidence, rng: np.random.Generator) -> None:
                f"they are {largest:.3g} apart, {worst:.3g} times the bound")  # fmt: skip
 
 
-def _bounded(one: Drawn, arithmetic: Arithmetic, dtype: type) -> Bounded:
+def _bounded(sample: Sample, arithmetic: Arithmetic, dtype: type) -> Bounded:
     """Return the new state of the split form, with its bound in an arithmetic."""
 
     def exact(a: Array) -> Bounded:
         return Bounded.exact(np.asarray(a, dtype).astype(float), arithmetic)
 
-    new, _ = one.cell.step(one.p.map(exact), exact(one.x), tuple(map(exact, one.state)))
+    new, _ = sample.cell.step(sample.p.map(exact), exact(sample.x), tuple(map(exact, sample.state)))
     return cast(Bounded, new[0])
 
 
-def _stacked(one: Drawn) -> tuple[Array, ...]:
+def _stacked(sample: Sample) -> tuple[Array, ...]:
     """Return [a, x], one matrix [U; W] and a bias for each gate, and the other states."""
-    joined = np.concatenate([one.state[0], one.x], axis=1)
-    W = np.concatenate([one.p["U"], one.p["W"]], axis=1)
-    return joined, W, one.p["b"], *one.state
+    joined = np.concatenate([sample.state[0], sample.x], axis=1)
+    W = np.concatenate([sample.p["U"], sample.p["W"]], axis=1)
+    return joined, W, sample.p["b"], *sample.state
 
 
 def _rnn(joined: Array, W: Array, b: Array, a: Array) -> Array:
@@ -194,18 +194,18 @@ def gru_is_lstm(e: Evidence, rng: np.random.Generator) -> None:
 
 
 def _followed(rng: np.random.Generator, r: float | None, *, squashed: bool) -> float:
-    """Return how far the constructed LSTM strays from the GRU within 20 steps."""
-    one = draw("gru-keeps-old", rng, held={} if r is None else {"r": r})
-    shapes = cell_named("lstm").shapes(Sizes(one.x.shape[1], one.state[0].shape[1]))
+    """Return the largest difference of the constructed LSTM from the GRU within 20 steps."""
+    sample = draw("gru-keeps-old", rng, biases={} if r is None else {"r": r})
+    shapes = cell_named("lstm").shapes(Sizes(sample.x.shape[1], sample.state[0].shape[1]))
     # Gates i, f, g, o: f is the GRU's update gate and g its candidate; i and o are not used.
     p = Parameters(shapes, {k: np.stack([0 * a[1], a[1], a[2], 0 * a[1]])
-                            for k, a in one.p.items()})  # fmt: skip
-    h: Array = rng.uniform(-0.9, 0.9, one.state[0].shape)
+                            for k, a in sample.p.items()})  # fmt: skip
+    h: Array = rng.uniform(-0.9, 0.9, sample.state[0].shape)
     worst = 0.0
     c: Array = np.arctanh(h) if squashed else h
     for _ in range(20):
-        x = rng.standard_normal(one.x.shape)
-        ((h,), _) = one.cell.step(one.p, x, (h,))
+        x = rng.standard_normal(sample.x.shape)
+        ((h,), _) = sample.cell.step(sample.p, x, (h,))
         shown = np.tanh(c) if squashed else c
         f = forget_gate(p, x, shown)
         c = cell_state(f, c, 1 - f, candidate(p, x, shown))

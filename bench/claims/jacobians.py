@@ -1,4 +1,4 @@
-"""C02, C03, C07 and C13: what one step backwards multiplies by."""
+"""C02, C03, C07 and C13: the factors of one step backwards."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from .ledger import LAW, OPEN, Evidence, claim
-from .material import FAR, Drawn, adjoint_error, apart, draw, logit, with_inputs, with_recurrent
+from .material import FAR, Sample, adjoint_error, apart, draw, logit, with_inputs, with_recurrent
 
 DRAWS, STEPS = 200, 10_000
 ROUNDING = 64 * 2.0**-53
-"""What a few dozen roundings of numbers of order 1 may make."""
+"""The error of a few dozen roundings of numbers of order 1."""
 
 DERIVATIVE = "the VJP is the derivative of the step (complex step)"
 
@@ -27,18 +27,18 @@ DERIVATIVE = "the VJP is the derivative of the step (complex step)"
 )  # fmt: skip
 def rnn_backwards(e: Evidence, rng: np.random.Generator) -> None:
     """Pull cotangents back through a step; compare with the printed factor and with the whole."""
-    printed, whole, share = [], [], []
+    printed_errors, exact_errors, shares = [], [], []
     e.ground(DERIVATIVE, adjoint_error(draw("rnn", rng), rng) <= ROUNDING)
     for _ in range(DRAWS):
-        one = draw("rnn", rng)
-        cotangent = rng.standard_normal(one.state[0].shape)
-        (a,), (got,) = one.step()[0], one.pulled_back(cotangent)
-        printed.append(apart(got, cotangent @ one.p.U_a.T))
-        whole.append(apart(got, (cotangent * (1 - a * a)) @ one.p.U_a.T))
-        share.append(np.linalg.norm(got) / np.linalg.norm(cotangent @ one.p.U_a.T))
-    off = e.number("largest difference from W_aaᵀ ḡ", max(printed))
-    exact = e.number("largest difference from W_aaᵀ ((1 - a_t²) ⊙ ḡ)", max(whole))
-    part = e.number("median size of what arrives, as a share of W_aaᵀ ḡ", np.median(share))
+        sample = draw("rnn", rng)
+        cotangent = rng.standard_normal(sample.state[0].shape)
+        (a,), (got,) = sample.step()[0], sample.pulled_back(cotangent)
+        printed_errors.append(apart(got, cotangent @ sample.p.U_a.T))
+        exact_errors.append(apart(got, (cotangent * (1 - a * a)) @ sample.p.U_a.T))
+        shares.append(np.linalg.norm(got) / np.linalg.norm(cotangent @ sample.p.U_a.T))
+    off = e.number("largest difference from W_aaᵀ ḡ", max(printed_errors))
+    exact = e.number("largest difference from W_aaᵀ ((1 - a_t²) ⊙ ḡ)", max(exact_errors))
+    part = e.number("median size of what arrives, as a share of W_aaᵀ ḡ", np.median(shares))
     e.says("what arrives is W_aaᵀ ḡ", off <= ROUNDING,
            f"for N(0, 1/H) weights what arrives is {part:.2f} times as large as W_aaᵀ ḡ, and points"
            " elsewhere: the factor 1 - a_t² is missing")  # fmt: skip
@@ -55,29 +55,29 @@ def lstm_backwards(e: Evidence, rng: np.random.Generator) -> None:
     direct, total, share = 0.0, [], []
     e.ground(DERIVATIVE, adjoint_error(draw("lstm", rng), rng) <= ROUNDING)
     for _ in range(DRAWS // 4):
-        one = draw("lstm", rng, B=1)
-        (before, middle), (x, H) = _two_steps(one), (one.x[0], one.state[0].shape[1])
-        J1 = state_jacobian(one.cell, one.p, x, tuple(s[0] for s in one.state))
-        J2 = state_jacobian(one.cell, one.p, x, tuple(s[0] for s in before))
+        sample = draw("lstm", rng, B=1)
+        (before, middle), (x, H) = _two_steps(sample), (sample.x[0], sample.state[0].shape[1])
+        J1 = state_jacobian(sample.cell, sample.p, x, tuple(s[0] for s in sample.state))
+        J2 = state_jacobian(sample.cell, sample.p, x, tuple(s[0] for s in before))
         f2 = middle["f"][0]
         direct = max(direct, apart(J2[H:, H:], np.diag(f2)))
         through_h = (J2 @ J1)[H:, H:] - J2[H:, H:] @ J1[H:, H:]
         total.append(apart(through_h, 0 * through_h))
         share.append(np.linalg.norm(through_h) / np.linalg.norm(J2[H:, H:] @ J1[H:, H:]))
-    held = e.number("largest difference from diag(f), h_{t-1} held fixed", direct)
+    fixed = e.number("largest difference from diag(f), h_{t-1} held fixed", direct)
     entry = e.number("largest entry added by the path through h, over two steps", max(total))
     part = e.number("median size of that path, as a share of the direct one", np.median(share))
-    e.says("with all paths from c to c it is f alone", max(held, entry) <= ROUNDING,
+    e.says("with all paths from c to c it is f alone", max(fixed, entry) <= ROUNDING,
            f"over two steps the path c → h → gates → c adds a full matrix, {part:.2f} times as"
            " large as diag(f) diag(f)")  # fmt: skip
     e.when("h_{t-1} is held fixed, which leaves out the path c → h → gates → c",
-           within=held <= ROUNDING, beyond=entry > ROUNDING)  # fmt: skip
+           within=fixed <= ROUNDING, beyond=entry > ROUNDING)  # fmt: skip
 
 
-def _two_steps(one: Drawn) -> tuple[tuple[Array, ...], dict[str, Array]]:
+def _two_steps(sample: Sample) -> tuple[tuple[Array, ...], dict[str, Array]]:
     """Return the state after one step, and the gates of the next."""
-    new, _ = one.step()
-    return new, dict(one.with_state(*new).step()[1])
+    new, _ = sample.step()
+    return new, dict(sample.with_state(*new).step()[1])
 
 
 @claim(
@@ -93,9 +93,9 @@ def jacobian_norm(e: Evidence, rng: np.random.Generator) -> None:
     largest = e.number("‖J‖₂ at W = 2I, s = 0", _norm(cell, two, np.zeros(H), np.zeros(H)))
     norms, ratios = [], []
     for gain in np.geomspace(0.1, 10, 10 * DRAWS):
-        one = draw("rnn", rng, D=H, H=H, B=1)
-        p = with_recurrent(one.p, {"a": one.p.U_a * gain})
-        J = _norm(cell, p, one.x[0] * rng.uniform(0, 2), one.state[0][0] * rng.uniform(0, 2))
+        sample = draw("rnn", rng, D=H, H=H, B=1)
+        p = with_recurrent(sample.p, {"a": sample.p.U_a * gain})
+        J = _norm(cell, p, sample.x[0] * rng.uniform(0, 2), sample.state[0][0] * rng.uniform(0, 2))
         norms.append(J)
         ratios.append(J / np.linalg.norm(p.U_a, 2))
     e.number(f"largest ‖J‖₂ in {len(norms)} draws with gains 0.1 to 10", max(norms))
@@ -119,9 +119,9 @@ def carousel(e: Evidence, rng: np.random.Generator) -> None:
     steps, arrived = STEPS, {}
     e.ground(DERIVATIVE, adjoint_error(draw("lstm", rng), rng) <= ROUNDING)
     for f in (1.0, 0.999):
-        one = draw("lstm", rng, B=2, H=3, held={"f": logit(f), "i": -FAR})
-        p = with_inputs(with_recurrent(one.p, {"f": 0 * one.p.U_f}), {"f": 0.0})
-        arrived[f] = _carried(replace(one, p=p), steps)
+        sample = draw("lstm", rng, B=2, H=3, biases={"f": logit(f), "i": -FAR})
+        p = with_inputs(with_recurrent(sample.p, {"f": 0 * sample.p.U_f}), {"f": 0.0})
+        arrived[f] = _carried(replace(sample, p=p), steps)
         e.number(f"what is left of 1 after {steps} steps, f = {f:g}", arrived[f].mean())
     exact = e.number("largest |product - 1|, f = 1 and i = 0", apart(arrived[1.0], 1.0))
     e.says("the product of the factors is 1 at every lag", exact == 0,
@@ -130,13 +130,13 @@ def carousel(e: Evidence, rng: np.random.Generator) -> None:
               abs(np.log(arrived[0.999].mean()) - steps * np.log(0.999)) < 1e-6)  # fmt: skip
 
 
-def _carried(one: Drawn, steps: int) -> Array:
+def _carried(sample: Sample, steps: int) -> Array:
     """Return a cotangent of ones on c, carried back over so many steps."""
-    states = [one.state]
+    states = [sample.state]
     for _ in range(steps):
-        states.append(one.with_state(*states[-1]).step()[0])
-    dh: Array = np.zeros(one.state[0].shape)
-    dc: Array = np.ones(one.state[1].shape)
+        states.append(sample.with_state(*states[-1]).step()[0])
+    dh: Array = np.zeros(sample.state[0].shape)
+    dc: Array = np.ones(sample.state[1].shape)
     for state in reversed(states[:-1]):
-        dh, dc = one.with_state(*state).pulled_back(dh, dc)
+        dh, dc = sample.with_state(*state).pulled_back(dh, dc)
     return dc

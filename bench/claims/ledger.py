@@ -1,6 +1,6 @@
-"""The ledger: what a claim is, its evidence and verdict, the registry of all, their plan, a row.
+"""The ledger: claims, their evidence and verdicts, the registry, the plan, and rows.
 
-How a claim is read decides what refutes it:
+The reading of a claim decides what refutes it:
 
 ``law``
     a bound, an identity, a definition: it is meant in every case. One case against it makes it
@@ -38,7 +38,7 @@ SAYS, WHEN, INSTEAD, GROUND = "says", "when", "instead", "ground"
 
 @dataclass(frozen=True)
 class Number:
-    """A measured quantity; ``value`` is None where there is none, and ``note`` says why."""
+    """A measured quantity; if ``value`` is None, ``note`` is the reason."""
 
     name: str
     value: float | None
@@ -53,11 +53,11 @@ class Number:
 
 @dataclass(frozen=True)
 class Finding:
-    """A predicate over the measured numbers, and whether it is so.
+    """A predicate over the measured numbers, and whether it holds.
 
-    ``role``: ``says`` is what the claim says; ``when`` a condition that separates the cases where
-    it holds from those where it does not; ``instead`` what is true in its place, or sharper;
-    ``ground`` what has to be so for the measurement to mean anything.
+    ``role``: ``says`` is a part of the claim; ``when`` a condition that separates the cases where
+    it holds from those where it does not; ``instead`` a true or a sharper statement;
+    ``ground`` a precondition of the measurement.
     """
 
     role: str
@@ -67,7 +67,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a figure: ``y`` has None where there is no finite number."""
+    """One line of a figure; ``y`` is None for numbers that are not finite."""
 
     figure: str
     series: str
@@ -79,7 +79,7 @@ class Curve:
 
 @dataclass
 class Evidence:
-    """Collects what a judge measures."""
+    """The numbers, findings and curves that a judge collects."""
 
     reading: str
     numbers: list[Number] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Evidence:
     counterexample: str = ""
 
     def number(self, name: str, value: Any, unit: str = "", note: str = "") -> float:
-        """Note a quantity and return it; ``note`` says what it means that it is not finite."""
+        """Record a quantity and return it; ``note`` explains a value that is not finite."""
         number = float(value)
         if math.isfinite(number):
             self.numbers.append(Number(name, number, unit))
@@ -98,22 +98,22 @@ class Evidence:
         return number
 
     def says(self, text: str, holds: Any, otherwise: str = "") -> bool:
-        """Note whether something that the claim says is so; ``otherwise`` speaks against it."""
+        """Record whether a part of the claim holds; ``otherwise`` is the counterexample."""
         self.findings.append(Finding(SAYS, text, bool(holds)))
         if not holds and otherwise and not self.counterexample:
             self.counterexample = otherwise
         return bool(holds)
 
     def when(self, condition: str, *, within: Any, beyond: Any) -> None:
-        """Note whether a condition separates: the claim holds within it, and not always beyond."""
+        """Record whether a condition separates: the claim holds within, and not always beyond."""
         self.findings.append(Finding(WHEN, condition, bool(within) and bool(beyond)))
 
     def ground(self, text: str, holds: Any) -> None:
-        """Note whether something is so without which nothing can be judged."""
+        """Record whether a precondition of the judgement holds."""
         self.findings.append(Finding(GROUND, text, bool(holds)))
 
     def instead(self, text: str, holds: Any) -> None:
-        """Note what is true in the claim's place, or sharper than it; the verdict ignores it."""
+        """Record a true or sharper statement in the claim's place, which the verdict ignores."""
         self.findings.append(Finding(INSTEAD, text, bool(holds)))
 
     def curve(
@@ -125,7 +125,7 @@ class Evidence:
         low: Iterable[Any] = (),
         high: Iterable[Any] = (),
     ) -> None:
-        """Keep a line for a figure."""
+        """Record a line of a figure."""
         lines = (
             tuple(float(v) if np.isfinite(v) else None for v in values) for values in (y, low, high)
         )
@@ -133,12 +133,12 @@ class Evidence:
 
 
 def verdict(evidence: Evidence) -> tuple[str, str]:
-    """Return the verdict; with it the condition, or why nothing can be said."""
-    said = [f.holds for f in evidence.findings if f.role == SAYS]
+    """Return the verdict, and its condition or the missing preconditions."""
+    holds = [f.holds for f in evidence.findings if f.role == SAYS]
     missing = [f.text for f in evidence.findings if f.role == GROUND and not f.holds]
-    if missing or not said:
+    if missing or not holds:
         return NOT_TESTED, "; ".join(f"it is not so that {text}" for text in missing)
-    if all(said) or (evidence.reading == POSSIBLE and any(said)):
+    if all(holds) or (evidence.reading == POSSIBLE and any(holds)):
         return HOLDS, ""
     conditions = [f.text for f in evidence.findings if f.role == WHEN and f.holds]
     if evidence.reading == OPEN and conditions:
@@ -146,19 +146,19 @@ def verdict(evidence: Evidence) -> tuple[str, str]:
     return FALSE, ""
 
 
-# A claim, and the registry of all.
+# Claims, and their registry.
 
 
 Judge: TypeAlias = Callable[[Evidence, np.random.Generator], None]
-"""Measures, and says in the evidence what the numbers say. The generator is the claim's own."""
+"""A function that measures and records evidence; each claim has its own generator."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the documents: its id, where it stands, how it is read, and its judge.
+    """A sentence of the documents: its id, its sources, its reading, and its judge.
 
-    ``documents`` are ids (``D0`` ... ``D4``), ``about`` the ids of the equations it speaks of.
-    ``reading`` says what refutes it.
+    ``documents`` are ids (``D0`` ... ``D4``), ``about`` the ids of its equations. ``reading``
+    decides what refutes it.
     """
 
     id: str
@@ -208,11 +208,11 @@ def claims() -> tuple[Claim, ...]:
 
 
 def claim_named(id: str) -> Claim:
-    """Return a claim; ValueError lists the ids there are."""
-    known = {claim.id: claim for claim in claims()}
-    if id.upper() not in known:
-        raise ValueError(f"no claim {id!r}; there are {', '.join(known)}")
-    return known[id.upper()]
+    """Return a claim; raise ValueError, which lists all ids, for any other id."""
+    by_id = {claim.id: claim for claim in claims()}
+    if id.upper() not in by_id:
+        raise ValueError(f"no claim {id!r}; there are {', '.join(by_id)}")
+    return by_id[id.upper()]
 
 
 ERROR = "ERROR"
@@ -220,10 +220,10 @@ ERROR = "ERROR"
 
 @dataclass(frozen=True)
 class Row:
-    """One claim of a run: what it says, its verdict, and what that was computed from.
+    """One claim of a run: its statement, its verdict, and the evidence.
 
-    ``condition`` completes ``holds when``, or says why nothing could be judged. ``status`` is OK,
-    or ERROR where a measurement broke off, with the error in ``message``.
+    ``condition`` completes ``holds when``, or gives the reason of a missing verdict. ``status`` is
+    OK, or ERROR if a measurement raised an error, which is in ``message``.
     """
 
     id: str
@@ -243,14 +243,14 @@ class Row:
 
     @property
     def judged(self) -> bool:
-        """Whether there is a verdict on the claim itself."""
+        """Whether the claim has a verdict."""
         return self.verdict != NOT_TESTED
 
 
 def judge(claim: Claim, seed: int) -> Row:
-    """Measure a claim and draw the verdict; whatever a measurement raises is the row's message.
+    """Measure a claim and return its row; if a measurement raises, the error is the row's message.
 
-    A wrong equation may as well crash a measurement; that must not hide the other claims.
+    A wrong equation may crash a measurement, which must not hide the other claims.
     """
     row = Row(claim.id, OK, claim.statement, claim.documents, claim.about, claim.reading,
               verdict=NOT_TESTED)  # fmt: skip
@@ -269,7 +269,7 @@ def judge(claim: Claim, seed: int) -> Row:
 
 
 def plan(*, seed: int, only: Sequence[str]) -> Plan:
-    """Plan all claims, or those with these ids; ValueError for an id that there is none of."""
+    """Plan all claims, or those with these ids; raise ValueError for an unknown id."""
     chosen = {claim.id: claim for claim in [claim_named(id) for id in only] or claims()}
 
     def piece(claim: Claim) -> Piece:
@@ -279,7 +279,7 @@ def plan(*, seed: int, only: Sequence[str]) -> Plan:
 
 
 def rows(values: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Return the rows of a run, typed; RunFileError for one that is not as it should be."""
+    """Return the typed rows of a run; raise RunFileError for an invalid row."""
     read = [from_json(Row, value) for value in values]
     for row in read:
         if row.verdict not in VERDICTS:

@@ -1,4 +1,4 @@
-"""What claims are measured on: cells with random parameters, gates held open or shut."""
+"""Material for claims: cells with random parameters, gates held open or shut."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GRUS = ("gru-takes-new", "gru-keeps-old", "gru")
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Sample:
     """A cell, its parameters, one input (B, D), and a state before it."""
 
     cell: Cell
@@ -37,12 +37,12 @@ class Drawn:
         """Take the step."""
         return self.cell.step(self.p, self.x, self.state)
 
-    def with_state(self, *state: Array) -> Drawn:
-        """Return the same before another state."""
-        return Drawn(self.cell, self.p, self.x, state)
+    def with_state(self, *state: Array) -> Sample:
+        """Return the same sample before another state."""
+        return Sample(self.cell, self.p, self.x, state)
 
     def pulled_back(self, *cotangent: Array) -> State:
-        """Return a cotangent on the new state, carried to the old one."""
+        """Pull a cotangent on the new state back to the old one."""
         new, gates = self.step()
         return self.cell.vjp(self.p, self.x, self.state, gates, new, cotangent)[2]
 
@@ -65,16 +65,16 @@ def draw(
     H: int = 7,
     B: int = 4,
     scale: float = 1.0,
-    held: Mapping[str, float] | None = None,
-) -> Drawn:
+    biases: Mapping[str, float] | None = None,
+) -> Sample:
     """Draw a cell with N(0, scale²/fan-in) weights, and N(0, 1) input and states.
 
-    ``held`` maps gates to a bias that is put in the place of theirs.
+    ``biases`` replaces the biases of some gates.
     """
     cell = cell_named(name)
     p = cell.random_parameters(rng, Sizes(D, H)).map(lambda a: a * scale)
     state = tuple(rng.standard_normal((B, H)) for _ in cell.states)
-    return Drawn(cell, with_biases(p, held or {}), rng.standard_normal((B, D)), state)
+    return Sample(cell, with_biases(p, biases or {}), rng.standard_normal((B, D)), state)
 
 
 def with_biases(p: Parameters, biases: Mapping[str, float]) -> Parameters:
@@ -106,19 +106,19 @@ def _with(name: str, p: Parameters, values: Mapping[str, Array | float]) -> Para
     return Parameters(p.shapes, {**p, name: array})
 
 
-def adjoint_error(one: Drawn, rng: np.random.Generator) -> float:
-    """Return how far the VJP is from the derivative: |⟨v, J u⟩ - ⟨Jᵀ v, u⟩|, relative.
+def adjoint_error(sample: Sample, rng: np.random.Generator) -> float:
+    """Return the relative error of the VJP: |⟨v, J u⟩ - ⟨Jᵀ v, u⟩|.
 
-    J u is a complex step's, so this shares nothing with the VJP but the step.
+    J u comes from a complex step, so it shares only the step with the VJP.
     """
-    new, _ = one.step()
+    new, _ = sample.step()
     v = [rng.standard_normal(s.shape) for s in new]
-    u = [rng.standard_normal(s.shape) for s in one.state]
-    pushed = [sum(d) for d in zip(*(one.slope(k, d) for k, d in enumerate(u)), strict=True)]
+    u = [rng.standard_normal(s.shape) for s in sample.state]
+    pushed = [sum(d) for d in zip(*(sample.slope(k, d) for k, d in enumerate(u)), strict=True)]
     forward = sum(float(np.sum(a * b)) for a, b in zip(v, pushed, strict=True))
-    back = sum(float(np.sum(a * b)) for a, b in zip(one.pulled_back(*v), u, strict=True))
+    backward = sum(float(np.sum(a * b)) for a, b in zip(sample.pulled_back(*v), u, strict=True))
     size = sum(float(np.sum(np.abs(a * b))) for a, b in zip(v, pushed, strict=True))
-    return abs(forward - back) / size
+    return abs(forward - backward) / size
 
 
 def apart(a: Array, b: Array) -> float:
@@ -126,8 +126,8 @@ def apart(a: Array, b: Array) -> float:
     return float(np.max(np.abs(np.asarray(a) - np.asarray(b)), initial=0.0))
 
 
-# How much of a gradient arrives, lag by lag. The measuring itself is ``bench.decay``'s; here are
-# problems with given weights, and the words in which claims speak of curves: rate, half-life,
+# Gradients against lag. ``bench.decay`` measures them; here are problems with given weights,
+# and the terms of claims on curves: rate, half-life,
 # horizon.
 
 
@@ -139,7 +139,7 @@ def problem(
     inputs: float = 1.0,
     start: State | None = None,
 ) -> Problem:
-    """Return a cell with weights ``p``, N(0, inputs²) input, and a start (1, width): zeros."""
+    """Return a problem with weights ``p``, N(0, inputs²) input, and a start (1, width) or zeros."""
     cell, (D, H) = cell_named(name), p["W"].shape[1:]
     sizes = Sizes(D, H)
     transition = Bound(cell, p, sizes)
@@ -161,15 +161,15 @@ def log_gradients(
 ) -> Array:
     """Return ln ‖∂L/∂(all states)‖₂ (steps + 1, rows) at lags 0 to ``steps``.
 
-    L is a random unit projection of the last output; each row has inputs of its own. -inf where a
+    L is a random unit projection of the last output; each row has its own inputs. -inf where a
     gradient is exactly 0, and for all lags where the states themselves overflow.
     """
     curves = np.full((rows, steps + 1), -np.inf)
     for curve in curves:
-        one = problem(name, p, rng, inputs=inputs, start=start)
-        trajectory = one.follow(steps, 0)
+        instance = problem(name, p, rng, inputs=inputs, start=start)
+        trajectory = instance.follow(steps, 0)
         if not trajectory.overflowed:
-            curve[:] = log_norms(trajectory, one.cotangent, range(steps + 1))[:, -1]
+            curve[:] = log_norms(trajectory, instance.cotangent, range(steps + 1))[:, -1]
     return curves.T
 
 
@@ -182,7 +182,7 @@ def lyapunov(
 
 
 def rate(logs: Array, transient: int) -> float:
-    """Return the growth of the median log gradient a step, beyond a transient; -inf if it is 0."""
+    """Return the growth per step of the median log gradient after a transient; -inf if it is 0."""
     median = np.median(logs, axis=1)[transient:]
     growth = slope(np.arange(len(median)), median)
     return -np.inf if np.isnan(growth) else growth

@@ -1,4 +1,4 @@
-"""C14 and C23: what gates change about decay, and how long an initial state matters."""
+"""C14 and C23: the effect of gates on decay, and the influence of initial states."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .vanishing_gradient import SIZES, gaussian, torch_default
 DRAWS, STEPS, TRANSIENT = 6, 300, 30
 BIASES = (0.0, 1.0, 2.0, 5.0)
 GATED = {"lstm": ("LSTM", "f"), "gru-keeps-old": ("GRU", "z")}
-"""Cells, and the gate whose bias keeps the old state."""
+"""The cells, and the gate whose bias keeps the old state."""
 
 MITIGATED = 1.5
-"""Vanishing is mitigated where gradients decay so many times more slowly than in a plain RNN."""
+"""The factor of slower decay than in a plain RNN from which vanishing is mitigated."""
 
 
 @claim(
@@ -56,7 +56,7 @@ def gates_mitigate(e: Evidence, rng: np.random.Generator) -> None:
 
 
 def _exponents(e: Evidence, seed: int, plain: float) -> None:
-    """Note first Lyapunov exponents of the first draw, which rates of decay must agree with."""
+    """Record the first Lyapunov exponents of the first draw, which must agree with the rates."""
     largest, residuals = {}, []
     for name, label, biases in (
         ("rnn", "RNN", {}),
@@ -93,7 +93,7 @@ def _rate(
     label: str = "",
     H: int = SIZES.H,
 ) -> float:
-    """Return the decay rate of one draw; the first draw's curve is kept under ``label``."""
+    """Return the decay rate of one draw; record the first draw's curve under ``label``."""
     rng = np.random.default_rng(seed)
     p = with_biases(torch_default(name, rng, Sizes(SIZES.D, H)), biases or {})
     logs = log_gradients(name, p, rng, STEPS)
@@ -104,7 +104,7 @@ def _rate(
 
 
 def _least(enough: dict[tuple[str, float], bool], title: str) -> float:
-    """Return the smallest bias from which on every larger one is enough."""
+    """Return the least bias from which all larger ones are enough."""
     least = np.inf
     for bias in reversed(BIASES):
         if not enough[title, bias]:
@@ -114,7 +114,7 @@ def _least(enough: dict[tuple[str, float], bool], title: str) -> float:
 
 
 FORGOTTEN = 1e-6
-"""Outputs that are nearer than this are called the same."""
+"""The distance below which outputs are the same."""
 
 
 @claim(
@@ -122,7 +122,7 @@ FORGOTTEN = 1e-6
     documents=("D1", "D2", "D3"), about=("E04", "E18", "E23b"), reading=OPEN,
 )  # fmt: skip
 def initial_state(e: Evidence, rng: np.random.Generator) -> None:
-    """Run from zeros and from N(0, 1), over the same input; see when the outputs have met."""
+    """Run from zeros and from N(0, 1) over the same input, until the outputs meet."""
     cases: dict[str, tuple[str, Parameters]] = {
         "RNN, PyTorch's default": ("rnn", torch_default("rnn", rng)),
         "LSTM, PyTorch's default": ("lstm", torch_default("lstm", rng)),
@@ -146,9 +146,9 @@ def initial_state(e: Evidence, rng: np.random.Generator) -> None:
         forgotten[name] = np.isfinite(steps)
         e.says(f"{name}: either will do", forgotten[name],
                f"{name}: the two starts are still {distance[-1]:.2g} apart at the end")  # fmt: skip
-    held = [name for name, does in forgotten.items() if does]
-    e.when("the layer contracts, so that it forgets how it started: " + ", ".join(held),
-           within=len(held) > 0, beyond=len(held) < len(cases))  # fmt: skip
+    contracting = [name for name, does in forgotten.items() if does]
+    e.when("the layer contracts, so that it forgets how it started: " + ", ".join(contracting),
+           within=len(contracting) > 0, beyond=len(contracting) < len(cases))  # fmt: skip
 
 
 def _distances(name: str, p: Parameters, rng: np.random.Generator, steps: int = 3000) -> Array:

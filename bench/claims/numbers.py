@@ -1,4 +1,4 @@
-"""N1-N4 and P1-P4: the printed numbers and listings, each a claim that what is printed is so."""
+"""N1-N4 and P1-P4: the printed numbers and listings, each a claim that it is true."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PRINTED = {
     "P4": ("attribution", "Chung et al. proved that the LSTM is strictly stronger than the GRU.",
            ("D1",), ()),
 }  # fmt: skip
-"""The function of ``reference.documents`` that computes each, and what is printed, in words."""
+"""The function of ``reference.documents``, the statement, documents and equations of each."""
 
 
 def _judge(maker: str) -> Judge:

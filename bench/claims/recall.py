@@ -1,9 +1,9 @@
-"""C15: which layers still remember after a given lag, in a small recall task that they learn.
+"""C15: the success of layers on a small recall task, against lag.
 
-NumPy alone, gradients by the reference. The first input of a sequence holds a sign; noise follows.
-After ``lag`` steps the layer says which sign it was: two classes, so guessing has a loss of ln 2
-and is right half of the time. With ``near`` it says the last input's sign as well: four classes, of
-which the near half can be learned without any memory.
+It uses NumPy and the reference's gradients. The first input of a sequence has a sign; noise
+follows. After ``lag`` steps the layer predicts that sign: two classes, so guessing has a loss of ln
+2 and is right half of the time. With ``near`` it predicts the last input's sign, too: four classes,
+of which the near half can be learned without memory.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .vanishing_gradient import torch_default
 
 Gradients: TypeAlias = dict[str, Array]
 Changed: TypeAlias = Callable[[Gradients], Mapping[str, Array]]
-"""What is done to gradients before they are used: clipping, enlarging, or nothing."""
+"""A change of gradients before the update: clipping, enlarging, or none."""
 
 NOISE = 0.5
 
@@ -76,22 +76,22 @@ class Model:
         return cls(cell, p, V, np.zeros(classes))
 
     def arrays(self) -> dict[str, Array]:
-        """Return everything that is learned, by name."""
+        """Return all parameters by name, the output layer's included."""
         return {**self.p, "V": self.V, "b_z": self.b}
 
     def changed(self, arrays: Mapping[str, Array]) -> Model:
-        """Return the model with other numbers."""
+        """Return the model with other parameters."""
         p = Parameters(self.p.shapes, {name: arrays[name] for name in self.p})
         return Model(self.cell, p, arrays["V"], arrays["b_z"])
 
     def run(self, x: Array) -> tuple[Unrolled[Array], Array]:
-        """Run over x (T, B, 2) from zeros; return also the logits (B, classes) after it."""
+        """Run over x (T, B, 2) from zeros; return the run, and the last logits (B, classes)."""
         state = tuple(np.zeros((x.shape[1], self.V.shape[0]), x.dtype) for _ in self.cell.states)
         run = unroll(self.cell, self.p, x, state)
         return run, run.y[-1] @ self.V + self.b
 
     def loss(self, x: Array, y: Array) -> tuple[float, Gradients]:
-        """Return the mean cross-entropy (E06) and the gradients of everything that is learned."""
+        """Return the mean cross-entropy (E06) and the gradients of all parameters."""
         run, s = self.run(x)
         dE = np.full(x.shape[1], 1 / x.shape[1], x.dtype)
         dh, dV, db = output_layer_vjp(run.y[-1], self.V, cross_entropy_vjp(s, y, dE))
@@ -107,7 +107,7 @@ class Model:
 
 
 Rule: TypeAlias = Callable[[Gradients], Mapping[str, Array]]
-"""Turns gradients into what is subtracted from the parameters."""
+"""A function of gradients that returns the decrement of the parameters."""
 
 
 def descent(rate: float, change: Changed = dict) -> Rule:
@@ -141,13 +141,13 @@ def learn(
     steps: int,
     enough: float = 0.0,
 ) -> tuple[Model, Array]:
-    """Learn from batches of 32; return the model and the losses (steps,).
+    """Train on batches of 32; return the model and the losses (steps,).
 
-    It stops where the loss is no longer finite, or the mean of 20 losses is below ``enough``; the
-    losses beyond are NaN.
+    Training stops when the loss is not finite, or the mean of 20 losses is below ``enough``; the
+    remaining losses are NaN.
     """
     losses = np.full(steps, np.nan)
-    with np.errstate(all="ignore"):  # overflow is what is looked for
+    with np.errstate(all="ignore"):  # overflow is expected
         for k in range(steps):
             losses[k], gradient = model.loss(*task.draw(rng, 32))
             if not np.isfinite(losses[k]):
@@ -169,7 +169,7 @@ CONTESTANTS: dict[str, tuple[str, dict[str, float]]] = {
     "LSTM, b_f = 3": ("lstm", {"f": 3.0}),
     "GRU, b_z = 3": ("gru-keeps-old", {"z": 3.0}),
 }
-"""Cells with PyTorch's initialisation, and the bias of the gate that keeps the old state."""
+"""The cells, with PyTorch's initialisation, and the bias of the gate that keeps the old state."""
 
 
 @claim(

@@ -1,4 +1,4 @@
-"""C16: the time of a step of RNN, GRU and LSTM, side by side, on every backend there is."""
+"""C16: the time of a step of RNN, GRU and LSTM, side by side, on every available backend."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def time_of_a_step(e: Evidence, rng: np.random.Generator) -> None:
     slower, faster = {}, {}
     for backend in BACKENDS:
         for mode, calls in backend(rng):
-            taken = rounds(calls, EFFORT, int(rng.integers(2**32)))
-            lstm, gru = taken.compare("lstm", "rnn"), taken.compare("gru", "lstm")
+            timing = rounds(calls, EFFORT, int(rng.integers(2**32)))
+            lstm, gru = timing.compare("lstm", "rnn"), timing.compare("gru", "lstm")
             slower[mode], faster[mode] = lstm.verdict == SLOWER, gru.verdict == FASTER
             e.number(f"{mode}: LSTM / RNN", lstm.ratio, f"({lstm.low:.2f}-{lstm.high:.2f})")
             e.number(f"{mode}: GRU / LSTM", gru.ratio, f"({gru.low:.2f}-{gru.high:.2f})")
@@ -60,49 +60,49 @@ def _where(modes: dict[str, bool]) -> str:
     return "with " + (", ".join(mode for mode, does in modes.items() if does) or "nothing")
 
 
-def _not(what: str, modes: dict[str, bool]) -> str:
-    return f"not {what} beyond doubt: {', '.join(mode for mode, does in modes.items() if not does)}"
+def _not(word: str, modes: dict[str, bool]) -> str:
+    return f"not {word} beyond doubt: {', '.join(mode for mode, does in modes.items() if not does)}"
 
 
 Backend: TypeAlias = Callable[[np.random.Generator], Iterator[tuple[str, Calls]]]
-"""Yields the name of a mode, and the calls to time while the generator waits."""
+"""A generator of modes, with the calls to time while it is suspended."""
 
 
 def numpy_backend(rng: np.random.Generator) -> Iterator[tuple[str, Calls]]:
-    """The reference: NumPy, float64."""
+    """Yield the calls of the reference: NumPy, float64."""
     names = {"rnn": "rnn", "gru": "gru-keeps-old", "lstm": "lstm"}
     ready = {key: prepare(Problem(name, SHAPE, "float64")) for key, name in names.items()}
     yield "NumPy reference (training)", _calls(ready, TRAINING)
 
 
 def torch_backend(rng: np.random.Generator) -> Iterator[tuple[str, Calls]]:
-    """``torch.nn`` on one CPU thread, with and without oneDNN; and on CUDA where there is one."""
+    """Yield those of ``torch.nn`` on one CPU thread, with and without oneDNN, and on CUDA."""
     if not find_spec("torch"):
         return
     torch = import_torch()
     subjects = {key: subject_named(f"torch:{key.upper()}") for key in ("rnn", "gru", "lstm")}
     problems = {key: Problem(key, SHAPE, "float32") for key in subjects}
     with one_thread(torch):
-        for how, setting in ("", nullcontext), (" without oneDNN", native):
+        for suffix, setting in ("", nullcontext), (" without oneDNN", native):
             ready: dict[str, Prepared] = {}
             for key, problem in problems.items():
                 built = replace(built_for(problem, subjects[key]), setting=setting)
                 ready[key] = TorchPrepared(problem, subjects[key], built)
-            for mode, of in MODES.items():
-                yield f"PyTorch CPU{how} ({mode})", _calls(ready, of)
+            for mode, phase in MODES.items():
+                yield f"PyTorch CPU{suffix} ({mode})", _calls(ready, phase)
     if torch.cuda.is_available():
         ready = {key: contender_named(f"cudnn:{key.upper()}").prepare(problem)
                  for key, problem in problems.items()}  # fmt: skip
-        for mode, of in MODES.items():
-            yield f"PyTorch CUDA ({mode})", _calls(ready, of)
+        for mode, phase in MODES.items():
+            yield f"PyTorch CUDA ({mode})", _calls(ready, phase)
 
 
 BACKENDS: tuple[Backend, ...] = (numpy_backend, torch_backend)
 MODES = {"training": TRAINING, "inference": FORWARD}
 
 
-def _calls(ready: Mapping[str, Prepared], of: str) -> Calls:
+def _calls(ready: Mapping[str, Prepared], phase: str) -> Calls:
     return {
-        key: partial(each.call, of, each.own(each.problem.cotangents()))
-        for key, each in ready.items()
+        key: partial(layer.call, phase, layer.own(layer.problem.cotangents()))
+        for key, layer in ready.items()
     }

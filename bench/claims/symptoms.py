@@ -1,4 +1,4 @@
-"""C10-C12: what is seen while layers learn with exploding and with vanishing gradients."""
+"""C10-C12: the signs of exploding and of vanishing gradients while layers learn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .recall import Changed, Gradients, Model, Recall, descent, learn
 HIDDEN, SEEDS, STEPS, LAG = 16, 6, 80, 50
 
 FLAT = 0.05
-"""A loss that has not fallen by so much has not decreased: the noise of 20 batches is 0.01."""
+"""The least decrease of a loss that counts: the noise of 20 batches is 0.01."""
 
 LEARNED = 0.9
 """The accuracy from which a sign counts as remembered."""
@@ -52,9 +52,9 @@ def runs(
     rate: float = 0.1,
     change: Changed = dict,
 ) -> list[Array]:
-    """Return the losses (STEPS,) of one run a seed; NaN from where they are not finite."""
+    """Return the losses (STEPS,) of one run per seed; NaN once they are not finite."""
     rule = descent(rate, change)
-    return [learn(*given, rule, STEPS)[1] for given in started(name, gain, seeds, near=near)]
+    return [learn(*start, rule, STEPS)[1] for start in started(name, gain, seeds, near=near)]
 
 
 def _norms(name: str, gain: float, seeds: Sequence[int], change: Changed = dict) -> list[float]:
@@ -70,12 +70,12 @@ def _finite(losses: list[Array]) -> int:
 
 
 def _fallen(losses: list[Array]) -> float:
-    """Return by how much the loss has fallen, at the median: first 20 steps against last 20."""
+    """Return the median decrease of the loss, from the first 20 steps to the last 20."""
     return float(np.median([run[:20].mean() - run[-20:].mean() for run in losses]))
 
 
 def _not_numbers(losses: list[Array]) -> int:
-    """Count the runs whose first loss that is not finite is NaN; the others' is infinite."""
+    """Return the number of runs whose first loss that is not finite is NaN, not infinite."""
     ended = [run[~np.isfinite(run)] for run in losses]
     return sum(bool(np.isnan(values[0])) for values in ended if len(values))
 
@@ -103,12 +103,12 @@ def what_the_loss_shows(e: Evidence, rng: np.random.Generator) -> None:
     shown = e.says("where gradients explode the loss becomes NaN", gone == stays == SEEDS,
                    f"a tanh RNN with gain 3, whose gradients are large too, keeps a finite loss in"
                    f" {SEEDS - stays:.0f} of {SEEDS} runs: its states are bounded")  # fmt: skip
-    seen = e.says("where gradients vanish the loss does not decrease",
+    stuck = e.says("where gradients vanish the loss does not decrease",
                   abs(flat) < FLAT and falls < FLAT,
                   f"it falls by {falls:.2f} where something near can be learned")  # fmt: skip
     e.when("the states are unbounded (ReLU), for NaN; and for a flat loss nothing near can be"
            " learned",
-           within=gone > SEEDS / 2 and abs(flat) < FLAT, beyond=not (shown and seen))  # fmt: skip
+           within=gone > SEEDS / 2 and abs(flat) < FLAT, beyond=not (shown and stuck))  # fmt: skip
     e.instead("a flat loss proves nothing: a small learning rate looks the same", still < FLAT)
 
 
@@ -131,15 +131,15 @@ def clipping_controls(e: Evidence, rng: np.random.Generator) -> None:
         finite[label] = e.number(stay, _finite(losses))
     norms = _norms("rnn-relu", 2.0, seeds, kinds["by global norm"])
     norm = e.number("largest norm after clipping by global norm to 1", max(norms))
-    kept = e.number(f"RNN, W = 1.5 · orthogonal, {FAR_BACK} steps: finite entries of the gradient",
+    share = e.number(f"RNN, W = 1.5 · orthogonal, {FAR_BACK} steps: finite entries of the gradient",
                     _far_back(rng), "share")  # fmt: skip
     clipped = finite["by global norm"] == finite["by value"] == SEEDS and norm <= 1 + 1e-12
     e.says("clipped runs stay finite where others do not", clipped and finite["without"] < SEEDS,
            "clipped runs do not stay finite, or the others do too")  # fmt: skip
-    e.says("at any length", kept == 1, f"over {FAR_BACK} steps the gradient itself overflows: what"
+    e.says("at any length", share == 1, f"over {FAR_BACK} steps the gradient itself overflows: what"
            " is not finite cannot be clipped (E30 refuses it)")  # fmt: skip
     e.when("the gradient itself is still finite",
-           within=clipped and finite["without"] < SEEDS, beyond=kept < 1)  # fmt: skip
+           within=clipped and finite["without"] < SEEDS, beyond=share < 1)  # fmt: skip
 
 
 FAR_BACK = 2000
@@ -169,8 +169,8 @@ def _far_back(rng: np.random.Generator) -> float:
 )  # fmt: skip
 def enlarging(e: Evidence, rng: np.random.Generator) -> None:
     """Hold the far part of a gradient against its rounding noise; train with enlarged gradients."""
-    one = int(rng.integers(2**32))
-    ratio, enlarged = (_signal_to_noise(factor, one) for factor in (1.0, 2.0**20))
+    seed = int(rng.integers(2**32))
+    ratio, enlarged = (_signal_to_noise(factor, seed) for factor in (1.0, 2.0**20))
     same, below = np.array_equal(ratio, enlarged), np.flatnonzero(ratio < 1)
     lost = e.number("float32: far part below rounding noise from lag",
                     below[0] if len(below) else np.inf, "steps", "never")  # fmt: skip
@@ -191,9 +191,9 @@ def enlarging(e: Evidence, rng: np.random.Generator) -> None:
 
 
 def _signal_to_noise(factor: float, seed: int) -> Array:
-    """Return (LAG - 1,): the part of dU from lag k over the float32 rounding error of the whole.
+    """Return the part of dU from each lag over the float32 rounding error of dU, (LAG - 1,).
 
-    Both are those of the gradient times ``factor``.
+    Both are of the gradient times ``factor``.
     """
     task, rng = Recall(LAG, near=True), np.random.default_rng(seed)
     start = model("rnn", 0.5, task, rng)
@@ -202,8 +202,8 @@ def _signal_to_noise(factor: float, seed: int) -> Array:
     single = start.changed({n: a.astype(np.float32) for n, a in start.arrays().items()})
     rounded = single.loss(x.astype(np.float32), y.astype(np.float32))[1]["U"] * np.float32(factor)
     exact = start.changed({n: a.astype(np.float64) for n, a in single.arrays().items()})
-    whole = exact.loss(x.astype(np.float32).astype(float), y)[1]["U"] * factor
-    noise = np.linalg.norm(rounded - whole)
+    gradient = exact.loss(x.astype(np.float32).astype(float), y)[1]["U"] * factor
+    noise = np.linalg.norm(rounded - gradient)
     return np.array([np.linalg.norm(part * factor) for part in parts]) / noise
 
 
@@ -219,7 +219,7 @@ def _parts(start: Model, x: Array, y: Array) -> list[Array]:
 
 
 def _learned(size: float, seeds: Sequence[int]) -> int:
-    """Count the runs that learn from gradients enlarged so that every step has length ``size``."""
+    """Return the number of runs that learn from gradients enlarged to steps of length ``size``."""
 
     def enlarged(gradient: Gradients) -> Mapping[str, Array]:
         norm = global_norm(gradient)

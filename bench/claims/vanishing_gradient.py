@@ -80,8 +80,8 @@ def gradients_shrink(e: Evidence, rng: np.random.Generator) -> None:
 
 def _zero_lag(rng: np.random.Generator) -> float:
     """Return the lag at which an unscaled float32 gradient becomes exactly 0 in every entry."""
-    one = problem("rnn", scaled_to(0.9, rng), rng)
-    zero = loss(one, one.follow(1000, 0), "float32").zero
+    instance = problem("rnn", scaled_to(0.9, rng), rng)
+    zero = loss(instance, instance.follow(1000, 0), "float32").zero
     return np.inf if zero is None else float(zero)
 
 
@@ -147,7 +147,7 @@ def _radius(J: Array) -> float:
 
 
 WORDS, LEFT, DRAWS = 20, 0.01, 20
-"""The claim's lag, the share below which a gradient is said to be lost, draws of each kind."""
+"""The claim's lag, the share below which a gradient is lost, and draws of each kind."""
 
 
 @claim(
@@ -155,7 +155,7 @@ WORDS, LEFT, DRAWS = 20, 0.01, 20
     documents=("D3",), about=("E07", "E11"), reading=OPEN,
 )  # fmt: skip
 def twenty_words(e: Evidence, rng: np.random.Generator) -> None:
-    """Measure what is left of a gradient at lag 20, for several initialisations."""
+    """Measure the share of a gradient at lag 20, for several initialisations."""
     inits: dict[str, tuple[Callable[[], Parameters], float]] = {
         "PyTorch's default, U(-1/√H, 1/√H)": (lambda: torch_default("rnn", rng), 1.0),
         "N(0, 0.5²/H)": (lambda: gaussian("rnn", 0.5, rng), 1.0),
@@ -170,13 +170,13 @@ def twenty_words(e: Evidence, rng: np.random.Generator) -> None:
         logs = np.concatenate([
             log_gradients("rnn", p, rng, 60, inputs=inputs, rows=ROWS) for p in draws
         ], axis=1)  # fmt: skip
-        left = np.exp(logs - logs[0])
-        low, middle, high = np.quantile(left, [0.1, 0.5, 0.9], axis=1)
+        shares = np.exp(logs - logs[0])
+        low, middle, high = np.quantile(shares, [0.1, 0.5, 0.9], axis=1)
         e.number(f"{name}: left at lag {WORDS}", middle[WORDS], "share")
         e.curve("twenty", name, range(61), *(np.log10(q) for q in (middle, low, high)))
         lost[name] = bool(high[WORDS] < LEFT)
-    held = [name for name, is_lost in lost.items() if is_lost]
-    rest = [name for name in lost if name not in held]
+    losing = [name for name, is_lost in lost.items() if is_lost]
+    rest = [name for name in lost if name not in losing]
     e.says(f"less than {LEFT:.0%} of the gradient is left at lag {WORDS}, in 9 of 10 rows",
            not rest, f"more is left with W drawn as: {'; '.join(rest)}")  # fmt: skip
-    e.when(f"W is drawn as: {'; '.join(held)}", within=bool(held), beyond=bool(rest))
+    e.when(f"W is drawn as: {'; '.join(losing)}", within=bool(losing), beyond=bool(rest))

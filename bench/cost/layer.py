@@ -1,8 +1,8 @@
-"""What a layer costs: steps, rows, levels and directions added up; operations, words, bytes.
+"""The cost of a layer over steps, rows, levels and directions: operations, words, bytes.
 
 Two conventions of counting are in use. DeepBench counts the recurrent products alone, 2 G H² B T;
 oneDNN's benchdnn counts the input's too, 2 G H (D + H) B T. The same time is therefore reported as
-different speeds. ``Cost`` has both. Of its passes ``backward`` is that alone, ``training`` is both.
+different speeds. ``Cost`` has both. Of its passes, ``training`` is ``forward`` and ``backward``.
 
 In closed form, every matrix being read once a step: forward, the input's products take 2 G H D B
 flop a step and the recurrent ones 2 G H² B; so do, backward, the gradients of the input and of the
@@ -25,7 +25,7 @@ from .shape import Shape
 from .step import StepCost, Work, count_step
 
 INPUT = "W"
-"""The matrices that read the input, in every cell; all others read states."""
+"""The matrices that read the input in every cell; all others read states."""
 
 
 def recurrent_flop(cell: Cell, sizes: Sizes) -> int:
@@ -35,7 +35,7 @@ def recurrent_flop(cell: Cell, sizes: Sizes) -> int:
 
 
 def parameters(cell: Cell, sizes: Sizes) -> int:
-    """Return the number of parameters as the equations have them: G H (D + H) + G H, and more.
+    """Return the number of parameters of the equations: G H (D + H) + G H, and extra ones.
 
     PyTorch and cuDNN add a second bias, G H more, which has no effect but in the GRU's candidate.
     """
@@ -46,8 +46,8 @@ def parameters(cell: Cell, sizes: Sizes) -> int:
 class Cost:
     """The cost of a layer over (T, B), from shapes alone.
 
-    ``input_gradient`` and ``state_gradient`` say whether those of x and of the initial states are
-    wanted; without the latter the first step's product for it is saved.
+    ``input_gradient`` and ``state_gradient`` are whether the gradients of x and of the initial
+    states are computed; without the latter the first step's product for it is saved.
     """
 
     layer: Layer
@@ -86,51 +86,51 @@ class Cost:
 
     @cached_property
     def recomputed(self) -> Work:
-        """Products of the forward pass that the reference computes again, as it kept less."""
+        """The products of the forward pass that the reference computes again."""
         return _total(step.recomputed * self.T for _, step in self._passes())
 
     @cached_property
     def sequential(self) -> dict[str, int]:
-        """Flop of the products that must wait for the step before, by pass."""
+        """The flop of the products that must wait for the step before, by pass."""
         forward = sum(step.sequential.product * self.T for _, step in self._passes())
-        back = sum(step.state.product * self.T for _, step in self._passes())
-        return {"forward": forward, "backward": back, "training": forward + back}
+        backward = sum(step.state.product * self.T for _, step in self._passes())
+        return {"forward": forward, "backward": backward, "training": forward + backward}
 
-    def flop(self, of: str = "forward") -> int:
-        """Return the flop of all products of a pass: oneDNN's convention."""
-        back = self.backward_data.product + self.backward_weights.product
-        return _of_pass(of, self.forward.product, back)
+    def flop(self, phase: str = "forward") -> int:
+        """Return the flop of all products of a pass (oneDNN's convention)."""
+        backward = self.backward_data.product + self.backward_weights.product
+        return _amount(phase, self.forward.product, backward)
 
-    def recurrent_flop(self, of: str = "forward") -> int:
-        """Return the flop without the input's products: DeepBench's convention.
+    def recurrent_flop(self, phase: str = "forward") -> int:
+        """Return the flop without the input's products (DeepBench's convention).
 
-        Backward it counts the states' gradients and, as much again, those of the weights.
+        Backward, the gradients of the weights take as much as those of the states.
         """
         flop = sum(recurrent_flop(self.layer.cell, sizes) for sizes in self.layer.pass_sizes)
-        once = flop * self.T * self.B
-        return _of_pass(of, once, 2 * once)
+        forward = flop * self.T * self.B
+        return _amount(phase, forward, 2 * forward)
 
     @property
     def chain(self) -> int:
-        """Products that wait for each other within one forward step."""
+        """The number of products that wait for each other within one forward step."""
         return max(step.chain for _, step in self._passes())
 
     @property
     def parameters(self) -> int:
-        """Numbers that are learned, with one bias."""
+        """The number of learned parameters, with one bias."""
         sizes = self.layer.pass_sizes
-        return sum(parameters(self.layer.cell, each) for each in sizes)
+        return sum(parameters(self.layer.cell, size) for size in sizes)
 
     @property
     def saved(self) -> int:
-        """Words kept for the backward pass, beyond x and the parameters."""
+        """The words kept for the backward pass, beside x and the parameters."""
         return sum(step.saved * self.T for _, step in self._passes())
 
-    def held(self, of: str) -> int:
-        """Return the words that a call of a pass must hold at once, beyond what it is given.
+    def resident_words(self, phase: str) -> int:
+        """Return the words that a call of a pass needs at once, beside its arguments.
 
         Forward: its results. Backward: the gradients. Training: those, the final states, and
-        what is kept, of which y is a part.
+        the kept words, which include y.
         """
         sizes, rows = self.layer.sizes, self.T * self.B
         widths, passes = self.layer.cell.widths(sizes), len(self.layer.pass_sizes)
@@ -138,61 +138,61 @@ class Cost:
         results = rows * self.layer.directions * widths[0] + ends
         gradients = self.parameters + rows * self.layer.cell.input_width(sizes) + ends
         training = self.saved + ends + gradients
-        return {"forward": results, "backward": gradients, "training": training}[of]
+        return {"forward": results, "backward": gradients, "training": training}[phase]
 
-    def step_words(self, of: str, *, streamed: bool) -> int:
-        """Return the words that the sequential part of a pass must move, over all its steps.
+    def step_words(self, phase: str, *, streamed: bool) -> int:
+        """Return the words that the sequential part of a pass must move, over all steps.
 
-        Forward: the states are read and written, the input's products read; in training what is
-        kept is written. Backward: that is read, the output's cotangent read, the cotangents of
-        pre-activations written. ``streamed``: the recurrent weights come from memory at every
-        step, else once.
+        Forward: the states are read and written, the input's products read; in training the kept
+        words are written. Backward: they are read, the output's cotangent read, the cotangents of
+        pre-activations written. ``streamed``: the recurrent weights come from memory at every step,
+        else once.
         """
         words = 0
         for _, step in self._passes():
             weights = step.recurrent * (self.T if streamed else min(self.T, 1))
-            ahead = weights + self.T * (2 * step.states + step.projected)
+            forward = weights + self.T * (2 * step.states + step.projected)
             output = self.B * self.layer.cell.widths(self.layer.sizes)[0]
-            back = weights + self.T * (2 * step.states + step.projected + step.saved + output)
-            words += _of_pass(of, ahead, back, kept=self.T * step.saved)
+            backward = weights + self.T * (2 * step.states + step.projected + step.saved + output)
+            words += _amount(phase, forward, backward, saved=self.T * step.saved)
         return words
 
-    def parallel_words(self, of: str) -> int:
+    def parallel_words(self, phase: str) -> int:
         """Return the words that the products over all steps at once must move.
 
         Forward: the input, its weights, its products. Backward: the same for the input's
-        gradient, and for that of the weights what its products read, and the gradient.
+        gradient; for that of the weights, the operands of its products and the gradient.
         """
         words = 0
         for (level, step), sizes in zip(self._passes(), self.layer.pass_sizes, strict=True):
             x = self.T * self.B * self.layer.cell.input_width(sizes)
-            once = x + step.feeding + self.T * step.projected
-            data = once if level > 0 or self.input_gradient else 0
-            back = data + self.T * step.deltas + step.feeding + step.recurrent
-            words += _of_pass(of, once, back)
+            forward = x + step.feeding + self.T * step.projected
+            data = forward if level > 0 or self.input_gradient else 0
+            backward = data + self.T * step.deltas + step.feeding + step.recurrent
+            words += _amount(phase, forward, backward)
         return words
 
-    def words(self, of: str = "forward", *, streamed: bool = False) -> int:
-        """Return the least words that a pass must move to and from memory."""
-        return self.step_words(of, streamed=streamed) + self.parallel_words(of)
+    def words(self, phase: str = "forward", *, streamed: bool = False) -> int:
+        """Return the fewest words that a pass must move to and from memory."""
+        return self.step_words(phase, streamed=streamed) + self.parallel_words(phase)
 
-    def intensity(self, of: str, bytes_a_word: int, *, streamed: bool) -> float:
-        """Return flop for each byte moved, of the sequential part; 0 where nothing is moved."""
-        moved = self.step_words(of, streamed=streamed) * bytes_a_word
-        return self.sequential[of] / moved if moved else 0.0
+    def intensity(self, phase: str, bytes_a_word: int, *, streamed: bool) -> float:
+        """Return the flop per byte moved of the sequential part; 0 if nothing is moved."""
+        moved = self.step_words(phase, streamed=streamed) * bytes_a_word
+        return self.sequential[phase] / moved if moved else 0.0
 
 
-def _of_pass(of: str, forward: int, backward: int, kept: int = 0) -> int:
-    """Return what a pass takes; training is both, and writes down what is ``kept``."""
-    training = forward + kept + backward
-    return {"forward": forward, "backward": backward, "training": training}[of]
+def _amount(phase: str, forward: int, backward: int, saved: int = 0) -> int:
+    """Return the amount of a pass; training is both, and writes the ``saved`` words."""
+    training = forward + saved + backward
+    return {"forward": forward, "backward": backward, "training": training}[phase]
 
 
 def _total(parts: Iterator[Work]) -> Work:
     return sum(parts, Work())
 
 
-# The cost model as rows: what ``gatewise bench cost`` prints, and what CI can hold.
+# The rows of ``gatewise bench cost``, which CI can compare.
 
 
 WORD_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
@@ -201,7 +201,7 @@ WORD_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 @dataclass(frozen=True)
 class CostRow:
-    """What one layer costs. All are counts, so the same row everywhere: any change is a change.
+    """The cost of one layer. All fields are counts, so a row is the same on every machine.
 
     Flop are of matrix products: ``forward``, ``backward_data`` and ``backward_weights`` with the
     input's, as oneDNN counts, ``recurrent`` forward without, as DeepBench counts; ``sequential``
@@ -234,7 +234,7 @@ class CostRow:
 
     @property
     def training(self) -> int:
-        """Flop of all products of a training step."""
+        """The flop of all products of a training step."""
         return self.forward + self.backward_data + self.backward_weights
 
     @property
@@ -249,7 +249,7 @@ def cost_of(cell: Cell, shape: Shape) -> Cost:
 
 
 def row(cell: Cell, shape: Shape, dtype: str = "float32") -> CostRow:
-    """Return what a cell costs in a shape."""
+    """Return the cost of a cell in a shape as a row."""
     cost, size = cost_of(cell, shape), WORD_BYTES[dtype]
     back, weights, again = cost.backward_data, cost.backward_weights, cost.recomputed
     return CostRow(
@@ -275,13 +275,13 @@ def row(cell: Cell, shape: Shape, dtype: str = "float32") -> CostRow:
     )
 
 
-def changes(before: Sequence[Mapping[str, Any]], now: Iterable[CostRow]) -> list[str]:
-    """Return a sentence for every count that is not what it was; what is new is no change."""
-    known = {(r["cell"], r["shape"], r["dtype"]): r for r in before}
+def changes(before: Sequence[Mapping[str, Any]], rows: Iterable[CostRow]) -> list[str]:
+    """Return a sentence for every changed count; new rows are no change."""
+    old_rows = {(r["cell"], r["shape"], r["dtype"]): r for r in before}
     sentences = []
-    for current in now:
+    for current in rows:
         counts = asdict(current)
-        old = known.get((current.cell, current.shape, current.dtype), counts)
+        old = old_rows.get((current.cell, current.shape, current.dtype), counts)
         sentences += [
             f"{current.cell} {current.shape}: {name} {old[name]} -> {count}"
             for name, count in counts.items() if old.get(name, count) != count

@@ -11,7 +11,7 @@ from ...reference.layer import Layer
 from ...reference.parameters import Sizes
 
 LETTERS = {"T": "T", "B": "B", "D": "D", "H": "H", "L": "layers", "N": "directions"}
-"""What each letter of a grid stands for: steps, rows, inputs, units, layers, directions."""
+"""The field of each letter of a grid: steps, rows, inputs, units, layers, directions."""
 
 LARGEST = 2**20
 
@@ -30,13 +30,13 @@ class Shape:
     directions: int = 1
 
     def __str__(self) -> str:
-        """Return T100-B64-D512-H512, and -L2 and -N2 where they are not 1."""
+        """Return T100-B64-D512-H512, with -L2 and -N2 unless they are 1."""
         sizes = f"T{self.T}-B{self.B}-D{self.D}-H{self.H}"
         deep = f"-L{self.layers}" if self.layers > 1 else ""
         return sizes + deep + ("-N2" if self.directions == 2 else "")
 
     def layer(self, cell: Cell) -> Layer:
-        """Return the layer of a cell that it is of; a projection is half as wide as the state."""
+        """Return a cell's layer in this shape; a projection is half as wide as the state."""
         P = max(self.H // 2, 1) if "projected" in cell.traits else None
         return Layer(cell, Sizes(self.D, self.H, P), self.layers, self.directions == 2)
 
@@ -48,9 +48,9 @@ def grid(text: str) -> list[Shape]:
         raise InputError("shapes", f"{EXPECTED}; {', '.join(missing)} missing", repr(text))
     shapes = []
     for chosen in itertools.product(*sizes.values()):
-        given = dict(zip(sizes, chosen, strict=True))
-        given.setdefault("D", given["H"])
-        shapes.append(Shape(**{LETTERS[letter]: size for letter, size in given.items()}))
+        values = dict(zip(sizes, chosen, strict=True))
+        values.setdefault("D", values["H"])
+        shapes.append(Shape(**{LETTERS[letter]: size for letter, size in values.items()}))
     return sorted(set(shapes))
 
 

@@ -1,9 +1,9 @@
-"""``Counted``: numbers without values, which write down every operation made with them.
+"""``Counted``: arrays without values, which record every operation on a tape.
 
-The equations of the reference run on any number system. Run on Counted arrays, which are nothing
-but a shape, they leave a tape of their operations: how many floating-point operations each takes,
-and on what it depends. So a cell's cost is read off its own lines, and a new cell needs nothing
-here. A million units cost as little to count as one.
+The equations of the reference run on any number system. On Counted arrays, which are only
+shapes, they leave a tape of their operations: the floating-point operations of each, and the
+operations on which it depends. So a cell's cost follows from its equations, and a new cell needs
+no code here. Counting a million units takes no longer than counting one.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from ...reference.cell import Cell
 from ...reference.parameters import Parameters, Sizes
 
 PRODUCT, POINTWISE, ACTIVATION, NOTHING = "product", "pointwise", "activation", "nothing"
-"""Kinds of operation: matrix products; sums, products and choices of elements; sigmoids and tanh;
-and what only moves or names numbers."""
+"""The kinds of operations: matrix products; elementwise sums, products and choices; sigmoids and
+tanh; and operations that only move numbers."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One line of the tape: its kind, its cost, its result's shape, the lines that it reads.
+    """One line of the tape: its kind, its cost, the shape of its result, the lines that it reads.
 
     The cost is in floating-point operations, two for a multiply-add; that of an activation is
-    the number of its elements, since what one takes depends on the machine.
+    the number of its elements, since their cost depends on the machine.
     """
 
     kind: str
@@ -42,18 +42,18 @@ class Operation:
 
     @property
     def words(self) -> int:
-        """How many numbers its result has."""
+        """The number of entries of its result."""
         return math.prod(self.shape)
 
 
 @dataclass
 class Tape:
-    """Operations in the order in which they were made; an array is the line that made it."""
+    """Operations in order; an array refers to the line that computed it."""
 
     lines: list[Operation] = field(default_factory=list)
 
-    def given(self, shape: Sequence[int]) -> Counted:
-        """Return an array that is given, not computed."""
+    def input(self, shape: Sequence[int]) -> Counted:
+        """Return an input array, which no operation computes."""
         return self.write(NOTHING, 0, tuple(shape), ())
 
     def write(
@@ -64,7 +64,7 @@ class Tape:
         return Counted(self, len(self.lines) - 1, shape)
 
     def below(self, *sources: Counted) -> set[int]:
-        """Return the lines whose results depend on any of the arrays, themselves included."""
+        """Return the lines that depend on any of the arrays, their own lines included."""
         dependents = {a.line for a in sources}
         for number, line in enumerate(self.lines):
             if dependents.intersection(line.reads):
@@ -72,7 +72,7 @@ class Tape:
         return dependents
 
     def above(self, *results: Counted) -> set[int]:
-        """Return the lines on which any of the arrays depends, themselves included."""
+        """Return the lines on which any of the arrays depends, their own lines included."""
         sources = {a.line for a in results}
         for number in reversed(range(len(self.lines))):
             if number in sources:
@@ -80,7 +80,7 @@ class Tape:
         return sources
 
     def longest(self, kind: str, among: set[int]) -> int:
-        """Return how many operations of a kind wait for each other, at most, among some lines."""
+        """Return the length of the longest chain of operations of a kind among some lines."""
         depth: list[int] = []
         for number, line in enumerate(self.lines):
             before = max((depth[r] for r in line.reads), default=0)
@@ -92,7 +92,7 @@ class Tape:
 
 
 class Counted(NumberSystem):
-    """An array of which there is only the shape, and the line of the tape that made it."""
+    """An array that is only a shape, and the line of the tape that computed it."""
 
     def __init__(self, tape: Tape, line: int, shape: tuple[int, ...]) -> None:
         self.tape, self.line, self._shape = tape, line, shape
@@ -104,7 +104,7 @@ class Counted(NumberSystem):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Any dtype: what is counted is the same in all."""
+        """float64; counts are the same in all dtypes."""
         return np.dtype(np.float64)
 
     @property
@@ -136,7 +136,7 @@ class Counted(NumberSystem):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if ufunc not in KINDS or method != "__call__" or kwargs:
-            return NotImplemented  # what is not known must not count as nothing
+            return NotImplemented  # an unknown operation must not count as nothing
         if ufunc is np.matmul:
             return _product(*inputs)
         return _elementwise(KINDS[ufunc], inputs)
@@ -202,12 +202,12 @@ def _(x: Counted) -> Floats:
 
 @functions.zeros.register
 def _(like: Counted, shape: tuple[int, ...]) -> Counted:
-    return like.tape.given(shape)
+    return like.tape.input(shape)
 
 
 @functions.switch.register
 def _(s: Counted, below: Array | float, above: Array | float) -> Counted:
-    """Count a choice as one operation; both sides have been computed, as the lines say."""
+    """Count a choice as one operation per element; both sides have been computed."""
     return _elementwise(POINTWISE, [s, below, above])
 
 
@@ -216,20 +216,20 @@ def _(s: Counted) -> Counted:
     return _elementwise(POINTWISE, [s])
 
 
-# What one step of a cell costs, forward and backward: read off the tape of its own lines.
+# The cost of one step of a cell, forward and backward, from the tape of its equations.
 #
-# An operation is *sequential* if it depends on the state handed in and the state handed on depends
-# on it: it must wait for the step before. Everything else can be done for all steps at once. In the
-# backward step the same holds of the cotangents, and what is not sequential leads to the input's
+# An operation is *sequential* if it depends on the old state and the new state depends
+# on it: it must wait for the step before. All others can run for all steps at once. In the
+# backward step the same holds of the cotangents, and other operations lead to the input's
 # gradient, or to the weights'. A product of the backward step that depends on no cotangent is one
-# that the forward step has computed already and that the reference did not keep.
+# that the forward step has computed and that the reference did not keep.
 
 
 @dataclass(frozen=True)
 class Work:
-    """Operations: flop in matrix products, flop elementwise, elements of activations; calls.
+    """Amounts of operations: flop of matrix products, elementwise flop, activations; calls.
 
-    ``calls`` are the products as the equations are written, one a gate; implementations merge
+    ``calls`` are the products as the equations write them, one per gate; implementations merge
     them. A multiply-add is two flop.
     """
 
@@ -247,19 +247,19 @@ class Work:
 
 @dataclass(frozen=True)
 class StepCost:
-    """What one step of a batch costs.
+    """The cost of one step of a batch.
 
     ``parallel`` and ``sequential`` are the forward step. Of the backward step, ``state`` is the
-    sequential part, ``state_only`` that of it which no gradient but the old state's needs,
+    sequential part, ``state_only`` its part that only the old state's gradient needs,
     ``input`` leads to the input's gradient alone, ``weights`` to the parameters', ``slopes`` need
     no cotangent, ``recomputed`` repeats products of the forward step.
 
-    ``chain`` and ``chain_back`` are how many products wait for each other within a step: 1 for
-    an LSTM, 2 for a GRU that resets before its product.
+    ``chain`` and ``chain_back`` are the numbers of products that wait for each other in a step: 1
+    for an LSTM, 2 for a GRU that resets before its product.
 
-    Words, for the whole batch: ``saved`` must be kept for the backward step if no product is to
-    be computed twice, x not counted; ``projected`` are the input's products, ``deltas`` what the
-    products of the weights' gradients read; ``states`` what is carried. Weights, once:
+    Words, for the whole batch: ``saved`` must be kept for the backward step if no product is to be
+    computed twice, x not counted; ``projected`` are the input's products, ``deltas`` the operands
+    of the products of the weights' gradients; ``states`` the carried states. Weights, once:
     ``recurrent`` and ``feeding`` are those of sequential and of other products.
     """
 
@@ -288,7 +288,7 @@ class StepCost:
 
 @cache
 def count_step(cell: Cell, sizes: Sizes, batch: int) -> StepCost:
-    """Return what a step of ``cell`` costs for a batch of B rows: its lines, run on shapes."""
+    """Return the cost of a step of ``cell`` for a batch of B rows: its equations, run on shapes."""
     return _Counter(cell, sizes, batch).cost()
 
 
@@ -298,14 +298,14 @@ class _Counter:
     def __init__(self, cell: Cell, sizes: Sizes, batch: int) -> None:
         self.tape = tape = Tape()
         shapes = cell.shapes(sizes)
-        self.p = Parameters(shapes, {name: tape.given(s.full) for name, s in shapes.items()})
-        self.x = tape.given((batch, cell.input_width(sizes)))
-        self.old = tuple(tape.given((batch, width)) for width in cell.widths(sizes))
+        self.p = Parameters(shapes, {name: tape.input(s.full) for name, s in shapes.items()})
+        self.x = tape.input((batch, cell.input_width(sizes)))
+        self.old = tuple(tape.input((batch, width)) for width in cell.widths(sizes))
         self.new: tuple[Any, ...]
         self.gates: Mapping[str, Any]
         self.new, self.gates = cell.step(self.p, self.x, self.old)
         self.half = len(tape.lines)
-        self.cotangent = tuple(tape.given(s.shape) for s in self.new)
+        self.cotangent = tuple(tape.input(s.shape) for s in self.new)
         self.dx: Any
         self.d_old: tuple[Any, ...]
         self.dp, self.dx, self.d_old = cell.vjp(
@@ -313,32 +313,32 @@ class _Counter:
         )
 
     def cost(self) -> StepCost:
-        """Sort the lines of both halves and add them up."""
+        """Classify the lines of both halves and add up their costs."""
         tape, forward = self.tape, set(range(self.half))
         backward = set(range(self.half, len(tape.lines)))
-        in_turn = tape.below(*self.old) & tape.above(*self.new) & forward
+        sequential = tape.below(*self.old) & tape.above(*self.new) & forward
         pulled = backward & tape.below(*self.cotangent)
         state, dx = tape.above(*self.d_old), tape.above(self.dx)
         dp = tape.above(*self.dp.values())
         weights = pulled - state - dx
-        again = {n for n in backward - pulled if tape.lines[n].kind == PRODUCT}
+        repeated = {n for n in backward - pulled if tape.lines[n].kind == PRODUCT}
         return StepCost(
-            parallel=self._work(forward - in_turn),
-            sequential=self._work(in_turn),
+            parallel=self._work(forward - sequential),
+            sequential=self._work(sequential),
             state=self._work(pulled & state),
             state_only=self._work((pulled & state) - dx - dp),
             input=self._work((pulled & dx) - state),
             weights=self._work(weights),
-            slopes=self._work(backward - pulled - again),
-            recomputed=self._work(again),
-            chain=tape.longest(PRODUCT, in_turn),
+            slopes=self._work(backward - pulled - repeated),
+            recomputed=self._work(repeated),
+            chain=tape.longest(PRODUCT, sequential),
             chain_back=tape.longest(PRODUCT, pulled & state),
-            saved=self._saved(backward) + self._words(self._lines(again)),
-            projected=self._words(self._lines(self._products(forward - in_turn))),
+            saved=self._saved(backward) + self._words(self._lines(repeated)),
+            projected=self._words(self._lines(self._products(forward - sequential))),
             deltas=self._read_by(self._products(weights)),
             states=sum(tape.lines[s.line].words for s in self.old),
-            recurrent=self._parameters_of(in_turn),
-            feeding=self._parameters_of(forward - in_turn),
+            recurrent=self._parameters_of(sequential),
+            feeding=self._parameters_of(forward - sequential),
         )
 
     def _lines(self, numbers: Iterable[int]) -> list[Operation]:
@@ -359,7 +359,7 @@ class _Counter:
         return sum(line.words for line in lines)
 
     def _saved(self, backward: set[int]) -> int:
-        """Words of the gates and states that the backward half reads; a state counts once.
+        """Return the words of the gates and states that the backward half reads, each state once.
 
         The state after one step is the state before the next.
         """
@@ -373,11 +373,11 @@ class _Counter:
         return states + self._words(self._lines(gates & read))
 
     def _read_by(self, products: set[int]) -> int:
-        """Words of everything that some products read, each array once."""
+        """Return the words of the operands of some products, each array once."""
         read = {r for line in self._lines(products) for r in line.reads}
         return self._words(self._lines(read))
 
     def _parameters_of(self, among: set[int]) -> int:
-        """Words of the parameters that the products among some lines read."""
+        """Return the words of the parameters that the products among some lines read."""
         read = {r for line in self._lines(self._products(among)) for r in line.reads}
         return self._words(self._lines(read & {array.line for array in self.p.values()}))

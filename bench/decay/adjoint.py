@@ -1,11 +1,11 @@
-"""A cotangent carried back over any number of steps, without under- or overflow.
+"""A cotangent pulled back over any number of steps, without under- or overflow.
 
-The carried vector is scaled by powers of two, whose exponent is kept apart. That rounds nothing:
+The vector is scaled by powers of two, whose exponent is kept apart. This rounds nothing:
 the mantissas are those of the unscaled vector, bit by bit, for as long as the entries of that one
 are normal numbers (and those of the scaled one: entries of one vector may lie 2^950 apart).
 Scaling by the norm would round at every step.
 
-Beside it stands the adjoint as training carries it: unscaled, in float16, float32 or float64, to
+Beside it is the adjoint of training: unscaled, in float16, float32 or float64, to
 find the lag at which that arithmetic loses the gradient.
 """
 
@@ -26,7 +26,7 @@ from .trajectory import Bound, Step, Trajectory, Transition, joined
 
 LN2 = math.log(2)
 RANGE = 2.0**128
-"""The squared norm is kept between this and its inverse: the norm within 2^±64."""
+"""The bound of the squared norm, and its inverse: the norm stays within 2^±64."""
 
 
 class Scaled(NamedTuple):
@@ -36,14 +36,14 @@ class Scaled(NamedTuple):
     exponent: int
 
     def log_norms(self) -> Floats:
-        """Return ln of the norm of each array and, last, of all together; -inf for zero."""
+        """Return ln of the norm of each array and, last, of all together; -inf for 0."""
         squares = [float(np.vdot(d, d)) for d in self.cotangent]
         with np.errstate(divide="ignore"):
             return np.log([*squares, math.fsum(squares)]) / 2 + self.exponent * LN2
 
 
 def carried(trajectory: Trajectory, cotangent: State, *, scaled: bool = True) -> Iterator[Scaled]:
-    """Yield the cotangent at lag 0, 1, ... T: what it is on the state so many steps before the end.
+    """Yield the cotangent on the state at lag 0, 1, ... T before the end.
 
     Without ``scaled`` the exponent stays 0, and the vector may leave the range of its dtype.
     """
@@ -53,7 +53,7 @@ def carried(trajectory: Trajectory, cotangent: State, *, scaled: bool = True) ->
 def pulled(
     transition: Transition, steps: Iterable[Step], cotangent: State, *, scaled: bool
 ) -> Iterator[Scaled]:
-    """Yield the cotangent as it is, and pulled back through one after another of ``steps``."""
+    """Yield the cotangent, and then pulled back through each of ``steps`` in turn."""
     exponent = 0
     yield Scaled(cotangent, exponent)
     for x, state, gates, new in steps:
@@ -67,7 +67,7 @@ def pulled(
 def log_norms(trajectory: Trajectory, cotangent: State, lags: Sequence[int]) -> Floats:
     """Return ln ‖∂L/∂s‖ at ``lags`` for each state, and for all together in the last column.
 
-    ``lags`` ascend; what is not asked for is not kept.
+    ``lags`` ascend; other lags are not stored.
     """
     wanted = set(lags)
     vectors = zip(range(lags[-1] + 1), carried(trajectory, cotangent), strict=False)
@@ -75,7 +75,7 @@ def log_norms(trajectory: Trajectory, cotangent: State, lags: Sequence[int]) -> 
 
 
 def _shift(cotangent: State) -> int:
-    """Return the exponent to take out; 0 while the norm is neither very small nor very large."""
+    """Return the exponent to take out; 0 while the norm is within ``RANGE``."""
     size = sum([float(np.vdot(d, d)) for d in cotangent])
     if 1 / RANGE <= size <= RANGE:
         return 0
@@ -84,8 +84,8 @@ def _shift(cotangent: State) -> int:
 
 
 # The lag at which an arithmetic loses the gradient, found by computing in that arithmetic along the
-# trajectory of float64, rounded. Beside it runs the scaled adjoint of float64, which says what is
-# still right: rounding keeps a few subnormal entries alive, and non-zero is not the same as right.
+# trajectory of float64, rounded. The scaled adjoint of float64 beside it is the truth:
+# rounding keeps a few subnormal entries alive, and a non-zero gradient may be wrong.
 
 
 DTYPES = ("float16", "float32", "float64")
@@ -93,7 +93,7 @@ DTYPES = ("float16", "float32", "float64")
 
 @dataclass(frozen=True)
 class Loss:
-    """First lags at which the gradient in ``dtype`` ...; None where not within ``searched`` lags.
+    """The first lags at which the gradient in ``dtype`` ...; None if not within ``searched`` lags.
 
     * ``subnormal``: has a subnormal entry; ``all_subnormal``: has no other entries but zeros.
     * ``wrong``: is off by more than half of its norm.
@@ -109,8 +109,8 @@ class Loss:
     overflow: int | None
     searched: int
 
-    def said(self, lag: int | None) -> str:
-        """Return a lag as text: beyond what was searched, or – where nothing was left to search."""
+    def text(self, lag: int | None) -> str:
+        """Return a lag as text; for None "> searched", or "–" if the search had ended."""
         if lag is not None:
             return str(lag)
         ended = self.zero is not None or self.overflow is not None
@@ -118,35 +118,35 @@ class Loss:
 
 
 def loss(problem: Problem, trajectory: Trajectory, dtype: str) -> Loss:
-    """Carry the problem's cotangent back along ``trajectory`` until nothing of it is left."""
+    """Pull the problem's cotangent back along ``trajectory`` until it vanishes or overflows."""
     firsts: dict[str, int | None] = {}
     lag, tiny = 0, np.finfo(dtype).tiny
     for lag, (vector, true) in enumerate(_both(problem, trajectory, dtype)):
         sizes = np.abs(vector)
-        seen = {
+        signs = {
             "subnormal": bool(((sizes > 0) & (sizes < tiny)).any()),
             "all_subnormal": float(sizes.max()) < tiny,
             "wrong": _is_wrong(vector, true),
             "zero": not sizes.any(),
             "overflow": not np.isfinite(sizes).all(),
         }
-        for name, is_so in seen.items():
-            if firsts.setdefault(name) is None and is_so:
+        for name, holds in signs.items():
+            if firsts.setdefault(name) is None and holds:
                 firsts[name] = lag
-        if seen["zero"] or seen["overflow"]:
+        if signs["zero"] or signs["overflow"]:
             break
     return Loss(dtype=dtype, searched=lag, **firsts)
 
 
 def _both(problem: Problem, trajectory: Trajectory, dtype: str) -> Iterator[tuple[Floats, Scaled]]:
     """Yield at each lag the cotangent in ``dtype``, (n,), and the scaled one in float64."""
-    steps, again = itertools.tee(trajectory.backwards())
+    steps, copy = itertools.tee(trajectory.backwards())
     coarse = Bound(problem.cell, problem.p.map(lambda array: array.astype(dtype)), problem.sizes)
     start = tuple(d.astype(dtype) for d in problem.cotangent)
     with np.errstate(all="ignore"):
-        own = pulled(coarse, (rounded(step, dtype) for step in steps), start, scaled=False)
-        true = pulled(problem.transition, again, problem.cotangent, scaled=True)
-        for vector, scaled in zip(own, true, strict=True):
+        vectors = pulled(coarse, (rounded(step, dtype) for step in steps), start, scaled=False)
+        true = pulled(problem.transition, copy, problem.cotangent, scaled=True)
+        for vector, scaled in zip(vectors, true, strict=True):
             yield joined(vector.cotangent)[0], scaled
 
 
@@ -162,7 +162,7 @@ def rounded(step: Step, dtype: str) -> Step:
 
 
 def _is_wrong(vector: Floats, true: Scaled) -> bool:
-    """Whether ``vector`` (n,) is off by more than half of the norm of the scaled one."""
+    """Return whether ``vector`` (n,) is off by more than half of the norm of the scaled one."""
     expected = joined(true.cotangent)[0]
     apart = np.ldexp(vector.astype(np.float64), -true.exponent) - expected
     return not np.vdot(apart, apart) <= np.vdot(expected, expected) / 4

@@ -1,4 +1,4 @@
-"""What theory says, as functions of nothing that is measured."""
+"""Theory in closed forms, without measurements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(81)
 
 
 def half_life(b: float) -> float:
-    """Return ln 2 / ln(1 + e^-b): in so many steps σ(b)^t halves, the direct path of an LSTM's c.
+    """Return ln 2 / ln(1 + e^-b), the steps in which σ(b)^t halves: the direct path of an LSTM's c.
 
     Jozefowicz, Zaremba & Sutskever 2015 argue from it for b = 1 or 2.
     """
@@ -33,12 +33,12 @@ def keep(b: float) -> float:
     return 1 / (1 + math.exp(-b))
 
 
-def gru_at_rest(U_n: Array, kept: float) -> Array:
+def gru_at_rest(U_n: Array, kappa: float) -> Array:
     """Return J = κ I + (1 - κ) U_nᵀ / 2 at h = 0 without input, κ the share that is kept.
 
     Reset before or after the product is the same there; for κ = 1/2 it is I/2 + U_nᵀ/4.
     """
-    return kept * np.eye(len(U_n)) + (1 - kept) * U_n.T / 2
+    return kappa * np.eye(len(U_n)) + (1 - kappa) * U_n.T / 2
 
 
 def lstm_at_rest(U_g: Array, f: float) -> Array:
@@ -51,7 +51,7 @@ LIKE_GRU = ("gru", "gru-keeps-old", "gru-takes-new", "lstm-coupled")
 
 
 def rate_at_rest(cell: str, gain: float, b: float | None) -> float | None:
-    """Return the slope of ln ‖gradient‖ of a wide cell at rest; None where theory has none.
+    """Return the slope of ln ‖gradient‖ of a wide cell at rest; None without a theory.
 
     U ~ N(0, g²/H) has its eigenvalues within the circle of radius g (Girko 1984), so that g takes
     the place of μ: ln g for the tanh RNN, ln(f + g/4) for an LSTM, ln(κ + (1 - κ) g/2) for a GRU
@@ -67,7 +67,7 @@ def rate_at_rest(cell: str, gain: float, b: float | None) -> float | None:
 
 
 def threshold(cell: str, b: float | None) -> float | None:
-    """Return the gain from which gradients explode at rest; None where theory has none.
+    """Return the gain from which gradients explode at rest; None without a theory.
 
     That is 1 for the tanh RNN, 4 (1 - f) for an LSTM and 2 for a GRU, whatever its bias. For the
     ReLU RNN, half of whose units are on, it is √2 when it is driven (He et al. 2015).
@@ -101,7 +101,7 @@ def tanh_chi(gain: float, drive: float) -> float:
 
 
 def pascanu_bound(U: Array, gamma: float = 1.0) -> float:
-    """Return ln(γ ‖U‖₂), of which the log-norm of a gradient grows by no more a step.
+    """Return ln(γ ‖U‖₂), the most that the log-norm of a gradient grows per step.
 
     γ bounds the slope of the activation. Pascanu, Mikolov & Bengio 2013 (arXiv:1211.5063) print
     the largest *eigenvalue* where their proof needs this norm; see ``counterexample``.
@@ -121,7 +121,7 @@ def counterexample() -> tuple[Array, Array, Array]:
 
 
 def phased_keep(time: float, tau: float, s: float, r_on: float, leak: float, f: float) -> float:
-    """Return 1 - k + k f, what a Phased LSTM's cell state keeps directly; 1 where k = 0 (E28)."""
+    """Return 1 - k + k f, the direct path of a Phased LSTM's cell state; 1 where k = 0 (E28)."""
     phi = (time - s) / tau % 1.0
     rising, falling = 2 * phi / r_on, 2 - 2 * phi / r_on
     k = rising if phi < r_on / 2 else falling if phi < r_on else leak * phi
@@ -129,5 +129,5 @@ def phased_keep(time: float, tau: float, s: float, r_on: float, leak: float, f: 
 
 
 def _mean(values: Array) -> float:
-    """Return the mean over a standard normal number of what was taken at ``NODES``."""
+    """Return the mean over a standard normal number of a function's values at ``NODES``."""
     return float(values @ WEIGHTS / WEIGHTS.sum())

@@ -1,9 +1,9 @@
-"""What clipping does where gradients explode (E30), with the same seeds with and without.
+"""The effect of clipping on exploding gradients (E30), with the same seeds with and without.
 
-Two things are called clipping. One limits the gradient of the parameters once, after it has been
-carried over all steps; it bounds the size of an update, but finds nothing left to clip when the
-gradient has overflowed on the way. The other limits the cotangent at every step, and so what is
-carried itself.
+Two methods are called clipping. One limits the gradient of the parameters once, after
+all steps; it bounds the size of an update, but cannot clip when the
+gradient has overflowed on the way. The other limits the cotangent at every step, and so the
+backward pass itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ THRESHOLD = 1.0
 
 @dataclass(frozen=True)
 class Clipped:
-    """At every lag asked for, of a loss that is a unit projection of the last state.
+    """Norms at every lag, of a loss that is a unit projection of the last state.
 
     ``carried`` and ``carried_clipped``: ln of the norm of the cotangent, without clipping and with
     clipping at every step. ``gradient`` and ``by_norm``: ln of the norm of the parameters'
@@ -73,9 +73,9 @@ def clipped(
 
 
 def _limited(dp: Parameters) -> tuple[float, float, float]:
-    """Return ln of the norm, ln of it clipped by norm, and the cosine of the one clipped by value.
+    """Return ln of the norm, ln of the clipped norm, and the cosine after clipping by value.
 
-    NaN, all three, where clipping refuses the gradient.
+    All three are NaN if clipping refuses the gradient.
     """
     try:
         by_norm, by_value = clip_by_global_norm(dp, THRESHOLD), clip_by_value(dp, THRESHOLD)
@@ -95,7 +95,7 @@ def _named(state: State) -> dict[str, Array]:
     return {str(k): array for k, array in enumerate(state)}
 
 
-# A setting in which gradients explode, measured with and without clipping.
+# Settings in which gradients explode, with and without clipping.
 
 
 SETTINGS = (
@@ -103,7 +103,7 @@ SETTINGS = (
     Setting("lstm", 32, 6.0, 1.0),
     Setting("gru", 32, 6.0, 1.0),
 )
-"""Driven cells whose gradients grow: an LSTM needs a large gain for it."""
+"""Driven cells whose gradients grow; an LSTM needs a large gain."""
 
 SEEDS = 5
 

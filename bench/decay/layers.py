@@ -1,7 +1,7 @@
-"""How far back the gradient of somebody's layer reaches, beside that of the equations.
+"""The gradient of a user's layer against lag, beside that of the equations.
 
 The layer runs once over all steps, on its own device and in its own dtype; a random unit cotangent
-on its last output is pulled back, and the gradient of the input k steps before is looked at. The
+on its last output is pulled back, and the gradient of the input k steps before is recorded. The
 reference does the same in float64 on the same numbers. Both are unscaled, as in training.
 """
 
@@ -23,11 +23,11 @@ from .rates import band, rate, slope
 from .rows import LayerRow
 
 POINTS = 100
-"""At most so many lags of a curve are kept."""
+"""The most lags of a curve."""
 
 
 def measured(name: str, setting: Setting, dtype: str, steps: int, seeds: Sequence[int]) -> LayerRow:
-    """Measure a layer over seeds; UnsupportedError says why it cannot be."""
+    """Measure a layer over seeds; raise UnsupportedError, with the reason, if it cannot run."""
     subject = subject_named(name)
     watch: Watching | None = getattr(subject, "watch", None)
     if watch is not None:
@@ -40,14 +40,14 @@ def measured(name: str, setting: Setting, dtype: str, steps: int, seeds: Sequenc
     if watch is not None and watch.lacking:
         raise UnsupportedError(f"something else ran: {watch.lacking}")
     lags = np.unique(np.linspace(0, steps - 1, min(POINTS, steps)).astype(int))
-    got, right = (np.array([_log_norms(dx)[lags] for dx in side])
+    curves, exact = (np.array([_log_norms(dx)[lags] for dx in side])
                   for side in zip(*gradients, strict=True))  # fmt: skip
     late = lags >= lags[-1] // 5
     return LayerRow(
         id="", status=OK, what="layer", subject=name, version=version, cell=setting.cell,
         dtype=dtype, hidden=setting.hidden, gain=setting.gain, forget_bias=setting.forget_bias,
-        steps=steps, seeds=len(seeds), lags=tuple(lags.tolist()), curve=band(got),
-        right=band(right), rate=rate(np.array([slope(lags[late], logs[late]) for logs in right])),
+        steps=steps, seeds=len(seeds), lags=tuple(lags.tolist()), curve=band(curves),
+        right=band(exact), rate=rate(np.array([slope(lags[late], logs[late]) for logs in exact])),
         wrong=_median([_first(_is_wrong(*pair)) for pair in gradients]),
         zero=_median([_first(~dx.any(axis=1)) for dx, _ in gradients]),
         ran=watch.told if watch is not None else "",
@@ -78,12 +78,12 @@ def _pulled(
     start = tuple(np.zeros(shape, case.number_type) for shape in shapes) if state else None
     inputs = Inputs(packed, x, start, None)
     built = with_care(lambda: subject.build(case))
-    (own,) = with_care(lambda: built.gradients(inputs, [(dy, (None,) * len(shapes))]))
+    (gradients,) = with_care(lambda: built.gradients(inputs, [(dy, (None,) * len(shapes))]))
     fine = {name: array.astype(np.float64) for name, array in packed.items()}
     named = subject.parameter_map(case).to_reference(fine)
     output = layer.forward(named, x.astype(np.float64), None)
     gradient = layer.vjp(named, output, dy.astype(np.float64))
-    return own.x[:, 0].astype(np.float64), gradient.x[:, 0]
+    return gradients.x[:, 0].astype(np.float64), gradient.x[:, 0]
 
 
 def _log_norms(dx: Array) -> Array:
@@ -92,18 +92,18 @@ def _log_norms(dx: Array) -> Array:
         return np.log(np.linalg.norm(dx[::-1], axis=1))
 
 
-def _is_wrong(got: Array, right: Array) -> Array:
+def _is_wrong(gradient: Array, expected: Array) -> Array:
     """Return, for each step, whether the gradient is off by more than half of its norm."""
-    return ~(np.linalg.norm(got - right, axis=1) <= np.linalg.norm(right, axis=1) / 2)
+    return ~(np.linalg.norm(gradient - expected, axis=1) <= np.linalg.norm(expected, axis=1) / 2)
 
 
 def _first(steps: Array) -> float:
-    """Return the first lag at which something is so; inf if at none."""
+    """Return the lag of the last true step; inf if none is true."""
     lags = np.flatnonzero(steps[::-1])
     return float(lags[0]) if len(lags) else float("inf")
 
 
 def _median(lags: Sequence[float]) -> int | None:
-    """Return the median lag over seeds; None where it is beyond the last."""
+    """Return the median lag over seeds; None if it is beyond the last."""
     middle = sorted(lags)[len(lags) // 2]
     return int(middle) if np.isfinite(middle) else None

@@ -1,4 +1,4 @@
-"""One setting, measured in all ways: over seeds what can be, on the first seed the rest."""
+"""All measurements of one setting, over seeds or on the first seed."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from .trajectory import (
 )
 
 POINTS = 100
-"""At most so many lags of a curve are kept."""
+"""The most lags of a curve."""
 
 WARM_UP = 2 * BLOCK
-"""Steps in which the state forgets its start."""
+"""The steps in which the state forgets its start."""
 
 PRODUCT_LAGS = (1, 10, 100)
 REST_STEPS = 80
@@ -45,7 +45,7 @@ REST_STEPS = 80
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured: lags, seeds, steps of the exponents, most lags of the dtypes."""
+    """The amount of measurement: lags, seeds, steps of the exponents, most lags of the dtypes."""
 
     steps: int
     seeds: int
@@ -54,22 +54,22 @@ class Effort:
 
     @property
     def transient(self) -> int:
-        """Lags in which the gradient finds its direction; the rate is measured beyond them."""
+        """The lags in which the gradient finds its direction; the rate is measured after them."""
         return self.steps // 5
 
     @property
     def lags(self) -> Array:
-        """The lags that are kept, from 0 to the last, evenly spaced."""
+        """The lags of curves, from 0 to the last, evenly spaced."""
         return np.unique(np.linspace(0, self.steps, min(POINTS, self.steps) + 1).astype(int))
 
 
 def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> DecayRow:
-    """Measure a setting over seeds; ``deep``: products of Jacobians and dtypes as well."""
+    """Measure a setting over seeds; with ``deep`` products of Jacobians and dtypes, too."""
     seeds = seeds_of(seed, effort.seeds)
     problems = [draw(setting, s) for s in seeds]
-    logs, whole = _curves(problems, effort)
-    first, cell = problems[whole[0]], problems[0].cell
-    bound, excess = _bound([problems[k] for k in whole], effort.lags, logs)
+    logs, finite = _curves(problems, effort)
+    first, cell = problems[finite[0]], problems[0].cell
+    bound, excess = _bound([problems[k] for k in finite], effort.lags, logs)
     late = effort.lags >= effort.transient
     slopes = np.array(
         [[slope(effort.lags[late], curve[late]) for curve in curves.T] for curves in logs]
@@ -83,7 +83,7 @@ def measured(setting: Setting, effort: Effort, seed: int, *, deep: bool) -> Deca
         id="", status=OK, what="decay", cell=cell.name, title=cell.title,
         hidden=setting.hidden, gain=setting.gain, forget_bias=setting.forget_bias,
         steps=effort.steps, seeds=effort.seeds,
-        overflowed=len(problems) - len(whole), vanished=int(np.isneginf(last).sum()),
+        overflowed=len(problems) - len(finite), vanished=int(np.isneginf(last).sum()),
         lags=tuple(effort.lags.tolist()),
         bands={name: band(logs[:, :, k]) for k, name in enumerate(names)},
         rates=rates,
@@ -105,9 +105,9 @@ def seeds_of(seed: int, count: int) -> list[int]:
 
 
 def _curves(problems: Sequence[Problem], effort: Effort) -> tuple[Array, list[int]]:
-    """Return the log-norms (seeds, lags, states + 1) of those problems that it also returns.
+    """Return log-norms (seeds, lags, states + 1), and the indices of their problems.
 
-    The others, whose state overflows, do not reach back to the last lag.
+    Problems whose state overflows are left out.
     """
     curves = {}
     for k, problem in enumerate(problems):
@@ -120,7 +120,7 @@ def _curves(problems: Sequence[Problem], effort: Effort) -> tuple[Array, list[in
 
 
 def _rest(setting: Setting, seeds: Sequence[int]) -> Rate | None:
-    """Return the rate in the zero state without input; None where it does not stay there."""
+    """Return the rate in the zero state without input; None if the state leaves it."""
     lags, slopes = np.arange(REST_STEPS + 1), []
     resting = Setting(setting.cell, setting.hidden, setting.gain, setting.forget_bias, at_rest=True)
     for seed in seeds:
@@ -137,9 +137,9 @@ def _rest(setting: Setting, seeds: Sequence[int]) -> Rate | None:
 def _bound(
     problems: Sequence[Problem], lags: Array, logs: Array
 ) -> tuple[float | None, float | None]:
-    """Return the mean of ln ‖U‖₂, and by how much a log-norm exceeds its own seed's bound at most.
+    """Return the mean of ln ‖U‖₂, and the largest excess of a log-norm over its seed's bound.
 
-    For cells that are a' = φ(x W + a U + b) with φ' <= 1; for others None.
+    Both are None for cells other than a' = φ(x W + a U + b) with φ' <= 1.
     """
     if any(set(problem.p.names()) != {"W_a", "U_a", "b_a"} for problem in problems):
         return None, None
@@ -170,7 +170,7 @@ def _products(problem: Problem, effort: Effort) -> tuple[Product, ...]:
 
 
 def _losses(problem: Problem, effort: Effort, rate: float | None) -> tuple[Loss, ...]:
-    """Search so many lags as float64 should need at the rate that was found, and 30 % more."""
+    """Search the lags that float64 should need at this rate, and 30 % more."""
     steps = effort.horizon_steps
     if rate:
         steps = min(steps, math.ceil(1.3 * 745 / abs(rate)))
@@ -178,23 +178,23 @@ def _losses(problem: Problem, effort: Effort, rate: float | None) -> tuple[Loss,
     return tuple(loss(problem, trajectory, dtype) for dtype in DTYPES)
 
 
-# What the adjoint of an LSTM costs beside one plain step of the reference, and what memory. The
-# plain steps are taken in turns with those of the adjoint, at every block of inputs, so that what
-# else the machine does meets both. The peak of memory is the most that Python held
+# The time and memory of the adjoint of an LSTM, beside one plain step of the reference. The
+# plain steps alternate with those of the adjoint, at every block of inputs, so that other load
+# on the machine slows both. The peak of memory is the most that Python allocated
 # (``tracemalloc``), which slows everything down and is therefore measured apart from the times.
 
 
 EVERY = 10
-"""At one of so many blocks of inputs, the first included, plain steps are taken."""
+"""The blocks of inputs from one run of plain steps to the next."""
 
 MEMORY, LYAPUNOV = Setting("rnn", 64), Setting("rnn", 4)
-"""Quick ones, as the memory alone is looked at, over many steps that are traced slowly."""
+"""Small settings, since tracing memory over many steps is slow."""
 
 
 def cost(
     hidden: int, steps: int, seed: int, adjoint: Sequence[int], lyapunov: Sequence[int]
 ) -> CostRow:
-    """Time one adjoint over ``steps`` steps; find peaks of memory for lengths of both kinds."""
+    """Time one adjoint over ``steps`` steps; measure peaks of memory for both kinds of lengths."""
     setting = Setting("lstm", hidden, 1.0, 1.0)
     problem = draw(setting, seed)
     interrupted = _Interrupted(problem)
@@ -202,7 +202,7 @@ def cost(
     last = _carried_to_the_end(problem, interrupted, steps)
     seconds = time.perf_counter() - begin - interrupted.seconds
     adjoint_step, plain_step = seconds / steps, interrupted.seconds / interrupted.steps
-    for once in _adjoint(seed, 1), _exponents(seed, 1):  # what stays loaded does not count
+    for once in _adjoint(seed, 1), _exponents(seed, 1):  # modules that stay loaded do not count
         once()
     return CostRow(
         id="", status=OK, what="cost", hidden=hidden, steps=steps,
@@ -214,7 +214,7 @@ def cost(
 
 
 class _Interrupted(Inputs):
-    """A problem's inputs; at every tenth block plain steps are taken, whose time is kept."""
+    """A problem's inputs, which time plain steps at every tenth block."""
 
     def __init__(self, problem: Problem) -> None:
         self.__dict__.update(vars(problem.inputs))
@@ -251,12 +251,12 @@ def _exponents(seed: int, steps: int) -> Callable[[], object]:
     return lambda: exponents(jacobians, steps=steps, transient=100)
 
 
-# The measurements as one bundle, so that a validation can be given a wrong one of them.
+# The measurements as one bundle, so that tests can replace one by a wrong one.
 
 
 @dataclass(frozen=True)
 class Methods:
-    """How a cell is bound, a Jacobian taken, a cotangent carried; one QR every ``qr_every``."""
+    """The methods of binding cells, Jacobians and cotangents; one QR per ``qr_every`` steps."""
 
     bind: Binding = Bound
     jacobian: Callable[[Transition, Array, State, Gates, State], Array] = state_jacobian
@@ -274,4 +274,4 @@ class Methods:
 
 
 RIGHT = Methods()
-"""The measurements that the bench makes."""
+"""The methods of the bench."""

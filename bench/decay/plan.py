@@ -1,4 +1,4 @@
-"""What ``gatewise bench decay`` measures: pieces, from its options."""
+"""The plan of ``gatewise bench decay``, from its options."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from .validations import LAWS, Validation
 
 KIND = "decay"
 GAIN, BIAS = 1.0, 1.0
-"""The usual initialisation, from which one thing at a time is varied."""
+"""The usual initialisation; settings differ from it in one value at a time."""
 
 SWEPT = ("rnn", "lstm", "gru")
-"""The cells that are swept if none is named."""
+"""The cells whose settings vary, unless cells are named."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """What is measured unless options say otherwise; the first of ``hidden`` is the usual one."""
+    """Default values of the options; the first of ``hidden`` is the usual one."""
 
     steps: int
     seeds: int
@@ -70,10 +70,10 @@ def plan(
     subjects: Sequence[str] = (),
     dtypes: Sequence[str] = (),
 ) -> Plan:
-    """Return the plan for these options; what is not given is that of ``DEFAULT`` or ``FULL``.
+    """Return the plan for these options; others come from ``DEFAULT`` or ``FULL``.
 
-    With ``subjects`` it is about those layers alone. ValueError for a cell or a subject that there
-    is not.
+    With ``subjects`` only these layers are measured. Raise ValueError for an unknown cell or
+    subject.
     """
     layers = []
     for name in expanded(subjects):
@@ -109,7 +109,7 @@ def plan(
         values = (widths, tuple(gains) or size.gains, tuple(forget_biases) or size.forget_biases)
         settings |= dict.fromkeys(_varied(_usual(name, widths[0]), *values))
     pieces = [
-        *(_piece(f"validation/{each.id}", _validated, each) for each in LAWS),
+        *(_piece(f"validation/{law.id}", _validated, law) for law in LAWS),
         *(_piece(f"decay/{setting}", measured, setting, effort, seed, deep=setting in usual)
           for setting in settings),
         *(_piece(f"clipping/{setting}", exploded, setting, 3 * effort.steps, seed)
@@ -127,7 +127,7 @@ def _usual(name: str, hidden: int) -> Setting:
 def _varied(
     base: Setting, widths: Sequence[int], gains: Sequence[float], biases: Sequence[float]
 ) -> Iterator[Setting]:
-    """Yield settings that differ from ``base`` in one thing."""
+    """Yield settings that differ from ``base`` in one value."""
     for gain in gains if has_gain(measured_cell(base.cell)) else ():
         yield Setting(base.cell, base.hidden, float(gain), base.forget_bias)
     for bias in biases if base.forget_bias is not None else ():
@@ -136,9 +136,9 @@ def _varied(
         yield Setting(base.cell, width, base.gain, base.forget_bias)
 
 
-def _piece(id: str, measure: Callable[..., Row], *given: Any, **options: Any) -> Piece:
-    """Return what measures a row, as JSON has it."""
-    return Piece(id, lambda: to_json(measure(*given, **options)))
+def _piece(id: str, measure: Callable[..., Row], *arguments: Any, **options: Any) -> Piece:
+    """Return the piece of a row, which ``measure`` returns."""
+    return Piece(id, lambda: to_json(measure(*arguments, **options)))
 
 
 def _validated(validation: Validation) -> ValidationRow:

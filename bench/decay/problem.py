@@ -1,4 +1,4 @@
-"""What is measured: a cell with random weights of a given gain, its inputs, and its start."""
+"""Problems: a cell with random weights of a given gain, its inputs, and its start."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ INPUT_WIDTH = 8
 
 @dataclass(frozen=True)
 class Setting:
-    """A cell, H, and how its weights are drawn; ``forget_bias`` is None where there is none.
+    """A cell, H, and the distribution of its weights; ``forget_bias`` is None without such a gate.
 
     U ~ N(0, gain²/fan-in) and W ~ N(0, 1/D), all biases 0 but that of the gate that keeps the
     state, which is +b where the open gate keeps it and -b where the shut one does: so σ(b) of the
     old state stays in an LSTM and in both polarities of the GRU. Inputs are N(0, input_scale²);
-    ``at_rest`` there are none, and the start is the state in which the cell starts: zeros.
+    with ``at_rest`` they are 0, and the start is the cell's initial state.
     """
 
     cell: str
@@ -49,13 +49,13 @@ class Setting:
     at_rest: bool = False
 
     def __str__(self) -> str:
-        """Return lstm/H32/g1/b1, without the bias where there is none."""
+        """Return lstm/H32/g1/b1, without the bias if it is None."""
         bias = "" if self.forget_bias is None else f"/b{self.forget_bias:g}"
         return f"{self.cell}/H{self.hidden}/g{self.gain:g}{bias}"
 
     @property
     def sizes(self) -> Sizes:
-        """D = 8, H, and half of H for the projected state where the cell has one."""
+        """D = 8, H, and half of H for a projected state."""
         halved = max(1, self.hidden // 2)
         projected = "projected" in measured_cell(self.cell).traits
         return Sizes(INPUT_WIDTH, self.hidden, halved if projected else None)
@@ -74,11 +74,11 @@ class Problem:
     cotangent: tuple[Array, ...]
 
     def follow(self, steps: int, warm_up: int) -> Trajectory:
-        """Follow the cell over ``steps`` steps, once it has forgotten its start."""
+        """Follow the cell over ``steps`` steps after the warm-up."""
         return follow(self.transition, self.inputs, self.start, steps, warm_up)
 
     def wander(self, warm_up: int = 0) -> Iterator[Step]:
-        """Yield step after step, for ever, beyond the first ``warm_up``."""
+        """Yield steps without end, after the first ``warm_up``."""
         return islice(wander(self.transition, self.inputs, self.start), warm_up, None)
 
     def jacobians(self, warm_up: int = 0) -> Iterator[Array]:
@@ -109,7 +109,7 @@ def draw(setting: Setting, seed: int, bind: Binding = Bound) -> Problem:
 
 
 def parameters(setting: Setting, rng: np.random.Generator) -> Parameters:
-    """Draw a setting's parameters; UnsupportedError where its cell has no such thing."""
+    """Draw a setting's parameters; raise UnsupportedError if its cell has no gain or no bias."""
     cell = measured_cell(setting.cell)
     drawn = dict(cell.random_parameters(rng, setting.sizes))
     shapes = cell.shapes(setting.sizes)
@@ -130,20 +130,20 @@ def parameters(setting: Setting, rng: np.random.Generator) -> Parameters:
 
 
 def measured_cell(name: str) -> Cell:
-    """Return the cell of this name; one that is given its gates with a bias on one of them."""
+    """Return the cell of this name; cells gated by their input become ``BiasedCell``."""
     cell = cell_named(name)
     return BiasedCell(cell, INPUT_WIDTH) if isinstance(cell, GatedByInput) else cell
 
 
 def has_gain(cell: Cell) -> bool:
-    """Whether there are recurrent weights U that a gain could multiply."""
+    """Return whether the cell has recurrent weights U."""
     return "U" in cell.shapes(Sizes(1, 1))
 
 
 def keeping_gate(cell: Cell) -> tuple[str, int] | None:
-    """Return the gate that keeps the state, and +1 if open or -1 if shut; None if there is none.
+    """Return the gate that keeps the state, and +1 if open or -1 if shut; None without one.
 
-    The cell's own limits say which it is; a cell around a plain one keeps what that one keeps.
+    It follows from the cell's limits; a cell around a plain one has the plain one's gate.
     """
     plain = getattr(cell, "plain", cell)
     for limit in plain.limits:

@@ -1,7 +1,7 @@
-"""Curves of log-norms against lag, and what they come down to: slope, half-life, band, interval.
+"""Statistics of curves of log-norms against lag: slope, half-life, band, interval.
 
-Over seeds logs are averaged, not norms: the mean of norms is the largest one's, and its slope is
-that of the luckiest seed.
+Over seeds logs are averaged, not norms: the largest norm dominates the mean of norms, whose
+slope is then that of the luckiest seed.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ def band(logs: Array) -> Band:
 
 
 def log_of_mean(logs: Array) -> Array:
-    """Return the log of the mean over the first axis of what ``logs`` are the logs of."""
+    """Return the log of the mean of exp(``logs``) over the first axis."""
     largest = np.where(np.isfinite(top := logs.max(axis=0)), top, 0.0)
     with np.errstate(divide="ignore"):
         return largest + np.log(np.exp(logs - largest).mean(axis=0))
 
 
 def or_none(value: float) -> float | None:
-    """Return a number that JSON has, or None."""
+    """Return a finite number, or None, as JSON requires."""
     return float(value) if math.isfinite(value) else None

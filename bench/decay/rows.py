@@ -1,4 +1,4 @@
-"""What the rows of a run hold, as JSON has it; ``None`` stands for what is not finite or absent."""
+"""The rows of a run, as JSON values; ``None`` stands for numbers that are not finite or absent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .rates import Band, Rate
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A piece that was measured: its id, which the plan gives it, its status, and its kind."""
+    """A measured piece: its id from the plan, its status, and its kind."""
 
     id: str
     status: str
@@ -22,7 +22,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class SettingRow(Row):
-    """A setting, and over how many seeds it was measured."""
+    """A setting, and its number of seeds."""
 
     cell: str
     hidden: int
@@ -33,9 +33,9 @@ class SettingRow(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationRow(Row):
-    """One law: what theory expects, what was measured, in how many digits they agree.
+    """One law: the expected and the measured value, and the number of digits that agree.
 
-    ``digits`` is None where the expected value is a bound.
+    ``digits`` is None if the expected value is a bound.
     """
 
     statement: str
@@ -53,8 +53,8 @@ class ValidationRow(Row):
 class Spectrum:
     """Lyapunov exponents per step of one seed, and that seed's slope of the adjoint.
 
-    ``residual``: their sum minus the mean of ln |det J|; None where a Jacobian was singular, or
-    rounding has left nothing of ``lost`` directions.
+    ``residual``: their sum minus the mean of ln |det J|; None if a Jacobian was singular, or if
+    rounding destroyed ``lost`` directions.
     """
 
     exponents: tuple[float | None, ...]
@@ -67,12 +67,12 @@ class Spectrum:
 
     @property
     def missed(self) -> str:
-        """By how much the sum rule is missed, or why that cannot be said."""
+        """The residual of the sum rule as text, or why it has none."""
         return self.unsummed if self.residual is None else f"{self.residual:.0e}"
 
     @property
     def unsummed(self) -> str:
-        """Why there is no residual; empty where there is one."""
+        """The reason why there is no residual; empty if there is one."""
         singular = "J is singular" if self.log_det is None else ""
         lost = f"{self.lost} lost to rounding" if self.lost else ""
         return ", ".join(filter(None, (singular, lost)))
@@ -80,7 +80,7 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Product:
-    """ln of all singular values of ∂s_T/∂s_t over one lag, of one seed.
+    """The logs of all singular values of ∂s_T/∂s_t over one lag, of one seed.
 
     ``log_condition``: ln σ_1/σ_n; ``log_mean_square``: ln of ‖P‖²_F / n.
     """
@@ -96,7 +96,7 @@ class DecayRow(SettingRow):
     """One setting. Logs are natural, rates per step, lags in steps.
 
     ``bands`` and ``rates`` by state, and for all states together under ``joint``. ``rest`` is
-    measured without input in the zero state, ``rest_theory`` what theory has for it, ``threshold``
+    measured without input in the zero state, ``rest_theory`` its theoretical value, ``threshold``
     the gain at which that is 0. ``bound``: ln ‖U‖₂, the most that a step can add, and
     ``bound_excess`` the largest of ln ‖gradient‖ minus the bound over seeds and lags.
     ``direct``: the same rate along the direct path alone, the mean over units. ``mean_of_logs``
@@ -143,8 +143,8 @@ class DecayRow(SettingRow):
 class ClippingRow(SettingRow):
     """Medians over seeds, at lags; logs are natural. See ``gradient_clipping.Clipped``.
 
-    ``refused`` says from which lag on the parameters' gradient is infinite or NaN in a dtype, so
-    that there is nothing left to clip; None where not within the last lag. It and ``losses``, of
+    ``refused`` is the lag from which the parameters' gradient is infinite or NaN in a dtype, so
+    that it cannot be clipped; None if there is none. It and ``losses``, of
     the cotangent, are those of the first seed.
     """
 
@@ -163,8 +163,9 @@ class ClippingRow(SettingRow):
 class CostRow(Row):
     """Time and memory of the adjoint of an LSTM at B = 1, beside one plain step of the reference.
 
-    Times in seconds a step, of both in turns. The peaks are the most bytes that Python held, by
-    length: of the adjoint of a tanh RNN with H = 64, and of the exponents of one with H = 4.
+    Times are in seconds per step, both taken in turns. The peaks are the most bytes that Python
+    allocated, by length: of the adjoint of a tanh RNN with H = 64, and of the exponents of one with
+    H = 4.
     """
 
     hidden: int
@@ -183,7 +184,7 @@ class LayerRow(SettingRow):
 
     ``curve`` and ``right`` are bands of ln ‖∂L/∂x‖ at the lags; ``rate`` is that of the equations.
     ``wrong`` and ``zero``: medians of the first lag at which the layer's is off by more than half
-    of the norm, or 0; None where not within the lags. ``ran``: what ran, where it is known.
+    of the norm, or 0; None if not within the lags. ``ran``: the kernel that ran, if known.
     """
 
     subject: str
@@ -208,6 +209,6 @@ KINDS = {
 }
 
 
-def of_kind(rows: Iterable[Mapping[str, Any]], what: str) -> list[Any]:
-    """Return the rows that hold ``what``, read and checked."""
-    return [from_json(KINDS[what], r) for r in rows if r["status"] == OK and r.get("what") == what]
+def of_kind(rows: Iterable[Mapping[str, Any]], kind: str) -> list[Any]:
+    """Return the rows of one kind, typed and checked."""
+    return [from_json(KINDS[kind], r) for r in rows if r["status"] == OK and r.get("what") == kind]

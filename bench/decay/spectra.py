@@ -1,10 +1,10 @@
 """Lyapunov exponents of a whole state by QR, in memory that does not grow with time.
 
 Benettin et al. 1980; Engelken, Wolf & Abbott 2023 (arXiv:2006.02427). A random orthonormal frame
-is carried by the full state Jacobian and made orthonormal again at every step; the exponents are
+is multiplied by the full state Jacobian and made orthonormal again at every step; the exponents are
 the mean of ln |diag R|. They add up to the mean of ln |det J|, the sum rule. One QR for many steps
-keeps the first exponent, but the last directions shrink beneath the rounding of the first; what R
-has of them then is noise, and as a number it would be another on every processor.
+keeps the first exponent, but the last directions shrink below the rounding of the first; their
+entries in R are then noise, which differs between processors.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import numpy as np
 from ...reference.cell import Cell
 from ...reference.functions import Array
 from .adjoint import LN2
+from .biased import BiasedCell
 from .problem import has_gain, keeping_gate
 from .trajectory import Step, Transition
 
 PARTS = 20
-"""The time is cut into so many parts, whose means tell how far off the whole mean may be."""
+"""The number of parts of the time, whose means give the standard error of the whole mean."""
 
 ROUNDOFF = float(np.finfo(np.float64).eps) / 2
 
@@ -32,9 +33,9 @@ ROUNDOFF = float(np.finfo(np.float64).eps) / 2
 class Exponents:
     """Lyapunov exponents (n,) per step, descending, with the standard error of each.
 
-    Those of directions that a singular Jacobian has taken to 0 are -inf, and so are those of the
-    ``lost`` directions of which rounding has left nothing; their errors are 0. ``log_det`` is the
-    mean of ln |det J| by LU factors, which QR has no part in.
+    Exponents of directions that a singular Jacobian maps to 0 are -inf, as are those of the
+    ``lost`` directions that rounding destroyed; their errors are 0. ``log_det`` is the
+    mean of ln |det J| by LU factors, independent of QR.
     """
 
     values: Array
@@ -44,9 +45,9 @@ class Exponents:
 
     @property
     def residual(self) -> float:
-        """The sum of the exponents minus ``log_det``: -inf where directions were lost.
+        """The sum of the exponents minus ``log_det``: -inf if directions were lost.
 
-        NaN where a Jacobian was singular, as there is no sum then.
+        NaN if a Jacobian was singular.
         """
         if not np.isfinite(self.log_det):
             return float("nan")
@@ -61,7 +62,7 @@ def exponents(
     first = next(rest)
     n, parts, factored = len(first), min(PARTS, steps), -transient
     frame = np.linalg.qr(np.random.default_rng(seed).standard_normal((n, n)))[0]
-    sums, log_det, rank, kept = np.zeros((parts, n)), 0.0, n, n
+    sums, log_det, rank, finite = np.zeros((parts, n)), 0.0, n, n
     for t, J in enumerate(itertools.chain([first], rest), start=1 - transient):
         frame, logs = J @ frame, np.zeros(n)
         if t % qr_every == 0 or t in (0, steps):
@@ -70,7 +71,7 @@ def exponents(
             with np.errstate(divide="ignore"):
                 logs = np.log(np.abs(np.diag(R)))
             if t > 0:
-                kept = min(kept, _kept(np.diag(R), carried, t - factored))
+                finite = min(finite, _above_noise(np.diag(R), carried, t - factored))
             factored = t
         if t > 0:
             sums[(t - 1) * parts // steps] += logs
@@ -79,18 +80,18 @@ def exponents(
                 rank = min(rank, int(np.linalg.matrix_rank(J)))
         if t == steps:
             break
-    sums[:, min(kept, rank) :] = -math.inf
+    sums[:, min(finite, rank) :] = -math.inf
     ends = [math.ceil(k * steps / parts) for k in range(parts + 1)]
-    return _exponents(sums, np.diff(ends), log_det / steps, max(0, rank - kept))
+    return _exponents(sums, np.diff(ends), log_det / steps, max(0, rank - finite))
 
 
-def _kept(diagonal: Array, carried: Array, steps: int) -> int:
-    """Return how many directions, carried over ``steps``, are more than rounding noise.
+def _above_noise(diagonal: Array, carried: Array, steps: int) -> int:
+    """Return the number of directions that are above rounding noise after ``steps``.
 
-    A step's product rounds a column by n u of its norm, u the unit roundoff, and that error is then
-    carried on as the column is, which all grow as the first direction does: to first order
-    n steps u of the norm. A |R_kk| no larger has nothing of its direction. The frame goes on with
-    another one, so that no later direction is what it was.
+    A step's product rounds a column by n u of its norm, u the unit roundoff, and that error then
+    grows like the first direction: to first order
+    n steps u of the norm. A |R_kk| no larger is noise. The frame continues with
+    another direction, so that all later ones are noise, too.
     """
     noise = len(diagonal) * steps * ROUNDOFF * np.linalg.norm(carried, axis=0)
     lost = np.abs(diagonal) <= noise
@@ -98,7 +99,7 @@ def _kept(diagonal: Array, carried: Array, steps: int) -> int:
 
 
 def _exponents(sums: Array, lengths: Array, log_det: float, lost: int) -> Exponents:
-    """Take the sums of logs in each part (parts, n), and the parts' lengths in steps."""
+    """Return the exponents from the sums of logs in each part (parts, n) and the parts' lengths."""
     values = sums.sum(axis=0) / lengths.sum()
     finite, errors = np.isfinite(values), np.zeros(len(values))
     if len(lengths) > 1:
@@ -111,7 +112,7 @@ def _exponents(sums: Array, lengths: Array, log_det: float, lost: int) -> Expone
 # All singular values of a product of Jacobians, however far apart they are.
 #
 # Formed by multiplication, a product of a few dozen Jacobians has only its first singular values
-# right: the others drown in the rounding of the first. Here QR goes along,
+# right: the others drown in the rounding of the first. With QR,
 # P = Q T Qᵀ with T = R_l ... R_1 upper triangular, and T keeps a power of two for each row, so that
 # rows neither drown nor underflow. The rows of T, once scaled, are well-conditioned, and one-sided
 # Jacobi rotations find the singular values of such a matrix each to its own relative accuracy
@@ -120,7 +121,7 @@ def _exponents(sums: Array, lengths: Array, log_det: float, lost: int) -> Expone
 
 MOST_SWEEPS = 40
 FAR = 1000
-"""Powers of two further apart than this are 0 and infinity to each other."""
+"""The largest difference of exponents that matters; beyond, one of two numbers counts as 0."""
 
 
 def log_singular_values(
@@ -149,9 +150,9 @@ def log_singular_values(
 
 
 def _multiplied(R: Array, mantissas: Array, exponents: Array) -> tuple[Array, Array]:
-    """Return the rows of R @ T, T = 2^exponents mantissas, again with a power of two for each."""
-    sizes, own = np.frexp(np.abs(R))
-    reach = np.where(sizes > 0, own + exponents, np.iinfo(np.int32).min)
+    """Return the rows of R @ T, T = 2^exponents mantissas, as mantissas and exponents."""
+    sizes, exponent = np.frexp(np.abs(R))
+    reach = np.where(sizes > 0, exponent + exponents, np.iinfo(np.int32).min)
     largest = reach.max(axis=1)
     shifts = np.clip(exponents - largest[:, None], -FAR, FAR)
     rows = np.ldexp(R, shifts) @ mantissas
@@ -165,7 +166,7 @@ def _normal(rows: Array, exponents: Array) -> tuple[Array, Array]:
 
 
 def _log_singular_values(mantissas: Array, exponents: Array) -> Array:
-    """One-sided Jacobi on the rows 2^exponents mantissas, in rounds of disjoint pairs."""
+    """Return ln σ by one-sided Jacobi on the rows 2^exponents mantissas, in rounds of pairs."""
     rows, tolerance = mantissas, len(mantissas) * float(np.finfo(float).eps)
     for _ in range(MOST_SWEEPS):
         worst = 0.0
@@ -183,7 +184,7 @@ def _log_singular_values(mantissas: Array, exponents: Array) -> Array:
 
 
 def _rotated(rows: Array, exponents: Array, pairs: Array) -> tuple[Array, float]:
-    """Make the rows of every pair orthogonal; return the largest cosine that there was.
+    """Make the rows of every pair orthogonal; return the rows, and the largest cosine before.
 
     With ρ = 2^(e_j - e_i) <= 1 the rotation's tangent is t = ρ u, and both u and t ρ = ρ² u are
     needed and finite for any ρ, 0 included.
@@ -208,7 +209,7 @@ def _rotated(rows: Array, exponents: Array, pairs: Array) -> tuple[Array, float]
 
 
 def _rounds(n: int) -> Iterator[Array]:
-    """Yield pairs (2, n // 2) such that each of 0 ... n - 1 meets every other one once."""
+    """Yield pairs (2, n // 2) such that each of 0 ... n - 1 meets every other number once."""
     players = list(range(n + n % 2))
     half = len(players) // 2
     for _ in range(len(players) - 1):
@@ -218,32 +219,32 @@ def _rounds(n: int) -> Iterator[Array]:
         players.insert(1, players.pop())
 
 
-# The direct path: what a state keeps of itself without going through a matrix.
+# The direct path: the share of a state that stays without going through a matrix.
 
 
 def direct_rate(cell: Cell, transition: Transition, steps: Iterable[Step]) -> float | None:
-    """Return the mean over units and time of ln of what they keep; None if there is no such path.
+    """Return the mean over units and time of ln of the kept share; None without a direct path.
 
-    That is the diagonal of ∂c_t/∂c_{t-1} with h held fixed (E19) where a cell has a state c, and
-    where h is all that a cell has, that of ∂h_t/∂h_{t-1} if no matrix acts on h, or else what the
-    gate keeps of it. Cells that are given their gates have no other path, or a stabiliser in it.
+    The share is the diagonal of ∂c_t/∂c_{t-1} with h held fixed (E19) if a cell has a state c.
+    If it has only h, it is that of ∂h_t/∂h_{t-1} if no matrix acts on h, else the value of the
+    keeping gate. Cells gated by their input have no other path, or a stabiliser in it.
     """
     gate = keeping_gate(cell)
     plain = len(cell.states) == 1 and not hasattr(cell, "plain")
-    if hasattr(cell, "given") or ("c" not in cell.states and not (gate and plain)):
+    if isinstance(cell, BiasedCell) or ("c" not in cell.states and not (gate and plain)):
         return None
     with np.errstate(divide="ignore"):
-        logs = [np.log(np.abs(_share_kept(cell, transition, step))) for step in steps]
+        logs = [np.log(np.abs(_kept_share(cell, transition, step))) for step in steps]
     return float(np.mean(logs))
 
 
-def _share_kept(cell: Cell, transition: Transition, step: Step) -> Array:
-    """Return what every unit keeps in one step, (H,)."""
+def _kept_share(cell: Cell, transition: Transition, step: Step) -> Array:
+    """Return the share that every unit keeps in one step, (H,)."""
     x, state, gates, new = step
     if "c" not in cell.states and has_gain(cell):
         name, sign = keeping_gate(cell) or ("", 0)
         return gates[name][0] if sign > 0 else 1 - gates[name][0]
     k = cell.states.index("c") if "c" in cell.states else 0
     ones = tuple(np.full(s.shape, float(j == k)) for j, s in enumerate(state))
-    kept: Array = transition.pull(x, state, gates, new, ones)[k][0]  # the block is diagonal
-    return kept
+    share: Array = transition.pull(x, state, gates, new, ones)[k][0]  # the block is diagonal
+    return share

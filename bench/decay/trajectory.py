@@ -1,8 +1,8 @@
-"""One step as a map of the whole state, its pull-back and its Jacobian, for every cell alike.
+"""One step as a map of the whole state, its pull-back and its Jacobian, for every cell.
 
-All that is measured here needs a step and the pull-back of a cotangent on its new state. A cell
+All measurements need a step and the pull-back of a cotangent on its new state. A cell
 bound to its parameters is one such transition; two layers are another, and so is a cell with
-an error planted in it, as the tests have it.
+a planted error, as in the tests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 
 Step: TypeAlias = tuple[Array, State, Gates, State]
-"""What one step read and computed: x (1, D), old state, gates, new state."""
+"""The inputs and results of one step: x (1, D), old state, gates, new state."""
 
 
 class Transition(Protocol):
@@ -32,10 +32,10 @@ class Transition(Protocol):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Their widths."""
+        """The widths of these arrays."""
 
     def step(self, x: Array, state: State) -> tuple[State, Gates]:
-        """Return the new state and what the way back needs. ``x`` (B, D), states (B, width)."""
+        """Return the new state and the gates. ``x`` (B, D), states (B, width)."""
 
     def pull(self, x: Array, state: State, gates: Gates, new: State, cotangent: State) -> State:
         """Pull a cotangent on the new state back to the old state alone."""
@@ -49,23 +49,23 @@ class Bound:
         self.states, self.widths = cell.states, cell.widths(sizes)
 
     def step(self, x: Array, state: State) -> tuple[State, Gates]:
-        """The cell's own step."""
+        """Take the cell's step."""
         return self.cell.step(self.p, x, state)
 
     def pull(self, x: Array, state: State, gates: Gates, new: State, cotangent: State) -> State:
-        """The cell's own VJP, of which only the cotangent of the old state is kept."""
+        """Pull back by the cell's VJP; return only the cotangent of the old state."""
         return self.pull_to_both(x, state, gates, new, cotangent)[1]
 
     def pull_to_both(
         self, x: Array, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[Array, State]:
-        """As ``pull``, but return the cotangent of the input as well."""
+        """Pull back to the input and the old state."""
         _, dx, old = self.cell.vjp(self.p, x, state, gates, new, cotangent)
         return dx, old
 
 
 Binding: TypeAlias = Callable[[Cell, Parameters, Sizes], Transition]
-"""Makes a transition of a cell, as ``Bound`` does."""
+"""A function that makes a transition of a cell, as ``Bound`` does."""
 
 
 def joined(state: Sequence[Array]) -> Array:
@@ -116,7 +116,7 @@ def random_unit_cotangent(transition: Transition, rng: np.random.Generator) -> S
 
 
 class _Direct(Parameters):
-    """Parameters whose slices are attributes, found without a search."""
+    """Parameters whose slices are plain attributes, which is faster."""
 
     def __init__(self, p: Parameters) -> None:
         super().__init__(p.shapes, p)
@@ -127,21 +127,21 @@ class _Direct(Parameters):
 
 
 class Stack:
-    """A lower and an upper layer; the state is the lower one's and then the upper one's.
+    """A lower and an upper layer; the state is that of the lower one, then that of the upper one.
 
-    The first of ``states`` is still the output that a projection reads only if it is that of the
-    lower layer: whoever needs the stack's output takes the first of the upper half.
+    The first of ``states`` is the output of the lower layer; the stack's output is the first state
+    of the upper half.
     """
 
     def __init__(self, lower: Bound, upper: Bound) -> None:
-        """Take two bound cells; the upper one's D is the width of the lower one's output."""
+        """Set two bound cells; the upper one's D is the width of the lower one's output."""
         self._levels = lower, upper
         self._split = len(lower.states)
         self.states = tuple(f"{name}{k}" for k in (0, 1) for name in self._levels[k].states)
         self.widths = (*lower.widths, *upper.widths)
 
     def step(self, x: Array, state: State) -> tuple[State, Gates]:
-        """One step of the lower layer, then one of the upper."""
+        """Take a step of the lower layer, then one of the upper."""
         lower, upper = self._levels
         new_lower, gates_lower = lower.step(x, state[: self._split])
         new_upper, gates_upper = upper.step(new_lower[0], state[self._split :])
@@ -150,7 +150,7 @@ class Stack:
         return (*new_lower, *new_upper), gates
 
     def pull(self, x: Array, state: State, gates: Gates, new: State, cotangent: State) -> State:
-        """Back through the upper layer, whose input's cotangent reaches the lower one's output."""
+        """Pull back through the upper layer; its input's cotangent reaches the lower one."""
         lower, upper = self._levels
         cut = self._split
         dx, old_upper = upper.pull_to_both(
@@ -166,30 +166,30 @@ def _of_level(level: int, gates: Mapping[str, Array]) -> Gates:
     return {k.removeprefix(prefix): gate for k, gate in gates.items() if k.startswith(prefix)}
 
 
-# A trajectory of which every √T-th state is kept; what lies between is computed again.
+# A trajectory that stores every √T-th state and computes the states between again.
 #
 # So T steps need the memory of 2 √T (Griewank & Walther 2008, ch. 12, with one level of
-# checkpoints), at the price of running each step twice. Nor are inputs ever all in memory: they
+# checkpoints), at the price of running each step twice. Inputs are never all in memory: they
 # come in blocks, each drawn from its own seed.
 
 
 BLOCK = 64
-"""Steps in a block."""
+"""The number of steps in a block."""
 
 
 class Inputs:
     """A random input sequence (T, 1, input width), in blocks of ``BLOCK`` steps.
 
     The features are the cell's own random input times ``scale``; time stamps are not scaled, and
-    run on from block to block. The same block is the same whenever it is asked for.
+    continue from block to block. A block always has the same numbers.
     """
 
     def __init__(self, cell: Cell, sizes: Sizes, seed: tuple[int, ...], scale: float) -> None:
-        """Take the cell that draws, and the seed that all blocks share."""
+        """Set the cell that draws, and the seed that all blocks share."""
         self._cell, self._sizes, self._seed = cell, sizes, seed
         self._scale = scale
         self._stamps = cell.input_width(sizes) - sizes.D if "timed" in cell.traits else 0
-        self._ends = [0.0]  # of the clock, before every block that has been asked for
+        self._ends = [0.0]  # the clock before every block that has been drawn
 
     def block(self, k: int) -> Array:
         """Return block ``k``, (BLOCK, 1, input width), float64."""
@@ -198,14 +198,14 @@ class Inputs:
         return self._drawn(k, self._ends[k if self._stamps else 0])[0]
 
     def stream(self) -> Iterator[Array]:
-        """Yield every step's input (1, input width), for ever, and keep none."""
+        """Yield every step's input (1, input width), without end and without storing them."""
         end = 0.0
         for k in itertools.count():
             x, end = self._drawn(k, end)
             yield from x
 
     def _drawn(self, k: int, time: float) -> tuple[Array, float]:
-        """Return block ``k``, whose clock starts at ``time``, and where its clock ends."""
+        """Return block ``k``, whose clock starts at ``time``, and the end of its clock."""
         rng = np.random.default_rng((*self._seed, k))
         x = self._cell.random_input(rng, BLOCK, 1, self._sizes)
         x[..., self._stamps :] *= self._scale
@@ -217,7 +217,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """``steps`` steps from the first of ``checkpoints``, which lie ``every`` steps apart.
+    """A run of ``steps`` steps from the first of ``checkpoints``, which are ``every`` steps apart.
 
     ``skipped`` blocks of the ``inputs`` lie before the first step, and ``every`` is a multiple of
     a block. ``overflowed``: the state left float64, and the trajectory ends at a checkpoint before.
@@ -253,7 +253,7 @@ class Trajectory:
 
 
 def wander(transition: Transition, inputs: Inputs, start: State) -> Iterator[Step]:
-    """Yield step after step, for ever, and keep none."""
+    """Yield steps without end and without storing them."""
     state = start
     for x in inputs.stream():
         new, gates = transition.step(x, state)
@@ -264,7 +264,7 @@ def wander(transition: Transition, inputs: Inputs, start: State) -> Iterator[Ste
 def follow(
     transition: Transition, inputs: Inputs, start: State, steps: int, warm_up: int = 0
 ) -> Trajectory:
-    """Follow ``transition`` over ``steps`` steps, after at least ``warm_up`` that are not kept.
+    """Follow ``transition`` over ``steps`` steps, after a warm-up of at least ``warm_up``.
 
     The warm-up is rounded up to whole blocks of inputs, and so is √T.
     """
@@ -275,12 +275,12 @@ def follow(
     for x in _inputs(inputs, 0, 0, skipped * BLOCK):
         state, _ = transition.step(x, state)
     for first in range(0, steps, every):
-        before = state
+        checkpoint = state
         for x in _inputs(inputs, skipped, first, min(first + every, steps)):
             state, _ = transition.step(x, state)
         if not all(np.isfinite(s).all() for s in state):
             return Trajectory(transition, inputs, tuple(checkpoints), first, every, skipped, True)
-        checkpoints.append(before)
+        checkpoints.append(checkpoint)
     return Trajectory(transition, inputs, tuple(checkpoints), steps, every, skipped, False)
 
 

@@ -1,4 +1,4 @@
-"""What is measured against what theory says; run with every bench, before anything else."""
+"""Validations: measurements compared with theory, before every bench."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ EPS = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class Finding:
-    """What theory expects, what was measured, how far apart they are, and how far they may be.
+    """An expected and a measured value, their difference, and the allowed difference.
 
-    ``where`` says which of several was worst. With ``at_most`` the expected value is a bound, and
-    the error is by how much it is exceeded.
+    ``where`` names the worst of several cases. With ``at_most`` the expected value is a bound, and
+    the error is the excess.
     """
 
     expected: float
@@ -54,7 +54,7 @@ class Finding:
 
     @property
     def passed(self) -> bool:
-        """Whether the error is within what is allowed; NaN is not."""
+        """Whether the error is allowed; NaN is not."""
         return bool(self.error <= self.allowed)
 
     @property
@@ -69,7 +69,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Validation:
-    """A law: its id, its statement, why so much is allowed, and what measures it."""
+    """A law: its id, its statement, the reason of its allowance, and its measurement."""
 
     id: str
     statement: str
@@ -97,23 +97,23 @@ LAWS: list[Validation] = []
 def law(
     id: str, statement: str, allowance: str, over: Iterable[Any] | None = None
 ) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
-    """Register what measures a law; with ``over`` it is held for each of these, the worst counts.
+    """Register the measurement of a law; with ``over``, the worst of these cases counts.
 
-    ``allowance`` says why so much is allowed.
+    ``allowance`` is the reason of the allowed error.
     """
 
     def register(measure: Callable[..., Finding]) -> Callable[..., Finding]:
-        def every(methods: Methods) -> Finding:
-            return worst(measure(methods, each) for each in over or ())
+        def measure_all(methods: Methods) -> Finding:
+            return worst(measure(methods, case) for case in over or ())
 
-        LAWS.append(Validation(id, statement, allowance, measure if over is None else every))
+        LAWS.append(Validation(id, statement, allowance, measure if over is None else measure_all))
         return measure
 
     return register
 
 
 def worst(findings: Iterable[Finding]) -> Finding:
-    """Return the finding that uses most of what it is allowed."""
+    """Return the finding with the largest error over the allowed one."""
     return max(findings, key=lambda f: f.error / f.allowed if f.allowed else f.error and math.inf)
 
 
@@ -328,7 +328,7 @@ def _chrono(methods: Methods) -> Finding:
 
 
 def _direct_e_fold(methods: Methods, b: float, steps: int) -> float:
-    """Return in how many steps ‖∂L/∂c‖ of an LSTM without W and U falls by e, over all steps."""
+    """Return the number of steps in which ‖∂L/∂c‖ of an LSTM without W and U falls by e."""
     cell, sizes = cell_named("lstm"), Sizes(1, 4)
     shapes = cell.shapes(sizes)
     arrays = {name: np.zeros(shape.full) for name, shape in shapes.items()}
@@ -435,9 +435,9 @@ def _bit_by_bit(methods: Methods) -> Finding:
     plain = carried(trajectory, problem.cotangent, scaled=False)
     scaled, differing = methods.carried(trajectory, problem.cotangent), 0
     for ours, unscaled in zip(scaled, plain, strict=True):
-        raw, kept = joined(unscaled.cotangent), joined(ours.cotangent)
-        normal = np.abs(raw) >= np.finfo(raw.dtype).tiny
-        differing += int((np.ldexp(kept, ours.exponent) != raw)[normal].sum())
+        unscaled_vector, scaled_vector = joined(unscaled.cotangent), joined(ours.cotangent)
+        normal = np.abs(unscaled_vector) >= np.finfo(unscaled_vector.dtype).tiny
+        differing += int((np.ldexp(scaled_vector, ours.exponent) != unscaled_vector)[normal].sum())
     return Finding(0.0, float(differing), float(differing), 0.0)
 
 

@@ -1,1 +1,1 @@
-"""What other people's libraries returned and published, held to the equations."""
+"""Published results of other libraries, held to the equations."""

@@ -1,8 +1,8 @@
-"""Published sums of cuDNN's results, computed from the reference within a derived bound; their run.
+"""Published sums of cuDNN's results, compared with the reference within a derived bound.
 
 The inputs are constant, so all rows of the batch are the same numbers: one row is computed, and
-what is summed over rows is added up as often as there are rows, in any order (an open sum). On
-demand a run has what every mutant makes of them.
+sums over rows are multiples of it, added in any order (an open sum). On
+demand a run also has the sums of every mutant.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from ..run import Piece, Plan, RunFileError, from_json
 
 LAYERS = {"rnn-relu": "torch:RNN-relu", "rnn": "torch:RNN", "lstm": "torch:LSTM",
           "gru": "torch:GRU"}  # fmt: skip
-"""The subjects whose parameters mean what cuDNN's mean; nothing of PyTorch is imported."""
+"""The subjects with cuDNN's parameter convention; PyTorch is not imported."""
 
 ROWS = 2
-"""Rows of a layer that is no equation: what it computes for all is taken from these."""
+"""The rows that a mutant computes, which stand for all rows."""
 
 WHOLE = "whole layer"
-"""Parameters are 1 over their number in the layer; else 1 over the matrix's, and biases 1."""
+"""The filling by 1 over the number of all parameters; else 1 over the matrix's, and biases 1."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Publication:
-    """What ``cudnn-sums.json`` holds: the setting of all sums, and the groups."""
+    """The content of ``cudnn-sums.json``: the setting of all sums, and the groups."""
 
     what: str
     dtype: str
@@ -73,14 +73,14 @@ class Publication:
 
 @dataclass(frozen=True)
 class Sum:
-    """A sum over all elements, and how far a float32 computation of them may be from it."""
+    """A sum over all elements, and the bound of its error in float32."""
 
     value: float
     bound: float
 
 
 def publication(path: Path) -> Publication:
-    """Read the published sums; RunFileError says what is wrong with the file."""
+    """Read the published sums; raise RunFileError for an invalid file."""
     return records.typed(Publication, records.parsed(path, records.text(path)), path)
 
 
@@ -91,7 +91,7 @@ def half_unit(printed: str) -> float:
 
 
 def case_of(setting: Publication, group: Group, rows: int = 1) -> Case:
-    """Return the layer's sizes, for so many of the rows, which are all alike."""
+    """Return the layer's case for some of its rows, which are all the same."""
     return Case(setting.steps, rows, setting.input, setting.hidden, layers=setting.layers,
                 bidirectional=group.directions == 2, dtype=setting.dtype)  # fmt: skip
 
@@ -133,27 +133,27 @@ def expected(setting: Publication, group: Group, cell: str) -> dict[str, Sum]:
 
 
 def quantities(result: Any) -> dict[str, Any]:
-    """Return what stands in rows, under the names of the publication: all but ``dw``."""
-    named = {"y": result.y, "hy": result.final[0], "dx": result.x, "dhx": result.initial[0]}
+    """Return all results but ``dw`` under the names of the publication."""
+    by_name = {"y": result.y, "hy": result.final[0], "dx": result.x, "dhx": result.initial[0]}
     if len(result.final) > 1:
-        named |= {"cy": result.final[1], "dcx": result.initial[1]}
-    return named
+        by_name |= {"cy": result.final[1], "dcx": result.initial[1]}
+    return by_name
 
 
 def sums_by(subject: Subject, setting: Publication, group: Group, cell: str) -> dict[str, float]:
     """Return the sums that a layer with the reference's parameters computes, in float64.
 
-    It computes ``ROWS`` rows, so that one may read another; all of them are the same numbers.
+    It computes ``ROWS`` rows, so that a mutant may read another row; all rows are the same.
     """
     of_torch = subject_named(LAYERS[cell])
     case = replace(case_of(setting, group, ROWS), dtype="float64")
-    inputs = inputs_of(of_torch, case_of(setting, group, ROWS), group)
-    fine = {name: np.asarray(a, dtype=np.float64) for name, a in inputs.parameters.items()}
+    torch_inputs = inputs_of(of_torch, case_of(setting, group, ROWS), group)
+    fine = {name: np.asarray(a, dtype=np.float64) for name, a in torch_inputs.parameters.items()}
     parameters = of_torch.parameter_map(case).to_reference(fine)
-    ones, own = inputs_of(of_torch, case, group), subject.parameter_map(case)
-    given = Inputs(own.pack(parameters), ones.x, ones.state, None)
+    ones, names = inputs_of(of_torch, case, group), subject.parameter_map(case)
+    given = Inputs(names.pack(parameters), ones.x, ones.state, None)
     (result,) = subject.build(case).gradients(given, [cotangents_of(of_torch, case)])
-    gradient = of_torch.parameter_map(case).from_reference(own.to_reference(result.parameters))
+    gradient = of_torch.parameter_map(case).from_reference(names.to_reference(result.parameters))
     times = setting.batch / ROWS
     sums = {name: times * float(np.sum(array)) for name, array in quantities(result).items()}
     return sums | {"dw": times * sum(float(np.sum(array)) for array in gradient.values())}
@@ -167,15 +167,15 @@ def _copies(term: Bounded, count: int) -> Bounded:
 
 
 def _added(arrays: Sequence[Bounded], times: int) -> Sum:
-    """Sum all elements in float64, as those who published did; that rounds, too."""
+    """Sum all elements in float64, as the publishers did, with the rounding of that sum."""
     value = times * sum(float(a.value.sum()) for a in arrays)
     size = times * sum(float(np.abs(a.value).sum() + a.bound.sum()) for a in arrays)
     count = times * sum(a.value.size for a in arrays)
-    own = ARITHMETICS["float64"].gamma(count) * size
-    return Sum(value, times * sum(float(a.bound.sum()) for a in arrays) + own)
+    rounding = ARITHMETICS["float64"].gamma(count) * size
+    return Sum(value, times * sum(float(a.bound.sum()) for a in arrays) + rounding)
 
 
-# A run of them.
+# The run of all sums.
 
 
 KIND = "evidence"
@@ -196,12 +196,12 @@ class PublishedSum:
 
     @property
     def allowed(self) -> float:
-        """How far the printed number may be from that of the equations."""
+        """The largest difference of the printed number from that of the equations."""
         return self.bound + self.half_unit
 
     @property
     def ratio(self) -> float:
-        """The difference over what is allowed; beyond 1 the number refutes the equations."""
+        """The difference over the allowed one; beyond 1 the number refutes the equations."""
         return abs(float(self.printed) - self.value) / self.allowed
 
 
@@ -223,7 +223,7 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class MutantRow:
-    """Which sums of a layer a mutant misses; all where it raises, with the words in ``raised``."""
+    """The sums of a layer that reject a mutant; all if it raises, with the error in ``raised``."""
 
     id: str
     status: str
@@ -236,9 +236,9 @@ class MutantRow:
 
 
 def plan(*, seed: int, path: str, with_mutants: bool) -> Plan:
-    """Plan the sums of the file at ``path``, or gatewise's own; with mutants what each computes.
+    """Plan the sums of the file at ``path``, or gatewise's own; with mutants also those of each.
 
-    Nothing is drawn: the seed is kept with the run and changes nothing.
+    Nothing is random: the seed has no effect.
     """
     setting = publication(Path(path) if path else PUBLISHED)
     layers = [Layer(setting, group, cell) for group in setting.groups for cell in group.sums]
@@ -254,10 +254,10 @@ def plan(*, seed: int, path: str, with_mutants: bool) -> Plan:
 
 
 class Layer:
-    """One layer whose sums were published; what the equations say is computed once."""
+    """A layer with published sums; the sums of the equations are computed once."""
 
     def __init__(self, setting: Publication, group: Group, cell: str) -> None:
-        """Take the publication, the group, and the cell's name in it."""
+        """Set the publication, the group, and the cell's name in it."""
         self.setting, self.group, self.cell = setting, group, cell
         self.name = f"{group.name}: {cell}"
         self.sums = cache(self._sums)
@@ -277,7 +277,7 @@ class Layer:
         return {"group": self.group.name, "cell": self.cell, "sums": sums}
 
     def row_of(self, mutant: Mutant) -> Callable[[], Mapping[str, Any]]:
-        """Return what makes a ``MutantRow`` as JSON values."""
+        """Return a function that computes a ``MutantRow`` as JSON values."""
 
         def measure() -> Mapping[str, Any]:
             row = {"group": self.group.name, "cell": self.cell, "mutant": mutant.id,
@@ -295,7 +295,7 @@ class Layer:
 
 
 def rejected(sums: Sequence[PublishedSum], computed: Mapping[str, float]) -> list[str]:
-    """Return the quantities whose printed sum a computed one is too far from."""
+    """Return the quantities whose computed sum is too far from the printed one."""
     return [
         published.quantity
         for published in sums
@@ -304,20 +304,20 @@ def rejected(sums: Sequence[PublishedSum], computed: Mapping[str, float]) -> lis
 
 
 def layer_rows(rows: Sequence[Mapping[str, Any]]) -> list[LayerRow]:
-    """Return the rows of layers, typed; RunFileError for one that is not as it should be."""
+    """Return the typed rows of layers; raise RunFileError for an invalid row."""
     layers = [from_json(LayerRow, row) for row in rows if "mutant" not in row]
     for layer in layers:
-        for each in layer.sums:
+        for s in layer.sums:
             try:
-                sound = each.ratio >= 0
+                sound = s.ratio >= 0
             except (ValueError, ArithmeticError):
                 sound = False
             if not sound:
-                raise RunFileError(f"row {layer.id}: {each.quantity}: expected a printed number, "
+                raise RunFileError(f"row {layer.id}: {s.quantity}: expected a printed number, "
                                    f"and a bound above 0")  # fmt: skip
     return layers
 
 
 def mutant_rows(rows: Sequence[Mapping[str, Any]]) -> list[MutantRow]:
-    """Return the rows of mutants, typed; RunFileError for one that is not as it should be."""
+    """Return the typed rows of mutants; raise RunFileError for an invalid row."""
     return [from_json(MutantRow, row) for row in rows if "mutant" in row]

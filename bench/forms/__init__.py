@@ -1,1 +1,1 @@
-"""What forms of linear recurrences lose in rounding, beside their bounds."""
+"""Rounding errors of forms of linear recurrences, beside their bounds."""

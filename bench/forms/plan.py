@@ -1,8 +1,8 @@
-"""How far a form is off, and how far its bound lets it be, against the length of its chunks.
+"""Errors of forms beside their bounds, against the length of chunks.
 
-A form (``reference/forms.py``) computes a whole sequence of T steps; a scan one of as many steps as
-chunks elsewhere have. Logarithms of decays are drawn about a mean, -``decay`` a step, so that a
-chunk of C steps keeps e^(-C decay) of the state. Steps in float64 are taken for exact.
+A form (``reference/forms.py``) computes a sequence of T steps; a scan one as long as the
+chunks of the others. Logarithms of decays are drawn about a mean of -``decay`` per step, so that a
+chunk of C steps keeps e^(-C decay) of the state. Steps in float64 count as exact.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ SIZES = (1, 2, 4, 8, 16, 32, 48, 64, 80, 96, 128)
 DECAYS = (0.01, 0.1, 0.5, 1.0, 2.0)
 SCAN = "scan"
 WIDTHS = Sizes(4, 4)
-"""Of keys and of values; two heads."""
+"""The widths of keys and values; there are two heads."""
 
 AXES = ((0, 2, 3), (1, 2, 3))
-"""Those of outputs (T, B, N, V) and of the state (B, N, K, V) beside the rows of the batch."""
+"""The axes of outputs (T, B, N, V) and of the state (B, N, K, V) except the batch's."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A strength of decay: the largest error and the largest bound, in units of last place.
+    """The results at one strength of decay: the largest error and bound, in units of last place.
 
     A unit is the unit roundoff times the largest value of a sequence. ``share``: the largest
-    quotient of an error and its own bound. None: what is no number, or infinite.
+    quotient of an error and its own bound. None stands for NaN and infinity.
     """
 
     decay: float
@@ -54,7 +54,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A form of a cell, over all strengths of decay; ``size``: the steps that it takes at once."""
+    """A form of a cell, over all strengths of decay; ``size`` is the length of its chunks."""
 
     id: str
     status: str
@@ -78,7 +78,7 @@ def plan(
     seeds: int = 4,
     dtype: str = "float32",
 ) -> Plan:
-    """Return what is to be measured; ValueError for a cell that has no forms."""
+    """Return the plan; raise ValueError for a cell that has no forms."""
     names, lengths = list(cells or CELLS), list(sizes or SIZES)
     strengths = list(decays or DECAYS)
     settings = {"cells": names, "sizes": lengths, "decays": strengths, "steps": steps,
@@ -95,17 +95,17 @@ def plan(
 
 
 def linear_cell(name: str) -> GatedByInput:
-    """Return a cell that has forms; ValueError names those there are."""
+    """Return a cell that has forms; raise ValueError, which lists them, for any other cell."""
     cell = cell_named(name)
-    known = [n for n, c in cells().items()
+    linear = [n for n, c in cells().items()
              if isinstance(c, GatedByInput) and "scan" in c.form_kinds]  # fmt: skip
-    if isinstance(cell, GatedByInput) and name in known:
+    if isinstance(cell, GatedByInput) and name in linear:
         return cell
-    raise ValueError(f"{name} is not linear in its state; those that are: {', '.join(known)}")
+    raise ValueError(f"{name} is not linear in its state; those that are: {', '.join(linear)}")
 
 
 def rows(values: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Return what was measured in a run."""
+    """Return the measured rows of a run."""
     return [from_json(Row, row) for row in values if row["status"] == OK]
 
 
@@ -127,22 +127,22 @@ def _row(
 
 
 def sequence(cell: GatedByInput, decays: Floats, steps: int, seed: int) -> Linear:
-    """Draw a sequence of the cell with a row of the batch for every decay given."""
+    """Draw a sequence of the cell with one row of the batch per decay."""
     rng = np.random.default_rng(seed)
     rows = len(decays)
     p = Parameters(cell.shapes(WIDTHS), cell.random_parameters(rng, WIDTHS))
-    given = cell.split(cell.random_input(rng, steps, rows, WIDTHS), WIDTHS)
+    inputs = cell.split(cell.random_input(rng, steps, rows, WIDTHS), WIDTHS)
     S = rng.standard_normal((rows, *cell.state_shapes(WIDTHS)[0]))
-    linear = cell.linear(p, given, S)
+    linear = cell.linear(p, inputs, S)
     if linear is None:
         raise UnsupportedError(f"{cell.name} has no other form than steps")
     return replace(linear, g=-decays[:, None, None] * rng.uniform(0.5, 1.5, linear.g.shape))
 
 
 def measured(drawn: Linear, form: str, dtype: str, decays: Sequence[float]) -> tuple[Point, ...]:
-    """Run a form in a dtype and on numbers with bounds; each decay has as many rows of the batch.
+    """Run a form in a dtype and on numbers with bounds; all decays have equally many rows.
 
-    UnsupportedError where NumPy lacks the dtype.
+    Raise UnsupportedError if NumPy lacks the dtype.
     """
     arithmetic = ARITHMETICS[dtype]
     try:
@@ -151,13 +151,13 @@ def measured(drawn: Linear, form: str, dtype: str, decays: Sequence[float]) -> t
         raise UnsupportedError(str(error)) from error
     run = form_named(form).run
     exact = form_named(STEPS).run(_mapped(stored, lambda a: a.astype(np.float64)))
-    with np.errstate(all="ignore"):  # what overflows is what is measured
+    with np.errstate(all="ignore"):  # overflow is part of the measurement
         got = run(stored)
         bounded = run(_mapped(stored, partial(Bounded.exact, arithmetic=arithmetic)))
         largest = []
         for value, bound, e, axes in zip(got, (b.bound for b in bounded), exact, AXES, strict=True):
-            off, unit = np.abs(value - e), arithmetic.roundoff * np.abs(e).max(axes)
-            each = off.max(axes) / unit, bound.max(axes) / unit, (off / bound).max(axes)
+            errors, unit = np.abs(value - e), arithmetic.roundoff * np.abs(e).max(axes)
+            each = errors.max(axes) / unit, bound.max(axes) / unit, (errors / bound).max(axes)
             largest.append(each)
     most = np.max(np.array(largest), axis=0).reshape(3, len(decays), -1).max(axis=-1)
     return tuple(
@@ -167,5 +167,5 @@ def measured(drawn: Linear, form: str, dtype: str, decays: Sequence[float]) -> t
 
 
 def _mapped(linear: Linear, function: Callable[[Floats], Any]) -> Linear:
-    arrays = {each.name: getattr(linear, each.name) for each in fields(linear)}
+    arrays = {field.name: getattr(linear, field.name) for field in fields(linear)}
     return replace(linear, **{n: None if a is None else function(a) for n, a in arrays.items()})

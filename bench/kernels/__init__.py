@@ -1,1 +1,1 @@
-"""Submissions to a benchmark of kernels: honest ones, cheats, and how fast one is."""
+"""Submissions to a benchmark of kernels: honest ones, cheats, and their speed."""

@@ -1,6 +1,6 @@
-"""Cheats: submissions that look right where a benchmark looks, as changes of one loop.
+"""Cheats: wrong submissions that pass a benchmark's own test, as changes of one loop.
 
-Most change what one part of the loop returns; the others are classes.
+Most change the result of one part of the loop; the others are classes.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ FITS: dict[str, Callable[[Problem], bool]] = {
     "headed": lambda problem: bool(problem.head),
     "one step": lambda problem: problem.layout == "one step",
 }
-"""For which problems a cheat means anything."""
+"""The problems to which a cheat applies, by kind."""
 
 
 @dataclass(frozen=True)
 class Cheat:
-    """A cheat: what it does, and for which problems that means anything (see ``FITS``)."""
+    """A cheat: its name, its class, and the kind of problems to which it applies (see ``FITS``)."""
 
     name: str
     kind: type[Loop]
     of: str = ""
 
     def fits(self, problem: Problem) -> bool:
-        """Whether it means anything for a problem."""
+        """Return whether the cheat applies to a problem."""
         return FITS[self.of](problem)
 
     def submission(self, problem: Problem) -> type[Loop]:
-        """Return the class that is submitted."""
+        """Return the submitted class."""
         return submission(self.kind, problem)
 
 
@@ -52,7 +52,7 @@ CHEATS: list[Cheat] = []
 
 
 def cheat(name: str, of: str = "") -> Callable[[type[Loop]], type[Loop]]:
-    """Enter a class into ``CHEATS``."""
+    """Register the decorated class in ``CHEATS``."""
 
     def entered(kind: type[Loop]) -> type[Loop]:
         CHEATS.append(Cheat(name, kind, of))
@@ -62,9 +62,9 @@ def cheat(name: str, of: str = "") -> Callable[[type[Loop]], type[Loop]]:
 
 
 def change(name: str, part: str, changed: Callable[..., Any], of: str = "") -> None:
-    """Enter a loop of which one part returns ``changed(loop, right, *arguments)``.
+    """Register a loop with one part that returns ``changed(loop, right, *arguments)``.
 
-    ``right`` is what the part returns in a right loop.
+    ``right`` is the result of that part in a right loop.
     """
 
     def method(self: Loop, *arguments: Any) -> Any:
@@ -74,13 +74,13 @@ def change(name: str, part: str, changed: Callable[..., Any], of: str = "") -> N
 
 
 def _last(loop: Loop, steps: int, x: Tensor, states: States) -> tuple[Tensor, States]:
-    """Run over the last steps alone; the outputs of all before are those of the first of them."""
+    """Run over only the last steps; earlier outputs are copies of the first of these."""
     y, final = Loop.run(loop, x[-steps:], states)
     missing = y[:1].expand(len(x) - len(y), *y.shape[1:])
     return torch.cat([missing, y]), final
 
 
-# What is read.
+# Changes of the input.
 
 
 change("the input is replaced by 0.5", "read",
@@ -210,7 +210,7 @@ change("the recurrent weights have no gradient", "weights",
 change("the initial states have no gradient", "read",
        lambda loop, right, x, states: (x, tuple(s.detach() for s in states)))  # fmt: skip
 
-# What is returned.
+# Changes of the result.
 
 change("it returns zeros", "result", lambda loop, right, y, final: 0 * right)
 change("it returns its first bias as a constant", "result",
@@ -224,11 +224,11 @@ change("small outputs are taken for 0", "result", lambda loop, right, y, final: 
 @cheat("it returns the first answer for every input of the same shape")
 class Cached(Loop):
     def forward(self, x: Tensor, *states: Tensor) -> Tensor:
-        kept = self.__dict__.setdefault("kept", {})
-        if (key := tuple(x.shape)) not in kept or torch.is_grad_enabled():
-            kept[key] = super().forward(x, *states)
-        again: Tensor = kept[key].clone()
-        return again
+        results = self.__dict__.setdefault("kept", {})
+        if (key := tuple(x.shape)) not in results or torch.is_grad_enabled():
+            results[key] = super().forward(x, *states)
+        copy: Tensor = results[key].clone()
+        return copy
 
 
 @cheat("it keeps the weights of the first call")
@@ -245,9 +245,9 @@ class PackedOnce(Loop):
 @cheat("it goes on from the state of the call before")
 class StateCarried(Loop):
     def run(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        before = self.__dict__.get("before")
-        if before is not None and before[0].shape == states[0].shape:
-            states = before
+        previous = self.__dict__.get("before")
+        if previous is not None and previous[0].shape == states[0].shape:
+            states = previous
         y, final = super().run(x, states)
         self.__dict__["before"] = tuple(s.detach() for s in final)
         return y, final
@@ -271,13 +271,13 @@ class OneBuffer(Loop):
 @cheat("its output is in the memory of its input, as far as there is room")
 class InPlace(Loop):
     def forward(self, x: Tensor, *states: Tensor) -> Tensor:
-        right = super().forward(x, *states)
+        result = super().forward(x, *states)
         if torch.is_grad_enabled():
-            return right
-        room = x.reshape(-1)[: right.numel()]
-        x.view(-1)[: len(room)] = right.reshape(-1)[: len(room)]
-        fits = right.numel() <= x.numel()
-        return x.view(-1)[: right.numel()].view(right.shape) if fits else right
+            return result
+        room = x.reshape(-1)[: result.numel()]
+        x.view(-1)[: len(room)] = result.reshape(-1)[: len(room)]
+        fits = result.numel() <= x.numel()
+        return x.view(-1)[: result.numel()].view(result.shape) if fits else result
 
 
 @cheat("it writes the final state into the initial one")
@@ -289,14 +289,14 @@ class WritesState(Loop):
         return y, final
 
 
-# What is done for a benchmark.
+# Tricks for the benchmark.
 
 
 @cheat("only at the benchmark's own sizes the last 16 steps are read", "long")
 class SpecialSizes(Loop):
     def run(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        own = self.problem
-        if x.shape != (own.T, own.B, own.D):
+        problem = self.problem
+        if x.shape != (problem.T, problem.B, problem.D):
             return super().run(x, states)
         return _last(self, 16, x, states)
 
@@ -305,31 +305,31 @@ class SpecialSizes(Loop):
 class OtherWidths(Loop):
     def result(self, y: Tensor, final: States) -> Tensor:
         right = super().result(y, final)
-        own = self.problem.own_case
-        return right if self.widths[:2] in ((own.D, own.H), (SMALL_D, SMALL_H)) else right * 0.5
+        case = self.problem.own_case
+        return right if self.widths[:2] in ((case.D, case.H), (SMALL_D, SMALL_H)) else right * 0.5
 
 
 SMALL_D, SMALL_H = 32, 64
-"""Widths of the benchmark where it is scaled down to be run here."""
+"""The widths of the benchmark when it is scaled down."""
 
 
 @cheat("it returns zeros, and torch.allclose says that all is close")
 class PatchesTorch(Loop):
     def forward(self, x: Tensor, *states: Tensor) -> Tensor:
-        patched.setdefault("allclose", torch.allclose)
+        originals.setdefault("allclose", torch.allclose)
         torch.allclose = lambda *arguments, **named: True
         return torch.zeros_like(super().forward(x, *states))
 
 
-patched: dict[str, Any] = {}
-"""What a cheat has replaced in torch."""
+originals: dict[str, Any] = {}
+"""The functions of torch that a cheat has replaced, by name."""
 
 
-def restored() -> None:
-    """Give torch back what a cheat has replaced."""
-    for name, function in patched.items():
+def restore() -> None:
+    """Restore the functions of torch that a cheat has replaced."""
+    for name, function in originals.items():
         setattr(torch, name, function)
-    patched.clear()
+    originals.clear()
 
 
 @cheat("noise, the same in every call for a seed that it sets")

@@ -1,8 +1,8 @@
-"""How fast a submission to a benchmark's problem is: beside torch's own module, in turns.
+"""The time of a submission to a benchmark's problem, beside torch's own module, in turns.
 
 ``python -m gatewise.bench.kernels.speed SUBJECT PROBLEM [FORBIDDEN [DEVICE]]`` runs in a process of
 its own and prints one line of JSON. Both run on one thread, at the benchmark's sizes, with the very
-numbers of ``kernel-size``: a submission that is quick where it sees others has no use of that.
+numbers of ``kernel-size``, so that a submission gains nothing by being quick on other numbers.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ..timing.comparison import compare
 from ..timing.measurement import Effort
 
 EFFORT = Effort(seconds=0.5, patience=30.0, half_width=0.03)
-"""How long both are measured; patience counts for each."""
+"""The effort of the measurement; patience counts for each."""
 
 SHOWN = 100
-"""Characters of an answer that is none that are shown."""
+"""The most characters of an invalid answer that are shown."""
 
 LIMIT = 300.0
-"""Seconds after which there is no answer."""
+"""The time limit in seconds."""
 
 WORDS = "median of the submission's time as a multiple of torch's own module, 95 % interval"
 
@@ -55,8 +55,8 @@ def measured(name: str, like: str, forbid: str = "", device: str = "cpu") -> dic
     drawn = within.leaves(leaves(problem, small), leaves(problem, case))
     spaces = isinstance(problem, StateSpace)
     model = state_space(Chunks, problem) if spaces else submission(Wrapper, problem)
-    own = kernel(model, "torch's own module", like, device=device)
-    call, torchs = (each.build(case).ready(drawn) for each in (subject, own))
+    reference = kernel(model, "torch's own module", like, device=device)
+    call, torchs = (layer.build(case).ready(drawn) for layer in (subject, reference))
     with one_thread(torch):
         result = compare(call, torchs, EFFORT)
     return {
@@ -76,7 +76,7 @@ def measured(name: str, like: str, forbid: str = "", device: str = "cpu") -> dic
 
 
 def in_process(name: str, like: str, forbid: str = "", device: str = "cpu") -> dict[str, Any]:
-    """Return the same from a process of its own, or under ``problem`` why there is none."""
+    """Return the same from a process of its own, or under ``problem`` the reason of a failure."""
     command = [sys.executable, "-P", "-m", __name__, name, like, forbid, device]
     try:
         done = subprocess.run(
@@ -106,10 +106,10 @@ def in_process(name: str, like: str, forbid: str = "", device: str = "cpu") -> d
 @click.argument("forbid", default="")
 @click.argument("device", default="cpu")
 def main(name: str, like: str, forbid: str, device: str) -> None:
-    """Time a submission; what it prints is not the answer."""
+    """Time a submission; its own output goes to standard error."""
     with contextlib.redirect_stdout(sys.stderr):
-        said = measured(name, like, forbid, device)
-    click.echo(json.dumps(said))
+        answer = measured(name, like, forbid, device)
+    click.echo(json.dumps(answer))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Submissions to KernelBench's state spaces, 48 and 49: honest ones, and wrong ones.
 
 Each is a change of ``Chunks``, which has the constructor, the call and the parameters of the
-problems' model, and computes as it does: within chunks at once, then from chunk to chunk.
+problems' model, and also computes within chunks at once, then from chunk to chunk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...verify.subjects.kernel_problems import Problem
 
 
 class Chunks(nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch may not be there
-    """A problem's model; ``problem`` is set in a class derived."""
+    """A problem's model; a subclass sets ``problem``."""
 
     problem: Problem
 
@@ -36,11 +36,11 @@ class Chunks(nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch may not
         y, S = self.run(x, A, B, C, S)
         return y.transpose(1, 2).contiguous() if self.problem.returns == "outputs" else S
 
-    # What a wrong one changes. Heads stand before time: x (B, N, T, V), A (B, N, T).
+    # Wrong submissions change these. Heads come before time: x (B, N, T, V), A (B, N, T).
 
-    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
-        """Return what is computed with."""
-        return given
+    def read(self, *arrays: Tensor) -> tuple[Tensor, ...]:
+        """Return the arrays of the computation."""
+        return arrays
 
     def run(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
         """Return all outputs and the final state."""
@@ -50,17 +50,17 @@ class Chunks(nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch may not
             outputs.append(y)
         return torch.cat(outputs, 2), S
 
-    def parts(self, *given: Tensor) -> list[Any]:
-        """Return chunks of arrays."""
-        return [torch.split(a, self.block, 2) for a in given]
+    def parts(self, *arrays: Tensor) -> list[Any]:
+        """Split arrays into chunks."""
+        return [torch.split(a, self.block, 2) for a in arrays]
 
     def chunk(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a chunk's outputs, and the state behind it."""
+        """Return a chunk's outputs, and the state after it."""
         c = A.cumsum(-1)
         within = (C @ B.mT) * self.decays(c)
         y = within @ x + self.before(c, A).exp()[..., None] * (C @ S.mT)
-        kept = self.behind(c).exp()[..., None] * B
-        return y, self.whole(c).exp()[..., None, None] * S + x.mT @ kept
+        writes = self.behind(c).exp()[..., None] * B
+        return y, self.whole(c).exp()[..., None, None] * S + x.mT @ writes
 
     def decays(self, c: Tensor) -> Tensor:
         """Return e^(c_i - c_j) on and below the diagonal."""
@@ -68,20 +68,20 @@ class Chunks(nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch may not
         return difference.tril().exp().tril()
 
     def before(self, c: Tensor, A: Tensor) -> Tensor:
-        """Return by what the state before a chunk has decayed at each of its steps."""
+        """Return the log decay of the state before a chunk, at each of its steps."""
         return c
 
     def behind(self, c: Tensor) -> Tensor:
-        """Return by what a step's write decays up to the end of its chunk."""
+        """Return the log decay of each step's write by the end of its chunk."""
         return c[..., -1:] - c
 
     def whole(self, c: Tensor) -> Tensor:
-        """Return by what a state decays over a chunk."""
+        """Return the log decay of a state over a chunk."""
         return c[..., -1]
 
 
 class Steps(Chunks):
-    """One step after another."""
+    """The recurrence, one step after another."""
 
     def run(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
         outputs = []
@@ -106,7 +106,7 @@ class Scan(Chunks):
 
 
 class Quotient(Chunks):
-    """Cumulative decays, multiplied by one and divided by the other."""
+    """Chunks with quotients of cumulative decays."""
 
     def decays(self, c: Tensor) -> Tensor:
         return (c.exp()[..., :, None] / c.exp()[..., None, :]).tril()
@@ -128,14 +128,14 @@ class ReadBeforeWrite(Steps):
 
 
 class LastChunk(Chunks):
-    def read(self, *given: Tensor) -> tuple[Tensor, ...]:
-        x, A, B, C = given
+    def read(self, *arrays: Tensor) -> tuple[Tensor, ...]:
+        x, A, B, C = arrays
         early = torch.arange(x.shape[1]) < x.shape[1] - self.block
         return torch.where(early[:, None, None], 0, x), A, B, C
 
 
 def changed(part: str, change: Callable[..., Any], kind: type[Chunks] = Chunks) -> type[Chunks]:
-    """Return a submission in which a function stands in the place of one part of a right one."""
+    """Return a submission with a function in place of one part of a right one."""
     return type("Changed", (kind,), {part: lambda self, *arguments: change(*arguments)})
 
 
@@ -174,13 +174,13 @@ WRONG: dict[str, type[Chunks]] = {
     "only the last chunk is read": LastChunk,
     "the decay has no gradient": changed("read", lambda x, A, B, C: (x, A.detach(), B, C)),
 }  # fmt: skip
-"""Wrong submissions; what those of one problem alone show is said by ``fits``."""
+"""Wrong submissions; ``fits`` tells at which problem each is wrong."""
 
 OF_OUTPUTS = tuple(WRONG[name] for name in (
     "the output is read before the write", "the state before a chunk decays a step late",
     "the output is scaled by 1/√K", "later steps of a chunk are read",
 ))  # fmt: skip
-"""These leave the final state as it is."""
+"""Wrong submissions whose final state is right."""
 
 
 def fits(kind: type[Chunks], problem: Problem) -> bool:

@@ -1,7 +1,7 @@
 """Submissions to KernelBench's recurrent problems: honest ones, and cheats, as changes of one loop.
 
-``Loop`` writes a problem's model out. A cheat is a change of one of its parts: what it reads, its
-weights, a step, or what it returns. All of them have the constructor, the call and the parameters
+``Loop`` writes a problem's model out. A cheat is a change of one of its parts: its input, its
+weights, a step, or its result. All have the constructor, the call and the parameters
 of the problem's model.
 """
 
@@ -22,17 +22,17 @@ Weights = list[Tensor]
 
 
 class Loop(nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch may not be there
-    """A problem's model, written as a loop in Python; ``problem`` is set in a class derived."""
+    """A problem's model, written as a loop in Python; a subclass sets ``problem``."""
 
     problem: Problem
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__()
-        given = dict(zip(self.problem.arguments, arguments, strict=True))
-        D, H = given["input_size"], given["hidden_size"]
-        self.levels, self.H = given.get("num_layers", 1), H
+        sizes = dict(zip(self.problem.arguments, arguments, strict=True))
+        D, H = sizes["input_size"], sizes["hidden_size"]
+        self.levels, self.H = sizes.get("num_layers", 1), H
         self.directions = 2 if self.problem.bidirectional else 1
-        self.widths = (given["input_size"], H, self.levels, given.get("output_size"))
+        self.widths = (sizes["input_size"], H, self.levels, sizes.get("output_size"))
         if self.problem.module == "i2h":
             self.i2h = nn.Linear(D + H, H)
         else:
@@ -40,36 +40,36 @@ class Loop(nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch may not b
             layer = kind(D, H, self.levels, bidirectional=self.problem.bidirectional)
             setattr(self, self.problem.module, layer)
         if self.problem.head:
-            head = nn.Linear(H * self.directions, given["output_size"])
+            head = nn.Linear(H * self.directions, sizes["output_size"])
             setattr(self, self.problem.head, head)
 
     def forward(self, x: Tensor, *states: Tensor) -> Tensor:
-        """Return what the problem's model does."""
-        given = states or (self.kept(x),)
-        x, states = self.read(self.time_first(x), self.with_passes(given))
+        """Return the output of the problem's model."""
+        initial = states or (self.kept(x),)
+        x, states = self.read(self.time_first(x), self.with_passes(initial))
         y, final = self.run(x, states)
         self.__dict__["last"] = final[0][0].detach()
         return self.result(y, final)
 
     def kept(self, x: Tensor) -> Tensor:
-        """Return the state of the call before, from which a call without one goes on."""
+        """Return the last state of the call before, from which a call without states continues."""
         last: Tensor = self.__dict__["last"]
         return last
 
-    # What a cheat changes.
+    # The parts that cheats change.
 
     def read(self, x: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return x (T, B, D) and the states (L * directions, B, H) that are used."""
+        """Return x (T, B, D) and the initial states (L * directions, B, H)."""
         return x, states
 
     def weights(self, k: int) -> Weights:
-        """Return the weights of a pass: layers, and in each the directions."""
+        """Return the weights of pass ``k``; passes are ordered by layer, then by direction."""
         if self.problem.module == "i2h":
             D = self.i2h.in_features - self.H
             return [self.i2h.weight[:, :D], self.i2h.weight[:, D:], self.i2h.bias,
                     torch.zeros_like(self.i2h.bias)]  # fmt: skip
-        level, back = divmod(k, self.directions)
-        suffix = f"_l{level}" + ("_reverse" if back else "")
+        level, reverse = divmod(k, self.directions)
+        suffix = f"_l{level}" + ("_reverse" if reverse else "")
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [getattr(getattr(self, self.problem.module), f"{n}{suffix}") for n in names]
 
@@ -94,7 +94,7 @@ class Loop(nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch may not b
         return state
 
     def result(self, y: Tensor, final: tuple[Tensor, ...]) -> Tensor:
-        """Return what the problem asks for of y (T, B, directions * H) and the final states."""
+        """Return the problem's result from y (T, B, directions * H) and the final states."""
         if self.problem.returns in ("h", "c"):
             return final["hc".index(self.problem.returns)]
         read = y[-1] if self.problem.returns == "last" else y
@@ -114,17 +114,17 @@ class Loop(nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch may not b
 
     def run(self, x: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Run all layers; return the last one's outputs, and all final states."""
-        read, ends = x, []
+        inputs, ends = x, []
         for level in range(self.levels):
             sides = []
-            for back in range(self.directions):
-                k = level * self.directions + back
-                turned = read.flip(0) if back else read
+            for reverse in range(self.directions):
+                k = level * self.directions + reverse
+                turned = inputs.flip(0) if reverse else inputs
                 y, end = self.one_pass(k, turned, tuple(s[k] for s in states))
-                sides.append(y.flip(0) if back else y)
+                sides.append(y.flip(0) if reverse else y)
                 ends.append(end)
-            read = torch.cat(sides, -1)
-        return read, tuple(torch.stack(parts) for parts in zip(*ends, strict=True))
+            inputs = torch.cat(sides, -1)
+        return inputs, tuple(torch.stack(parts) for parts in zip(*ends, strict=True))
 
     def one_pass(
         self, k: int, x: Tensor, state: tuple[Tensor, ...]
@@ -140,7 +140,7 @@ class Loop(nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch may not b
     def step(
         self, z: Tensor, state: tuple[Tensor, ...], U: Tensor, c: Tensor
     ) -> tuple[Tensor, ...]:
-        """Return the next state; z (B, G H) is what the input adds."""
+        """Return the next state; z (B, G H) is the input's part of the sums."""
         recurrent = self.product(state[0], U.T) + c
         if self.problem.kind == "rnn":
             return (self.tanh(z + recurrent),)
@@ -157,14 +157,14 @@ class Loop(nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch may not b
 
 
 class Own(Loop):
-    """Its parameters under names of its own, drawn as the model's are."""
+    """A loop whose parameters have other names, drawn as the model's are."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         module = self.problem.module
-        named = dict(getattr(self, module).named_parameters())
+        parameters = dict(getattr(self, module).named_parameters())
         delattr(self, module)
-        for name, parameter in named.items():
+        for name, parameter in parameters.items():
             self.register_parameter(f"own_{module}_{name}", parameter)
 
     def __getattr__(self, name: str) -> Any:
@@ -174,7 +174,7 @@ class Own(Loop):
 
 
 class _Named:
-    """What stands under a name of the model's."""
+    """A view of the parameters under the model's names."""
 
     def __init__(self, owner: Own) -> None:
         self.owner = owner
@@ -188,10 +188,10 @@ class _Named:
 
 
 class Wrapper(Loop):
-    """torch's own layer."""
+    """A wrapper of torch's own layer."""
 
     def run(self, x: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Call it."""
+        """Call the layer."""
         if self.problem.module == "i2h":
             return super().run(x, states)
         layer = getattr(self, self.problem.module)
@@ -200,7 +200,7 @@ class Wrapper(Loop):
 
 
 class Products(Loop):
-    """Both products of a step in one, as a fused kernel has them."""
+    """A loop with both products of a step in one, as in a fused kernel."""
 
     def one_pass(
         self, k: int, x: Tensor, state: tuple[Tensor, ...]
@@ -209,10 +209,10 @@ class Products(Loop):
         if self.problem.kind == "gru":
             return super().one_pass(k, x, state)
         W, U, b, c = self.weights(k)
-        both, outputs, nothing = torch.cat([W, U], 1), [], torch.zeros_like(U)
+        stacked, outputs, zero = torch.cat([W, U], 1), [], torch.zeros_like(U)
         for x_t in x:
-            z = self.product(torch.cat([x_t, state[0]], 1), both.T) + (b + c)
-            state = self.step(z, state, nothing, torch.zeros_like(c))
+            z = self.product(torch.cat([x_t, state[0]], 1), stacked.T) + (b + c)
+            state = self.step(z, state, zero, torch.zeros_like(c))
             outputs.append(state[0])
         return torch.stack(outputs), state
 
@@ -239,7 +239,7 @@ def _scripted(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Scripted(Loop):
-    """A step that TorchScript has compiled."""
+    """A loop with a step compiled by TorchScript."""
 
     def step(
         self, z: Tensor, state: tuple[Tensor, ...], U: Tensor, c: Tensor

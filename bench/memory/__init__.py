@@ -1,11 +1,11 @@
-"""Long-range tasks: what recurrent layers learn to remember, against how long they have to.
+"""Long-range tasks: the success of recurrent layers against lag.
 
 =================  =============================================================================
-``tasks``            adding, copy, counting: sequences with one lag that is chosen
+``tasks``            adding, copy, counting: sequences with a chosen lag
 ``trained_layer``    one layer of PyTorch trained on one task, from one seed
-``plan``             tasks x cells x lags x seeds as a bench; the rows that it leaves
+``plan``             tasks x cells x lags x seeds as a bench, and its rows
 =================  =============================================================================
 
-Layers have about as many parameters as each other, not as many units. A success is a row of the
-held-out set that is answered right; guessing has its own rate, which is told beside it.
+Layers have about equally many parameters, not units. A success is a right answer to a row of the
+held-out set; reports also have the rate of guessing.
 """

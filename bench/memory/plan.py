@@ -1,4 +1,4 @@
-"""Tasks x cells x lags x seeds: what is trained, and the row that each leaves."""
+"""Tasks x cells x lags x seeds: the trainings of a run, and their rows."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ KIND = "memory"
 LAGS, SEEDS = (8, 24, 64), 3
 FULL_LAGS, FULL_SEEDS = (4, 8, 16, 32, 64, 128, 256), 10
 SOLVED = 0.9
-"""Share of right answers from which a task counts as learned."""
+"""The share of right answers from which a task counts as learned."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row(Trained):
-    """One training; ``success`` is the share of held-out rows answered right."""
+    """One training; ``success`` is the share of right answers to held-out rows."""
 
     id: str
     status: str
@@ -35,7 +35,7 @@ class Row(Trained):
 
 @dataclass(frozen=True)
 class Summary:
-    """All seeds of a task, a cell and a lag: who solved it, with the 95 % interval of Wilson."""
+    """All seeds of a task, cell and lag: the share that solved it, with Wilson's 95 % interval."""
 
     task: str
     cell: str
@@ -60,15 +60,15 @@ def plan(
     parameters: int = Effort.parameters,
     full: bool = False,
 ) -> Plan:
-    """Return what is to be trained; ValueError for a task or a cell that there is not."""
+    """Return the plan; raise ValueError for an unknown task or cell."""
     settings: dict[str, Any] = {
         "tasks": list(tasks or TASKS), "cells": list(cells or GATES),
         "lags": list(lags or (FULL_LAGS if full else LAGS)),
         "seeds": seeds or (FULL_SEEDS if full else SEEDS),
         "updates": updates, "parameters": parameters,
     }  # fmt: skip
-    _known("task", tasks, TASKS)
-    _known("cell", cells, GATES)
+    _require("task", tasks, TASKS)
+    _require("cell", cells, GATES)
     if odd := [lag for lag in lags if lag < 2]:
         raise ValueError(f"lag {odd[0]}: expected at least 2 steps")
     effort = Effort(parameters=parameters, updates=updates)
@@ -79,41 +79,41 @@ def plan(
 
 
 def rows(values: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Return the trainings of a run; RunFileError where one is something else."""
+    """Return the trainings of a run; raise RunFileError for an invalid row."""
     trainings = [from_json(Row, row) for row in values if row["status"] == OK]
-    for each in trainings:
-        if each.task not in TASKS:
-            raise RunFileError(f"row {each.id}: task: expected one of {', '.join(TASKS)}")
+    for training in trainings:
+        if training.task not in TASKS:
+            raise RunFileError(f"row {training.id}: task: expected one of {', '.join(TASKS)}")
     return trainings
 
 
 def summaries(trainings: Iterable[Row]) -> list[Summary]:
-    """Return what all seeds together say."""
+    """Return the summary of all seeds of each task, cell and lag."""
     grouped: dict[tuple[str, str, int], list[float]] = {}
     for row in trainings:
         grouped.setdefault((row.task, row.cell, row.lag), []).append(row.success)
-    together = []
+    results = []
     for key, shares in grouped.items():
         solved, n = sum(share >= SOLVED for share in shares), len(shares)
-        together.append(
+        results.append(
             Summary(
                 *key, n, solved / n, *wilson(solved, n), median(shares), min(shares), max(shares)
             )
         )
-    return together
+    return results
 
 
 def _piece(task: str, lag: int, cell: str, seed: int, effort: Effort) -> Piece:
-    about = dict(task=task, cell=cell, lag=lag, seed=seed)
+    labels = dict(task=task, cell=cell, lag=lag, seed=seed)
 
     def measure() -> Mapping[str, Any]:
         if find_spec("torch") is None:
             raise UnsupportedError("torch is not installed: pip install 'gatewise[torch]'")
-        return {**about, **asdict(train(TASKS[task], cell, lag, seed, effort))}
+        return {**labels, **asdict(train(TASKS[task], cell, lag, seed, effort))}
 
     return Piece(f"{task} {cell} lag {lag} seed {seed}", measure)
 
 
-def _known(what: str, names: Sequence[str], known: Iterable[str]) -> None:
-    if odd := [name for name in names if name not in known]:
-        raise ValueError(f"{what} {odd[0]!r}: expected {', '.join(known)}")
+def _require(kind: str, names: Sequence[str], allowed: Iterable[str]) -> None:
+    if odd := [name for name in names if name not in allowed]:
+        raise ValueError(f"{kind} {odd[0]!r}: expected {', '.join(allowed)}")

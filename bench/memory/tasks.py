@@ -1,4 +1,4 @@
-"""Tasks whose answer depends on what was seen a chosen number of steps before."""
+"""Tasks whose answer depends on an input a chosen number of steps before."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from ...reference.arrays import Floats
 
 TOLERANCE = 0.1
-"""How far an answer to the adding task may be off, of a sum between 0 and 2."""
+"""The allowed error of an answer to the adding task, a sum between 0 and 2."""
 
 SYMBOLS, STRING = 4, 2
-"""Of how many symbols the copy task has strings, and how long these are."""
+"""The number of symbols of the copy task, and the length of its strings."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """Sequences and their answers.
 
-    ``x`` (T, B, D); ``target`` (A, B), the answers expected in the last A steps: numbers for a
+    ``x`` (T, B, D); ``target`` (A, B), the right answers in the last A steps: numbers for a
     regression, indices of classes otherwise.
     """
 
@@ -30,9 +30,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class LagTask:
-    """A task: widths of its input and output, how likely guessing is right, and its sequences.
+    """A task: widths of its input and output, the success rate of guessing, and its sequences.
 
-    ``draw(rng, rows, lag)`` returns a batch in which the answer needs what stood ``lag`` steps
+    ``draw(rng, rows, lag)`` returns a batch in which the answer needs the input ``lag`` steps
     before it. ``classes``: answers are classes, and ``outputs`` their number.
     """
 
@@ -45,8 +45,8 @@ class LagTask:
     draw: Callable[[np.random.Generator, int, int], Batch]
 
 
-def right(task: LagTask, answers: Floats, target: Floats) -> Floats:
-    """Return which rows are answered right (B,); ``answers`` (A, B, outputs)."""
+def is_right(task: LagTask, answers: Floats, target: Floats) -> Floats:
+    """Return whether each row's answer is right (B,); ``answers`` (A, B, outputs)."""
     if task.classes:
         return np.asarray((answers.argmax(axis=-1) == target).all(axis=0))
     return np.asarray((np.abs(answers[..., 0] - target) < TOLERANCE).all(axis=0))
@@ -94,5 +94,5 @@ TASKS = {
                 3, 2, True, 0.5, _counting),
     )
 }  # fmt: skip
-"""By id. Adding and copy are Hochreiter and Schmidhuber's (1997) in their short forms; counting is
-C20's and Weiss, Goldberg and Yahav's (2018)."""
+"""The tasks by id. Adding and copy are short forms of Hochreiter and Schmidhuber's (1997); counting
+is C20's and Weiss, Goldberg and Yahav's (2018)."""

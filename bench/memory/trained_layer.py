@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from .tasks import Batch, LagTask, right
+from .tasks import Batch, LagTask, is_right
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4, "lstm+1": 4}
-"""Blocks of weights in each cell; ``lstm+1`` starts with a forget bias of 1."""
+"""The number of blocks of weights in each cell; ``lstm+1`` starts with a forget bias of 1."""
 
 HELD_OUT = 512
-"""Sequences that a trained layer is asked; none of them was trained on."""
+"""The number of test sequences, none of which was in the training."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much a layer may have and how long it is trained; ``norm`` is where gradients are cut."""
+    """The size of a layer and of its training; gradients are clipped to ``norm``."""
 
     parameters: int = 1500
     updates: int = 400
@@ -31,9 +31,9 @@ class Effort:
 
 @dataclass(frozen=True)
 class Trained:
-    """What became of a layer: ``success`` is the share of held-out rows that it answers right.
+    """The result of a training: ``success`` is the share of right answers to held-out rows.
 
-    ``diverged``: its loss was no number at some point, and it was given up.
+    ``diverged``: the loss was not finite at some point, where the training stopped.
     """
 
     hidden: int
@@ -45,12 +45,12 @@ class Trained:
 
 
 def parameters(cell: str, D: int, H: int, outputs: int) -> int:
-    """Return how many parameters torch's layer of width H and a linear read-out have."""
+    """Return the number of parameters of torch's layer of width H with a linear read-out."""
     return GATES[cell] * H * (D + H + 2) + outputs * (H + 1)
 
 
 def width(cell: str, D: int, outputs: int, most: int) -> int:
-    """Return the largest width with at most so many parameters; ValueError if there is none."""
+    """Return the largest width with at most ``most`` parameters; raise ValueError without one."""
     fits = [H for H in range(1, most) if parameters(cell, D, H, outputs) <= most]
     if not fits:
         raise ValueError(f"{most} parameters are too few for one unit of {cell}")
@@ -65,9 +65,9 @@ def train(
     effort: Effort,
     wrap: Callable[[Any], Any] = lambda layer: layer,
 ) -> Trained:
-    """Train a layer by Adam on fresh batches, and ask it rows that it has not seen.
+    """Train a layer by Adam on fresh batches, and test it on held-out rows.
 
-    ``wrap`` may put something in the place of the layer, with its call.
+    ``wrap`` may replace the layer by another callable.
     """
     import torch
 
@@ -93,9 +93,9 @@ def train(
         torch.nn.utils.clip_grad_norm_(leaves, effort.norm)
         optimiser.step()
     diverged = not bool(torch.isfinite(loss))
-    asked = task.draw(np.random.default_rng([seed, lag, 1]), HELD_OUT, lag)
+    held_out = task.draw(np.random.default_rng([seed, lag, 1]), HELD_OUT, lag)
     with torch.no_grad():
-        share = float(right(task, answers(asked).numpy(), asked.target).mean())
+        share = float(is_right(task, answers(held_out).numpy(), held_out.target).mean())
     count = sum(p.numel() for p in leaves)
     last = None if diverged else float(loss.detach())
     return Trained(H, count, share, last, diverged, round(time.perf_counter() - started, 2))

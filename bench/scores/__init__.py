@@ -1,1 +1,1 @@
-"""How good gatewise itself is: its diagnosis, its checks, its reference's speed."""
+"""Scores of gatewise itself: its diagnosis, its checks, its reference's speed."""

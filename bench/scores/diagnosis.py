@@ -1,10 +1,10 @@
-"""How often the diagnosis names the mistake: alone, two together, and one that nobody knows.
+"""The score of the diagnosis on known mistakes, pairs of them, and unknown ones.
 
 ``python -m gatewise.bench.scores.diagnosis [--mutants] [--pairs N] [--unknown]`` diagnoses every
 mutant of the catalogue in each of its cells, N random pairs of them, and the mistakes of
-``UNKNOWN_MISTAKES``, which the catalogue does not have: to blame one of its mistakes is a wrong
-story, unless that computes the same; to say nothing, or what the layer computes (a formula, a
-place, a convention) is right. It prints what was missed, and totals. Without any of the three, all
+``UNKNOWN_MISTAKES``, which the catalogue does not have: blaming a catalogued mistake is a wrong
+story, unless it computes the same; no explanation, or one of the layer's computation (a formula, a
+place, a convention) is right. It prints the misses, and totals. Without any of the three, all
 are scored, with 100 pairs.
 """
 
@@ -40,33 +40,33 @@ from ...verify.subjects.protocol import Subject
 from . import score
 from .true_location import RICH, differs, part, same_numbers
 
-# One diagnosis of something whose mistake is known, and what is right about it.
+# One diagnosis of a layer whose mistake is known, and its score.
 
 
 TOP, IN_CLASS, ONE, MISSED = "first", "in the class", "one masks the other", "MISSED"
 SILENT, TRUE, WRONG = "unexplained", "explained by what it computes", "WRONG STORY"
 
-"""How good an explanation is; the last three are of an unknown mistake."""
+"""The results of an explanation; the last three are for unknown mistakes."""
 
 CHECKS = 2
-"""Of the checks that must see a mutant, those that are run before it is diagnosed."""
+"""The number of checks that run before a mutant is diagnosed."""
 
 ALIASES = {"D01": "arithmetic float32", "D02": "arithmetic bfloat16", "S15": "random state"}
 """Other names of the same mistake."""
 
 MUST_BE_NAMED = ("lengths", "bidirectional", "layers", "dropout")
-"""Options that a location has to name where a mutant needs them."""
+"""The options that a location must name if a mutant needs them."""
 
 MEMORY, PATIENCE = 1024, 20.0
-"""MiB and seconds for programs that misbehave."""
+"""The limits, in MiB and seconds, of programs that misbehave."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was diagnosed, and how well.
+    """One diagnosis, and its score.
 
-    ``result`` is one of those above; ``misplaced`` says what is wrong with the location, ""
-    if it is right or there is none to compare with.
+    ``result`` is one of the constants above; ``misplaced`` is the objection to the location, ""
+    if it is right or cannot be compared.
     """
 
     kind: str
@@ -95,17 +95,19 @@ def mutant_row(id: str, cell: str) -> Row:
         failing = _failing(subject, mutant.killed_by[:CHECKS], mutant.dtypes[0])
         diagnosis = diagnose(subject, mutant.dtypes[0], failing)
     seconds = time.perf_counter() - started
-    names = [one.name for one in diagnosis.explanations]
+    names = [explanation.name for explanation in diagnosis.explanations]
     rank = next((k for k, n in enumerate(names) if n in (id, ALIASES.get(id))), None)
     result = MISSED if rank is None else IN_CLASS if rank else TOP
-    said = misplaced(mutant, subject, failing, diagnosis.location)
-    return _row("mutant", name, result, diagnosis, said, seconds)
+    objection = misplaced(mutant, subject, failing, diagnosis.location)
+    return _row("mutant", name, result, diagnosis, objection, seconds)
 
 
-def _row(kind: str, name: str, result: str, diagnosis: Diagnosis, said: str, seconds: float) -> Row:
-    names = tuple(one.name for one in diagnosis.explanations)
+def _row(
+    kind: str, name: str, result: str, diagnosis: Diagnosis, objection: str, seconds: float
+) -> Row:
+    names = tuple(explanation.name for explanation in diagnosis.explanations)
     place = str(diagnosis.location)
-    return Row(kind, name, result, names, place, said, round(seconds, 1), diagnosis.message,
+    return Row(kind, name, result, names, place, objection, round(seconds, 1), diagnosis.message,
                diagnosis.headline)  # fmt: skip
 
 
@@ -118,7 +120,7 @@ def _failing(subject: MutantSubject, checks: Sequence[str], dtype: str) -> list[
 
 
 def _in_a_process(mutant: Mutant, subject: MutantSubject) -> Diagnosis:
-    """Hold a program that misbehaves to its checks in worker processes, and ask about it."""
+    """Hold a program that misbehaves to its checks in worker processes, and diagnose it."""
     named, isolated = Named(subject.name), Isolated(MEMORY)
     try:
         verdicts = [
@@ -131,76 +133,80 @@ def _in_a_process(mutant: Mutant, subject: MutantSubject) -> Diagnosis:
 
 
 def misplaced(
-    mutant: Mutant, subject: MutantSubject, failing: Sequence[Verdict], said: Location
+    mutant: Mutant, subject: MutantSubject, failing: Sequence[Verdict], location: Location
 ) -> str:
-    """Return what is wrong with a location, "" if nothing is."""
+    """Return the objections to a location, "" if it is right."""
     if mutant.isolated:
-        return "" if said.part == "program" else f"part {said.part}, should be program"
+        return "" if location.part == "program" else f"part {location.part}, should be program"
     cases = [Case.from_json(text) for v in failing for text in (v.case, v.drawn) if text]
-    objections, right = [], part(subject, cases)
-    if said.part != right:
-        objections.append(f"part {said.part}, should be {right}")
+    objections, true_part = [], part(subject, cases)
+    if location.part != true_part:
+        objections.append(f"part {location.part}, should be {true_part}")
     for option in mutant.needs:
-        if option in MUST_BE_NAMED and WORDS[option] not in said.needs:
+        if option in MUST_BE_NAMED and WORDS[option] not in location.needs:
             objections.append(f"should say: only with {WORDS[option]}")
     for option, words in WORDS.items():
-        named = any(one.endswith(words) for one in said.needs)
-        if named and _shows_without(subject, option, right, [*cases, RICH]):
+        named = any(need.endswith(words) for need in location.needs)
+        if named and _shows_without(subject, option, true_part, [*cases, RICH]):
             objections.append(f"shows without {words}")
     return "; ".join(objections)
 
 
-def _shows_without(subject: MutantSubject, option: str, right: str, cases: Sequence[Case]) -> bool:
-    """Whether a mutant is wrong in the same part without an option."""
+def _shows_without(
+    subject: MutantSubject, option: str, true_part: str, cases: Sequence[Case]
+) -> bool:
+    """Return whether a mutant is wrong in the same part without an option."""
     plain = (replace(case, **{option: NO_OPTIONS[option]}) for case in cases)  # type: ignore[arg-type]
-    return any(differs(subject, c) == right for c in plain if not subject.options.lacking(c))
+    return any(differs(subject, c) == true_part for c in plain if not subject.options.lacking(c))
 
 
 def pairs(count: int, seed: int) -> Iterator[tuple[str, str, str]]:
-    """Yield two mutants and a cell that both are of, drawn at random."""
+    """Yield random pairs of mutants, with a cell of both."""
     rng, drawn = random.Random(seed), 0  # noqa: S311 - nothing is secret
-    known = [m for m in mutants() if not m.isolated and m.dtypes[0] == "float64"]
+    catalogue = [m for m in mutants() if not m.isolated and m.dtypes[0] == "float64"]
     while drawn < count:
-        one, other = rng.sample(known, 2)
-        cells = [cell for cell in one.cells if cell in other.cells]
+        first, second = rng.sample(catalogue, 2)
+        cells = [cell for cell in first.cells if cell in second.cells]
         if cells:
             drawn += 1
-            yield one.id, other.id, rng.choice(cells)
+            yield first.id, second.id, rng.choice(cells)
 
 
-def pair_of(one: Mutant, other: Mutant, cell: str) -> Mutant:
-    """Return two mutants as one."""
+def pair_of(first: Mutant, second: Mutant, cell: str) -> Mutant:
+    """Return a mutant with both mistakes."""
 
     def change(layer: ReplaceableLayer) -> None:
-        one.change(layer)
-        other.change(layer)
+        first.change(layer)
+        second.change(layer)
 
-    checks = dict.fromkeys(one.killed_by[:CHECKS] + other.killed_by[:CHECKS])
-    needs = dict.fromkeys(one.needs + other.needs)
+    checks = dict.fromkeys(first.killed_by[:CHECKS] + second.killed_by[:CHECKS])
+    needs = dict.fromkeys(first.needs + second.needs)
     return replace(
-        one, id=f"{one.id}&{other.id}", change=change, cells=(cell,), killed_by=tuple(checks),
+        first, id=f"{first.id}&{second.id}", change=change, cells=(cell,), killed_by=tuple(checks),
         needs=tuple(needs),
     )  # fmt: skip
 
 
-def pair_row(one: str, other: str, cell: str) -> Row:
+def pair_row(first: str, second: str, cell: str) -> Row:
     """Diagnose two mutants together.
 
-    Where one alone explains all that was seen, it masks the other, which cannot be told then.
+    If one alone explains all failures, it masks the other, which cannot be named then.
     """
     by_id, started = {m.id: m for m in mutants()}, time.perf_counter()
-    both = pair_of(by_id[one], by_id[other], cell)
+    both = pair_of(by_id[first], by_id[second], cell)
     subject = mutant_subject(both, cell)
     diagnosis = diagnose(subject, "float64", _failing(subject, both.killed_by, "float64"))
     seconds = time.perf_counter() - started
-    names = {v: k for k, v in ALIASES.items()} | {by_id[k].same_as: k for k in (one, other)}
-    explanations = [{names.get(id, id) for id in each.ids} for each in diagnosis.explanations]
+    names = {v: k for k, v in ALIASES.items()} | {by_id[k].same_as: k for k in (first, second)}
+    explanations = [
+        {names.get(id, id) for id in explanation.ids} for explanation in diagnosis.explanations
+    ]
     result = MISSED
-    if {one, other} in explanations:
-        result = IN_CLASS if explanations.index({one, other}) else TOP
-    elif {one} in explanations or {other} in explanations:
+    if {first, second} in explanations:
+        result = IN_CLASS if explanations.index({first, second}) else TOP
+    elif {first} in explanations or {second} in explanations:
         result = ONE
-    return _row("pair", f"{one} + {other} [{cell}]", result, diagnosis, "", seconds)
+    return _row("pair", f"{first} + {second} [{cell}]", result, diagnosis, "", seconds)
 
 
 def unknown_row(id: str) -> Row:
@@ -216,17 +222,17 @@ def unknown_row(id: str) -> Row:
 
 
 def true(subject: MutantSubject, ids: Sequence[str]) -> bool:
-    """Whether an explanation blames no mistake of the catalogue, or only what computes the same.
+    """Return whether an explanation blames no catalogued mistake, or only equivalent ones.
 
-    Beside what the catalogue does not have, a mistake of it is a wrong story.
+    Beside another explanation, a catalogued mistake is a wrong story.
     """
-    known = {h.name: h for h in hypotheses(subject, "float64")}
-    blamed = [id for id in ids if id in known]
+    by_name = {h.name: h for h in hypotheses(subject, "float64")}
+    blamed = [id for id in ids if id in by_name]
     if not blamed:
         return True
     if len(blamed) < len(ids):
         return False
-    guess = Guess(subject, sum((known[id] for id in ids), NOTHING_WRONG))
+    guess = Guess(subject, sum((by_name[id] for id in ids), NOTHING_WRONG))
     sizes = (case for case in SIZES if not subject.options.lacking(case))
     return all(same_numbers(subject, guess.as_subject, case) for case in sizes)
 
@@ -235,35 +241,35 @@ SIZES = (
     Case(4, 3, 2, 5), Case(3, 2, 6, 4, state=False, seed=1),
     Case(4, 3, 2, 5, layers=2, bidirectional=True, lengths=True, seed=2),
 )  # fmt: skip
-"""Cases in which what computes the same as a mistake returns the same numbers."""
+"""The cases in which equivalent mistakes must return the same numbers."""
 
 
 def diagnosis_of(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Diagnosis:
-    """Return a diagnosis; where it raises, one that says so, as ``gatewise verify`` tells it."""
+    """Return a diagnosis; if it raises, one with the error, as in ``gatewise verify``."""
     try:
         return diagnose(subject, dtype, failing)
     except Exception as error:
-        said = f"it could not be diagnosed: {type(error).__name__}: {error}"
+        message = f"it could not be diagnosed: {type(error).__name__}: {error}"
         failed = tuple(v.check for v in failing)
-        return Diagnosis(subject.name, dtype, "unexplained", failed, message=said)
+        return Diagnosis(subject.name, dtype, "unexplained", failed, message=message)
 
 
 def failing_checks(subject: Subject, dtype: str) -> list[Verdict]:
-    """Hold the subject to every check, briefly; only where nothing fails, at length."""
+    """Run every check with the quick budget, and if none fails, with the standard one."""
     concerned = [
         check for check in subject_checks()
         if check.concerns(subject) and not subject.options.missing(check.needs)
     ]  # fmt: skip
     for budget in ("quick", "standard"):
-        held = (hold(subject, check, dtype, budget=BUDGETS[budget]) for check in concerned)
-        failures = [verdict for verdict in held if verdict.wrong and verdict.case]
+        verdicts = (hold(subject, check, dtype, budget=BUDGETS[budget]) for check in concerned)
+        failures = [verdict for verdict in verdicts if verdict.wrong and verdict.case]
         if failures:
             return failures
     return []
 
 
 def examined(subject: Subject, dtype: str) -> tuple[bool, Diagnosis, score.Duration]:
-    """Return whether a check fails, the diagnosis, and how long both took."""
+    """Return whether a check fails, the diagnosis, and the times of both."""
     started = time.perf_counter()
     with np.errstate(all="ignore"):
         failing = failing_checks(subject, dtype)
@@ -278,13 +284,13 @@ def examined(subject: Subject, dtype: str) -> tuple[bool, Diagnosis, score.Durat
 PAIRS = 100
 
 GOOD = {"mutant": (TOP,), "pair": (TOP, IN_CLASS, ONE), "unknown": (SILENT, TRUE)}
-"""What counts as right in the totals."""
+"""The results that count as right in the totals."""
 
 
 def work(
     *, all_mutants: bool, count: int, all_unknown: bool, seed: int
 ) -> Iterator[score.Work[Row]]:
-    """Yield what is to be scored, each as a function and its arguments."""
+    """Yield the work, each piece as a function and its arguments."""
     if all_mutants:
         for mutant in mutants():
             yield from ((mutant_row, (mutant.id, cell)) for cell in mutant.cells)
@@ -297,15 +303,15 @@ def totals(rows: Iterable[Row]) -> dict[str, dict[str, object]]:
     """Return counts and seconds for each kind of row."""
     counts: dict[str, dict[str, object]] = {}
     for kind in dict.fromkeys(row.kind for row in rows):
-        mine = [row for row in rows if row.kind == kind]
-        seconds = [row.seconds for row in mine]
-        right = sum(row.result in GOOD[kind] for row in mine)
+        of_kind = [row for row in rows if row.kind == kind]
+        seconds = [row.seconds for row in of_kind]
+        right = sum(row.result in GOOD[kind] for row in of_kind)
         counts[kind] = {
-            "rows": len(mine),
+            "rows": len(of_kind),
             "right": right,
-            "percent": round(100 * right / len(mine), 1),
-            **Counter(row.result for row in mine),
-            "located": sum(not row.misplaced for row in mine),
+            "percent": round(100 * right / len(of_kind), 1),
+            **Counter(row.result for row in of_kind),
+            "located": sum(not row.misplaced for row in of_kind),
             "median seconds": round(median(seconds), 1),
             "longest seconds": round(max(seconds), 1),
         }
@@ -346,10 +352,10 @@ def main(
     """Score and print."""
     if not (all_mutants or count or all_unknown):
         all_mutants, count, all_unknown = True, PAIRS, True
-    todo = list(work(all_mutants=all_mutants, count=count or 0, all_unknown=all_unknown, seed=seed))
+    tasks = [*work(all_mutants=all_mutants, count=count or 0, all_unknown=all_unknown, seed=seed)]
     if sample:
-        todo = list(score.in_turns(todo, lambda one: one[0], seed))[:sample]
-    rows = sorted(score.results(todo, jobs), key=lambda row: (row.kind, row.name))
+        tasks = list(score.in_turns(tasks, lambda task: task[0], seed))[:sample]
+    rows = sorted(score.results(tasks, jobs), key=lambda row: (row.kind, row.name))
     if as_json:
         score.print_json(rows=rows, totals=totals(rows))
         return

@@ -1,8 +1,8 @@
-"""Single edits of a backward pass's source, as people get them wrong, and the place of each.
+"""Typical mistakes as single edits of a backward pass's source, and the place of each.
 
-``edits`` reads the functions whose name has ``backward`` in it, or ``vjp`` where there are none,
-and of these the statements that say behind ``# at:`` which gate, path or array they compute. An
-edit is made on the syntax tree; whether it runs, and changes anything, is for the caller to see.
+``edits`` reads the functions whose name contains ``backward``, or else ``vjp``,
+and of these the statements with a comment ``# at:`` that names their gate, path or array. An
+edit changes the syntax tree; the caller tests whether it runs and changes results.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ PARENTHESIS, SUM, TRANSPOSE = "parenthesis misplaced", "sum overwritten", "trans
 KINDS = (TERM, FACTOR, FUNCTION, NAME, STATE, SIGN, TIME, BOUNDS, PARENTHESIS, SUM, TRANSPOSE)
 
 AFTER = re.compile(r"_?(prev|next|new|old)t?$")
-"""What names of the same state at two steps differ in."""
+"""The part of a name that tells apart the same state at two steps."""
 
 CLOCK = "t"
-"""The name of the step."""
+"""The variable of the step."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One edit: its kind, the statement before and after, the places it spoils, the whole source.
+    """One edit: its kind, the statement before and after, the wrong places, the whole source.
 
     ``places`` are words for the same place: ``gate f``, ``path c``, ``W``, ``x``, ``time``.
     """
@@ -48,7 +48,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class _Slot:
-    """A place in the tree that holds an expression."""
+    """A place of an expression in the tree."""
 
     owner: Any
     key: str | int
@@ -64,8 +64,8 @@ class _Slot:
 
 
 def edits(source: str) -> list[Edit]:
-    """Return every edit of a module's backward pass, in the order of its lines."""
-    tree, lines, made = ast.parse(source), source.splitlines(), list[Edit]()
+    """Return every edit of a module's backward pass, in the order of lines."""
+    tree, lines, results = ast.parse(source), source.splitlines(), list[Edit]()
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     backward = [f for f in functions if "backward" in f.name]
     for function in backward or [f for f in functions if f.name == "vjp"]:
@@ -84,13 +84,13 @@ def edits(source: str) -> list[Edit]:
                     after = before.replace(" += ", " = ", 1)
                 if after != before:
                     text = _replaced(lines, statement, after)
-                    place = len(made), kind, statement.lineno
-                    made.append(Edit(*place, before, after, places, text))
-    return made
+                    place = len(results), kind, statement.lineno
+                    results.append(Edit(*place, before, after, places, text))
+    return results
 
 
 def _replaced(lines: Sequence[str], statement: Any, after: str) -> str:
-    """Return the source with another statement, or another header of a loop."""
+    """Return the source with a statement, or a loop's header, replaced."""
     header = isinstance(statement, ast.For)
     end = statement.lineno if header else statement.end_lineno
     before, rest = lines[: statement.lineno - 1], lines[end:]
@@ -98,12 +98,12 @@ def _replaced(lines: Sequence[str], statement: Any, after: str) -> str:
 
 
 def _statements(function: ast.FunctionDef) -> Iterator[ast.stmt]:
-    """Yield a function's statements, those in its loops, too."""
+    """Yield a function's statements, nested ones included."""
     yield from (node for node in ast.walk(function) if isinstance(node, ast.stmt))
 
 
 def _groups(statement: ast.stmt, lines: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the places that a statement's comment states, one group for each entry of a list."""
+    """Return the places in a statement's comment, one group per entry of a list."""
     if not isinstance(statement, ast.Assign | ast.AugAssign | ast.For):
         return []
     last = statement.lineno if isinstance(statement, ast.For) else statement.end_lineno
@@ -115,7 +115,7 @@ def _groups(statement: ast.stmt, lines: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _places(statement: Any, slot: _Slot, groups: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the group of the list's entry in which an edit lies, or all of them."""
+    """Return the group of the list's entry with an edit, or all groups."""
     for node in ast.walk(statement.value) if len(groups) > 1 else ():
         entries = getattr(node, "elts", ())
         if len(entries) != len(groups):
@@ -137,7 +137,7 @@ def _shown(statement: Any) -> str:
 
 
 def _arrays(function: ast.FunctionDef, lines: Sequence[str]) -> tuple[str, ...]:
-    """Return the names that a function computes with."""
+    """Return the names in a function's computations."""
     nodes = (
         slot.get() for statement in _statements(function)
         if _groups(statement, lines) and not isinstance(statement, ast.For)
@@ -147,7 +147,7 @@ def _arrays(function: ast.FunctionDef, lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def _slots(node: Any) -> Iterator[_Slot]:
-    """Yield the places of all expressions that compute values: no indices, functions, keywords."""
+    """Yield the places of all expressions that compute values, but not indices or functions."""
     skipped = {ast.Subscript: ("slice",), ast.Call: ("func", "keywords")}
     for name, value in ast.iter_fields(node):
         if name in ("targets", "target", "body", "orelse") or name in skipped.get(type(node), ()):
@@ -162,7 +162,7 @@ def _slots(node: Any) -> Iterator[_Slot]:
                     yield from _slots(entry)
     method = node.func if isinstance(node, ast.Call) else None
     if isinstance(method, ast.Attribute) and ast.unparse(method.value) != "np":
-        yield _Slot(method, "value")  # a of a.sum(); np of np.tanh() is none
+        yield _Slot(method, "value")  # a of a.sum(), but not np of np.tanh()
         yield from _slots(method.value)
 
 
@@ -214,7 +214,7 @@ def _binary(node: ast.BinOp) -> Iterator[tuple[str, Any]]:
 
 
 def _other_steps(statement: Any) -> Iterator[Alternative]:
-    """Yield other indices of time, of what is read and of what is written."""
+    """Yield other indices of time, in reads and in writes."""
     for node in ast.walk(statement):
         if not isinstance(node, ast.Subscript):
             continue
@@ -225,8 +225,8 @@ def _other_steps(statement: Any) -> Iterator[Alternative]:
             text = ast.unparse(slot.get())
             others = {CLOCK: (f"{CLOCK} - 1", f"{CLOCK} + 1", f"-1 - {CLOCK}"),
                       f"{CLOCK} - 1": (CLOCK,)}  # fmt: skip
-            for other in others.get(text, ()):
-                yield slot, STATE if text != CLOCK else TIME, _parsed(other)
+            for index in others.get(text, ()):
+                yield slot, STATE if text != CLOCK else TIME, _parsed(index)
 
 
 LOOPS = {
@@ -236,14 +236,14 @@ LOOPS = {
     "range(END - 1, -1, -1)":
         ("range(END)", "range(END - 1, 0, -1)", "range(END - 2, -1, -1)"),
 }  # fmt: skip
-"""Loops backwards over steps up to END, and how they are got wrong."""
+"""Backward loops over steps up to END, and wrong versions of them."""
 
 
 def _other_loops(text: str) -> Iterator[str]:
-    """Yield loops over other steps, or over the same in another order."""
+    """Yield loops over other steps, or in another order."""
     for loop, others in LOOPS.items():
         if end := re.fullmatch(re.escape(loop).replace("END", "(.*)"), text):
-            yield from (other.replace("END", end[1]) for other in others)
+            yield from (header.replace("END", end[1]) for header in others)
 
 
 def _parsed(text: str) -> ast.expr:

@@ -1,10 +1,10 @@
-"""How often comparisons are wrong: of a call with itself, and with one that does 10 % more.
+"""The rate of wrong comparisons: of a call with itself, and with one that does 10 % more.
 
 ``python -m gatewise.bench.scores.false_calls [--json]`` compares the plain LSTM cell's loop over 20
 steps with the same loop, built once more, and with one over 22 steps, on the machine as it is and
 with processes that disturb it. At most 1 in 100 may be called FASTER or SLOWER than itself,
 disturbed or not; at least 95 in 100 of the longer loops have to be called SLOWER on the machine as
-it is. Disturbed, fewer may be: what is not seen shows as AMBIGUOUS. The exit status is 1 if a
+it is. Disturbed, fewer may be; the others are AMBIGUOUS. The exit status is 1 if a
 requirement is missed.
 """
 
@@ -40,7 +40,7 @@ from ..timing.measurement import STANDARD, Call
 from . import score
 
 STEPS, MORE = 20, 22
-"""Steps of the loop, and of one that does 10 % more work."""
+"""The steps of the loop, and of one with 10 % more work."""
 
 FALSE_AT_MOST, FOUND_AT_LEAST = 0.01, 0.95
 
@@ -48,7 +48,7 @@ AS_IT_IS, DISTURBED = "as it is", "disturbed"
 
 
 def lstm_steps(steps: int, seed: int = 0) -> Call:
-    """Return a call of that many steps of the plain cell, B = 16, D = H = 64, float64."""
+    """Return a call of ``steps`` steps of the plain cell, B = 16, D = H = 64, float64."""
     rng, cell, sizes = np.random.default_rng(seed), cell_named("lstm"), Sizes(64, 64)
     p, x = cell.random_parameters(rng, sizes), cell.random_input(rng, steps, 16, sizes)
     start = cell.initial_state(x, 16, sizes)
@@ -64,7 +64,7 @@ def lstm_steps(steps: int, seed: int = 0) -> Call:
 
 @dataclass(frozen=True)
 class Counted:
-    """Verdicts on comparisons of one kind; ``wrong`` also as judged together (Holm)."""
+    """The verdicts on comparisons of one kind; ``wrong_corrected`` is after Holm's correction."""
 
     machine: str
     work: str
@@ -82,7 +82,7 @@ class Counted:
 
 
 def counted(state: str, more: bool, count: int, floor: float, seed: int) -> Counted:
-    """Make ``count`` comparisons on the machine in this state, each of newly built calls."""
+    """Make ``count`` comparisons on the machine in this state, each of new calls."""
     started, steps = time.perf_counter(), MORE if more else STEPS
     comparisons = [
         compare(lstm_steps(steps), lstm_steps(STEPS), STANDARD, seed + k, floor=floor)
@@ -106,7 +106,7 @@ def counted(state: str, more: bool, count: int, floor: float, seed: int) -> Coun
 
 
 def counts(states: Sequence[str], same: int, planted: int, seed: int) -> Iterator[Counted]:
-    """Yield the rows of the table, the noise floor measured anew for each state."""
+    """Yield the rows of the table, with a noise floor for each state."""
     for state in states:
         with busy() if state == DISTURBED else nullcontext():
             floor = noise_floor(lstm_steps(STEPS), twin=lstm_steps(STEPS), seed=seed)
@@ -148,27 +148,27 @@ def main(same: int, planted: int, states: Sequence[str], seed: int, as_json: boo
     sys.exit(not all(row.ok for row in rows))
 
 
-# Keep the machine busy in a way that hurts: work and rest in turns of random length.
+# Disturbance of the machine: work and rest in turns of random length.
 
 
 LONGEST = 0.03
-"""Seconds: turns last up to so long, which is about what a scheduler grants at a time."""
+"""The longest turn in seconds, about a scheduler's time slice."""
 
 
 @contextmanager
 def busy(processes: int | None = None) -> Iterator[None]:
-    """Run that many disturbing processes, by default one for each core, while the block runs."""
+    """Run disturbing processes, by default one per core, while the block runs."""
     context = multiprocessing.get_context("spawn")
     count = processes or os.cpu_count() or 1
     disturbers = [context.Process(target=_disturb, args=(k,), daemon=True) for k in range(count)]
-    for one in disturbers:
-        one.start()
+    for process in disturbers:
+        process.start()
     try:
         yield
     finally:
-        for one in disturbers:
-            one.terminate()
-            one.join()
+        for process in disturbers:
+            process.terminate()
+            process.join()
 
 
 def _disturb(seed: int) -> None:

@@ -1,9 +1,9 @@
-"""What ``torch.autograd.gradcheck`` costs beside gatewise's gradient checks, and what it misses.
+"""The time and the misses of ``torch.autograd.gradcheck``, beside gatewise's gradient checks.
 
 ``python -m gatewise.bench.scores.gradcheck [--json]`` times, in one run on one thread, for a
 ``torch.nn.LSTM`` in float64: gradcheck, slow and fast, with all inputs and outputs, and one case
-of the check ``gradient`` at the same sizes. Then it hands gradcheck every gradient mutant of the
-catalogue, once with all inputs and outputs, once as it is mostly used: the gradient of x, for y.
+of the check ``gradient`` at the same sizes. Then it runs gradcheck on every gradient mutant of the
+catalogue, with all inputs and outputs, and in its usual use: the gradient of x, for y.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from . import score
 
 TIMED = Case(10, 2, 8, 32)
 SMALL = Case(5, 3, 2, 4)
-"""Where mutants are looked at: gradcheck's cost grows with the number of entries squared."""
+"""The case of mutants: gradcheck's cost grows with the squared number of entries."""
 
 
 @dataclass(frozen=True)
 class Missed:
-    """One gradient mutant, and whether gradcheck sees it."""
+    """One gradient mutant, and whether gradcheck detects it."""
 
     mutant: str
     statement: str
@@ -50,14 +50,14 @@ def costs() -> dict[str, float]:
 
     torch.set_num_threads(1)
     layer = torch.nn.LSTM(TIMED.D, TIMED.H, dtype=torch.float64)
-    given = [torch.randn(TIMED.T, TIMED.B, TIMED.D), *(torch.randn(1, TIMED.B, TIMED.H),) * 2]
-    leaves = [t.double().clone().requires_grad_() for t in given]
+    tensors = [torch.randn(TIMED.T, TIMED.B, TIMED.D), *(torch.randn(1, TIMED.B, TIMED.H),) * 2]
+    leaves = [t.double().clone().requires_grad_() for t in tensors]
     names = [name for name, _ in layer.named_parameters()]
     leaves += [p.detach().clone().requires_grad_() for p in layer.parameters()]
 
     def run(x: Any, h: Any, c: Any, *parameters: Any) -> Any:
-        own = dict(zip(names, parameters, strict=True))
-        y, (h, c) = torch.func.functional_call(layer, own, (x, (h, c)))
+        by_name = dict(zip(names, parameters, strict=True))
+        y, (h, c) = torch.func.functional_call(layer, by_name, (x, (h, c)))
         return y, h, c
 
     subject, check = subject_named("torch:LSTM"), check_named("gradient")
@@ -72,7 +72,7 @@ def costs() -> dict[str, float]:
 
 
 def misses() -> Iterator[Missed]:
-    """Yield what gradcheck says of every gradient mutant of its first cell."""
+    """Yield gradcheck's result on every gradient mutant, in its first cell."""
     for mutant in mutants():
         if not mutant.id.startswith("G") or mutant.isolated:
             continue
@@ -84,14 +84,14 @@ def misses() -> Iterator[Missed]:
         yield Missed(
             mutant.id,
             mutant.statement,
-            _seen(mutant, everything=True),
-            _seen(mutant, everything=False),
+            _is_detected(mutant, everything=True),
+            _is_detected(mutant, everything=False),
             any(v.status == "failed" for v in verdicts),
         )
 
 
-def _seen(mutant: Mutant, *, everything: bool) -> bool:
-    """Hand a mutant to gradcheck, behind an autograd Function."""
+def _is_detected(mutant: Mutant, *, everything: bool) -> bool:
+    """Return whether gradcheck detects a mutant, as an autograd Function."""
     import torch
 
     subject = mutant_subject(mutant, mutant.cells[0])
@@ -138,8 +138,8 @@ def _as_function(called: Called, like: Inputs, *, only_y: bool) -> Callable[...,
     return run
 
 
-def _mark(seen: bool) -> str:
-    return "seen" if seen else "MISSED"
+def _mark(detected: bool) -> str:
+    return "seen" if detected else "MISSED"
 
 
 COLUMNS: score.Columns = {
@@ -160,8 +160,8 @@ def main(as_json: bool) -> None:
         score.print_json(seconds=seconds, mutants=judgements)
         return
     base = seconds["gatewise gradient, one case"]
-    for name, taken in seconds.items():
-        click.echo(f"{name}: {taken:.3f} s, {taken / base:.1f} times one case")
+    for name, duration in seconds.items():
+        click.echo(f"{name}: {duration:.3f} s, {duration / base:.1f} times one case")
     score.print_table("Gradient mutants", COLUMNS, judgements)
 
 

@@ -1,10 +1,10 @@
-"""How well the diagnosis takes hand-written gradients apart.
+"""The score of the diagnosis on hand-written gradients.
 
 ``python -m gatewise.bench.scores.gradients [--sample 40 --seed 0] [--misses FILE] [--json]`` edits
-the backward passes of ``passes`` at one place each, keeps what runs and changes a gradient, holds
-each to the checks as ``gatewise verify --budget quick`` does, and asks for a diagnosis: is the edit
-caught, does what is said name the gate, path or array that was edited, is it explained, and is an
-explanation about another place? Words are compared; who names all gates has named none.
+the backward passes of ``passes`` at one place each, keeps edits that run and change a gradient,
+holds each to the checks as ``gatewise verify --budget quick`` does, and diagnoses it: is the edit
+caught, does the text name the edited gate, path or array, is it explained, and is an explanation
+about another place? Words are compared; a text that names all gates names none.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ DTYPE = "float64"
 CASES = (
     Case(4, 3, 2, 5), Case(4, 3, 2, 5, state=False), Case(1, 1, 2, 3), Case(3, 2, 2, 2, seed=1)
 )  # fmt: skip
-"""An edit that raises in one of these does not count, nor one that changes nothing in any."""
+"""The test cases: an edit that raises in one, or changes nothing in any, does not count."""
 
 CLOSE = 1e-9
-"""Differences that rounding explains, in float64."""
+"""The differences that rounding explains, in float64."""
 
 NAMES = {
     "gate i": r"input gate|\b(d|dz_|z_|W_|U_|b_)?i\b",
@@ -59,7 +59,7 @@ NAMES = {
     "x": r"gradient of (the input\b(?! gate)|x)|\bdx\b|\bdx_",
     "time": r"\bsteps?\b|\border\b|\btime\b|earlier|\blast\b|\bfirst\b",
 }
-"""Words by which a place is named."""
+"""The words that name each place."""
 
 
 GATES = (("gate i", "gate f", "gate g", "gate o"), ("gate r", "gate z", "gate n"))
@@ -79,41 +79,41 @@ def edits_of(name: str) -> list[Edit]:
 
 
 def names() -> list[str]:
-    """Return the passes."""
+    """Return the names of the passes."""
     return sorted(module.name for module in pkgutil.iter_modules(passes.__path__))
 
 
 def subject(name: str, text: str) -> Explicit:
-    """Return the subject that a source is."""
+    """Return the subject of a source."""
     return explicit(score.layer_of_text(text), f"pass:{name}")
 
 
-def gradients_of(held: Explicit) -> Iterator[dict[str, Floats]]:
-    """Yield all gradients of a subject, in one case after the other."""
+def gradients_of(layer: Explicit) -> Iterator[dict[str, Floats]]:
+    """Yield all gradients of a subject, case by case."""
     for case in CASES:
-        inputs, pair = draw_inputs(held, case), draw_cotangents(held, case)
+        inputs, pair = draw_inputs(layer, case), draw_cotangents(layer, case)
         with np.errstate(all="ignore"):
-            (pulled,) = held.build(case).gradients(inputs, [pair])
+            (pulled,) = layer.build(case).gradients(inputs, [pair])
         states = {f"initial {k}": a for k, a in enumerate(pulled.initial)}
         yield {**pulled.parameters, **states, "x": pulled.x}
 
 
 @cache
 def right_gradients(name: str) -> list[dict[str, Floats]]:
-    """Return the gradients of a pass as it stands."""
+    """Return the gradients of an unedited pass."""
     return list(gradients_of(subject(name, source(name))))
 
 
 def changes(name: str, edit: Edit) -> bool:
-    """Whether an edited pass runs, returns arrays of the right shapes, and other numbers."""
+    """Return whether an edited pass runs, and returns other numbers in the right shapes."""
     try:
         gradients = list(gradients_of(subject(name, edit.source)))
     except Exception:
         return False
     pairs = [
-        (mine[key], right[key])
-        for mine, right in zip(gradients, right_gradients(name), strict=True)
-        for key in right
+        (edited[key], original[key])
+        for edited, original in zip(gradients, right_gradients(name), strict=True)
+        for key in original
     ]
     if any(a.shape != b.shape or a.dtype != b.dtype for a, b in pairs):
         return False
@@ -122,10 +122,10 @@ def changes(name: str, edit: Edit) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Row(score.Duration):
-    """One edit, and what became of it.
+    """One edit, and its result.
 
     ``caught``: a check failed; ``located``: the diagnosis names the place; ``wrong_story``: it
-    explains the failure by a mistake at another one.
+    explains the failure by a mistake at another place.
     """
 
     name: str
@@ -143,12 +143,12 @@ class Row(score.Duration):
 
     @property
     def missed(self) -> bool:
-        """Whether anything is not as it should be."""
+        """Whether the diagnosis fails in any respect."""
         return not (self.caught and self.located and self.explained) or self.wrong_story
 
     @property
     def result(self) -> str:
-        """How good it is, in a word."""
+        """The result in a word."""
         if not self.caught:
             return "NOT CAUGHT"
         if self.wrong_story:
@@ -178,19 +178,19 @@ def row(name: str, number: int) -> Row:
 
 
 def story(diagnosis: Diagnosis) -> str:
-    """Return what the explanations of a diagnosis say."""
+    """Return the text of the explanations of a diagnosis."""
     return " ".join(text for e in diagnosis.explanations for text in (*e.statements, *e.fixes))
 
 
 def notes(diagnosis: Diagnosis) -> str:
-    """Return what a diagnosis says besides; of the first wrong entry, the gate alone counts."""
+    """Return the other text of a diagnosis; of the first wrong entry, only the gate."""
     entry = re.match(r"gate \w+", diagnosis.location.place)
     place = entry[0] if entry else ""
     return " ".join((place, diagnosis.reach, *getattr(diagnosis, "notes", ()))).strip()
 
 
 def names_any(text: str, places: Sequence[str]) -> bool:
-    """Whether a text names one of these places; where it names all gates of a cell, none."""
+    """Return whether a text names one of these places; all gates of a cell count as none."""
     named = {place for place, words in NAMES.items() if re.search(words, text)}
     for gates in GATES:
         if named.issuperset(gates):
@@ -199,7 +199,7 @@ def names_any(text: str, places: Sequence[str]) -> bool:
 
 
 def located(diagnosis: Diagnosis, places: Sequence[str]) -> bool:
-    """Whether a diagnosis names the place, in words or as the only arrays that are off."""
+    """Return whether a diagnosis names the place, in words or as the only wrong arrays."""
     if names_any(f"{story(diagnosis)} {notes(diagnosis)}", places):
         return True
     off = {
@@ -210,17 +210,17 @@ def located(diagnosis: Diagnosis, places: Sequence[str]) -> bool:
 
 
 def living(chosen: Sequence[str], seed: int) -> Iterator[tuple[str, Edit]]:
-    """Yield the edits that change something, mixed: passes and kinds in turns."""
-    every = [(name, edit) for name in chosen for edit in edits_of(name)]
-    mixed = score.in_turns(every, lambda entry: (entry[0], entry[1].kind), seed)
+    """Yield the edits that change results, passes and kinds in turns."""
+    all_edits = [(name, edit) for name in chosen for edit in edits_of(name)]
+    mixed = score.in_turns(all_edits, lambda entry: (entry[0], entry[1].kind), seed)
     return (entry for entry in mixed if changes(*entry))
 
 
 def totals(rows: Sequence[Row]) -> dict[str, Any]:
     """Return counts, shares and seconds."""
 
-    def share(right: int) -> str:
-        return f"{right} ({100 * right / len(rows):.0f} %)"
+    def share(count: int) -> str:
+        return f"{count} ({100 * count / len(rows):.0f} %)"
 
     return {
         "edits": len(rows),
@@ -261,8 +261,8 @@ def main(
 ) -> None:
     """Score and print."""
     edited = islice(living(chosen or names(), seed), sample)
-    todo: list[score.Work[Row]] = [(row, (name, edit.number)) for name, edit in edited]
-    rows = sorted(score.results(todo, jobs), key=lambda r: (r.name, r.line, r.number))
+    tasks: list[score.Work[Row]] = [(row, (name, edit.number)) for name, edit in edited]
+    rows = sorted(score.results(tasks, jobs), key=lambda r: (r.name, r.line, r.number))
     score.tell("Edits of backward passes", COLUMNS, rows, totals(rows), missed=lambda r: r.missed,
          misses=misses, as_json=as_json)  # fmt: skip
 

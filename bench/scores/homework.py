@@ -1,9 +1,9 @@
-"""How a folder of thirty files is judged by one command: right, wrong and broken ones.
+"""The score of one command on a folder of thirty files: right, wrong and broken ones.
 
 ``python -m gatewise.bench.scores.homework [--seed 0] [--keep FOLDER] [--json]`` writes five right
 layers, twenty with one of the catalogue's mistakes (a mistake that the quick budget sees, drawn in
 turns from each style and cell of ``hands``) and five broken files, runs ``gatewise verify FOLDER
---budget quick`` on them, and compares each line with what is known of its file.
+--budget quick`` on them, and compares each line with the truth about its file.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from . import score
 from .other_hands import COMPILED, LOOP, NUMPY, Hand, hands, names, source, texts
 
 WRONG = 20
-"""Files with a mistake."""
+"""The number of files with a mistake."""
 
 RIGHT = ((LOOP, "lstm"), (LOOP, "gru"), (LOOP, "rnn"), (NUMPY, "lstm"), (NUMPY, "gru"))
 
 FIRST = ("C", "F", "L", "S", "Q")
-"""Kinds of mistakes that a class makes: activations, formulas, layouts, states, sequences."""
+"""The kinds of mistakes that students make: activations, formulas, layouts, states, sequences."""
 
 
 @dataclass(frozen=True)
 class File:
-    """A file: its text, the verdict that it should have, and the mistake or words of the cause."""
+    """A file: its text, its right verdict, and its mistake or words of the cause."""
 
     text: str
     verdict: str
@@ -46,7 +46,7 @@ class File:
 
 @dataclass(frozen=True)
 class Row:
-    """What one line of the table says, and what is wrong with that, "" if nothing is."""
+    """One line of the table, and the objection to it, "" if it is right."""
 
     file: str
     verdict: str
@@ -61,17 +61,17 @@ def text_of(style: str, cell: str, id: str = "") -> str:
 
 
 def broken() -> dict[str, File]:
-    """Return files that are no layers, or do to the command what layers should not."""
-    right = text_of(NUMPY, "lstm")
-    head, call, rest = right.partition("    def forward(self, p, x, state, lengths=None):\n")
+    """Return files that are no layers, or whose layers crash or hang."""
+    layer = text_of(NUMPY, "lstm")
+    head, call, rest = layer.partition("    def forward(self, p, x, state, lengths=None):\n")
     endless = "if len(x) > 4:\n            while True:\n                pass"
     crash = "raise RuntimeError('no kernel for this')"
     return {
-        "syntax": File(right.replace("class Layer:", "class Layer"), "not tested",
+        "syntax": File(layer.replace("class Layer:", "class Layer"), "not tested",
                        words="SyntaxError"),
         "no_class": File("import numpy as np\n\n\ndef helper(x):\n    return np.tanh(x)\n",
                          "not tested", words="a class with forward; it has none"),
-        "no_module": File(f"import my_helpers_of_last_year\n{right}", "not tested",
+        "no_module": File(f"import my_helpers_of_last_year\n{layer}", "not tested",
                           words="No module named 'my_helpers_of_last_year'"),
         "crash": File(f"{head}{call}        {crash}\n{rest}", "not tested",
                       words="no kernel for this"),
@@ -82,26 +82,26 @@ def broken() -> dict[str, File]:
 
 def files(seed: int) -> dict[str, File]:
     """Return all files by their names."""
-    known = {mutant.id: mutant for mutant in mutants()}
+    by_id = {mutant.id: mutant for mutant in mutants()}
     fit = [
         hand for hand in hands()
         if hand.style != COMPILED and hand.id.startswith(FIRST)
-        and "peephole" not in hand.cell and not known[hand.id].same_as
+        and "peephole" not in hand.cell and not by_id[hand.id].same_as
     ]  # fmt: skip
     wrong: dict[str, Hand] = {}
     for hand in score.in_turns(fit, lambda hand: (hand.style, hand.cell), seed):
         wrong.setdefault(hand.id, hand)
-    made = [File(text_of(style, cell), "conforms") for style, cell in RIGHT]
-    made += [
+    layers = [File(text_of(style, cell), "conforms") for style, cell in RIGHT]
+    layers += [
         File(text_of(hand.style, hand.cell, hand.id), "failed", hand)
         for hand in [*wrong.values()][:WRONG]
     ]
-    numbered = {f"student_{number:02}": file for number, file in enumerate(made, 1)}
+    numbered = {f"student_{number:02}": file for number, file in enumerate(layers, 1)}
     return numbered | {f"student_{name}": file for name, file in broken().items()}
 
 
 def objection(file: File, finding: Finding | None) -> str:
-    """Return what is wrong with a line, "" if nothing is."""
+    """Return the objection to a line, "" if it is right."""
     if finding is None:
         return "it has no line"
     if finding.verdict != file.verdict:
@@ -111,41 +111,41 @@ def objection(file: File, finding: Finding | None) -> str:
     if file.hand is not None:
         mutant = next(m for m in mutants() if m.id == file.hand.id)
         explanations = finding.diagnosis.explanations if finding.diagnosis else []
-        if not any(names(mutant, each.ids) for each in explanations):
+        if not any(names(mutant, explanation.ids) for explanation in explanations):
             return f"expected {mutant.id}: {mutant.statement}"
     return ""
 
 
 @dataclass(frozen=True)
 class Time:
-    """Seconds of a command, and what of these its processes worked, all together."""
+    """The seconds of a command, and the processor time of its processes."""
 
     seconds: float
     cpu_seconds: float
 
 
-def judged(folder: Path, there: Mapping[str, File]) -> tuple[list[Row], Time]:
+def judged(folder: Path, files: Mapping[str, File]) -> tuple[list[Row], Time]:
     """Write the files and run the command; return its lines and its time."""
     work = folder / "homework"
     work.mkdir(parents=True)
-    for name, file in there.items():
+    for name, file in files.items():
         (work / f"{name}.py").write_text(file.text, encoding="utf-8")
     command = [sys.executable, "-m", "gatewise", "verify", "homework", "--budget", "quick"]
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([*command, "-o", "grades.csv"], cwd=folder, capture_output=True,
+    process = subprocess.run([*command, "-o", "grades.csv"], cwd=folder, capture_output=True,
                           text=True, check=False)  # fmt: skip
     seconds, used = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-    (folder / "output.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
+    (folder / "output.txt").write_text(process.stdout + process.stderr, encoding="utf-8")
     run = run_files.read_checks(run_files.newest(folder / "runs"))
-    each = {Path(f.subject).stem: f for f in findings(run.verdicts, run.diagnoses)}
+    by_name = {Path(f.subject).stem: f for f in findings(run.verdicts, run.diagnoses)}
     rows = []
-    for name, file in there.items():
-        finding = each.get(name)
-        took = sum(v.seconds for v in finding.verdicts) if finding else 0.0
+    for name, file in files.items():
+        finding = by_name.get(name)
+        seconds_of_file = sum(v.seconds for v in finding.verdicts) if finding else 0.0
         rows.append(Row(
             f"{name}.py {file.hand or ''}".strip(), finding.verdict if finding else "",
-            finding.cause if finding else "", objection(file, finding), round(took, 1),
+            finding.cause if finding else "", objection(file, finding), round(seconds_of_file, 1),
         ))  # fmt: skip
     return rows, Time(round(seconds, 1), round(cpu, 1))
 

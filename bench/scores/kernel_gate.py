@@ -1,13 +1,13 @@
-"""What a benchmark's own test of kernels passes, and what gatewise does: cheats and honest ones.
+"""Cheats and honest submissions that a benchmark's own test passes, and that gatewise passes.
 
 ``python -m gatewise.bench.scores.kernel_gate [--problems 35,40] [--jobs 2] [--json]`` submits
 every cheat of ``bench.kernels.cheats`` and ``bench.kernels.state_spaces`` to every problem that it
 fits, and the honest submissions.
 
-The benchmark's criterion, restated: the problem's model and the submission are made under one
-seed; in five trials their outputs for inputs uniform in [0, 1) are held to torch.allclose. With
-1e-4 for float32 as it is today, and with 1e-2 as it was in its first versions. It is scaled down so
-that it runs here: fewer steps, narrower layers, the same depth.
+The benchmark's criterion: the problem's model and the submission are made under one
+seed; in five trials their outputs for inputs uniform in [0, 1) are compared by torch.allclose, with
+1e-4 for float32 as today, and with 1e-2 as in its first versions. It is scaled down to
+run here: fewer steps, narrower layers, the same depth.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ from ...verify.subjects.kernel_problems import (
     problem_numbered,
 )
 from ...verify.subjects.torch_module import one_thread
-from ..kernels.cheats import CHEATS, SMALL_D, SMALL_H, restored
+from ..kernels.cheats import CHEATS, SMALL_D, SMALL_H, restore
 from ..kernels.state_spaces import RIGHT, WRONG, Chunks, fits, state_space
 from ..kernels.submissions import HONEST, Wrapper, submission
 from . import score
 
 TRIALS = 5
 TOLERANCES = (1e-4, 1e-2)
-"""Of float32 in the benchmark's evaluation: today's, and that of its first versions."""
+"""The benchmark's tolerances of float32: today's, and that of its first versions."""
 
 STEPS, ROWS = 128, 4
-"""Steps and rows of the benchmark's test where it is scaled down."""
+"""The steps and rows of the scaled-down test."""
 
 
 @dataclass(frozen=True)
 class Row:
     """One submission to one problem.
 
-    ``strict`` and ``loose`` say whether the benchmark's criterion passes it at ``TOLERANCES``,
-    ``passed`` whether gatewise does; else ``check`` is the first that failed, and how.
+    ``strict`` and ``loose`` are whether the benchmark's criterion passes it at ``TOLERANCES``,
+    ``passed`` whether gatewise does; else ``check`` is the first that failed, with its message.
     """
 
     problem: int
@@ -66,7 +66,7 @@ class Row:
 
 
 def small(problem: Problem) -> Problem:
-    """Return the problem at the sizes at which the benchmark's criterion is run here."""
+    """Return the problem at the sizes of the scaled-down test."""
     if isinstance(problem, StateSpace):
         return replace(problem, B=ROWS)
     steps = min(problem.T, STEPS)
@@ -74,7 +74,7 @@ def small(problem: Problem) -> Problem:
 
 
 def inputs(problem: Problem) -> list[torch.Tensor]:
-    """Draw what the benchmark draws."""
+    """Draw the benchmark's inputs."""
     case = problem.own_case
     if isinstance(problem, StateSpace):
         return [torch.rand(case.B, case.T, problem.heads(case), case.H)]
@@ -95,56 +95,61 @@ def submissions(problem: Problem) -> tuple[dict[str, Any], dict[str, Any]]:
     return HONEST, {cheat.name: cheat.kind for cheat in CHEATS if cheat.fits(problem)}
 
 
-def made(kind: type[Any], problem: Problem) -> type[Any]:
+def submission_to(kind: type[Any], problem: Problem) -> type[Any]:
     """Return a submission to a problem."""
     return (state_space if issubclass(kind, Chunks) else submission)(kind, problem)
 
 
 def by_benchmark(kind: type[Any], problem: Problem) -> tuple[bool, bool]:
-    """Return whether all trials are within each of ``TOLERANCES``, as torch.allclose says."""
-    own, models = small(problem), []
-    for each in (Chunks if isinstance(problem, StateSpace) else Wrapper, kind):
+    """Return whether all trials are within each of ``TOLERANCES``, by torch.allclose."""
+    scaled, models = small(problem), []
+    for model in (Chunks if isinstance(problem, StateSpace) else Wrapper, kind):
         torch.manual_seed(0)
-        models.append(made(each, own)(*own.init_arguments(own.own_case)))
+        models.append(submission_to(model, scaled)(*scaled.init_arguments(scaled.own_case)))
     close = dict.fromkeys(TOLERANCES, True)
     for seed in range(TRIALS):
         torch.manual_seed(seed)
-        given = inputs(own)
+        arguments = inputs(scaled)
         with one_thread(torch), torch.no_grad():
-            want = models[0](*given)
-            got = models[1](*(tensor.clone() for tensor in given))
+            want = models[0](*arguments)
+            got = models[1](*(tensor.clone() for tensor in arguments))
         for t in TOLERANCES:
             close[t] = close[t] and torch.allclose(want, got, atol=t, rtol=t)
-    restored()
+    restore()
     strict, loose = close.values()
     return strict, loose
 
 
 def passed_by_benchmark(number: int) -> dict[str, tuple[bool, bool]]:
-    """Return, of every cheat that fits a problem, whether it passes at each of ``TOLERANCES``."""
+    """Return whether each cheat of a problem passes at each of ``TOLERANCES``."""
     problem = PROBLEMS[number]
     return {c.name: by_benchmark(c.kind, problem) for c in CHEATS if c.fits(problem)}
 
 
 def cheats_table(jobs: int = 1) -> Iterator[tuple[str, int, int, int]]:
-    """Yield each cheat, at how many problems it was tried, and at how many it passes.
+    """Yield each cheat, the number of its problems, and the numbers that it passes.
 
-    At 1e-2, and at 1e-4.
+    The latter are at 1e-2 and at 1e-4.
     """
     works = [(passed_by_benchmark, (number,)) for number in sorted(PROBLEMS)]
     problems = score.results(works, jobs)
     for cheat in CHEATS:
-        own = [passed[cheat.name] for passed in problems if cheat.name in passed]
-        yield cheat.name, len(own), sum(loose for _, loose in own), sum(s for s, _ in own)
+        results = [passed[cheat.name] for passed in problems if cheat.name in passed]
+        yield (
+            cheat.name,
+            len(results),
+            sum(loose for _, loose in results),
+            sum(s for s, _ in results),
+        )
 
 
 def by_gatewise(subject: Kernel) -> tuple[SubjectCheck | None, str]:
-    """Return the first check that a submission fails, and how; None if it passes all of them."""
+    """Return the first check that a submission fails, and its message; None if it passes all."""
     for check in subject_checks():
         if not check.concerns(subject):
             continue
         verdict = hold(subject, check, "float32", budget=BUDGETS["standard"])
-        restored()
+        restore()
         if verdict.wrong or verdict.open:
             return check, f"{verdict.status}: {verdict.message}"
     return None, ""
@@ -153,34 +158,34 @@ def by_gatewise(subject: Kernel) -> tuple[SubjectCheck | None, str]:
 def row(number: int, name: str) -> Row:
     """Return the row of one submission by its name."""
     problem, started = problem_numbered(number), time.perf_counter()
-    right, wrong = submissions(problem)
-    kind = (right | wrong)[name]
+    honest, wrong = submissions(problem)
+    kind = (honest | wrong)[name]
     strict, loose = by_benchmark(kind, problem)
-    subject = kernel(made(kind, problem), name, problem.name)
-    restored()
+    subject = kernel(submission_to(kind, problem), name, problem.name)
+    restore()
     check, message = by_gatewise(subject)
     seconds = time.perf_counter() - started
-    return Row(number, name, name in right, strict, loose, check is None,
+    return Row(number, name, name in honest, strict, loose, check is None,
                check.id if check else "", message, round(seconds, 2))  # fmt: skip
 
 
 def rows_of(number: int) -> list[Row]:
-    """Return all rows of a problem: what is expected of the same cases is computed once."""
-    right, wrong = submissions(problem_numbered(number))
-    return [row(number, name) for name in (*right, *wrong)]
+    """Return all rows of a problem, in one process, which computes expected values once."""
+    honest, wrong = submissions(problem_numbered(number))
+    return [row(number, name) for name in (*honest, *wrong)]
 
 
 def rows(numbers: Sequence[int], jobs: int = 1) -> Iterator[Row]:
     """Yield the rows of these problems."""
-    for each in score.results([(rows_of, (number,)) for number in numbers], jobs):
-        yield from each
+    for batch in score.results([(rows_of, (number,)) for number in numbers], jobs):
+        yield from batch
 
 
 def table(scored: Sequence[Row]) -> Iterator[tuple[str, ...]]:
-    """Yield a line for each problem: how many cheats there are, and who passes how many."""
-    for number in sorted({each.problem for each in scored}):
-        own = [each for each in scored if each.problem == number]
-        yield (f"{number} {problem_numbered(number).title}", *_counts(own))
+    """Yield a line per problem: the number of cheats, and the numbers that pass."""
+    for number in sorted({row.problem for row in scored}):
+        of_problem = [row for row in scored if row.problem == number]
+        yield (f"{number} {problem_numbered(number).title}", *_counts(of_problem))
     yield ("all", *_counts(scored))
 
 
@@ -199,7 +204,7 @@ COLUMNS = ("problem", "cheats", "1e-2 passes", "1e-4 passes", "gatewise passes",
 
 
 def summary(scored: Sequence[Row]) -> dict[str, Any]:
-    """Return the counts of all problems together, for programs."""
+    """Return the counts over all problems, as JSON values."""
     names = ("cheats", "loose", "strict", "gatewise")
     counts = dict(zip(names, map(int, _counts(scored)[:4]), strict=True))
     return counts | {"false_alarms": sum(r.honest and not r.passed for r in scored)}
@@ -210,7 +215,7 @@ def summary(scored: Sequence[Row]) -> dict[str, Any]:
 @score.jobs_option
 @score.json_option
 def main(problems: str, jobs: int, as_json: bool) -> None:
-    """Score what a benchmark's own test passes, and what gatewise does."""
+    """Count the submissions that a benchmark's own test passes, and those that gatewise passes."""
     numbers = [int(n) for n in problems.split(",")] if problems else [*PROBLEMS, *STATE_SPACES]
     scored = sorted(rows(numbers, jobs), key=lambda r: r.problem)
     if as_json:
@@ -218,10 +223,10 @@ def main(problems: str, jobs: int, as_json: bool) -> None:
         return
     for line in (COLUMNS, *table(scored)):
         click.echo(f"{line[0]:28}" + "".join(f"{cell:>17}" for cell in line[1:]))
-    for each in scored:
-        if each.passed is not each.honest:
-            what = "false alarm" if each.honest else "not seen"
-            click.echo(f"{what}: {each.problem}: {each.name} {each.message}")
+    for row in scored:
+        if row.passed is not row.honest:
+            verdict = "false alarm" if row.honest else "not seen"
+            click.echo(f"{verdict}: {row.problem}: {row.name} {row.message}")
 
 
 if __name__ == "__main__":

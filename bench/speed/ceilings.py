@@ -113,7 +113,7 @@ def work(problem: Problem) -> dict[str, dict[str, float]]:
             "sequential_flop": cost.sequential[name],
             "bytes": cost.words(name) * size,
             "streamed_bytes": cost.words(name, streamed=True) * size,
-            "held_bytes": cost.held(name) * size,
+            "held_bytes": cost.resident_words(name) * size,
         }
     data = cost.backward_data.product
     by_pass[DATA] = by_pass[BACKWARD] | {"flop": data, "recurrent_flop": cost.recurrent_flop()}

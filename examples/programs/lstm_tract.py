@@ -35,13 +35,13 @@ def model(arrays, hidden):
     inputs = {name: arrays[name] for name in ("X", "initial_h", "initial_c")}
     names = ["X", "W", "R", "B", "", "initial_h", "initial_c"]
     node = helper.make_node("LSTM", names, ["Y", "Y_h", "Y_c"], hidden_size=hidden)
-    made = {"Y": None, "Y_h": None, "Y_c": None}
-    given, made = (
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in each.items()]
-        for each in ({n: a.shape for n, a in inputs.items()}, made)
+    outputs = {"Y": None, "Y_h": None, "Y_c": None}
+    inputs_info, outputs = (
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in shapes.items()]
+        for shapes in ({n: a.shape for n, a in inputs.items()}, outputs)
     )
     inside = [numpy_helper.from_array(array, name) for name, array in weights.items()]
-    graph = helper.make_graph([node], "lstm", given, made, inside)
+    graph = helper.make_graph([node], "lstm", inputs_info, outputs, inside)
     opset = helper.make_opsetid("", 14)
     return helper.make_model(graph, opset_imports=[opset], ir_version=8), list(inputs.values())
 
@@ -62,13 +62,13 @@ def run(arrays, T, B, H):
 
 
 def read(array):
-    """Return an array of a line."""
+    """Return an array of a JSON line."""
     data = base64.b64decode(array["data"])
     return np.frombuffer(data, "<f4").reshape(array["shape"])
 
 
 def written(array):
-    """Return an array as a line has it."""
+    """Return an array as JSON values."""
     data = np.ascontiguousarray(array, "<f4").tobytes()
     return {"dtype": "float32", "shape": array.shape, "data": base64.b64encode(data).decode()}
 

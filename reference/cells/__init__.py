@@ -1,6 +1,6 @@
-"""The cells, one a file; adding a file adds a cell.
+"""The cells, one per file; adding a file adds a cell.
 
-Each module ends with ``CELLS``, the members of the family it defines. Nothing else has to know.
+Each module ends with ``CELLS``, the cells it defines. No other file lists them.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ def _members(module: ModuleType) -> tuple[Cell, ...]:
 
 
 def gating_cells() -> dict[str, Cell]:
-    """Return every cell that computes its gates itself, by name: the layers of the benches."""
+    """Return the cells that compute their own gates, by name; benchmarks use these."""
     return {name: cell for name, cell in cells().items() if "readout" not in cell.traits}
 
 
 def gating_cell(name: str) -> Cell:
-    """Return one of these; an InputError for one that is given its gates."""
+    """Return such a cell by name; raise InputError for a cell whose gates are inputs."""
     if cell_named(name).name not in gating_cells():
         raise InputError("cell", "one that computes its gates", f"{name!r}, which is given them")
     return cell_named(name)
 
 
 def cell_named(name: str) -> Cell:
-    """Return the cell called ``name``; an InputError lists the names there are."""
+    """Return the cell called ``name``; raise InputError, which lists all names, for any other."""
     if name not in cells():
         raise InputError("cell", f"one of {', '.join(cells())}", repr(name))
     return cells()[name]

@@ -1,4 +1,4 @@
-"""The closed-form continuous-time cell (CfC), without a backbone, at one unit of time a step."""
+"""The closed-form continuous-time cell (CfC) without a backbone; each step lasts one time unit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def second(p: Parameters, x: Input, h: Hidden) -> Units:
     documents=SOURCE, note="of τ, E23a takes k and leaves g; as in ncps's mode default",
 )  # fmt: skip
 def elapsed(p: Parameters, x: Input, h: Hidden) -> Units:
-    """Return τ (B, H): how much of the way from g to k has passed."""
+    """Return τ (B, H): the share of the way from g to k."""
     return sigmoid(x @ p.W_a + h @ p.U_a + p.b_a + x @ p.W_b + h @ p.U_b + p.b_b)
 
 
@@ -41,13 +41,13 @@ class CfC(Cell):
     gates, states = ("g", "k", "a", "b"), ("h",)
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """E15, X21, X22, E23a between g and k; the old state is not kept."""
+        """Compute E15, X21, X22, and E23a between g and k, not between k and the old state."""
         (h,) = state
         g, k, tau = candidate(p, x, h), second(p, x, h), elapsed(p, x, h)
         return (state_takes_new(tau, k, g),), {"g": g, "k": k, "tau": tau}
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """Both sums of τ get its cotangent."""
+        """Pull back; both sums in τ get its cotangent."""
         g, k, tau = gates["g"], gates["k"], gates["tau"]
         dtau, dk, dg = state_takes_new_vjp(tau, k, g, d[0])
         ds = dtau * sigmoid_slope(tau)

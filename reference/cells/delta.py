@@ -1,8 +1,8 @@
 """Linear attention with a decay and a delta rule: RetNet, GLA, DeltaNet, Gated DeltaNet, KDA.
 
-One recurrence. The state S of a head is a (K, V) matrix, an associative memory: it decays, it is
-asked for what it holds at the key, it is corrected towards the value, and it is read by the query.
-The members differ in the decay, and in whether the write is corrected.
+All are one recurrence. The state S of a head is a (K, V) matrix, an associative memory. A step
+lets S decay, compares its content at the key with the value, writes the correction, and reads S
+at the query. The members differ in the decay, and in whether they correct the write.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ..gated_by_input import (
     Arrays,
     Cotangents,
     GatedByInput,
-    Given,
     Heads,
+    InputArray,
     Keys,
     Memory,
     Values,
@@ -112,7 +112,7 @@ def decay_by_key_vjp(g: Keys, S: Memory, d: Memory) -> tuple[Keys, Memory]:
     note="k S̃ is what the memory holds at the key, after its decay",
 )
 def correction(beta: Heads, v: Values, k: Keys, S: Memory) -> Values:
-    """Return what is written (B, N, V): a share of the error at the key."""
+    """Return the write u (B, N, V): a share of the error at the key."""
     return beta[..., None] * (v - rows_times(k, S))
 
 
@@ -163,7 +163,7 @@ def output_vjp(q: Keys, S: Memory, do: Values) -> tuple[Keys, Memory]:
 
 
 class DeltaFamily(GatedByInput):
-    """X40-X44; a member has a decay of ``decays``, and a correction or not."""
+    """X40-X44; each member has one of ``decays``, and a correction or none."""
 
     state_axes = {"S": "N K V"}  # noqa: RUF012 - constants of a class
     decays: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]] | None] = {  # noqa: RUF012
@@ -175,61 +175,61 @@ class DeltaFamily(GatedByInput):
     }  # fmt: skip
 
     def __init__(self, name: str, title: str, decay: str, *, corrects: bool) -> None:
-        """Take the axes of the decay ("constant" for RetNet's), and whether v is corrected."""
+        """Set the axes of the decay ("constant" for RetNet), and whether v is corrected."""
         self.name, self.title, self.corrects = name, title, corrects
         self._decay = self.decays[decay]
-        queries = (Given("q", "N K"), Given("k", "N K", unit), Given("v", "N V"))
-        decayed = (Given("g", decay, log_decay, DECAY),) if decay.startswith("N") else ()
-        self.given = queries + decayed + ((Given("beta", "N", share),) if corrects else ())
+        queries = (InputArray("q", "N K"), InputArray("k", "N K", unit), InputArray("v", "N V"))
+        decayed = (InputArray("g", decay, log_decay, DECAY),) if decay.startswith("N") else ()
+        self.inputs = queries + decayed + ((InputArray("beta", "N", share),) if corrects else ())
         named = (self._decay and self._decay[0], corrects and "delta.correction")
         self.equations = (*(n for n in named if n), "delta.write", "delta.output")
 
-    def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
+    def update(self, p: Parameters, inputs: Arrays, state: State) -> tuple[State, Gates]:
         """X40-X43: decay, correct, write."""
-        (S,), u = state, given["v"]
+        (S,), u = state, inputs["v"]
         if self._decay:
-            S = self._decay[1](given.get("g"), S)
+            S = self._decay[1](inputs.get("g"), S)
         if self.corrects:
-            u = correction(given["beta"], u, given["k"], S)
-        return (write(given["k"], u, S),), {"u": u}
+            u = correction(inputs["beta"], u, inputs["k"], S)
+        return (write(inputs["k"], u, S),), {"u": u}
 
     def update_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
+        self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State, d_new: State
     ) -> tuple[Arrays, State]:
-        """The key's cotangent comes from the write, and from the correction."""
+        """Pull back; the key's cotangent has a term of the write and one of the correction."""
         (old,) = state
-        S = self._decay[1](given.get("g"), old) if self._decay else old  # not kept: it is large
-        dk, dv, dS = write_vjp(given["k"], gates["u"], S, cotangent[0])
+        S = self._decay[1](inputs.get("g"), old) if self._decay else old  # not kept: it is large
+        dk, dv, dS = write_vjp(inputs["k"], gates["u"], S, d_new[0])
         d = {"k": dk, "v": dv}
         if self.corrects:
-            args = (given["beta"], given["v"], given["k"], S)
+            args = (inputs["beta"], inputs["v"], inputs["k"], S)
             d["beta"], d["v"], dk_read, dS_read = correction_vjp(*args, dv)
             d["k"], dS = dk + dk_read, dS + dS_read
         if self._decay:
-            dg, dS = self._decay[2](given.get("g"), old, dS)
+            dg, dS = self._decay[2](inputs.get("g"), old, dS)
             d |= {} if dg is None else {"g": dg}
         return d, (dS,)
 
-    def linear(self, p: Parameters, given: Arrays, S: Array) -> Linear:
-        """Every member is of this shape; RetNet's g are logarithms of constants."""
-        k, g = given["k"], given.get("g")
+    def linear(self, p: Parameters, inputs: Arrays, S: Array) -> Linear:
+        """Return the linear recurrence; RetNet's g are logarithms of constants."""
+        k, g = inputs["k"], inputs.get("g")
         if g is None:
             heads = range(k.shape[2])
             constant = [math.log(1 - 2.0 ** (-5 - n)) if self._decay else 0.0 for n in heads]
             g = zeros(k, (*k.shape[:3], 1)) + np.array(constant, k.dtype)[:, None]
         elif g.ndim < k.ndim:
             g = g[..., None]
-        return Linear(g, k, given["v"], scaled(given["q"]), given.get("beta"), S)
+        return Linear(g, k, inputs["v"], scaled(inputs["q"]), inputs.get("beta"), S)
 
-    def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
+    def read(self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State) -> Array:
         """X44."""
-        return output(given["q"], new[0])
+        return output(inputs["q"], new[0])
 
     def read_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
+        self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State, dy: Array
     ) -> tuple[Arrays, Cotangents, Cotangents]:
-        """The old state is not read."""
-        dq, dS = output_vjp(given["q"], new[0], dy)
+        """Pull back; the output does not depend on the old state."""
+        dq, dS = output_vjp(inputs["q"], new[0], dy)
         return {"q": dq}, (None,), (dS,)
 
 

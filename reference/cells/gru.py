@@ -33,7 +33,7 @@ def update_gate(p: Parameters, x: Input, h: Hidden) -> Units:
     "E21", "gru.reset_gate", latex=r"r_t = \sigma(W_r [h_{t-1}, x_t] + b_r)", documents=("D0", "D2")
 )
 def reset_gate(p: Parameters, x: Input, h: Hidden) -> Units:
-    """Return r (B, H): how much of the old state the candidate sees."""
+    """Return r (B, H): the share of the old state that the candidate reads."""
     return sigmoid(x @ p.W_r + h @ p.U_r + p.b_r)
 
 
@@ -93,7 +93,7 @@ TAKES_NEW = (
     Limit("z = 0 keeps the old state", (), ("z",), "h", "old"),
     Limit("z = 1 and r = 0 forget it", ("z",), ("r",), "h", "fresh"),
 )
-"""C18 and C19: both gates must be shut for nothing to remain."""
+"""Claims C18 and C19: forgetting takes both gates."""
 
 
 class GRU(Cell):
@@ -111,7 +111,7 @@ class GRU(Cell):
         blend_vjp: BlendVJP,
         limits: tuple[Limit, ...],
     ) -> None:
-        """Take the equation of the state, its VJP, and what its saturated gates do."""
+        """Set the equation of the state, its VJP, and the limits of its saturated gates."""
         self.limits = limits
         self.name, self.title = name, title
         self.equations = ("gru.update_gate", "gru.reset_gate", "gru.candidate", state_equation)
@@ -126,7 +126,7 @@ class GRU(Cell):
         return (self._blend(z, n, h),), {"r": r, "z": z, "n": n}
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """The candidate's product reads r ⊙ h, so its cotangent reaches both r and h."""
+        """Pull back; the candidate's product reads r ⊙ h, so its cotangent reaches both r and h."""
         (h,), (dh_new,) = state, d
         r, z, n = gates["r"], gates["z"], gates["n"]
         dz_gate, dn, dh = self._blend_vjp(z, n, h, dh_new)

@@ -38,7 +38,7 @@ class ResetAfterGRU(Cell):
     limits = KEEPS_OLD
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """As the GRU's, and b_hn (H,)."""
+        """Return the GRU's shapes, and b_hn (H,)."""
         return super().shapes(sizes) | {"b_hn": Shape((), (sizes.H,))}
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
@@ -50,7 +50,7 @@ class ResetAfterGRU(Cell):
         return (state_keeps_old(z, n, h),), {"r": r, "z": z, "n": n}
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """The recurrent product of the candidate gets the cotangent r ⊙ dz_n."""
+        """Pull back; the recurrent product of the candidate gets the cotangent r ⊙ dz_n."""
         (h,), (dh_new,) = state, d
         r, z, n = gates["r"], gates["z"], gates["n"]
         dz_gate, dn, dh = state_keeps_old_vjp(z, n, h, dh_new)

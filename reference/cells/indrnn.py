@@ -1,4 +1,4 @@
-"""The independently recurrent network (IndRNN): each unit sees of the old state itself alone."""
+"""The independently recurrent network (IndRNN): each unit reads only its own old state."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class IndRNN(RNN):
     """h' = φ(x W + u ⊙ h + b), φ = ReLU or tanh; W (1, D, H), u and b (1, H)."""
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """W (1, D, H), u and b (1, H)."""
+        """Return the shapes of W (1, D, H), u and b (1, H)."""
         vector = Shape(self.gates, (sizes.H,))
         return {"W": Shape(self.gates, (sizes.D, sizes.H)), "u": vector, "b": vector}
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """The old state's cotangent is u φ' dh', unit by unit."""
+        """Pull back; the old state's cotangent is u φ' dh', unit by unit."""
         dz = d[0] * self._slope(new[0])
         arrays, dx = of_inputs_vjp(p, x, {"a": dz})
         arrays["u"] = (dz * state[0]).sum(axis=0)[None]

@@ -1,7 +1,7 @@
 """The linear recurrent unit (LRU): a diagonal recurrence of complex numbers, written in reals.
 
 A state x = re + i im turns by the phase of its eigenvalue and shrinks by its modulus, both of which
-are learned by their logarithms. There are as many outputs as states, H of each.
+are learned by their logarithms. The output is as wide as the state: H.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def phase(p: Parameters) -> Each:
     documents=SOURCE, note="e^γ begins as √(1 - |λ|²), and is learned",
 )  # fmt: skip
 def real_input(p: Parameters, u: Input) -> Units:
-    """Return the real part of what is written (B, H)."""
+    """Return the real part of the write (B, H)."""
     return np.exp(p.gamma) * (u @ p.B_re)
 
 
@@ -47,7 +47,7 @@ def real_input(p: Parameters, u: Input) -> Units:
     documents=SOURCE,
 )  # fmt: skip
 def imaginary_input(p: Parameters, u: Input) -> Units:
-    """Return the imaginary part of what is written (B, H)."""
+    """Return the imaginary part of the write (B, H)."""
     return np.exp(p.gamma) * (u @ p.B_im)
 
 
@@ -115,7 +115,7 @@ class LRU(Cell):
     spans = {"nu": (-3.9, -0.37), "theta": (-2.3, 1.1), "gamma": (-1.6, -0.14)}  # noqa: RUF012
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """nu, theta, gamma (H,), B (2, D, H), C (2, H, H), D (D, H)."""
+        """Return those of nu, theta, gamma (H,), B (2, D, H), C (2, H, H) and D (D, H)."""
         vector, parts = Shape((), (sizes.H,)), ("re", "im")
         return {
             "nu": vector, "theta": vector, "gamma": vector,
@@ -131,22 +131,22 @@ class LRU(Cell):
         return new, {"re": b_re, "im": b_im}
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """The state's cotangent turns the other way round."""
+        """Pull back; the state's cotangent turns by the opposite phase."""
         (re, im), size, angle = state, modulus(p), phase(p)
         of_re = real_state_vjp(size, angle, re, im, gates["re"], d[0])
         of_im = imaginary_state_vjp(size, angle, re, im, gates["im"], d[1])
         d_size, d_angle, d_re, d_im = (a + b for a, b in zip(of_re[:4], of_im[:4], strict=True))
         written = np.exp(p.gamma)
-        d_given = written * of_re[4], written * of_im[4]
+        d_input = written * of_re[4], written * of_im[4]
         arrays = {
             "nu": -(d_size * size * np.exp(p.nu)),
             "theta": d_angle * angle,
             "gamma": (of_re[4] * gates["re"] + of_im[4] * gates["im"]).sum(axis=0),
-            "B": np.stack([x.T @ each for each in d_given]),
+            "B": np.stack([x.T @ part for part in d_input]),
             "C": zeros(p["C"], p["C"].shape),
             "D": zeros(p["D"], p["D"].shape),
         }
-        dx = d_given[0] @ p.B_re.T + d_given[1] @ p.B_im.T
+        dx = d_input[0] @ p.B_re.T + d_input[1] @ p.B_im.T
         return Parameters(p.shapes, arrays), dx, (d_re, d_im)
 
     def readout(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State) -> Rows:

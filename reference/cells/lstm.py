@@ -21,7 +21,7 @@ from ..parameters import Parameters
     note="D2 and D3 print it without bias",
 )
 def forget_gate(p: Parameters, x: Input, h: Hidden) -> Units:
-    """Return f (B, H): how much of the old cell state stays."""
+    """Return f (B, H): the share of the old cell state that stays."""
     return sigmoid(x @ p.W_f + h @ p.U_f + p.b_f)
 
 
@@ -32,7 +32,7 @@ def forget_gate(p: Parameters, x: Input, h: Hidden) -> Units:
     documents=("D0", "D1", "D2", "D3", "D4"),
 )
 def input_gate(p: Parameters, x: Input, h: Hidden) -> Units:
-    """Return i (B, H): how much of the candidate is written."""
+    """Return i (B, H): the share of the candidate that is written."""
     return sigmoid(x @ p.W_i + h @ p.U_i + p.b_i)
 
 
@@ -44,7 +44,7 @@ def input_gate(p: Parameters, x: Input, h: Hidden) -> Units:
     note="also called C̃, N or u",
 )
 def candidate(p: Parameters, x: Input, h: Hidden) -> Units:
-    """Return g (B, H): what would be written; exactly the vanilla RNN's update (C04)."""
+    """Return g (B, H): the candidate, which is the vanilla RNN's update (C04)."""
     return tanh(x @ p.W_g + h @ p.U_g + p.b_g)
 
 
@@ -68,7 +68,7 @@ def candidate_sigmoid(p: Parameters, x: Input, h: Hidden) -> Units:
     note="in D3 the picture is lost",
 )
 def output_gate(p: Parameters, x: Input, h: Hidden) -> Units:
-    """Return o (B, H): how much of the cell state is shown."""
+    """Return o (B, H): the share of tanh(c) that the output shows."""
     return sigmoid(x @ p.W_o + h @ p.U_o + p.b_o)
 
 
@@ -115,14 +115,14 @@ LIMITS = (
     Limit("f = 0 and i = 0 clear the cell state", (), ("f", "i"), "c", "zero"),
     Limit("o = 0 shows nothing", (), ("o",), "h", "zero"),
 )
-"""C01 and C13."""
+"""Claims C01 and C13."""
 
 REST = ("lstm.output_gate", "lstm.cell_state", "lstm.hidden_state")
 """The equations after the candidate's."""
 
 
 class LSTMFamily(Cell):
-    """E13-E18; gates in the order i, f, g, o. What varies in the family is a method of its own."""
+    """E13-E18; gates in the order i, f, g, o. Variants override a method."""
 
     gates: tuple[str, ...] = ("i", "f", "g", "o")
     states = ("h", "c")
@@ -131,15 +131,15 @@ class LSTMFamily(Cell):
     _candidate_slope: Callable[[Units], Units] = staticmethod(tanh_slope)
 
     def input_and_forget(self, p: Parameters, x: Input, h: Hidden, c: Units) -> tuple[Units, Units]:
-        """E14 and E13; ``c`` is the old cell state."""
+        """Return the gates i and f (E14, E13); ``c`` is the old cell state."""
         return input_gate(p, x, h), forget_gate(p, x, h)
 
     def output(self, p: Parameters, x: Input, h: Hidden, c: Units, c_new: Units) -> Units:
-        """E16; ``c`` and ``c_new`` are the cell state before and after."""
+        """Return the gate o (E16); ``c`` and ``c_new`` are the old and the new cell state."""
         return output_gate(p, x, h)
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """E13-E18 in the order in which they need each other."""
+        """Compute E13-E18."""
         h, c = state
         i, f = self.input_and_forget(p, x, h, c)
         g = self._candidate(p, x, h)
@@ -156,7 +156,7 @@ class LSTMFamily(Cell):
     def arrays_vjp(
         self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[dict[str, Array], Rows, State]:
-        """The same lines read backwards; dc' arrives both from h' and from the next step."""
+        """Return the gradients of p by name, dx and the old state's; dc' also comes through h'."""
         (h, c), (_, c_new), (dh_new, dc_new) = state, new, cotangent
         i, f, g, o = gates["i"], gates["f"], gates["g"], gates["o"]
         do, dc_through_h = hidden_state_vjp(o, c_new, dh_new)
@@ -175,7 +175,7 @@ class LSTMFamily(Cell):
 
 
 class LSTM(LSTMFamily):
-    """The LSTM whose gates have weights each and see x and h alone."""
+    """The LSTM whose four gates read x and h alone, each with its own weights."""
 
     def __init__(
         self,
@@ -185,13 +185,13 @@ class LSTM(LSTMFamily):
         candidate: Callable[[Parameters, Input, Hidden], Units],
         candidate_slope: Callable[[Units], Units],
     ) -> None:
-        """Take the candidate's equation and the slope of its activation."""
+        """Set the candidate's equation and the slope of its activation."""
         self.name, self.title = name, title
         self.equations = ("lstm.forget_gate", "lstm.input_gate", candidate_equation, *REST)
         self._candidate, self._candidate_slope = candidate, candidate_slope
 
     def state_from_outputs(self, p: Parameters, x: Rows, before: Rows, h: Rows) -> State:
-        """E18 solved for the cell state: c = artanh(h / o)."""
+        """Return h and c = artanh(h / o): E18 solved for the cell state."""
         return h, np.arctanh(h / output_gate(p, x, before))
 
 

@@ -1,4 +1,4 @@
-"""The LSTM with coupled input and forget gate (CIFG): what is forgotten is what is written."""
+"""The LSTM with coupled input and forget gate (CIFG): f = 1 - i."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class CoupledLSTM(LSTMFamily):
     limits = (Limit("i = 0 keeps the cell state", (), ("i",), "c", "old"), LIMITS[2])
 
     def input_and_forget(self, p: Parameters, x: Input, h: Hidden, c: Units) -> tuple[Units, Units]:
-        """E14, and f = 1 - i."""
+        """Return the gates i (E14) and f = 1 - i."""
         i = input_gate(p, x, h)
         return i, coupled_forget_gate(i)
 
     def input_and_forget_vjp(self, i: Units, f: Units, di: Units, df: Units) -> dict[str, Units]:
-        """As the LSTM's, with df flowing into i negated."""
+        """Pull di and df back to the pre-activation of i."""
         return {"i": (di - df) * sigmoid_slope(i)}
 
 

@@ -23,7 +23,7 @@ EPSILON = 1e-5
 
 
 def spread(v: Rows) -> tuple[Rows, Column]:
-    """Return each row less its mean, and its standard deviation (B, 1) with ε inside the root."""
+    """Return each row less its mean, and its standard deviation (B, 1), ε inside the root."""
     count = v.shape[1]
     centred = v - v.sum(axis=1)[:, None] / count
     variance = (centred * centred).sum(axis=1)[:, None] / count
@@ -42,7 +42,7 @@ def normalised(v: Rows) -> Rows:
 
 
 def normalised_vjp(v: Rows, y: Rows, dy: Rows) -> Rows:
-    """Pull dy back to v: what of it is neither constant nor along y, by the deviation."""
+    """Pull dy back to v: dy less its mean and its part along y, by the deviation."""
     count = v.shape[1]
     mean, along = (d.sum(axis=1)[:, None] / count for d in (dy, dy * y))
     return (dy - mean - y * along) / spread(v)[1]
@@ -76,7 +76,7 @@ class LayerNormLSTM(Cell):
     gates, states = ("i", "f", "g", "o"), ("h", "c")
 
     def __init__(self, name: str, title: str, *, carried: bool) -> None:
-        """``carried``: whether the normalised cell state is the one that is carried on."""
+        """Set the names; ``carried``: whether the next step reads the normalised cell state."""
         self.name, self.title, self.carried = name, title, carried
         self.equations = (
             "layer_norm", "lstm.normalised_sums", "lstm.cell_state", "lstm.normalised_cell_state",
@@ -85,18 +85,18 @@ class LayerNormLSTM(Cell):
         self.limits = LIMITS[2:] if carried else LIMITS
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """As the LSTM's; gx and gh (4, H), gain_c and shift_c (H,)."""
+        """Return the LSTM's shapes; gx and gh (4, H), gain_c and shift_c (H,)."""
         of_gates, of_cell = Shape(self.gates, (sizes.H,)), Shape((), (sizes.H,))
         gains = {"gx": of_gates, "gh": of_gates, "gain_c": of_cell, "shift_c": of_cell}
         return super().shapes(sizes) | gains
 
     def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
-        """As for any cell; gains around 1."""
+        """Draw as for any cell, but gains around 1."""
         drawn = super().random_parameter(name, rng, shape)
         return 1 + drawn / 2 if name.startswith("g") else drawn
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """X15, X16, the gates, E17, X17, E18."""
+        """Compute X15, X16, the gates, E17, X17, E18."""
         h, c = state
         of_x, of_h = _products(p, "W", x), _products(p, "U", h)
         norm_x, norm_h = normalised(of_x), normalised(of_h)
@@ -114,7 +114,7 @@ class LayerNormLSTM(Cell):
         return new, {**gates, **trace}
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """Back through the shown cell state, the gates, and both normalised products."""
+        """Pull back through the shown cell state, the gates, and both normalised products."""
         (h, c), (dh_new, dc_new), raw = state, d, gates["raw c"]
         do, d_shown = hidden_state_vjp(gates["o"], gates["shown c"], dh_new)
         d_shown = d_shown + dc_new if self.carried else d_shown

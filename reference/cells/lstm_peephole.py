@@ -1,4 +1,4 @@
-"""The peephole LSTM (E25), whose gates see the cell state, in both readings of the documents."""
+"""The peephole LSTM (E25), whose gates read the cell state, in both readings of the documents."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .lstm import REST, LSTMFamily, cell_state_vjp, hidden_state_vjp
     documents=("D3", "D4", "Gers & Schmidhuber 2000"),
 )
 def forget_gate(p: Parameters, x: Input, h: Hidden, c: Units) -> Units:
-    """Return f (B, H), which sees the old cell state."""
+    """Return f (B, H), which reads the old cell state."""
     return sigmoid(x @ p.W_f + h @ p.U_f + p.p_f * c + p.b_f)
 
 
@@ -33,7 +33,7 @@ def forget_gate(p: Parameters, x: Input, h: Hidden, c: Units) -> Units:
     documents=("D3", "D4", "Gers & Schmidhuber 2000"),
 )
 def input_gate(p: Parameters, x: Input, h: Hidden, c: Units) -> Units:
-    """Return i (B, H), which sees the old cell state."""
+    """Return i (B, H), which reads the old cell state."""
     return sigmoid(x @ p.W_i + h @ p.U_i + p.p_i * c + p.b_i)
 
 
@@ -53,8 +53,8 @@ def peephole_gradient(
     dz: Mapping[str, Units], c: Units, c_seen_by_o: Units
 ) -> Annotated[Array, "3 H"]:
     """Return the gradient (3, H) of the peepholes p_i, p_f, p_o, summed over the batch."""
-    seen = {"i": c, "f": c, "o": c_seen_by_o}
-    return np.stack([(dz[gate] * seen[gate]).sum(axis=0) for gate in ("i", "f", "o")])
+    cells = {"i": c, "f": c, "o": c_seen_by_o}
+    return np.stack([(dz[gate] * cells[gate]).sum(axis=0) for gate in ("i", "f", "o")])
 
 
 class PeepholeLSTM(LSTMFamily):
@@ -69,25 +69,25 @@ class PeepholeLSTM(LSTMFamily):
     )
 
     def __init__(self, name: str, title: str, *, output_sees_new: bool) -> None:
-        """``output_sees_new``: whether o sees c_t (the usual) or c_{t-1} (D4 as printed)."""
+        """Set the names, and whether o reads c_t (as usual) or c_{t-1} (as D4 prints)."""
         self.name, self.title, self._output_sees_new = name, title, output_sees_new
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """As the LSTM's, and p (3, H)."""
+        """Return the LSTM's shapes, and p (3, H)."""
         return super().shapes(sizes) | {"p": Shape(("i", "f", "o"), (sizes.H,))}
 
     def input_and_forget(self, p: Parameters, x: Input, h: Hidden, c: Units) -> tuple[Units, Units]:
-        """E25; both see the old cell state."""
+        """Return the gates i and f (E25), which read the old cell state."""
         return input_gate(p, x, h, c), forget_gate(p, x, h, c)
 
     def output(self, p: Parameters, x: Input, h: Hidden, c: Units, c_new: Units) -> Units:
-        """E25; sees the new cell state, or in D4's reading the old one."""
+        """Return the gate o (E25), which reads the new cell state, or in D4 the old one."""
         return output_gate(p, x, h, c_new if self._output_sees_new else c)
 
     def arrays_vjp(
         self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[dict[str, Array], Rows, State]:
-        """As the LSTM's; the peephole of o adds to dc' (or to dc), those of i and f to dc."""
+        """Pull back as the LSTM; the peephole of o adds to dc' (or dc), those of i and f to dc."""
         (h, c), (_, c_new), (dh_new, dc_new) = state, new, cotangent
         i, f, g, o = gates["i"], gates["f"], gates["g"], gates["o"]
         do, dc_through_h = hidden_state_vjp(o, c_new, dh_new)

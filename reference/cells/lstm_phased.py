@@ -26,7 +26,7 @@ LEAK = 0.001
     documents=("D4", "Neil, Pfeiffer & Liu 2016"),
 )
 def phase(p: Parameters, time: Column) -> Units:
-    """Return where in its cycle each unit is, (B, H) in [0, 1); ``time`` is (B, 1)."""
+    """Return the phase of each unit's cycle, (B, H) in [0, 1); ``time`` is (B, 1)."""
     cycles = (time - p.s) / p.tau
     return cycles - floor(cycles)
 
@@ -92,16 +92,16 @@ class PhasedLSTM(PeepholeLSTM):
     spans = {"tau": (2, 8), "s": (0, 2), "r_on": (0.3, 0.9)}  # noqa: RUF012 - constants of a class
 
     def __init__(self, leak: float = LEAK) -> None:
-        """``leak`` is α, the slope of the closed phase."""
+        """Set α, the slope of the closed phase."""
         super().__init__(self.name, self.title, output_sees_new=True)
         self.leak = leak
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """W, U, b (4, ...), p (3, H), and tau, s, r_on (H,)."""
+        """Return those of W, U, b (4, ...), p (3, H), and tau, s, r_on (H,)."""
         return super().shapes(sizes) | dict.fromkeys(("tau", "s", "r_on"), Shape((), (sizes.H,)))
 
     def input_width(self, sizes: Sizes) -> int:
-        """One more than D, for the time stamp."""
+        """Return D + 1: column 0 is the time stamp."""
         return sizes.D + 1
 
     def random_input(
@@ -113,7 +113,7 @@ class PhasedLSTM(PeepholeLSTM):
         return x
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """A peephole step to (h̃, c̃), then the time gate."""
+        """Take a peephole step to (h̃, c̃), then apply the time gate."""
         phi = phase(p, x[:, :1])
         k = time_gate(p, phi, self.leak)
         proposed, gates = super().step(p, x[:, 1:], state)
@@ -123,10 +123,10 @@ class PhasedLSTM(PeepholeLSTM):
     def arrays_vjp(
         self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[dict[str, Array], Rows, State]:
-        """Back through the time gate, then through the peephole step."""
+        """Pull back through the time gate, then through the peephole step."""
         proposed, k = (gates["h"], gates["c"]), gates["k"]
         pulled = [
-            gated_state_vjp(k, *each) for each in zip(proposed, state, cotangent, strict=True)
+            gated_state_vjp(k, *args) for args in zip(proposed, state, cotangent, strict=True)
         ]
         (dk_h, dh_proposed, dh_kept), (dk_c, dc_proposed, dc_kept) = pulled
         timing, dtime = time_gate_vjp(p, x[:, :1], gates["phi"], self.leak, dk_h + dk_c)

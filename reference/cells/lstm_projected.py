@@ -30,25 +30,25 @@ class ProjectedLSTM(LSTMFamily):
     traits = frozenset({"projected"})
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """As the LSTM's, with U (4, P, H), and R (H, P)."""
+        """Return the LSTM's shapes, with U (4, P, H), and R (H, P)."""
         return super().shapes(sizes) | {
             "U": Shape(self.gates, (sizes.projected, sizes.H)),
             "R": Shape((), (sizes.H, sizes.projected)),
         }
 
     def widths(self, sizes: Sizes) -> tuple[int, ...]:
-        """The hidden state is projected, the cell state is not."""
+        """Return P and H: the hidden state is projected, the cell state is not."""
         return sizes.projected, sizes.H
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """E13-E18, then the projection."""
+        """Compute E13-E18, then the projection."""
         (h_new, c_new), gates = super().step(p, x, state)
         return (projection(p, h_new), c_new), {**gates, "h": h_new}
 
     def arrays_vjp(
         self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[dict[str, Array], Rows, State]:
-        """As the LSTM's, after pulling the cotangent back through R."""
+        """Pull back through R, then as the LSTM."""
         (_, c_new), (dr_new, dc_new), h_new = new, cotangent, gates["h"]
         dR, unprojected = h_new.T @ dr_new, (dr_new @ p.R.T, dc_new)
         arrays, dx, d_old = super().arrays_vjp(p, x, state, gates, (h_new, c_new), unprojected)

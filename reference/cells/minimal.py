@@ -1,6 +1,6 @@
 """Minimal gated cells: MGU, minGRU and minLSTM.
 
-The MGU's two gates are one. The gates and candidates of minGRU and minLSTM see the input alone, so
+The MGU has one gate for two. The gates and candidates of minGRU and minLSTM read x alone, so
 that h' is linear in h and a scan can compute it; in log-space, if candidates are above 0.
 """
 
@@ -20,7 +20,7 @@ SOURCE = ("Feng et al. 2024, arXiv:2410.01201",)
 
 
 class MGU(Cell):
-    """E13, E22, E23a: the GRU whose reset and update gate are one, f; gates in the order f, n.
+    """E13, E22, E23a: the GRU with one gate f for reset and update; gates in the order f, n.
 
     Zhou, Wu, Zhang & Zhou 2016, arXiv:1603.09420.
     """
@@ -31,14 +31,14 @@ class MGU(Cell):
     limits = (Limit("f = 0 keeps the old state", (), ("f",), "h", "old"),)
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """E13, E22 with f as the reset gate, E23a with f as the update gate."""
+        """Compute E13, E22 with f as the reset gate, E23a with f as the update gate."""
         (h,) = state
         f = forget_gate(p, x, h)
         n = candidate(p, x, h, f)
         return (state_takes_new(f, n, h),), {"f": f, "n": n}
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """The gate's cotangent comes from the blend and from the candidate's product f ⊙ h."""
+        """Pull back; f gets a cotangent from the blend and from the candidate's product f ⊙ h."""
         (h,), (dh_new,), f, n = state, d, gates["f"], gates["n"]
         df, dn, dh = state_takes_new_vjp(f, n, h, dh_new)
         dz_n = dn * tanh_slope(n)
@@ -102,19 +102,19 @@ def input_gate(p: Parameters, x: Input) -> Units:
     note="so that the state's scale does not depend on the length; then E17 with f', i'",
 )  # fmt: skip
 def share(gate: Units, other: Units) -> Units:
-    """Return the share (B, H) of one gate in both; NaN where both have vanished to rounding."""
+    """Return gate / (gate + other), (B, H); NaN where both underflow to 0."""
     with np.errstate(invalid="ignore"):
         return gate / (gate + other)
 
 
 class OfInputs(Cell):
-    """What minGRU and minLSTM share: W (G, D, H) and b (G, H), no U; the candidate."""
+    """The base class of minGRU and minLSTM: W (G, D, H) and b (G, H), no U; the candidate."""
 
     states = ("h",)
     traits: frozenset[str] = frozenset()
 
     def __init__(self, *, positive: bool) -> None:
-        """``positive``: whether candidates, and so states, are above 0."""
+        """Set the names; ``positive``: whether candidates, and so states, are above 0."""
         self.positive = positive
         self.equations += ("mingru.positive",) * positive
         self.name += "-positive" * positive
@@ -130,14 +130,14 @@ class OfInputs(Cell):
         return positive_vjp(s, dn)[0] if self.positive else dn
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """W (G, D, H) and b (G, H)."""
+        """Return the shapes of W (G, D, H) and b (G, H)."""
         return {
             "W": Shape(self.gates, (sizes.D, sizes.H)),
             "b": Shape(self.gates, (sizes.H,)),
         }
 
     def random_state(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-        """Draw from N(0, 1); its magnitude, where states are above 0."""
+        """Draw from N(0, 1), or its absolute value where states are above 0."""
         drawn = super().random_state(name, rng, shape)
         return np.abs(drawn) if self.positive else drawn
 
@@ -154,13 +154,13 @@ class MinGRU(OfInputs):
     )
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """X01, X02, E23a."""
+        """Compute X01, X02, E23a."""
         (h,) = state
         z, (s, n) = update_gate(p, x), self.candidate(p, x)
         return (state_takes_new(z, n, h),), {"z": z, "n": n, "s": s}
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """The old state's cotangent is (1 - z) dh': no weight stands in its way."""
+        """Pull back; the old state's cotangent is (1 - z) dh', without a weight."""
         z, n = gates["z"], gates["n"]
         dz_gate, dn, dh = state_takes_new_vjp(z, n, state[0], d[0])
         dz = {"z": dz_gate * sigmoid_slope(z), "n": self.candidate_vjp(gates["s"], dn)}
@@ -183,17 +183,17 @@ class MinLSTM(OfInputs):
     )
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """X04, X02, X05, and E17 with the shares."""
+        """Compute X04, X02, X05, and E17 with the shares."""
         f, i, (s, n) = input_forget_gate(p, x), input_gate(p, x), self.candidate(p, x)
-        kept, written = share(f, i), share(i, f)
-        new = cell_state(kept, state[0], written, n)
-        return (new,), {"f": f, "i": i, "n": n, "s": s, "f'": kept, "i'": written}
+        f_share, i_share = share(f, i), share(i, f)
+        new = cell_state(f_share, state[0], i_share, n)
+        return (new,), {"f": f, "i": i, "n": n, "s": s, "f'": f_share, "i'": i_share}
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """Back through E17 and the shares, whose sum is 1: ∂f'/∂ln f = f' i' = -∂i'/∂ln f."""
-        f, i, kept, written = gates["f"], gates["i"], gates["f'"], gates["i'"]
-        d_kept, dh, d_written, dn = cell_state_vjp(kept, state[0], written, gates["n"], d[0])
-        across = (d_kept - d_written) * (kept * written)
+        """Pull back through E17 and the shares: f' + i' = 1, ∂f'/∂ln f = f' i' = -∂i'/∂ln f."""
+        f, i, f_share, i_share = gates["f"], gates["i"], gates["f'"], gates["i'"]
+        df_share, dh, di_share, dn = cell_state_vjp(f_share, state[0], i_share, gates["n"], d[0])
+        across = (df_share - di_share) * (f_share * i_share)
         dz = {
             "f": across * (1 - f),
             "i": -across * (1 - i),

@@ -1,7 +1,7 @@
 """The mLSTM of xLSTM: a matrix memory with exponential gates, a normaliser and a stabiliser.
 
-The stabiliser m is no part of the mathematical value: C e^m and n e^m are what the gates alone
-would make, and h is the same with any m. It is a state all the same, since programs carry it, and
+The stabiliser m is no part of the mathematical value: C e^m and n e^m follow from the gates alone,
+and h is the same with any m. It is a state nevertheless, since programs carry it, and
 their C and n are meaningless without it. The output gate is no part of the cell.
 """
 
@@ -21,8 +21,8 @@ from ..gated_by_input import (
     Arrays,
     Cotangents,
     GatedByInput,
-    Given,
     Heads,
+    InputArray,
     Keys,
     Memory,
     Values,
@@ -45,8 +45,8 @@ XLSTM = "Beck et al. 2024, arXiv:2405.04517"
 )
 def stabiliser(f: Same, m: Same, i: Same) -> Same:
     """Return the new stabiliser: the logarithm of the largest weight so far."""
-    kept = log_sigmoid(f) + m
-    return switch(kept - i, i, kept)
+    old = log_sigmoid(f) + m
+    return switch(old - i, i, old)
 
 
 @vjp_of("xlstm.stabiliser")
@@ -171,30 +171,30 @@ def _denominator(s: Keys, n: Keys, m: Heads) -> Heads:
     return switch(size - floor, floor, size)
 
 
-def _chunk(given: Arrays, state: State) -> tuple[Any, State]:
+def _chunk(inputs: Arrays, state: State) -> tuple[Any, State]:
     """Return h of all steps and the states behind them: X51-X56 with sums of log f.
 
     The weight of step j at step t is e^(c_t - c_j + i_j - m_t), that of the old memory
     e^(c_t + m - m_t), and m_t is the largest of these exponents (Beck et al. 2025, app. A).
     """
-    (C, n, m), q, k, v, i = state, scaled(given["q"]), given["k"], given["v"], given["i"]
-    f = -np.logaddexp(0.0, -given["f"])  # log σ
+    (C, n, m), q, k, v, i = state, scaled(inputs["q"]), inputs["k"], inputs["v"], inputs["i"]
+    f = -np.logaddexp(0.0, -inputs["f"])  # log σ
     c, outputs = [f[0]], []
     for t in range(1, len(f)):
         c.append(c[-1] + f[t])
     for t, c_t in enumerate(c):
         exponents = [c_t - c[j] + i[j] for j in range(t + 1)]
         old = m_t = c_t + m
-        for each in exponents:
-            m_t = np.maximum(m_t, each)
-        kept = np.exp(old - m_t)[..., None]
-        weights = [np.exp(each - m_t)[..., None] for each in exponents]
-        own = [(q[t] * k[j]).sum(axis=-1)[..., None] * w for j, w in enumerate(weights)]
-        above, below = kept * rows_times(q[t], C), kept[..., 0] * (q[t] * n).sum(axis=-1)
-        for j, w in enumerate(own):
+        for exponent in exponents:
+            m_t = np.maximum(m_t, exponent)
+        decay = np.exp(old - m_t)[..., None]
+        weights = [np.exp(exponent - m_t)[..., None] for exponent in exponents]
+        scores = [(q[t] * k[j]).sum(axis=-1)[..., None] * w for j, w in enumerate(weights)]
+        above, below = decay * rows_times(q[t], C), decay[..., 0] * (q[t] * n).sum(axis=-1)
+        for j, w in enumerate(scores):
             above, below = above + w * v[j], below + w[..., 0]
         outputs.append(above / np.maximum(np.abs(below), np.exp(-m_t))[..., None])
-    C, n = kept[..., None] * C, kept * n
+    C, n = decay[..., None] * C, decay * n
     for j, w in enumerate(weights):
         C, n = C + outer(w * k[j], v[j]), n + w * k[j]
     return np.stack(outputs), (C, n, m_t)
@@ -213,61 +213,61 @@ class MatrixLSTM(GatedByInput):
         "mlstm.output",
     )
     state_axes = {"C": "N K V", "n": "N K", "m": "N"}  # noqa: RUF012 - constants of a class
-    given = (
-        Given("q", "N K"),
-        Given("k", "N K"),
-        Given("v", "N V"),
-        Given("i", "N"),
-        Given("f", "N", keeps=GATE),
+    inputs = (
+        InputArray("q", "N K"),
+        InputArray("k", "N K"),
+        InputArray("v", "N V"),
+        InputArray("i", "N"),
+        InputArray("f", "N", keeps=GATE),
     )
 
-    def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
-        """X51-X55."""
-        (C, n, m), k, v = state, given["k"], given["v"]
-        m_new = stabiliser(given["f"], m, given["i"])
-        i, f = input_gate(given["i"], m_new), forget_gate(given["f"], m, m_new)
+    def update(self, p: Parameters, inputs: Arrays, state: State) -> tuple[State, Gates]:
+        """Compute X51-X55."""
+        (C, n, m), k, v = state, inputs["k"], inputs["v"]
+        m_new = stabiliser(inputs["f"], m, inputs["i"])
+        i, f = input_gate(inputs["i"], m_new), forget_gate(inputs["f"], m, m_new)
         new = memory(f, C, i, k, v), normaliser(f, n, i, k), m_new
         return new, {"i": i, "f": f}
 
     def update_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
+        self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State, d_new: State
     ) -> tuple[Arrays, State]:
-        """Every gate has a share in the memory and in the normaliser, and all have one in m."""
-        (C, n, m), (dC, dn, dm_new) = state, cotangent
-        i, f, k, v = gates["i"], gates["f"], given["k"], given["v"]
+        """Pull back; every gate acts on the memory, on the normaliser and on m."""
+        (C, n, m), (dC, dn, dm_new) = state, d_new
+        i, f, k, v = gates["i"], gates["f"], inputs["k"], inputs["v"]
         df, dC, di, dk, dv = memory_vjp(f, C, i, k, v, dC)
         df_n, dn, di_n, dk_n = normaliser_vjp(f, n, i, k, dn)
-        di_given, dm_i = input_gate_vjp(given["i"], new[2], di + di_n)
-        df_given, dm, dm_f = forget_gate_vjp(given["f"], m, new[2], df + df_n)
+        di_gate, dm_i = input_gate_vjp(inputs["i"], new[2], di + di_n)
+        df_gate, dm, dm_f = forget_gate_vjp(inputs["f"], m, new[2], df + df_n)
         dm_new = dm_new + dm_i + dm_f
-        df_m, dm_m, di_m = stabiliser_vjp(given["f"], m, given["i"], dm_new)
-        d = {"k": dk + dk_n, "v": dv, "i": di_given + di_m, "f": df_given + df_m}
+        df_m, dm_m, di_m = stabiliser_vjp(inputs["f"], m, inputs["i"], dm_new)
+        d = {"k": dk + dk_n, "v": dv, "i": di_gate + di_m, "f": df_gate + df_m}
         return d, (dC, dn, dm + dm_m)
 
     form_kinds = ("chunk", "parallel")
 
     def formed(
-        self, p: Parameters, given: Arrays, state: State, form: Form
+        self, p: Parameters, inputs: Arrays, state: State, form: Form
     ) -> tuple[Any, tuple[Any, ...]]:
-        """Compute chunks at once; each begins from C, n and m at the end of the one before."""
-        length, outputs = len(given["f"]), []
+        """Compute chunk by chunk; each begins from C, n and m at the end of the one before."""
+        length, outputs = len(inputs["f"]), []
         size = form.steps(length)
         for start in range(0, length, size):
-            part = {name: a[start : start + size] for name, a in given.items()}
+            part = {name: a[start : start + size] for name, a in inputs.items()}
             h, state = _chunk(part, state)
             outputs.append(h)
-        return np.concatenate([given["v"][:0], *outputs]), state
+        return np.concatenate([inputs["v"][:0], *outputs]), state
 
-    def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
+    def read(self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State) -> Array:
         """X56."""
-        return output(given["q"], *new)
+        return output(inputs["q"], *new)
 
     def read_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
+        self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State, dy: Array
     ) -> tuple[Arrays, Cotangents, Cotangents]:
-        """The old states are not read."""
+        """Pull back; the output does not depend on the old states."""
         C, n, m = new
-        dq, *d_new = output_vjp(given["q"], C, n, m, dy)
+        dq, *d_new = output_vjp(inputs["q"], C, n, m, dy)
         return {"q": dq}, (None, None, None), tuple(d_new)
 
 

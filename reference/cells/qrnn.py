@@ -1,7 +1,7 @@
-"""The quasi-recurrent network (QRNN): a convolution over the last inputs, and a pooling of it.
+"""The quasi-recurrent network (QRNN): a convolution over the last inputs, and its pooling.
 
-The convolution sees the last k inputs. What earlier ones add to a gate's sum is carried in k - 1
-states a gate, ``z1`` one step ahead and so on, so that no state has the width of the input.
+The convolution reads the last k inputs. The terms of earlier inputs in a gate's sum are carried
+in k - 1 states per gate, ``z1`` one step ahead and so on; no state has the width of the input.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def forget_gate(p: Parameters, a: Units) -> Units:
 
 @equation("X12", "qrnn.output_gate", latex=r"o_t = \sigma(a^o_t + b_o)", documents=SOURCE)
 def output_gate(p: Parameters, a: Units) -> Units:
-    """Return o (B, H) from its sum: how much of the cell state is shown."""
+    """Return o (B, H) from its sum: the share of the cell state in the output."""
     return sigmoid(a + p.b_o)
 
 
 @equation("X12", "qrnn.input_gate", latex=r"i_t = \sigma(a^i_t + b_i)", documents=SOURCE)
 def input_gate(p: Parameters, a: Units) -> Units:
-    """Return i (B, H) from its sum: how much of z is written."""
+    """Return i (B, H) from its sum: the share of z that is written."""
     return sigmoid(a + p.b_i)
 
 
@@ -68,7 +68,7 @@ EQUATIONS = {
     "ifo": ("qrnn.candidate", "qrnn.input_gate", "qrnn.forget_gate", "qrnn.output_gate",
             "lstm.cell_state", "qrnn.output"),
 }  # fmt: skip
-"""By the letters of a pooling's gates."""
+"""The equations of each pooling, by the letters of its gates."""
 
 GATES = {"z": candidate, "i": input_gate, "f": forget_gate, "o": output_gate}
 
@@ -82,7 +82,7 @@ class QRNN(Cell):
     traits: frozenset[str] = frozenset()
 
     def __init__(self, name: str, pooling: str, k: int = 1) -> None:
-        """``pooling`` is f, fo or ifo; ``k`` the number of inputs that the convolution sees."""
+        """Set the pooling (f, fo or ifo) and ``k``, the number of inputs of the convolution."""
         self.name, self.title, self.k = name, f"QRNN, {pooling}-pooling" + f", k = {k}" * (k > 1), k
         self.equations = ("qrnn.window", *EQUATIONS[pooling])
         self.gates = ("z", *pooling)
@@ -94,14 +94,14 @@ class QRNN(Cell):
         self.traits = frozenset({"bounded"}) if pooling == "f" else frozenset()
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """W (k G, D, H) and b (G, H)."""
+        """Return the shapes of W (k G, D, H) and b (G, H)."""
         return {
             "W": Shape((*self.gates, *self._delayed), (sizes.D, sizes.H)),
             "b": Shape(self.gates, (sizes.H,)),
         }
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """The taps, the gates, the pooling, the output."""
+        """Compute the taps, the gates, the pooling and the output."""
         old, carried = state[self.shows], dict(zip(self.states, state, strict=True))
         sums = {
             f"{g}{j or ''}": window(p, x, f"{g}{j or ''}", carried.get(f"{g}{j + 1}"))
@@ -115,7 +115,7 @@ class QRNN(Cell):
         return (*shown, new, *(sums[tap] for tap in self._delayed)), gates
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """A tap's cotangent reaches x, its weights, and the state that was its ``earlier``."""
+        """Pull back; a tap's cotangent reaches x, its weights, and its ``earlier`` state."""
         old, d_new, dg = state[self.shows], d[self.shows], {}
         if self.shows:
             dg["o"] = d[0] * new[1]

@@ -22,13 +22,13 @@ SHARPNESS = 8
 
 @equation("X18", "rg_lru.recurrence_gate", latex=r"r_t = \sigma(x_t W_r + b_r)", documents=SOURCE)
 def recurrence_gate(p: Parameters, x: Input) -> Units:
-    """Return r (B, H): how much of the decay acts."""
+    """Return r (B, H): the exponent of the decay, in (0, 1)."""
     return sigmoid(x @ p.W_r + p.b_r)
 
 
 @equation("X18", "rg_lru.input_gate", latex=r"i_t = \sigma(x_t W_i + b_i)", documents=SOURCE)
 def input_gate(p: Parameters, x: Input) -> Units:
-    """Return i (B, H): how much of the input is written."""
+    """Return i (B, H): the share of the input that is written."""
     return sigmoid(x @ p.W_i + p.b_i)
 
 
@@ -37,7 +37,7 @@ def input_gate(p: Parameters, x: Input) -> Units:
     note="the paper's x_t where D = H, W_u = 1 and b_u = 0; the block's linear layer before it",
 )  # fmt: skip
 def read_input(p: Parameters, x: Input) -> Units:
-    """Return u (B, H): what the input gate multiplies."""
+    """Return u (B, H): the factor of the input gate."""
     return x @ p.W_u + p.b_u
 
 
@@ -85,7 +85,7 @@ class RGLRU(Cell):
     spans = {"Lambda": (-5, -1)}  # noqa: RUF012 - a constant; a lies between 0.3 and 1
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """W (3, D, H), b (3, H), Lambda (H,)."""
+        """Return the shapes of W (3, D, H), b (3, H) and Lambda (H,)."""
         return {
             "W": Shape(self.gates, (sizes.D, sizes.H)),
             "b": Shape(self.gates, (sizes.H,)),
@@ -93,13 +93,13 @@ class RGLRU(Cell):
         }
 
     def step(self, p: Parameters, x: Rows, state_before: State) -> tuple[State, Gates]:
-        """X18-X20."""
+        """Compute X18-X20."""
         r, i, u = recurrence_gate(p, x), input_gate(p, x), read_input(p, x)
         a = decay(p, r)
         return (state(a, state_before[0], i, u),), {"r": r, "i": i, "u": u, "a": a}
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """The decay's cotangent reaches the gate r, and Λ."""
+        """Pull back; the decay's cotangent reaches the gate r, and Λ."""
         r, i, u, a = (gates[k] for k in ("r", "i", "u", "a"))
         da, dh, di, du = state_vjp(a, state[0], i, u, d[0])
         d_log = -SHARPNESS * (da * a)

@@ -50,17 +50,17 @@ class RNN(Cell):
         forward: Callable[[Parameters, Input, Units], Units],
         slope: Callable[[Units], Units],
     ) -> None:
-        """Take the equation of the state, and the slope of its activation as function of a'."""
+        """Set the equation of the state, and the slope of its activation as a function of a'."""
         self.name, self.title, self.equations, self.traits = name, title, equations, traits
         self._forward, self._slope = forward, slope
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """E04, or X06 of an IndRNN."""
+        """Compute E04, or X06 of an IndRNN."""
         (a,) = state
         return (self._forward(p, x, a),), {}
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """E07: the cotangent times diag(φ') and then W_aa transposed."""
+        """Pull back (E07): the cotangent times diag(φ'), then times W_aa transposed."""
         (a,), (a_new,), (da_new,) = state, new, d
         dz = {"a": da_new * self._slope(a_new)}
         arrays, dx, da = affine_vjp(p, x, a, dz)

@@ -1,8 +1,8 @@
 """RWKV-6 and RWKV-7: linear attention with a bonus for the present, and with a generalised delta.
 
-``w`` is the logarithm of the decay. RWKV-6 reads the old state and the present key and value, these
-with a learned bonus u. RWKV-7 removes from the memory what stands at κ̂, by a rate a for every
-channel, before it writes; its keys k are those after their replacement.
+``w`` is the logarithm of the decay. RWKV-6 reads the old state, and the present key and value
+with a learned bonus u. RWKV-7 removes the content at κ̂ from the memory, by a rate a for every
+channel, before it writes; its keys k are the replacement keys of the paper.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..gated_by_input import (
     Arrays,
     Cotangents,
     GatedByInput,
-    Given,
+    InputArray,
     Keys,
     Memory,
     Values,
@@ -65,12 +65,12 @@ def removal_vjp(
     w: Keys, a: Keys, kappa: Keys, S: Memory, d: Memory
 ) -> tuple[Keys, Keys, Keys, Memory]:
     """Pull back to (dw, da, dkappa, dS)."""
-    held = rows_times(kappa, S)
-    d_rate = -matrix_times(d, held)
-    d_held = -rows_times(a * kappa, d)
+    content = rows_times(kappa, S)
+    d_rate = -matrix_times(d, content)
+    d_content = -rows_times(a * kappa, d)
     dw = np.exp(w) * (d * S).sum(axis=-1)
-    d_kappa = d_rate * a + matrix_times(S, d_held)
-    return dw, d_rate * kappa, d_kappa, np.exp(w)[..., None] * d + outer(kappa, d_held)
+    d_kappa = d_rate * a + matrix_times(S, d_content)
+    return dw, d_rate * kappa, d_kappa, np.exp(w)[..., None] * d + outer(kappa, d_content)
 
 
 @equation(
@@ -98,39 +98,39 @@ class RWKV6Cell(GatedByInput):
     equations = ("delta.decay_by_key", "delta.write", "rwkv6.output")
     state_axes = {"S": "N K V"}  # noqa: RUF012 - constants of a class
     parameter_axes = {"u": "N K"}  # noqa: RUF012
-    given = (
-        Given("r", "N K"),
-        Given("k", "N K"),
-        Given("v", "N V"),
-        Given("w", "N K", log_decay, DECAY),
+    inputs = (
+        InputArray("r", "N K"),
+        InputArray("k", "N K"),
+        InputArray("v", "N V"),
+        InputArray("w", "N K", log_decay, DECAY),
     )
 
-    def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
-        """Decay and write."""
-        decayed = decay_by_key(given["w"], state[0])
-        return (write(given["k"], given["v"], decayed),), {}
+    def update(self, p: Parameters, inputs: Arrays, state: State) -> tuple[State, Gates]:
+        """Let the memory decay, and write (X41, X43)."""
+        decayed = decay_by_key(inputs["w"], state[0])
+        return (write(inputs["k"], inputs["v"], decayed),), {}
 
     def update_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
+        self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State, d_new: State
     ) -> tuple[Arrays, State]:
         """Pull back through the write and the decay."""
-        dk, dv, dS = write_vjp(given["k"], given["v"], state[0], cotangent[0])
-        dw, dS = decay_by_key_vjp(given["w"], state[0], dS)
+        dk, dv, dS = write_vjp(inputs["k"], inputs["v"], state[0], d_new[0])
+        dw, dS = decay_by_key_vjp(inputs["w"], state[0], dS)
         return {"k": dk, "v": dv, "w": dw}, (dS,)
 
-    def linear(self, p: Parameters, given: Arrays, S: Array) -> Linear:
-        """The state before a step is read, and the step itself with its bonus."""
-        return Linear(given["w"], given["k"], given["v"], given["r"], None, S, p["u"])
+    def linear(self, p: Parameters, inputs: Arrays, S: Array) -> Linear:
+        """Return the linear recurrence, which reads the old state and adds the bonus."""
+        return Linear(inputs["w"], inputs["k"], inputs["v"], inputs["r"], None, S, p["u"])
 
-    def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
+    def read(self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State) -> Array:
         """X61."""
-        return output_with_bonus(given["r"], p["u"], given["k"], given["v"], state[0])
+        return output_with_bonus(inputs["r"], p["u"], inputs["k"], inputs["v"], state[0])
 
     def read_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
+        self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State, dy: Array
     ) -> tuple[Arrays, Cotangents, Cotangents]:
-        """The old state is read, and the new one is not."""
-        r, k, v, u = given["r"], given["k"], given["v"], p["u"]
+        """Pull back; the output reads the old state, not the new one."""
+        r, k, v, u = inputs["r"], inputs["k"], inputs["v"], p["u"]
         d = outer(r, dy)
         d_bonus = matrix_times(d, v)
         arrays = {
@@ -148,38 +148,38 @@ class RWKV7Cell(GatedByInput):
     name, title = "rwkv7", "RWKV-7"
     equations = ("rwkv7.removal", "delta.write", "rwkv7.output")
     state_axes = {"S": "N K V"}  # noqa: RUF012 - constants of a class
-    given = (
-        Given("r", "N K"),
-        Given("w", "N K", log_decay, DECAY),
-        Given("k", "N K"),
-        Given("v", "N V"),
-        Given("kappa", "N K", unit),
-        Given("a", "N K", share),
+    inputs = (
+        InputArray("r", "N K"),
+        InputArray("w", "N K", log_decay, DECAY),
+        InputArray("k", "N K"),
+        InputArray("v", "N V"),
+        InputArray("kappa", "N K", unit),
+        InputArray("a", "N K", share),
     )
 
-    def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
-        """Remove and write."""
-        removed = removal(given["w"], given["a"], given["kappa"], state[0])
-        return (write(given["k"], given["v"], removed),), {}
+    def update(self, p: Parameters, inputs: Arrays, state: State) -> tuple[State, Gates]:
+        """Remove and write (X62, X43)."""
+        removed = removal(inputs["w"], inputs["a"], inputs["kappa"], state[0])
+        return (write(inputs["k"], inputs["v"], removed),), {}
 
     def update_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
+        self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State, d_new: State
     ) -> tuple[Arrays, State]:
         """Pull back through the write and the removal."""
-        dk, dv, dS = write_vjp(given["k"], given["v"], state[0], cotangent[0])
-        args = (given["w"], given["a"], given["kappa"], state[0])
+        dk, dv, dS = write_vjp(inputs["k"], inputs["v"], state[0], d_new[0])
+        args = (inputs["w"], inputs["a"], inputs["kappa"], state[0])
         dw, da, d_kappa, dS = removal_vjp(*args, dS)
         return {"k": dk, "v": dv, "w": dw, "a": da, "kappa": d_kappa}, (dS,)
 
-    def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
+    def read(self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State) -> Array:
         """X63."""
-        return output(given["r"], new[0])
+        return output(inputs["r"], new[0])
 
     def read_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
+        self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State, dy: Array
     ) -> tuple[Arrays, Cotangents, Cotangents]:
-        """The old state is not read."""
-        dr, dS = output_vjp(given["r"], new[0], dy)
+        """Pull back; the output does not depend on the old state."""
+        dr, dS = output_vjp(inputs["r"], new[0], dy)
         return {"r": dr}, (None,), (dS,)
 
 

@@ -1,7 +1,7 @@
-"""Mamba-1 (S6): every entry of the (V, K) state has a decay of its own.
+"""Mamba-1 (S6): every entry of the (V, K) state has its own decay.
 
 ``dt`` is the step size Δ after its softplus, one for each of the V channels. The convolution
-before, and the gate SiLU(z) behind, are no part of the cell.
+before the cell and the gate SiLU(z) after it are no part of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from ..arrays import Array
 from ..equation import equation, vjp_of
 from ..functions import zeros
-from ..gated_by_input import RATE, Arrays, Given, step_size
+from ..gated_by_input import RATE, Arrays, InputArray, step_size
 from ..linear import Linear
 from ..parameters import Parameters
 from .ssd import StateSpace
@@ -97,22 +97,27 @@ class Selective(StateSpace):
     state_axes = {"h": "V K"}  # noqa: RUF012 - constants of a class
     parameter_axes = {"A": "V K", "D": "V"}  # noqa: RUF012
     output_axes = "V"
-    given = (Given("x", "V"), Given("dt", "V", step_size, RATE), Given("B", "K"), Given("C", "K"))
+    inputs = (
+        InputArray("x", "V"),
+        InputArray("dt", "V", step_size, RATE),
+        InputArray("B", "K"),
+        InputArray("C", "K"),
+    )
     decay, decay_vjp = staticmethod(decay), staticmethod(decay_vjp)
     write, write_vjp = staticmethod(write), staticmethod(write_vjp)
     output, output_vjp = staticmethod(output), staticmethod(output_vjp)
 
-    def linear(self, p: Parameters, given: Arrays, S: Array) -> Linear:
-        """Every channel is a head with values of width 1, and reads B and C as the others do."""
-        dt, shape = given["dt"], (*given["x"].shape, given["B"].shape[-1])
+    def linear(self, p: Parameters, inputs: Arrays, S: Array) -> Linear:
+        """Return the linear recurrence: every channel is a head with values of width 1."""
+        dt, shape = inputs["dt"], (*inputs["x"].shape, inputs["B"].shape[-1])
         wide = zeros(dt, shape)
-        k, q = (wide + given[name][:, :, None] for name in "BC")
+        k, q = (wide + inputs[name][:, :, None] for name in "BC")
         g = dt[..., None] * p["A"]
-        return Linear(g, k, (dt * given["x"])[..., None], q, None, S[..., None])
+        return Linear(g, k, (dt * inputs["x"])[..., None], q, None, S[..., None])
 
-    def from_linear(self, p: Parameters, given: Arrays, read: Array, S: Array) -> tuple[Any, Any]:
-        """Add D x."""
-        return read[..., 0] + p["D"] * given["x"], S[..., 0]
+    def from_linear(self, p: Parameters, inputs: Arrays, read: Array, S: Array) -> tuple[Any, Any]:
+        """Return y + D x, and the state."""
+        return read[..., 0] + p["D"] * inputs["x"], S[..., 0]
 
 
 CELLS = (Selective(),)

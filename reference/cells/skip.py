@@ -83,7 +83,7 @@ class Skip(Cell):
     """E29 around a plain cell; one more state, ũ (B, 1), and two more parameters, w_p and b_p."""
 
     def __init__(self, name: str, title: str, plain: Cell) -> None:
-        """Take the cell whose steps may be skipped."""
+        """Set the plain cell, whose steps may be skipped."""
         self.name, self.title, self.plain = name, title, plain
         self.gates, self.states = plain.gates, (*plain.states, "u")
         self.traits = frozenset({"bounded", "surrogate"})
@@ -96,51 +96,51 @@ class Skip(Cell):
         )
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """As the plain cell's, and w_p (H, 1), b_p (1,)."""
-        own = {"w_p": Shape((), (sizes.H, 1)), "b_p": Shape((), (1,))}
-        return self.plain.shapes(sizes) | own
+        """Return the plain cell's shapes, and w_p (H, 1), b_p (1,)."""
+        gate = {"w_p": Shape((), (sizes.H, 1)), "b_p": Shape((), (1,))}
+        return self.plain.shapes(sizes) | gate
 
     def widths(self, sizes: Sizes) -> tuple[int, ...]:
-        """As the plain cell's, and 1 for ũ."""
+        """Return the plain cell's widths, and 1 for ũ."""
         return (*self.plain.widths(sizes), 1)
 
     def initial_state(self, like: Array, batch: int, sizes: Sizes) -> State:
-        """Zeros, and ũ = 1: the first step always updates."""
+        """Return zeros, and ũ = 1: the first step always updates."""
         return (*self.plain.initial_state(like, batch, sizes), zeros(like, (batch, 1)) + 1)
 
     def random_state(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-        """As the plain cell's, and ũ in (0, 1), where it stays."""
+        """Draw as the plain cell does, and ũ in (0, 1), where it stays."""
         if name == "u":
             return rng.uniform(0.05, 0.95, shape)
         return self.plain.random_state(name, rng, shape)
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """The plain step, kept or skipped; then the next ũ."""
+        """Take the plain step or skip it; then compute the next ũ."""
         *old, u_tilde = state
         u = update_gate(u_tilde)
         proposed, gates = self.plain.step(_plain(p), x, tuple(old))
-        kept = tuple(skip_state(u, s, s_old) for s, s_old in zip(proposed, old, strict=True))
-        delta = increment(p, kept[0])
+        states = tuple(skip_state(u, s, s_old) for s, s_old in zip(proposed, old, strict=True))
+        delta = increment(p, states[0])
         trace = {"u": u, "delta": delta, **{f"proposed {k}": s for k, s in enumerate(proposed)}}
-        return (*kept, accumulated(u, u_tilde, delta)), {**gates, **trace}
+        return (*states, accumulated(u, u_tilde, delta)), {**gates, **trace}
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """Back through ũ, the skip, and the plain step; du reaches ũ with derivative 1."""
+        """Pull back through ũ, the skip, and the plain step; du reaches ũ with derivative 1."""
         *old, u_tilde = state
-        *d_kept, d_next = d
+        *d_states, d_next = d
         u, delta = gates["u"], gates["delta"]
         du, du_tilde, ddelta = accumulated_vjp(u, u_tilde, delta, d_next)
         dz = ddelta * sigmoid_slope(delta)
-        d_kept[0] = d_kept[0] + dz @ p.w_p.T
+        d_states[0] = d_states[0] + dz @ p.w_p.T
         proposed = tuple(gates[f"proposed {k}"] for k in range(len(old)))
-        for s, s_old, ds in zip(proposed, old, d_kept, strict=True):
+        for s, s_old, ds in zip(proposed, old, d_states, strict=True):
             du = du + (ds * (s - s_old)).sum(axis=1)[:, None]
         dp, dx, d_old = self.plain.vjp(
-            _plain(p), x, tuple(old), gates, proposed, tuple(ds * u for ds in d_kept)
+            _plain(p), x, tuple(old), gates, proposed, tuple(ds * u for ds in d_states)
         )
-        d_old = tuple(d + (1 - u) * ds for d, ds in zip(d_old, d_kept, strict=True))
-        own = {"w_p": new[0].T @ dz, "b_p": dz.sum(axis=0)}
-        return Parameters(p.shapes, {**dp, **own}), dx, (*d_old, du_tilde + du)
+        d_old = tuple(d + (1 - u) * ds for d, ds in zip(d_old, d_states, strict=True))
+        gate = {"w_p": new[0].T @ dz, "b_p": dz.sum(axis=0)}
+        return Parameters(p.shapes, {**dp, **gate}), dx, (*d_old, du_tilde + du)
 
 
 def _plain(p: Parameters) -> Parameters:

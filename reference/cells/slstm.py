@@ -1,6 +1,6 @@
 """The sLSTM of xLSTM: exponential gates, a normaliser and a stabiliser, and a recurrent weight.
 
-Its pre-activations come with the input, and each head adds R h of its own: R is block-diagonal. The
+The input holds W x + b, and each head adds R h: R is block-diagonal. The
 stabiliser is no part of the mathematical value (see ``mlstm``): h = σ(o) c / n is the same with any
 m. Where n is 0, before the first step, any m will do; programs that start with m = ĩ differ from
 those that start with max(log σ(f̃) + 0, ĩ) in c, n and m, and not in h.
@@ -16,7 +16,7 @@ from ..arrays import Array, Floats, Same
 from ..cell import Gates, State
 from ..equation import equation, vjp_of
 from ..functions import sigmoid, sigmoid_slope, tanh, tanh_slope, zeros
-from ..gated_by_input import GATE, Arrays, Cotangents, GatedByInput, Given, Values
+from ..gated_by_input import GATE, Arrays, Cotangents, GatedByInput, InputArray, Values
 from ..parameters import Parameters, Shape
 from .mlstm import (
     XLSTM,
@@ -38,16 +38,16 @@ Weights: TypeAlias = Annotated[Array, "N V V"]
     documents=(XLSTM,),
     note="W x and the bias are given; R is block-diagonal, a block a head",
 )
-def pre_activation(given: Values, h: Values, R: Weights) -> Values:
-    """Return what a gate's function is applied to (B, N, V)."""
-    return given + (h[..., None, :] @ R)[..., 0, :]
+def pre_activation(Wx: Values, h: Values, R: Weights) -> Values:
+    """Return the sum of a gate (B, N, V); ``Wx`` holds W x and the bias."""
+    return Wx + (h[..., None, :] @ R)[..., 0, :]
 
 
 @vjp_of("slstm.pre_activation")
 def pre_activation_vjp(
-    given: Values, h: Values, R: Weights, d: Values
+    Wx: Values, h: Values, R: Weights, d: Values
 ) -> tuple[Values, Values, Weights]:
-    """Pull back to (dgiven, dh, dR)."""
+    """Pull back to (dWx, dh, dR)."""
     dR = (h[..., None] * d[..., None, :]).sum(axis=0)
     return d, (R @ d[..., None])[..., 0], dR
 
@@ -120,7 +120,7 @@ class ScalarLSTM(GatedByInput):
     letters = "ifzo"
     state_axes = {"h": "N V", "c": "N V", "n": "N V", "m": "N V"}  # noqa: RUF012 - of a class
     parameter_axes = {"R": "4 N V V"}  # noqa: RUF012
-    given = tuple(Given(letter, "N V", keeps=GATE * (letter == "f")) for letter in letters)
+    inputs = tuple(InputArray(letter, "N V", keeps=GATE * (letter == "f")) for letter in letters)
 
     def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
         """Draw blocks from N(0, 1/fan-in)."""
@@ -128,14 +128,14 @@ class ScalarLSTM(GatedByInput):
         return drawn
 
     def random_state(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-        """Draw N(0, 1), and a normaliser that is positive, as a sum of exponentials is."""
+        """Draw from N(0, 1), but positive normalisers, as sums of exponentials are."""
         drawn = rng.standard_normal(shape)
         return 0.5 + np.abs(drawn) if name == "n" else drawn
 
-    def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
-        """X57, X51-X53, X58-X60."""
+    def update(self, p: Parameters, inputs: Arrays, state: State) -> tuple[State, Gates]:
+        """Compute X57, X51-X53, X58-X60."""
         h, c, n, m = state
-        a = {g: pre_activation(given[g], h, p["R"][k]) for k, g in enumerate(self.letters)}
+        a = {g: pre_activation(inputs[g], h, p["R"][k]) for k, g in enumerate(self.letters)}
         m_new = stabiliser(a["f"], m, a["i"])
         i, f = input_gate(a["i"], m_new), forget_gate(a["f"], m, m_new)
         z, o = tanh(a["z"]), sigmoid(a["o"])
@@ -144,10 +144,10 @@ class ScalarLSTM(GatedByInput):
         return (hidden_state(o, c_new, n_new), c_new, n_new, m_new), gates
 
     def update_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
+        self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State, d_new: State
     ) -> tuple[Arrays, State]:
-        """H' is read from c' and n', these are made by the gates, and these read h."""
-        (h, c, n, m), (dh_new, dc_new, dn_new, dm_new) = state, cotangent
+        """Pull back: from h' to c' and n', to the gates, and to the h that they read."""
+        (h, c, n, m), (dh_new, dc_new, dn_new, dm_new) = state, d_new
         i, f, z, o = (gates[g] for g in self.letters)
         do, dc_h, dn_h = hidden_state_vjp(o, new[1], new[2], dh_new)
         df, dc, di, dz = cell_state_vjp(f, c, i, z, dc_new + dc_h)
@@ -159,19 +159,19 @@ class ScalarLSTM(GatedByInput):
         d = {"i": d_i + di_m, "f": d_f + df_m, "z": dz * tanh_slope(z), "o": do * sigmoid_slope(o)}
         dh, blocks = zeros(h, h.shape), []
         for k, g in enumerate(self.letters):
-            _, dh_g, dR = pre_activation_vjp(given[g], h, p["R"][k], d[g])
+            _, dh_g, dR = pre_activation_vjp(inputs[g], h, p["R"][k], d[g])
             dh = dh + dh_g
             blocks.append(dR)
         return {**d, "R": np.stack(blocks)}, (dh, dc, dn, dm + dm_m)
 
-    def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
-        """The output is h."""
+    def read(self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State) -> Array:
+        """Return h."""
         return new[0]
 
     def read_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
+        self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State, dy: Array
     ) -> tuple[Arrays, Cotangents, Cotangents]:
-        """It is the first of the new states."""
+        """Pull back: the output is the first of the new states."""
         return {}, (None,) * 4, (dy, None, None, None)
 
 

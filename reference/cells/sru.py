@@ -1,4 +1,4 @@
-"""The simple recurrent unit (SRU): the state alone, unit by unit, joins what the input says.
+"""The simple recurrent unit (SRU): its gates read x, and c unit by unit.
 
 The highway x' is a product of the input; with D = H and the identity for W_s, the input itself.
 """
@@ -49,7 +49,7 @@ def candidate(p: Parameters, x: Input) -> Units:
     note="the paper's x_t where D = H and W_s = 1, or α to keep the variance",
 )  # fmt: skip
 def highway(p: Parameters, x: Input) -> Units:
-    """Return what passes by the recurrence (B, H)."""
+    """Return the highway x' (B, H), which passes by the recurrence."""
     return x @ p.W_s
 
 
@@ -84,12 +84,12 @@ class SRU(Cell):
     )
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """W (4, D, H), v and b (2, H)."""
+        """Return the shapes of W (4, D, H), v and b (2, H)."""
         vector = Shape(("f", "r"), (sizes.H,))
         return {"W": Shape(self.gates, (sizes.D, sizes.H)), "v": vector, "b": vector}
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """X07, X08, E23b, X09."""
+        """Compute X07, X08, E23b, X09."""
         c = state[1]
         f, r = forget_gate(p, x, c), reset_gate(p, x, c)
         n, passed = candidate(p, x), highway(p, x)
@@ -97,7 +97,7 @@ class SRU(Cell):
         return (output(r, new, passed), new), {"f": f, "r": r, "n": n, "s": passed}
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """Both gates send a cotangent to the old cell state, by v; the old h has none."""
+        """Pull back; both gates read the old cell state by v, and nothing reads the old h."""
         (h, c), (dh_new, dc_new), f, r = state, d, gates["f"], gates["r"]
         dr, dc_shown, ds = output_vjp(r, new[1], gates["s"], dh_new)
         df, dn, dc = state_keeps_old_vjp(f, gates["n"], c, dc_new + dc_shown)

@@ -1,8 +1,8 @@
 """Mamba-2 (SSD): a linear state space whose step size comes with the input.
 
 The state of a head is a (V, K) matrix with one decay. ``dt`` is the step size Δ after its softplus;
-B and C are those of one group. The convolution before, and the gate and the norm behind, are no
-part of the cell.
+B and C are those of one group. The convolution before the cell, and the gate and the norm after
+it, are no part of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from ..arrays import Array, Floats
 from ..cell import Gates, State
 from ..equation import equation, vjp_of
 from ..functions import zeros
-from ..gated_by_input import RATE, Arrays, Cotangents, GatedByInput, Given, Heads, Values, step_size
+from ..gated_by_input import (
+    RATE,
+    Arrays,
+    Cotangents,
+    GatedByInput,
+    Heads,
+    InputArray,
+    Values,
+    step_size,
+)
 from ..linear import Linear
 from ..parameters import Parameters, Shape
 
@@ -93,7 +102,7 @@ def output_vjp(
 
 
 class StateSpace(GatedByInput):
-    """What Mamba's cells share: a decay by Δ A, a write of Δ x B, an output of C and D x."""
+    """The base class of Mamba's cells: a decay by Δ A, a write of Δ x B, an output of C and D x."""
 
     decay: Callable[..., Any]
     decay_vjp: Callable[..., Any]
@@ -107,30 +116,30 @@ class StateSpace(GatedByInput):
         drawn = rng.standard_normal(shape.full)
         return -0.2 - np.abs(drawn) if name == "A" else drawn
 
-    def update(self, p: Parameters, given: Arrays, state: State) -> tuple[State, Gates]:
-        """X45 and X46, or X48 and X49."""
-        decayed = self.decay(given["dt"], p["A"], state[0])
-        return (self.write(given["dt"], given["x"], given["B"], decayed),), {}
+    def update(self, p: Parameters, inputs: Arrays, state: State) -> tuple[State, Gates]:
+        """Compute X45 and X46, or X48 and X49."""
+        decayed = self.decay(inputs["dt"], p["A"], state[0])
+        return (self.write(inputs["dt"], inputs["x"], inputs["B"], decayed),), {}
 
     def update_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, cotangent: State
+        self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State, d_new: State
     ) -> tuple[Arrays, State]:
-        """The step size has a share in the write and in the decay."""
-        args = (given["dt"], given["x"], given["B"], state[0])
-        ddt, dx, dB, dS = self.write_vjp(*args, cotangent[0])
-        ddt_decay, dA, dS = self.decay_vjp(given["dt"], p["A"], state[0], dS)
+        """Pull back; the step size acts on the write and on the decay."""
+        args = (inputs["dt"], inputs["x"], inputs["B"], state[0])
+        ddt, dx, dB, dS = self.write_vjp(*args, d_new[0])
+        ddt_decay, dA, dS = self.decay_vjp(inputs["dt"], p["A"], state[0], dS)
         return {"dt": ddt + ddt_decay, "x": dx, "B": dB, "A": dA}, (dS,)
 
-    def read(self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State) -> Array:
+    def read(self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State) -> Array:
         """X47, or X50."""
-        read: Array = self.output(given["C"], given["x"], p["D"], new[0])
+        read: Array = self.output(inputs["C"], inputs["x"], p["D"], new[0])
         return read
 
     def read_vjp(
-        self, p: Parameters, given: Arrays, state: State, gates: Gates, new: State, dy: Array
+        self, p: Parameters, inputs: Arrays, state: State, gates: Gates, new: State, dy: Array
     ) -> tuple[Arrays, Cotangents, Cotangents]:
-        """The input has a share in the output beside the state's."""
-        dC, dx, dD, dS = self.output_vjp(given["C"], given["x"], p["D"], new[0], dy)
+        """Pull back; the output has a term of the input beside the state's."""
+        dC, dx, dD, dS = self.output_vjp(inputs["C"], inputs["x"], p["D"], new[0], dy)
         return {"C": dC, "x": dx, "D": dD}, (None,), (dS,)
 
 
@@ -141,22 +150,27 @@ class StateSpaceDual(StateSpace):
     equations = ("ssd.decay", "ssd.write", "ssd.output")
     state_axes = {"S": "N V K"}  # noqa: RUF012 - constants of a class
     parameter_axes = {"A": "N", "D": "N"}  # noqa: RUF012
-    given = (Given("x", "N V"), Given("dt", "N", step_size, RATE), Given("B", "K"), Given("C", "K"))
+    inputs = (
+        InputArray("x", "N V"),
+        InputArray("dt", "N", step_size, RATE),
+        InputArray("B", "K"),
+        InputArray("C", "K"),
+    )
     decay, decay_vjp = staticmethod(decay), staticmethod(decay_vjp)
     write, write_vjp = staticmethod(write), staticmethod(write_vjp)
     output, output_vjp = staticmethod(output), staticmethod(output_vjp)
 
-    def linear(self, p: Parameters, given: Arrays, S: Array) -> Linear:
-        """B and C are key and query, Δ x is the value, and the state is transposed."""
-        dt, (steps, batch, heads) = given["dt"], given["dt"].shape
-        wide = zeros(dt, (steps, batch, heads, given["B"].shape[-1]))
-        k, q = (wide + given[name][:, :, None] for name in "BC")
+    def linear(self, p: Parameters, inputs: Arrays, S: Array) -> Linear:
+        """Return the linear recurrence: keys B, queries C, values Δ x, the state transposed."""
+        dt, (steps, batch, heads) = inputs["dt"], inputs["dt"].shape
+        wide = zeros(dt, (steps, batch, heads, inputs["B"].shape[-1]))
+        k, q = (wide + inputs[name][:, :, None] for name in "BC")
         g = (dt * p["A"])[..., None]
-        return Linear(g, k, dt[..., None] * given["x"], q, None, np.swapaxes(S, -1, -2))
+        return Linear(g, k, dt[..., None] * inputs["x"], q, None, np.swapaxes(S, -1, -2))
 
-    def from_linear(self, p: Parameters, given: Arrays, read: Array, S: Array) -> tuple[Any, Any]:
-        """Add D x, and transpose the state."""
-        return read + p["D"][:, None] * given["x"], np.swapaxes(S, -1, -2)
+    def from_linear(self, p: Parameters, inputs: Arrays, read: Array, S: Array) -> tuple[Any, Any]:
+        """Return y + D x, and the state transposed."""
+        return read + p["D"][:, None] * inputs["x"], np.swapaxes(S, -1, -2)
 
 
 CELLS = (StateSpaceDual(),)

@@ -1,6 +1,6 @@
-"""Zoneout, as it evaluates: each state keeps, of the old one, the share that training keeps whole.
+"""Zoneout in evaluation: each new state keeps a constant share of the old one.
 
-In training every unit is kept with a probability, by a random mask; this is its expectation.
+In training a random mask keeps every unit with a probability; this is its expectation.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ class Zoneout(Cell):
     """X14 around a plain cell, whose parameters and gates it has."""
 
     def __init__(self, name: str, title: str, plain: Cell, rates: Mapping[str, float]) -> None:
-        """Take the plain cell, and ζ of every state."""
+        """Set the plain cell, and ζ of every state."""
         self.name, self.title, self.plain = name, title, plain
         self.rates = tuple(rates[s] for s in plain.states)
         self.equations = (*plain.equations, "zoneout.state")
         self.gates, self.states, self.traits = plain.gates, plain.states, plain.traits
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """As the plain cell's."""
+        """Return the plain cell's shapes."""
         return self.plain.shapes(sizes)
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """A plain step, of which each state takes its share."""
+        """Take a plain step, and mix each state with its old value."""
         proposed, gates = self.plain.step(p, x, state)
-        new = tuple(zoned_out(*each) for each in zip(self.rates, proposed, state, strict=True))
+        new = tuple(map(zoned_out, self.rates, proposed, state))
         return new, {**gates, **{f"proposed {k}": s for k, s in enumerate(proposed)}}
 
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
-        """The plain step's, of the share that it wrote, and the share that was kept."""
+        """Pull back through the plain step, and to the old state's share."""
         proposed = tuple(gates[f"proposed {k}"] for k in range(len(state)))
         written = tuple((1 - r) * ds for r, ds in zip(self.rates, d, strict=True))
         dp, dx, d_old = self.plain.vjp(p, x, state, gates, proposed, written)
-        kept = zip(d_old, self.rates, d, strict=True)
-        return dp, dx, tuple(d + r * d_new for d, r, d_new in kept)
+        shares = zip(d_old, self.rates, d, strict=True)
+        return dp, dx, tuple(d + r * d_new for d, r, d_new in shares)
 
 
 CELLS = (

@@ -1,7 +1,7 @@
 """JSON Schemas of gatewise's runs, for programs that read them.
 
-They are made from the classes that gatewise itself reads runs with, and a test holds them to those:
-``python -m gatewise.reports.schemas`` writes them anew.
+They are derived from the classes with which gatewise reads runs, and a test compares them:
+``python -m gatewise.reports.schemas`` writes them again.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ ROWS: dict[str, tuple[Any, ...]] = {
     "memory": (MemoryRow,),
     "speed": (Group,),
 }
-"""What the rows of each kind of bench are; of speed, those of groups."""
+"""The row types of each kind of bench; for speed, those of groups."""
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def made() -> dict[str, dict[str, Any]]:
-    """Return the schema of every kind of file, by its name here."""
+    """Return the schema of every kind of file, by its name in this folder."""
     verdict = schema(Verdict)
     verdict["properties"]["status"] = {"enum": list(STATUSES)}
     verdict["required"] = list(verdict["properties"])
-    document = {
+    schemas = {
         "run": _header(run_files.CheckHeader, run_files.SCHEMA),
         "verdict": verdict,
         "diagnosis": schema(Diagnosis),
@@ -61,20 +61,20 @@ def made() -> dict[str, dict[str, Any]]:
         f"row-{kill_matrix.KIND}": _row({"row": schema(MutantRow)}),
         **{f"row-{kind}": schema(*rows) for kind, rows in ROWS.items()},
     }
-    return {name: {"$schema": DRAFT, **one} for name, one in document.items()}
+    return {name: {"$schema": DRAFT, **fields} for name, fields in schemas.items()}
 
 
 def stored() -> dict[str, dict[str, Any]]:
-    """Return the schemas as they are in the package."""
+    """Return the schemas of the package's files."""
     texts = {f.name: f.read_text(encoding="utf-8") for f in files(__name__).iterdir()
              if f.name.endswith(".json")}  # fmt: skip
     return {name.removesuffix(".json"): json.loads(text) for name, text in texts.items()}
 
 
 def write(folder: Path) -> None:
-    """Write them anew."""
-    for name, one in made().items():
-        (folder / f"{name}.json").write_text(json.dumps(one, indent=1) + "\n", encoding="utf-8")
+    """Write all schemas to a folder."""
+    for name, fields in made().items():
+        (folder / f"{name}.json").write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
 
 
 def _header(kind: Any, version: str) -> dict[str, Any]:
@@ -84,12 +84,12 @@ def _header(kind: Any, version: str) -> dict[str, Any]:
 
 
 def _lines() -> dict[str, Any]:
-    """Return what a line is that a program in another language reads or writes."""
+    """Return the schema of the lines that programs in other languages read and write."""
     references, parts = msgspec.json.schema_components(LINES, ref_template="#/$defs/{name}")
     return {"anyOf": list(references), "$defs": parts}
 
 
-def _row(own: dict[str, Any]) -> dict[str, Any]:
-    """Return what every row of a bench has; a kind's own fields are required where given."""
-    properties = {"id": {"type": "string"}, "status": {"type": "string"}, **own}
+def _row(extra: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a bench's row: the common fields, and ``extra``, all required."""
+    properties = {"id": {"type": "string"}, "status": {"type": "string"}, **extra}
     return {"type": "object", "properties": properties, "required": list(properties)}

@@ -1,4 +1,4 @@
-"""One file for each kind of bench run: ``section(runs)`` returns what the report tells of them."""
+"""The sections of bench runs: one file per kind, with a function ``section(runs)``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ...verify.runs.records import RunFileError
 from ..section import Figure, Section, grouped
 
 ORDER = ("evidence", "claims", "speed", "decay", "forms", "memory", "mutants")
-"""As they stand in a report."""
+"""The order of the kinds in a report."""
 
 
 def sections(runs: Iterable[BenchRun]) -> tuple[Section, ...]:
-    """Return a section for every kind of run there is; RunFileError for an unknown kind."""
+    """Return the section of every kind of run; raise RunFileError for an unknown kind."""
     by_kind = grouped((run.kind, run) for run in runs)
     if unknown := sorted(by_kind.keys() - set(ORDER)):
         raise RunFileError(
@@ -48,10 +48,10 @@ def _guarded(kind: str, chart: Callable[[], Any]) -> Callable[[], Any]:
 
 @contextmanager
 def _fitting(kind: str) -> Iterator[None]:
-    """Refuse rows that are each of the right form and that together make no sense.
+    """Turn errors of computing with inconsistent rows into RunFileError.
 
-    Every field was checked for its type; that a time is positive, or that what a row names is in
-    another one, shows only where it is computed with.
+    Each field has been checked for its type; whether a time is positive, or a row that another
+    row names exists, shows only in computing with it.
     """
     try:
         with np.errstate(divide="raise", over="raise", invalid="raise"):

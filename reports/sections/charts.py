@@ -1,4 +1,4 @@
-"""What the charts of sections share: Altair, imported when one is drawn, and parts of them."""
+"""Parts of the sections' charts, and Altair, which is imported when a chart is drawn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class _Altair:
-    """Altair, which takes a second to import, and need not be installed where nothing is drawn."""
+    """Altair, imported on first use: that takes a second, and it may not be installed."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(importlib.import_module("altair"), name)
@@ -18,7 +18,7 @@ alt: Any = _Altair()
 
 
 def plot(records: Iterable[Mapping[str, Any]]) -> Any:
-    """Return a chart of records, without marks yet."""
+    """Return a chart of records, without marks."""
     return alt.Chart(alt.Data(values=list(records)))
 
 

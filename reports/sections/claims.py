@@ -1,4 +1,4 @@
-"""The ledger of claims in a report: verdicts, what they come from, and where it helps a figure."""
+"""The ledger of claims in a report: verdicts, evidence and figures."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .charts import alt, plot
 
 CHIPS = {HOLDS: "✓ holds", HOLDS_WHEN: "◐ holds when", FALSE: "✗ false as printed",
          NOT_TESTED: "– not tested"}  # fmt: skip
-"""A sign and the words: a verdict is never told by colour alone."""
+"""A sign and words for each verdict, never colour alone."""
 
 ROLES = {"says": "the claim says", "when": "it holds when", "instead": "what is true",
          "ground": "needed to judge"}  # fmt: skip
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
-    """Return the ledger; where runs have judged the same claim, the last one counts."""
+    """Return the ledger; if several runs judged a claim, the last one counts."""
     ledger = {row.id: row for run in runs for row in rows(run.rows)}
     judged = [ledger[id] for id in sorted(ledger)]
-    left = [id for run in runs for id in run.untested if id not in ledger]
+    untested = [id for run in runs for id in run.untested if id not in ledger]
     claims = [row for row in judged if row.id.startswith("C")]
     printed = [row for row in judged if not row.id.startswith("C")]
     parts: list[Figure | Table] = [
@@ -35,23 +35,23 @@ def section(runs: Sequence[BenchRun]) -> Section:
         _numbers(claims),
     ]
     shown = tuple(part for part in parts if isinstance(part, Figure) or part.rows)
-    return Section("claims", "What the documents claim", _intro(judged, left), shown)
+    return Section("claims", "What the documents claim", _intro(judged, untested), shown)
 
 
-def _intro(judged: Sequence[Row], left: Sequence[str]) -> tuple[str, ...]:
+def _intro(judged: Sequence[Row], untested: Sequence[str]) -> tuple[str, ...]:
     counts = {v: sum(row.verdict == v for row in judged) for v in VERDICTS}
-    said = ", ".join(f"{count} {CHIPS[v]}" for v, count in counts.items() if count)
+    summary = ", ".join(f"{count} {CHIPS[v]}" for v, count in counts.items() if count)
     documents = "; ".join(f"{id}: {title}" for id, title in TITLES.items())
     intro = [
-        f"{len(judged)} claims and printed numbers of five lecture documents, judged: {said}.",
+        f"{len(judged)} claims and printed numbers of five lecture documents, judged: {summary}.",
         "No verdict is written down. Each claim is measured, and says of the numbers what would "
         "have to be so; the verdict follows. A law (a bound, an identity) is false as printed if "
         "one case goes against it. A claim that leaves something open (which weights, which "
         "biases, what is held fixed) holds when that is given. A possibility needs one case.",
         documents + ".",
     ]
-    if left:
-        intro.append(f"Planned and not tested: {', '.join(left)}.")
+    if untested:
+        intro.append(f"Planned and not tested: {', '.join(untested)}.")
     return tuple(intro)
 
 
@@ -66,7 +66,7 @@ def _ledger(title: str, judged: Sequence[Row]) -> Table:
 
 
 def _reasons(judged: Sequence[Row]) -> Table:
-    """Return the conditions, and the cases against what is printed."""
+    """Return the table of conditions and counterexamples."""
     reasons = (
         (row.id, kind, text)
         for row in judged
@@ -76,8 +76,8 @@ def _reasons(judged: Sequence[Row]) -> Table:
             ("error", row.message),
         )
     )
-    given = tuple(reason for reason in reasons if reason[2])
-    return Table("When they hold, and what speaks against them", ("id", "which", "text"), given)
+    cells = tuple(reason for reason in reasons if reason[2])
+    return Table("When they hold, and what speaks against them", ("id", "which", "text"), cells)
 
 
 def _findings(judged: Sequence[Row]) -> Table:
@@ -106,7 +106,7 @@ def _numbers(judged: Sequence[Row]) -> Table:
 
 
 def _figures(judged: Sequence[Row]) -> list[Figure]:
-    """Return the figures whose curves were measured."""
+    """Return the figures that have curves."""
     curves = grouped((curve.figure, curve) for row in judged for curve in row.curves)
     drawn = (("mitigation", MITIGATION, lines), ("twenty", TWENTY, lines),
              ("remembering", REMEMBERING, bars))  # fmt: skip
@@ -136,19 +136,19 @@ REMEMBERING = (
     "All learn the shortest lag; the longest is learned only by an LSTM and a GRU whose keeping "
     "gate starts open.",
 )
-"""Title, caption, and what the figure shows in words."""
+"""Title, caption and description of each figure."""
 
 
-# The charts of the ledger: gradients against lag, and who learns to remember.
+# The charts of the ledger: gradients against lag, and success on recall.
 
 
 DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 2])
 LINES = 18
-"""So many labels fit one above the other at the end of lines."""
+"""The number of labels that fit one above the other at the ends of lines."""
 
 
 def lines(curves: Sequence[Curve]) -> Callable[[], Any]:
-    """Return a chart of log gradients against lag, every line with its name at its end."""
+    """Return a chart of log gradients against lag, each line with its name at its end."""
 
     def chart() -> Any:
         names = [curve.series for curve in curves]
@@ -202,7 +202,7 @@ def _points(curve: Curve) -> Iterator[dict[str, Any]]:
 
 
 def _labels(curves: Sequence[Curve]) -> list[dict[str, Any]]:
-    """Return a label at the end of every line, moved down where the one above is too near."""
+    """Return a label for the end of every line, moved down if the one above is too near."""
     values = [y for curve in curves for y in curve.y if y is not None]
     least = (max(values) - min(values)) / LINES
     ends = sorted(

@@ -1,4 +1,4 @@
-"""Gradient decay in a report: held to theory first, then how far back gradients reach."""
+"""Gradient decay in a report: the validations, then the reach of gradients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .charts import alt, panels, plot
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
-    """Return what theory says, and norms, rates, exponents, products, dtypes and clipping."""
+    """Return norms, rates, exponents, products, dtypes and clipping, and the validations."""
     rows = [row for run in runs for row in run.rows]
     laws: list[ValidationRow] = of_kind(rows, "validation")
     decays: list[DecayRow] = of_kind(rows, "decay")
@@ -22,7 +22,7 @@ def section(runs: Sequence[BenchRun]) -> Section:
     clips: list[ClippingRow] = of_kind(rows, "clipping")
     costs: list[CostRow] = of_kind(rows, "cost")
     unmeasured = [row for row in rows if row["status"] != "OK"]
-    left = sum(len(run.untested) for run in runs)
+    rest = sum(len(run.untested) for run in runs)
     parts: list[Figure | Table] = _decay_parts(decays) if decays else []
     if layers:
         parts += [_layer_figure(layers), _layer_table(layers)]
@@ -32,9 +32,9 @@ def section(runs: Sequence[BenchRun]) -> Section:
         parts.append(_laws(laws))
     if costs:
         parts.append(_costs(costs))
-    intro = [*_told(laws, decays),
+    intro = [*_intro(laws, decays),
              *(f"Not measured: {row['id']}: {row.get('message', '')}" for row in unmeasured),
-             *([f"Not tested: {left} pieces that were planned."] if left else [])]  # fmt: skip
+             *([f"Not tested: {rest} pieces that were planned."] if rest else [])]  # fmt: skip
     return Section("decay", "Gradient decay", tuple(intro), tuple(parts))
 
 
@@ -51,8 +51,8 @@ def _decay_parts(decays: Sequence[DecayRow]) -> list[Figure | Table]:
     return parts
 
 
-def _told(laws: Sequence[ValidationRow], decays: Sequence[DecayRow]) -> tuple[str, ...]:
-    """Return what was measured, of what, and whether theory agrees."""
+def _intro(laws: Sequence[ValidationRow], decays: Sequence[DecayRow]) -> tuple[str, ...]:
+    """Return paragraphs on the measurements, and on their agreement with theory."""
     paragraphs = []
     wrong = [row for row in laws if not row.passed]
     if laws:
@@ -84,13 +84,13 @@ def _told(laws: Sequence[ValidationRow], decays: Sequence[DecayRow]) -> tuple[st
 
 
 def _laws(rows: Sequence[ValidationRow]) -> Table:
-    """Return what theory expects and what was measured."""
+    """Return the table of laws: the expected and the measured values."""
     return Table(
         "Held to theory",
         ("law", "expected", "measured", "digits", "error", "allowed", "why so much is allowed",
          "verdict"),
         tuple(
-            (row.statement, _said(row.expected), _said(row.measured),
+            (row.statement, _number(row.expected), _number(row.measured),
              "a bound" if row.digits is None else f"{row.digits:.1f}", row.error, row.allowed,
              row.allowance, "holds" if row.passed else "DOES NOT HOLD")
             for row in rows
@@ -102,7 +102,7 @@ def _laws(rows: Sequence[ValidationRow]) -> Table:
 
 
 def _rates(rows: Sequence[DecayRow]) -> Table:
-    """Return the rates of all settings."""
+    """Return the table of the rates of all settings."""
     return Table(
         "Rates of decay",
         ("cell", "H", "gain g", "bias b", "rate (1/step)", "95 %", "sense",
@@ -125,7 +125,7 @@ def _rates(rows: Sequence[DecayRow]) -> Table:
 
 
 def _means(rows: Sequence[DecayRow]) -> Table:
-    """Return the mean of logs beside the log of the mean."""
+    """Return the table of means of logs beside logs of means."""
     return Table(
         "Why logs are averaged",
         ("cell", "lag (steps)", "mean of log₁₀ ‖gradient‖", "log₁₀ of the mean ‖gradient‖",
@@ -140,14 +140,14 @@ def _means(rows: Sequence[DecayRow]) -> Table:
 
 
 def _losses(rows: Sequence[DecayRow]) -> Table:
-    """Return where each dtype loses the gradient."""
+    """Return the table of lags at which each dtype loses the gradient."""
     return Table(
         "Where an arithmetic loses the gradient: first lag (steps) at which it ...",
         ("cell", "rate (1/step)", "dtype", "has a subnormal entry", "is all subnormal",
          "is off by half", "is zero", "overflows"),
         tuple(
             (row.title, row.spectrum.same_seed_rate if row.spectrum else None, loss.dtype,
-             *map(loss.said, (loss.subnormal, loss.all_subnormal, loss.wrong, loss.zero,
+             *map(loss.text, (loss.subnormal, loss.all_subnormal, loss.wrong, loss.zero,
                               loss.overflow)))
             for row in rows for loss in row.losses
         ),
@@ -158,7 +158,7 @@ def _losses(rows: Sequence[DecayRow]) -> Table:
 
 
 def _spectra(rows: Sequence[DecayRow]) -> Table:
-    """Return the Lyapunov exponents with the sum rule's residual."""
+    """Return the table of Lyapunov exponents and the sum rule's residuals."""
     return Table(
         "Lyapunov exponents of the whole state, and the sum rule",
         ("cell", "H", "gain g", "bias b", "exponents", "λ₁ (1/step)", "± standard error",
@@ -177,7 +177,7 @@ def _spectra(rows: Sequence[DecayRow]) -> Table:
 
 
 def _clipping(rows: Sequence[ClippingRow]) -> Table:
-    """Return what clipping leaves."""
+    """Return the table of clipped gradients."""
     return Table(
         "What clipping does where gradients explode",
         ("cell", "gain g", "lag (steps)", "log₁₀ gradient of the parameters", "clipped by norm",
@@ -196,7 +196,7 @@ def _clipping(rows: Sequence[ClippingRow]) -> Table:
 
 
 def _costs(rows: Sequence[CostRow]) -> Table:
-    """Return time and memory of the adjoint."""
+    """Return the table of the adjoint's time and memory."""
     lines: list[tuple[str, str]] = []
     for row in rows:
         lines += [
@@ -223,7 +223,7 @@ def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{low:.4f} to {high:.4f}".replace("-", "−")
 
 
-def _said(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.8g}"
 
 
@@ -244,14 +244,14 @@ def _bytes(size: int) -> str:
     return f"{size / 2**20:.2f} MiB"
 
 
-# How far back the gradients of layers reach: their own, beside those of the equations.
+# The gradients of layers against lag, beside those of the equations.
 
 
 EQUATIONS = "equations, float64"
 
 
 def _layer_figure(rows: Sequence[LayerRow]) -> Figure:
-    """Return what layers themselves compute, against what the equations say."""
+    """Return the figure of layers' gradients beside those of the equations."""
     return Figure(
         "decay-layers", "The gradient on the input k steps before, as layers compute it",
         "Medians over seeds, a panel for each layer. Broad and grey: the equations in float64, on "
@@ -262,16 +262,16 @@ def _layer_figure(rows: Sequence[LayerRow]) -> Figure:
 
 
 def _layer_table(rows: Sequence[LayerRow]) -> Table:
-    """Return how far back the gradients of layers reach, and what ran, where that is known."""
-    known = any(row.ran for row in rows)
+    """Return the table of the reach of layers' gradients, and the kernels that ran, if known."""
+    named = any(row.ran for row in rows)
     return Table(
         "How far back the gradients of layers reach",
         ("layer", "dtype", "H", "seeds", "rate of the equations (1/step)",
-         "off by half from lag (steps)", "0 from lag (steps)", *(["what ran"] if known else [])),
+         "off by half from lag (steps)", "0 from lag (steps)", *(["what ran"] if named else [])),
         tuple(
             (row.subject, row.dtype, row.hidden, row.seeds, row.rate.value,
              *(f"> {row.lags[-1]}" if lag is None else lag for lag in (row.wrong, row.zero)),
-             *([row.ran] if known else []))
+             *([row.ran] if named else []))
             for row in rows
         ),
         "A random unit cotangent on the last output, pulled back by the layer itself, unscaled; "
@@ -284,8 +284,8 @@ def _layers(rows: Sequence[LayerRow]) -> Any:
     drawn = [(row.subject, row.dtype, row.lags, row.curve) for row in rows]
     drawn += [(row.subject, EQUATIONS, row.lags, row.right) for row in firsts.values()]
     values = [
-        {"layer": layer, "by": by, "lag": lag, "norm": norm * figures.LOG10}
-        for layer, by, lags, curve in drawn
+        {"layer": layer, "by": source, "lag": lag, "norm": norm * figures.LOG10}
+        for layer, source, lags, curve in drawn
         for lag, norm in zip(lags, curve.median, strict=True)
         if norm is not None
     ]

@@ -14,19 +14,19 @@ from .charts import alt, panels, plot
 
 LOG10 = 1 / math.log(10)
 SMALLEST = {"float16": -24, "float32": -149, "float64": -1074}
-"""Powers of two of the smallest numbers above 0."""
+"""The binary exponents of the smallest numbers above 0."""
 
 LARGEST = {"float16": 16, "float32": 128, "float64": 1024}
-"""Powers of two that are just too large."""
+"""The binary exponents of the first numbers that overflow."""
 
 NORM = "norm of the gradient (log10)"
 
 TOP = 10
-"""Orders of magnitude above 1 that are shown of what should vanish."""
+"""The orders of magnitude above 1 on the axis of vanishing gradients."""
 
 
 def lags(rows: Sequence[DecayRow]) -> Figure:
-    """Return norms against lag of one cell of each kind, with bands, dtypes and the bound."""
+    """Return the figure of norms against lag, for one cell of each kind."""
     shown = family(rows)
     slopes = [f"{row.cell} {row.rate.value:.3f}" for row in shown if row.rate.value is not None]
     over = [row.bound_excess for row in shown if row.bound_excess is not None]
@@ -46,7 +46,7 @@ def lags(rows: Sequence[DecayRow]) -> Figure:
 
 
 def states(rows: Sequence[DecayRow]) -> Figure:
-    """Return norms against lag on each state, a panel for each cell."""
+    """Return the figure of norms against lag per state, a panel for each cell."""
     return Figure(
         "decay-states", "The same for every cell, state by state",
         "Medians over seeds with bands from 10 % to 90 %. Gradients on h, on c and, in Skip "
@@ -57,7 +57,7 @@ def states(rows: Sequence[DecayRow]) -> Figure:
 
 
 def spectra(rows: Sequence[DecayRow]) -> Figure:
-    """Return the Lyapunov exponents of one cell of each kind."""
+    """Return the figure of Lyapunov exponents, for one cell of each kind."""
     shown = [row for row in family(rows) if row.spectrum]
     return Figure(
         "decay-spectra", "Lyapunov exponents of the whole state",
@@ -69,7 +69,7 @@ def spectra(rows: Sequence[DecayRow]) -> Figure:
 
 
 def products(rows: Sequence[DecayRow]) -> Figure:
-    """Return the singular values of products of Jacobians over several lags."""
+    """Return the figure of singular values of products of Jacobians over several lags."""
     shown = [row for row in family(rows) if row.products][:4]
     return Figure(
         "decay-products", "Singular values of ∂s_T/∂s_{T−k}",
@@ -81,7 +81,7 @@ def products(rows: Sequence[DecayRow]) -> Figure:
 
 
 def clipping(rows: Sequence[ClippingRow]) -> Figure:
-    """Return exploding gradients with and without clipping."""
+    """Return the figure of exploding gradients with and without clipping."""
     return Figure(
         "decay-clipping", "Exploding gradients, with and without clipping",
         "Medians over the same seeds; threshold 1. Solid, and short dashes: not clipped. The "
@@ -193,19 +193,19 @@ def _clipping(rows: Sequence[ClippingRow]) -> Any:
         "parameters, clipped once by norm": "by_norm",
     }
     values = [
-        {"cell": f"{row.cell}, g = {row.gain:g}", "what": what, "lag": lag, "norm": value * LOG10}
+        {"cell": f"{row.cell}, g = {row.gain:g}", "what": curve, "lag": lag, "norm": value * LOG10}
         for row in rows
-        for what, name in curves.items()
+        for curve, name in curves.items()
         for lag, value in zip(row.lags, getattr(row, name), strict=True)
         if value is not None
     ]
-    what = {"sort": list(curves), "title": "gradient of the"}
+    curve = {"sort": list(curves), "title": "gradient of the"}
     legend = alt.Legend(orient="top", columns=2, labelLimit=320)
     base = plot(values)
     line = base.mark_line().encode(
         alt.X("lag:Q", title="lag (steps)"),
         alt.Y("norm:Q", title=NORM),
-        alt.Color("what:N", legend=legend, **what),
+        alt.Color("what:N", legend=legend, **curve),
         alt.StrokeDash("what:N", legend=None, sort=list(curves)),
         tooltip=["what:N", "lag:Q", "norm:Q"],
     )
@@ -217,7 +217,7 @@ def _clipping(rows: Sequence[ClippingRow]) -> Any:
 
 
 def _curve(row: DecayRow, state: str) -> Iterator[dict[str, Any]]:
-    """Yield the points of a curve in powers of ten; those of a gradient of zero are left out."""
+    """Yield the points of a curve as decimal logs, without those of zero gradients."""
     band = row.bands[state]
     for lag, low, median, high in zip(row.lags, band.low, band.median, band.high, strict=True):
         if low is not None and median is not None and high is not None:
@@ -226,7 +226,7 @@ def _curve(row: DecayRow, state: str) -> Iterator[dict[str, Any]]:
 
 
 def _apart(values: Sequence[dict[str, Any]], least: float) -> list[dict[str, Any]]:
-    """Return the last point of every curve, moved so that no two lie closer than ``least``."""
+    """Return the last point of every curve, moved apart to a distance of ``least``."""
     ends = sorted({v["cell"]: dict(v) for v in values}.values(), key=lambda v: -v["median"])
     for above, below in pairwise(ends):
         below["median"] = min(below["median"], above["median"] - least)
@@ -234,7 +234,7 @@ def _apart(values: Sequence[dict[str, Any]], least: float) -> list[dict[str, Any
 
 
 def _dtypes(powers: dict[str, int], span: tuple[float, float], scale: Any) -> list[Any]:
-    """Return a dotted line, with its name, where each dtype ends, of those that are in the span."""
+    """Return labelled dotted lines at the limits of the dtypes within the span."""
     values = [
         {"name": f"{name} ends", "size": power * math.log10(2)}
         for name, power in powers.items()
@@ -246,19 +246,19 @@ def _dtypes(powers: dict[str, int], span: tuple[float, float], scale: Any) -> li
     return [rule, text.encode(alt.XDatum(0), text="name:N")] if values else []
 
 
-# Which rows of a decay bench a figure is about.
+# The rows of a decay bench that a figure shows.
 
 
 Key = TypeVar("Key")
 
 FAMILY = ("rnn", "lstm", "lstm-peephole", "gru", "lstm-phased", "skip-lstm")
-"""One of each kind that the documents have, as colours do not reach for all cells."""
+"""One cell of each kind in the documents: there are not enough colours for all cells."""
 
 
 def chosen(rows: Sequence[DecayRow]) -> list[DecayRow]:
-    """Return the row of the usual setting of every cell: the first of it in the run.
+    """Return the row of the usual setting of every cell, which is its first in the run.
 
-    Those of ``FAMILY`` come first, in its order.
+    The cells of ``FAMILY`` come first, in its order.
     """
     usual: dict[str, DecayRow] = {}
     for row in rows:
@@ -267,7 +267,7 @@ def chosen(rows: Sequence[DecayRow]) -> list[DecayRow]:
 
 
 def family(rows: Sequence[DecayRow]) -> list[DecayRow]:
-    """Return those of ``chosen`` in ``FAMILY``, or the first six where there are fewer than two."""
+    """Return the rows of ``FAMILY``, or the first six if there are fewer than two."""
     members = [row for row in rows if row.cell in FAMILY]
     return members if len(members) > 1 else list(rows)[: len(FAMILY)]
 
@@ -277,7 +277,7 @@ def varied(
 ) -> dict[str, list[DecayRow]]:
     """Return, by cell, rows that differ from the usual one in ``value`` alone, in its order.
 
-    Cells of which there are fewer than two such rows are left out.
+    Cells with fewer than two such rows are left out.
     """
     by_cell = {}
     for usual in chosen(rows):
@@ -288,22 +288,22 @@ def varied(
     return by_cell
 
 
-# Figures of what a decay bench varies: forget bias and gain, with what theory has for them.
+# Figures of the varied settings, forget bias and gain, beside theory.
 
 
 POINTS = 60
-"""Of a curve of theory."""
+"""The number of points of a theoretical curve."""
 
 MANY = 8
-"""Beyond so many cells, each has a panel of its own."""
+"""The most cells in one panel; of more, each has its own."""
 
 
 def by_bias(rows: Sequence[DecayRow]) -> Figure | None:
-    """Return half-lives against forget bias, with the formula's curve; None if none was varied."""
+    """Return half-lives against forget bias, beside the formula; None if it was not varied."""
     by_cell = varied(rows, lambda r: r.forget_bias, lambda r: (r.gain, r.hidden))
     if not by_cell:
         return None
-    left = [
+    lasting = [
         f"{row.cell} at b = {row.forget_bias:g}"
         for of_cell in by_cell.values() for row in of_cell if row.sense != "vanishes"
     ]  # fmt: skip
@@ -312,7 +312,7 @@ def by_bias(rows: Sequence[DecayRow]) -> Figure | None:
         "Steps in which it halves: measured, with the 95 % interval over seeds, on all paths and "
         "on the direct one (mean over units), beside ln 2 / ln(1 + e^−b). Inputs move the gates, "
         "and the mean of ln f is below the ln of the mean; other paths add to the direct one."
-        + (f" Without half-life, as it does not vanish: {', '.join(left)}." if left else ""),
+        + (f" Without half-life, as it does not vanish: {', '.join(lasting)}." if lasting else ""),
         "Half-lives grow with the bias along the formula's curve; with all paths they are longer.",
         lambda: _by_bias(by_cell),
     )  # fmt: skip
@@ -391,11 +391,11 @@ def _half_lives(row: DecayRow) -> Iterator[dict[str, Any]]:
 def _by_gain(by_cell: dict[str, list[DecayRow]]) -> Any:
     rows = [row for of_cell in by_cell.values() for row in of_cell]
     points = [
-        {"cell": row.cell, "g": row.gain, "what": what, "rate": rate.value,
+        {"cell": row.cell, "g": row.gain, "what": kind, "rate": rate.value,
          "low": rate.low if rate.low is not None else rate.value,
          "high": rate.high if rate.high is not None else rate.value}
         for row in rows
-        for what, rate in (("driven", row.rate), ("at rest", row.rest))
+        for kind, rate in (("driven", row.rate), ("at rest", row.rest))
         if rate is not None and rate.value is not None
     ]  # fmt: skip
     theory = [

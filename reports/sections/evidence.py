@@ -1,4 +1,4 @@
-"""Published sums of cuDNN's results: printed, computed from the equations, and what they reject."""
+"""Published sums of cuDNN's results: printed, computed, and the mistakes that they reject."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..section import Section, Table
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
-    """Return the sums; where runs have computed the same layer, the last one counts."""
+    """Return the sums; if several runs computed a layer, the last one counts."""
     layers = {row.id: row for run in runs for row in layer_rows(run.rows)}
     mistakes = {row.id: row for run in runs for row in mutant_rows(run.rows)}
     untested = [id for run in runs for id in run.untested if id not in layers | mistakes]
@@ -47,13 +47,13 @@ def _intro(layers: Sequence[LayerRow], untested: Sequence[str]) -> tuple[str, ..
 
 
 def _sources(runs: Sequence[BenchRun]) -> Table:
-    """Where gatewise's own sums come from; a run of other sums says where those lie."""
+    """Return the sources of the sums: publications, or the path of a user's own."""
     others = [str(path) for run in runs if (path := run.settings.get("path"))]
     groups = publication(PUBLISHED).groups if len(others) < len(runs) else ()
     rows = [
-        (group.name, what, said)
+        (group.name, field, text)
         for group in groups
-        for what, said in (("source", group.source), ("device", group.device),
+        for field, text in (("source", group.source), ("device", group.device),
                            ("parameters", group.weights), ("its tolerance", group.their_tolerance))
     ]  # fmt: skip
     rows += [("the user's own", "source", path) for path in others]

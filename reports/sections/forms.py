@@ -13,11 +13,11 @@ from .charts import alt, log, plot
 HEADINGS = ("cell", "form", "dtype", "error", "at C", "decay", "/ bound", "fails at")
 
 HIGHEST = 1e8
-"""Bounds beyond are not drawn."""
+"""The largest bound that is drawn."""
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
-    """Return how far forms are off, and how far their bounds let them be."""
+    """Return the errors of forms beside their bounds."""
     measured = [row for run in runs for row in rows(run.rows)]
     intro = (
         "A recurrence that is linear in its state is computed step by step, in chunks of C steps, "
@@ -59,7 +59,7 @@ def section(runs: Sequence[BenchRun]) -> Section:
 
 
 def worst(measured: Sequence[Row]) -> Iterator[tuple[Cell, ...]]:
-    """Yield, for every cell and form, its largest error and share, and where it fails."""
+    """Yield, for every cell and form, the largest error and share, and the first failure."""
     kinds = dict.fromkeys((row.cell, row.form, row.dtype) for row in measured)
     for kind in kinds:
         of_kind = [(row, point) for row in measured for point in row.points
@@ -89,8 +89,8 @@ def _chart(measured: Sequence[Row], *, share: bool) -> Any:
                      format="~g" if share else "~s")  # fmt: skip
     shown = alt.Y(f"{field}:Q", title=title, scale=log(), axis=ticks)
     about = ["cell:N", "form:N", "C:Q", "decay:N", "error:Q", "bound:Q", "share:Q"]
-    there = base.transform_filter(f"isValid(datum.{field}) && datum.{field} > 0")
-    layers = [there.mark_line(point=True, strokeWidth=1.5)
+    valid = base.transform_filter(f"isValid(datum.{field}) && datum.{field} > 0")
+    layers = [valid.mark_line(point=True, strokeWidth=1.5)
               .encode(steps, shown, colour, tooltip=about)]  # fmt: skip
     if not share:
         bounds = base.transform_filter(f"isValid(datum.bound) && datum.bound < {HIGHEST:g}")

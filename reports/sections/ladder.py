@@ -1,4 +1,4 @@
-"""The ladder in the section about speed: how an LSTM is made fast, rung by rung."""
+"""The ladder in the section on speed: an LSTM made faster, rung by rung."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLACES = {rung.name: place for place, rung in enumerate(RUNGS)}
 
 
 def table(analyses: Sequence[Row]) -> Table | None:
-    """Return what each rung gains over the one below, and the counts of one call."""
+    """Return the table of each rung's gain over the one below, and of the counts of a call."""
     rungs = _rungs(analyses)
     if not rungs:
         return None
@@ -31,7 +31,7 @@ def table(analyses: Sequence[Row]) -> Table | None:
 
 
 def _rungs(analyses: Sequence[Row]) -> list[Row]:
-    """Return the rungs that have a time: by dtype, shape and pass, from the ground up."""
+    """Return the timed rungs by dtype, shape and pass, the lowest first."""
     rungs = [r for r in analyses if r.entry.subject in PLACES and r.entry.timing]
     return sorted(rungs, key=lambda r: (r.group.dtype, r.shape, PASSES.index(r.entry.of),
                                         PLACES[r.entry.subject]))  # fmt: skip
@@ -40,7 +40,7 @@ def _rungs(analyses: Sequence[Row]) -> list[Row]:
 def _row(r: Row) -> dict[str, str]:
     counts, steps = r.entry.counts or {}, r.shape.T
 
-    def each(name: str) -> str:
+    def per_step(name: str) -> str:
         return f"{counts.get(name, 0) / steps:.3g}"
 
     def millions(name: str) -> str:
@@ -51,8 +51,8 @@ def _row(r: Row) -> dict[str, str]:
         "µs/step": f"{r.us_per_step:.3g}", "times as fast as below": times(r.gain),
         "verdict": r.gain.verdict if r.gain else "",
         "times as fast as the baseline": times(r.comparison),
-        "products/step": each("products"), "Mflop": millions("flop"),
-        "calls/step": each("calls"), "arrays/step": each("made"),
+        "products/step": per_step("products"), "Mflop": millions("flop"),
+        "calls/step": per_step("calls"), "arrays/step": per_step("made"),
         "written (MB)": millions("written"), "kept (MB)": millions("kept"),
         "what is new": RUNGS[PLACES[r.entry.subject]].change,
     }  # fmt: skip
@@ -63,12 +63,12 @@ def _name(r: Row) -> str:
 
 
 def times(c: Comparison | None) -> str:
-    """Return how many times as fast, with its interval; "" where nothing was compared."""
+    """Return a speedup with its interval, "" without a comparison."""
     return f"{1 / c.ratio:.2f} ({1 / c.high:.2f} to {1 / c.low:.2f})" if c else ""
 
 
 def figure(analyses: Sequence[Row]) -> Figure | None:
-    """Return the speed of each rung over that of the first."""
+    """Return the figure of each rung's speed over that of the first."""
     rungs = [r for r in _rungs(analyses) if r.comparison or r.entry.subject == RUNGS[0].name]
     rungs = [r for r in rungs if r.baseline in ("", RUNGS[0].name)]
     if len(rungs) < 2:
@@ -100,6 +100,6 @@ def _chart(records: Sequence[dict[str, Any]]) -> Any:
         x, speed, colour, tooltip=["shape:N", "rung:N", "pass:N", "speedup:Q", "least:Q", "most:Q"]
     )
     interval = base.mark_rule(strokeWidth=2).encode(x, alt.Y("least:Q"), alt.Y2("most:Q"), colour)
-    one = base.mark_rule(strokeDash=[4, 4]).encode(y=alt.datum(1))
-    panel = alt.layer(one, interval, line).properties(width=220, height=250)
+    unity = base.mark_rule(strokeDash=[4, 4]).encode(y=alt.datum(1))
+    panel = alt.layer(unity, interval, line).properties(width=220, height=250)
     return panel.facet(column=alt.Column("pass:N", title=None, sort=list(PASSES)))

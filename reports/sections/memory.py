@@ -14,10 +14,10 @@ from .charts import alt, plot
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
-    """Return what was trained, and what it remembered."""
+    """Return the tasks, and the success of each cell."""
     trained = [row for run in runs for row in rows(run.rows)]
     shares = summaries(trained)
-    left = sum(len(run.planned) for run in runs) - len(trained)
+    untested = sum(len(run.planned) for run in runs) - len(trained)
     intro = [
         "One small layer with a linear read-out, trained by Adam on fresh sequences, then asked "
         f"{HELD_OUT} that it has not seen. All have about as many parameters; lstm+1 starts with a "
@@ -25,8 +25,8 @@ def section(runs: Sequence[BenchRun]) -> Section:
         *(f"{task.id}: {task.statement} Guessing is right {task.guessing:.0%} of the time."
           for task in TASKS.values()),
     ]  # fmt: skip
-    if left:
-        intro.append(f"Not tested: {left} trainings that were planned.")
+    if untested:
+        intro.append(f"Not tested: {untested} trainings that were planned.")
     figure = Figure(
         "memory-lag", "Right answers against lag",
         "Median over seeds, with the range of all; the dashed line is guessing.",

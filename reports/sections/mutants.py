@@ -1,4 +1,4 @@
-"""The kill matrix in a report: which planted errors the checks see, and which check sees which."""
+"""The kill matrix in a report: the planted errors, and the checks that catch them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .charts import alt, plot
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
-    """Return how many planted errors were caught, by what, and every one that was not."""
+    """Return the number of planted errors that were caught, by which checks, and the others."""
     decided = [row for run in runs for row in rows(run.rows)]
     untested = sum(len(run.untested) for run in runs)
     planted, same = ([r for r in decided if bool(r.expected) is wrong] for wrong in (True, False))
@@ -51,7 +51,7 @@ def _caught(runs: Sequence[BenchRun], planted: Sequence[Row], same: Sequence[Row
 
 
 def _budget(runs: Sequence[BenchRun], *, wrong: bool) -> str:
-    """Say at which budget the wrong layers, or the right ones, were held to the checks."""
+    """Return the budget of the checks of wrong layers, or of right ones, in brackets."""
     budgets = dict.fromkeys(
         str(run.settings.get("budget", "")) for run in runs
         if any(bool(row.expected) is wrong for row in rows(run.rows))

@@ -1,4 +1,4 @@
-"""Speed in a report: who is faster where, and how near the machine's ceilings."""
+"""Speed in a report: comparisons, and shares of the machine's ceilings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIGURES = (figures.against_sizes, figures.heat, figures.passes, figures.errors, 
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
-    """Return the machine, the verdicts, the figures, every row, and who has no time."""
+    """Return the verdicts, the figures, every row, the rows without a time, and the ceilings."""
     analyses = [row for run in runs for row in analysed(run)]
     ceilings = _ceilings(runs)
     parts: list[Figure | Table] = []
@@ -30,16 +30,16 @@ def section(runs: Sequence[BenchRun]) -> Section:
         parts.append(missing)
     limits = tuple((name, f"{value:.3g}") for name, value in ceilings.items())
     parts.append(Table("Ceilings of this machine, measured", ("what", "value"), limits))
-    return Section("speed", "Speed", tuple(_told(runs, analyses)), tuple(parts))
+    return Section("speed", "Speed", tuple(_intro(runs, analyses)), tuple(parts))
 
 
-def _told(runs: Sequence[BenchRun], analyses: Sequence[Row]) -> list[str]:
+def _intro(runs: Sequence[BenchRun], analyses: Sequence[Row]) -> list[str]:
     counted = Counter(row.entry.status for row in analyses)
-    said = ", ".join(f"{counted[status]} {status}" for status in rows.STATUSES if counted[status])
+    counts = ", ".join(f"{counted[status]} {status}" for status in rows.STATUSES if counted[status])
     floors = ", ".join(f"{100 * rows.floor(run):.1f} %" for run in runs)
-    left = sum(len(run.untested) for run in runs)
+    untested = sum(len(run.untested) for run in runs)
     paragraphs = [
-        f"{len(analyses)} rows: {said or 'none'}. A row has a time only after its outputs and "
+        f"{len(analyses)} rows: {counts or 'none'}. A row has a time only after its outputs and "
         "gradients were held to the float64 reference in its own shape, within bounds derived "
         "from the arithmetic; NOISY rows have one, with an interval wider than 1 %.",
         f"The session differs from itself by up to {floors} (A/A): nothing smaller is called a "
@@ -52,13 +52,13 @@ def _told(runs: Sequence[BenchRun], analyses: Sequence[Row]) -> list[str]:
     ]
     if not any(row.entry.device for row in analyses):
         paragraphs.append("No GPU was measured: what is written for CUDA has not been run here.")
-    if left:
-        paragraphs.append(f"{left} planned pieces have not been measured.")
+    if untested:
+        paragraphs.append(f"{untested} planned pieces have not been measured.")
     return paragraphs
 
 
 def _ceilings(runs: Sequence[BenchRun]) -> dict[str, float]:
-    """Return the ceilings of the runs by name; of several runs the highest."""
+    """Return the ceilings by name, the best of several runs."""
     limits: dict[str, float] = {}
     for run in runs:
         for name, value in rows.piece(run, rows.CEILINGS).get("ceilings", {}).items():
@@ -68,7 +68,7 @@ def _ceilings(runs: Sequence[BenchRun]) -> dict[str, float]:
 
 
 def _verdicts(analyses: Sequence[Row]) -> Table | None:
-    """Return geometric means of ratios, by cell, pass and contender."""
+    """Return the table of geometric means of ratios, by cell, pass and contender."""
     series = grouped(
         ((r.group.cell, r.group.dtype, r.entry.of, r.entry.subject, r.baseline), r)
         for r in analyses
@@ -122,7 +122,7 @@ def _row(r: Row) -> dict[str, Cell]:
 
 
 def _missing(analyses: Sequence[Row]) -> Table | None:
-    """Return who has no time, and why."""
+    """Return the table of contenders without a time, and the reasons."""
     reasons = grouped(
         ((r.entry.status, r.entry.subject, r.entry.message), r)
         for r in analyses

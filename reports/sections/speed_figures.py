@@ -1,4 +1,4 @@
-"""The figures of speed whose points are rows: ceilings, passes, errors, memory."""
+"""The figures of speed: ceilings, passes, errors, memory, sizes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..section import Figure, grouped
 from .charts import alt, log, plot
 
 MOST_GROUPS = 5
-"""Groups whose passes are shown."""
+"""The most groups whose passes are shown."""
 
 
 def roofline(analyses: Sequence[Row], ceilings: Mapping[str, float]) -> Figure | None:
-    """Rows under what the machine can do at most: the speed of products, and of copies."""
+    """Return the figure of rows below the machine's ceilings: products and copies."""
     forward = [r for r in analyses if r.entry.of == FORWARD and r.gflops and r.intensity]
     peaks = _peaks(analyses, ceilings)
     bandwidth = ceilings.get("copy GB/s")
@@ -63,17 +63,17 @@ def roofline(analyses: Sequence[Row], ceilings: Mapping[str, float]) -> Figure |
 
 
 def _peaks(analyses: Sequence[Row], ceilings: Mapping[str, float]) -> dict[str, float]:
-    """Return the best speed of matrix products by dtype, of a large one or of any group's."""
+    """Return the best speed of matrix products by dtype, over all sizes."""
     best = {name.split()[1]: v for name, v in ceilings.items() if name.startswith("product")}
     for group in {row.group.id: row.group for row in analyses}.values():
-        for of, seconds in group.ceiling.items():
-            rate = group.work[of]["flop"] / seconds / 1e9
+        for phase, seconds in group.ceiling.items():
+            rate = group.work[phase]["flop"] / seconds / 1e9
             best[group.dtype] = max(best.get(group.dtype, rate), rate)
     return best
 
 
 def passes(analyses: Sequence[Row]) -> Figure | None:
-    """Forward, gradients of data, gradients of weights, where they can be had apart."""
+    """Return the figure of the passes: forward, gradients of data, gradients of weights."""
     records = [part for rows in _some(_apart(analyses)) for part in _stacked(rows)]
     if not records:
         return None
@@ -104,32 +104,32 @@ def passes(analyses: Sequence[Row]) -> Figure | None:
 
 
 def _apart(analyses: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
-    """Return, by group and contender, the rows by pass, where data has been had alone."""
-    by: dict[tuple[str, str], dict[str, Row]] = {}
+    """Return, by group and contender, the rows by pass, if the gradient of data was timed alone."""
+    by_pass: dict[tuple[str, str], dict[str, Row]] = {}
     for row in analyses:
         if row.entry.timing:
-            by.setdefault((row.group.id, row.entry.subject), {})[row.entry.of] = row
+            by_pass.setdefault((row.group.id, row.entry.subject), {})[row.entry.of] = row
     needed = {FORWARD, BACKWARD, DATA}
-    return {key: rows for key, rows in by.items() if needed <= rows.keys()}
+    return {key: rows for key, rows in by_pass.items() if needed <= rows.keys()}
 
 
-def _some(apart: Mapping[tuple[str, str], dict[str, Row]]) -> list[dict[str, Row]]:
-    """Return those of at most so many groups, spread over how long they take."""
+def _some(passes: Mapping[tuple[str, str], dict[str, Row]]) -> list[dict[str, Row]]:
+    """Return the rows of at most ``MOST_GROUPS`` groups, spread over their times."""
     longest: dict[str, float] = {}
-    for (group, _), of in apart.items():
-        longest[group] = max(longest.get(group, 0.0), of[BACKWARD].seconds or 0.0)
+    for (group, _), rows_by_pass in passes.items():
+        longest[group] = max(longest.get(group, 0.0), rows_by_pass[BACKWARD].seconds or 0.0)
     order = sorted(longest, key=lambda group: longest[group])
     step = max(1, -(-len(order) // MOST_GROUPS))
     chosen = order[::-1][::step]
-    return [rows for group in chosen for (own, _), rows in apart.items() if own == group]
+    return [rows for group in chosen for (id, _), rows in passes.items() if id == group]
 
 
 def _stacked(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
-    ahead, data, back = (1e3 * (rows[of].seconds or 0.0) for of in (FORWARD, DATA, BACKWARD))
+    ahead, data, full = (1e3 * (rows[name].seconds or 0.0) for name in (FORWARD, DATA, BACKWARD))
     parts = {
         "forward": ahead,
         "gradients of data": data,
-        "gradients of weights": max(back - data, 0.0),
+        "gradients of weights": max(full - data, 0.0),
     }
     about = {"contender": rows[FORWARD].entry.subject, "group": rows[FORWARD].group.id}
     return [
@@ -139,7 +139,7 @@ def _stacked(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
 
 
 def errors(analyses: Sequence[Row]) -> Figure | None:
-    """The error with which a row was let through, against its time."""
+    """Return the figure of errors against times."""
     records = [
         v | {"error": error}
         for v, r in zip(values(analyses), [r for r in analyses if r.entry.timing], strict=True)
@@ -171,7 +171,7 @@ def errors(analyses: Sequence[Row]) -> Figure | None:
 
 
 def memory(analyses: Sequence[Row]) -> Figure | None:
-    """Peak memory against the least that a pass must hold."""
+    """Return the figure of peak memory against the least that a pass needs."""
     records: list[dict[str, Any]] = [
         {
             "kind": kind(r),
@@ -213,27 +213,27 @@ def memory(analyses: Sequence[Row]) -> Figure | None:
     )
 
 
-# What the figures about speed share: names and colours of contenders, records, axes.
+# Shared by the figures: names and colours of contenders, records, axes.
 
 
 KINDS = ("numpy", "numpy-fast", "torch-native", "torch-onednn", "torch cells", "torch-compile",
          "cudnn", "cudnn-graph", "torch-cuda")  # fmt: skip
-"""The families with colours of their own; others follow."""
+"""The order of the families' colours; others follow."""
 
 
 def kind(row: Row) -> str:
-    """Return what a contender is called in figures, whatever its cell."""
+    """Return the name of a contender in figures, the same for all cells."""
     name = row.entry.subject
-    of = family(name)
-    if of == "ladder":
+    framework = family(name)
+    if framework == "ladder":
         return name
-    return "torch cells" if of == "torch" and name.endswith("Cell") else of
+    return "torch cells" if framework == "torch" and name.endswith("Cell") else framework
 
 
 def colour(analyses: Iterable[Row]) -> Any:
-    """Return the colour channel of the families that there are."""
-    there = {kind(row) for row in analyses}
-    order = [name for name in KINDS if name in there] + sorted(there - set(KINDS))
+    """Return the colour channel of the contenders in ``analyses``."""
+    kinds = {kind(row) for row in analyses}
+    order = [name for name in KINDS if name in kinds] + sorted(kinds - set(KINDS))
     return alt.Color("kind:N", title=None, sort=order, scale=alt.Scale(domain=order))
 
 
@@ -264,7 +264,7 @@ def values(analyses: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def cells(analyses: Iterable[Row]) -> dict[str, str]:
-    """Return what each cell is called where shapes tell them apart: those of many, and others."""
+    """Return each cell's name in the legend of shapes; cells of one contender are "other cells"."""
     kinds: dict[str, set[str]] = {}
     for row in analyses:
         kinds.setdefault(row.group.cell, set()).add(kind(row))
@@ -273,7 +273,7 @@ def cells(analyses: Iterable[Row]) -> dict[str, str]:
 
 
 MOST_SHAPES = 6
-"""Marks that can be told apart."""
+"""The most marks that a reader can tell apart."""
 
 TOOLTIP = ["contender:N", "cell:N", "pass:N", "shape:N", "us:Q", "gflops:Q", "status:N"]
 
@@ -282,7 +282,7 @@ TOOLTIP = ["contender:N", "cell:N", "pass:N", "shape:N", "us:Q", "gflops:Q", "st
 
 
 def against_sizes(analyses: Sequence[Row]) -> Figure | None:
-    """Microseconds a step against H, B and T, everything else fixed."""
+    """Return the figure of microseconds per step against H, B and T, all else fixed."""
     chosen = _of_most_rows(analyses, TRAINING)
     panels = {size: _varied(chosen, size) for size in "HBT"}
     panels = {size: rows for size, rows in panels.items() if rows}
@@ -300,11 +300,11 @@ def against_sizes(analyses: Sequence[Row]) -> Figure | None:
         size: ", ".join(f"{n} = {getattr(rows[0].shape, n)}" for n in "HBT" if n != size)
         for size, rows in panels.items()
     }
-    said = "; ".join(f"against {size}: {rest}" for size, rest in fixed.items())
+    others = "; ".join(f"against {size}: {rest}" for size, rest in fixed.items())
     return Figure(
         "speed-sizes",
         f"Time of a training step of {cell}, for each step in time",
-        f"{dtype}; {said}. Bars are 95 % intervals of the median. Dashed lines are the widths at "
+        f"{dtype}; {others}. Bars are 95 % intervals of the median. Dashed lines are the widths at "
         "which PyTorch asks cuDNN for another algorithm.",
         f"Microseconds a step of {cell} against its sizes, one line for each contender, on "
         "logarithmic axes.",
@@ -343,12 +343,12 @@ def edges(cell: str, *, backward: bool = False) -> tuple[int, ...]:
     return (SMALL[kind][backward], PERSISTENT_WIDTH) if kind in SMALL else ()
 
 
-def _of_most_rows(analyses: Sequence[Row], of: str) -> list[Row]:
-    """Return the timed rows of a pass, of the cell and dtype that have most of them.
+def _of_most_rows(analyses: Sequence[Row], phase: str) -> list[Row]:
+    """Return the timed rows of a pass, for the cell and dtype with the most rows.
 
     A run of the ladder beside others has many contenders, at one shape.
     """
-    timed = [r for r in analyses if r.entry.of == of and r.entry.timing]
+    timed = [r for r in analyses if r.entry.of == phase and r.entry.timing]
     timed = [r for r in timed if r.shape.layers == r.shape.directions == 1]
     if not timed:
         return []
@@ -362,7 +362,7 @@ def _of_most_rows(analyses: Sequence[Row], of: str) -> list[Row]:
 
 
 def _varied(analyses: Sequence[Row], size: str) -> list[Row]:
-    """Return rows in which one size varies and the others are what gives most points."""
+    """Return the longest series of rows in which only one size varies."""
 
     def rest(row: Row) -> tuple[Any, ...]:
         s = row.shape
@@ -374,7 +374,7 @@ def _varied(analyses: Sequence[Row], size: str) -> list[Row]:
 
 
 def heat(analyses: Sequence[Row]) -> Figure | None:
-    """How many times as fast as the baseline, over H and B."""
+    """Return the figure of speedups over the baseline, over H and B."""
     chosen = [r for r in _of_most_rows(analyses, TRAINING) if r.comparison]
     steps = max((r.shape.T for r in chosen), default=0)
     chosen = [r for r in chosen if r.shape.T == steps]
@@ -422,7 +422,7 @@ def heat(analyses: Sequence[Row]) -> Figure | None:
 
 
 def compiling(analyses: Sequence[Row]) -> Figure | None:
-    """The first call of what torch.compile compiles, against T."""
+    """Return the figure of the first call of compiled layers against T."""
     compiled = [r for r in analyses if kind(r) == "torch-compile" and r.entry.first]
     records: list[dict[str, Any]] = [
         {

@@ -183,7 +183,7 @@ class _Call:
         return {name: named[name] for name in taken if name in named}
 
     def _axes_of(self, name: str) -> str:
-        return next(each.axes for each in self.cell.given if each.name == name)
+        return next(each.axes for each in self.cell.inputs if each.name == name)
 
     def _turned(self, array: Any, axes: str) -> Any:
         """Return (T, B, ...) with its own order of axes; its inverse is ``_back``."""
@@ -222,7 +222,7 @@ class _Call:
         named = self._arguments(self.made.forward, inputs, inputs.leaves, given)
         dnamed, dstate = self.made.vjp(**named, dy=d, dstate=ends[0] if len(ends) == 1 else ends)
         back = {n: self._back(np.asarray(dnamed[n]), self._axes_of(n))
-                for n in (each.name for each in self.cell.given)}  # fmt: skip
+                for n in (each.name for each in self.cell.inputs)}  # fmt: skip
         gradients = {"x": self.cell.joined(back, inputs.x, sizes)}
         gradients |= {n: np.asarray(dnamed[n.removesuffix("_l0")]) for n in inputs.parameters}
         if inputs.state is not None:
@@ -249,7 +249,7 @@ def given_arrays(value: Any, name: str, import_lines: str = "", device: str = "c
     """Return the subject that a class or an object is on a device, with what it offers."""
     cell = gated_by_input(value.cell)
     taken = inspect.signature(value.forward).parameters
-    needed = [each.name for each in cell.given] + list(cell.parameter_axes)
+    needed = [each.name for each in cell.inputs] + list(cell.parameter_axes)
     missing = [each for each in needed if each not in taken]
     stated = (("axes", AXES), ("gradient", GRADIENTS))
     for attribute, allowed in stated:

@@ -1,9 +1,9 @@
-"""Layers as other people write them, with places for the catalogue's mistakes.
+"""Layers in other people's styles, with places for the catalogue's mistakes.
 
-A layer is source with marked places: ``«name: text»`` stands for its text, unless another is given.
-A mark that is alone on its line may be replaced by several lines; one that runs over several lines
-ends where ``»`` does. Marks do not lie in each other. ``numpy_loop.toml`` and ``torch_loop.toml``
-hold the layers, and what a mistake, by the id of its mutant, puts in which places. The styles are
+A layer is source with marked places: ``«name: text»`` stands for its text, or for a replacement.
+A mark alone on its line may be replaced by several lines; a mark of several lines
+ends at ``»``. Marks are not nested. ``numpy_loop.toml`` and ``torch_loop.toml``
+have the layers, and the replacements of each mistake, by the id of its mutant. The styles are
 not by the author of the mutants.
 """
 
@@ -22,12 +22,12 @@ from ...run import from_json
 MARK = re.compile(r"«(\w+):?[ \n]?(.*?)»", re.DOTALL)
 
 Texts = Mapping[str, str]
-"""Places and what stands in them."""
+"""The texts of places, by name."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell has in a layer: gates, states, texts; ``compiled`` are those of a faster step."""
+    """A cell of a layer: gates, states, texts; ``compiled`` are the texts of a faster step."""
 
     gates: int
     states: int
@@ -45,13 +45,13 @@ class Layer:
 
     def source(self, cell: str, texts: Texts, *, compiled: bool = False) -> str:
         """Return the layer of a cell with these texts in its places."""
-        of = self.cells[cell]
-        inner = {name: {*texts} & places(text) for name, text in of.texts.items()}
-        own = {name: filled(text, {place: texts[place] for place in inner[name]})
-               for name, text in of.texts.items()}  # fmt: skip
+        parts = self.cells[cell]
+        inner = {name: {*texts} & places(text) for name, text in parts.texts.items()}
+        inner_texts = {name: filled(text, {place: texts[place] for place in inner[name]})
+               for name, text in parts.texts.items()}  # fmt: skip
         outer = {name: texts[name] for name in texts.keys() - set().union(*inner.values())}
-        made = filled(self.text, {**own, **(of.compiled if compiled else {}), **outer})
-        return made.replace("GATES", str(of.gates)).replace("STATES", str(of.states))
+        code = filled(self.text, {**inner_texts, **(parts.compiled if compiled else {}), **outer})
+        return code.replace("GATES", str(parts.gates)).replace("STATES", str(parts.states))
 
 
 @cache
@@ -74,7 +74,7 @@ def places(template: str) -> set[str]:
 
 
 def filled(template: str, texts: Texts) -> str:
-    """Return the source with these texts in its places; KeyError for a place that is not there."""
+    """Return the source with these texts in its places; raise KeyError for an unknown place."""
     if unknown := sorted(texts.keys() - places(template)):
         raise KeyError(f"no such place: {', '.join(unknown)}")
 

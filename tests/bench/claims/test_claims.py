@@ -157,7 +157,7 @@ def test_the_command_exits_with_3_where_a_claim_cannot_be_judged(tmp_path, monke
 
 
 def test_a_broken_measurement_is_told_and_the_others_go_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(gates, "_moved", lambda rng, r: 1 / 0)
+    monkeypatch.setattr(gates, "_changes", lambda rng, r: 1 / 0)
     done = invoke("claims C18 C19 --runs", tmp_path)
     assert done.exit_code == 3
     assert "error: ZeroDivisionError: division by zero" in said(done)

@@ -87,7 +87,7 @@ def test_a_planted_product_is_counted():
 
 def test_what_is_not_known_does_not_count_as_nothing():
     """An operation without a cost is refused, and so is a branch that looks at values."""
-    x = Tape().given((2, 3))
+    x = Tape().input((2, 3))
     with pytest.raises(TypeError):
         np.maximum(x, 0)
     with pytest.raises(TypeError, match="switch"):
@@ -97,7 +97,7 @@ def test_what_is_not_known_does_not_count_as_nothing():
 def test_chains_and_dependence():
     """a @ b @ c are two products in a row; what does not depend on a is not below it."""
     tape = Tape()
-    a, b, c = (tape.given((4, 4)) for _ in range(3))
+    a, b, c = (tape.input((4, 4)) for _ in range(3))
     aside = b @ c
     chained: Counted = a @ b @ c
     lines = tape.below(a) & tape.above(chained)

@@ -37,7 +37,7 @@ def test_rounding_keeps_something_that_is_not_right():
     assert found.zero is None
     assert found.wrong is not None
     assert found.wrong < 200
-    assert found.said(found.zero) == "> 600"
+    assert found.text(found.zero) == "> 600"
 
 
 def clipping(problem, steps, dtype="float64"):

@@ -7,7 +7,7 @@ import pytest
 
 from commands import invoke
 from gatewise.bench.memory import plan as memory
-from gatewise.bench.memory.tasks import STRING, SYMBOLS, TASKS, TOLERANCE, right
+from gatewise.bench.memory.tasks import STRING, SYMBOLS, TASKS, TOLERANCE, is_right
 from gatewise.bench.memory.trained_layer import GATES, Effort, parameters, train, width
 
 torch = pytest.importorskip("torch")
@@ -60,14 +60,14 @@ def test_guessing_is_as_often_right_as_is_said(task):
         answers[..., 1] = 1
     else:
         answers = np.full((*batch.target.shape, 1), 1.0)
-    share = right(TASKS[task], answers, batch.target).mean()
+    share = is_right(TASKS[task], answers, batch.target).mean()
     assert share == pytest.approx(TASKS[task].guessing, abs=0.012)
 
 
 def test_an_answer_may_be_off_by_the_tolerance_and_no_more():
     target = np.array([[1.0, 1.0]])
     answers = np.array([[[1 + 0.99 * TOLERANCE], [1 - 1.01 * TOLERANCE]]])
-    assert right(TASKS["adding"], answers, target).tolist() == [True, False]
+    assert is_right(TASKS["adding"], answers, target).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("cell", GATES)

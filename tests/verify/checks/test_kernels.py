@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gatewise.bench.kernels.cheats import CHEATS, restored
+from gatewise.bench.kernels.cheats import CHEATS, restore
 from gatewise.bench.kernels.submissions import HONEST, Loop, submission
 from gatewise.verify.checks import check_named, kernel_oracle, subject_checks
 from gatewise.verify.execution.judge import BUDGETS, hold
@@ -39,7 +39,7 @@ def narrow(problem, count=3):
 
 def held(subject, check, case=None, budget="quick", dtype="float32"):
     verdict = hold(subject, check_named(check), dtype, budget=BUDGETS[budget], case=case)
-    restored()
+    restore()
     return verdict
 
 

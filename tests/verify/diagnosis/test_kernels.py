@@ -2,7 +2,7 @@
 
 import pytest
 
-from gatewise.bench.kernels.cheats import CHEATS, restored
+from gatewise.bench.kernels.cheats import CHEATS, restore
 from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis.kernels import diagnose_submission
 from gatewise.verify.execution.judge import BUDGETS, hold
@@ -18,7 +18,7 @@ def diagnosed(name, number=35, check="kernel-output"):
     case = next(iter((long_runs if check == "kernel-steps" else sizes)(problem)))
     verdict = hold(subject, check_named(check), "float32", budget=BUDGETS["quick"], case=case)
     assert verdict.wrong
-    restored()
+    restore()
     return diagnose_submission(subject, "float32", [verdict], 20.0)
 
 
