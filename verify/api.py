@@ -183,7 +183,7 @@ class Converter:
         """Return the conversion, and its result as the arrays of the target's file."""
         target = self.end(self.target)
         conversion = _convert(self.end(self.source), target, arrays)
-        return conversion, target.stored.written(conversion.result)
+        return conversion, target.stored.to_file(conversion.result)
 
     def verify(self, conversion: Conversion, result: Mapping[str, Array]) -> str:
         """Compare both ends with the equations; return their largest error in a sentence.
@@ -199,7 +199,7 @@ class Converter:
                 )
         parameters, _, names = infer(self.end(self.target), result)
         written = Conversion(
-            conversion.case, conversion.source, parameters, conversion.given, names
+            conversion.case, conversion.source, parameters, conversion.arrays, names
         )
         try:
             ledger = verify("source", "target", written, self._run)

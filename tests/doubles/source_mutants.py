@@ -129,7 +129,7 @@ COMPARISONS = (
       "if got.shape != expected.shape:", "if got.ndim != expected.ndim:",
       f"{LEDGER}::test_shapes_are_not_broadcast"),
     M("two results may be twenty bounds apart", "verify/checks",
-      "around(case, other, 2 * want.bound)", "around(case, other, 20 * want.bound)",
+      "around(case, second, 2 * want.bound)", "around(case, second, 20 * want.bound)",
       "verify/checks/test_oracle.py::test_two_results_may_be_two_bounds_apart"),
 )  # fmt: skip
 
@@ -411,7 +411,7 @@ COMMANDS = (
 
 PARTS_OF_CHECKS = (
     M("purity forgets earlier results", "verify/checks",
-      "again = by_name(state_names(subject, case), result)", "again = kept",
+      "again = by_name(state_names(subject, case), result)", "again = copies",
       f"{PARTS}[purity a later call changed an earlier result, y]", "lets it pass"),
     M("purity looks at its own copy", "verify/checks",
       '_unchanged(ledger, before, _snapshot(inputs), "forward wrote into")',
@@ -441,14 +441,14 @@ PARTS_OF_CHECKS = (
       "TILES = (32, 64, 100, 128, 256, 512, 1000)", "TILES = ()",
       f"{PARTS}[gradient-window cotangent on y[33]]"),
     M("later inputs may have gradients", "verify/checks",
-      "ledger.compare(what, after, exact(case, np.zeros(after.shape)), first=t + 1)",
-      "ledger.compare(what, after, exact(case, after), first=t + 1)",
+      "ledger.compare(label, after, exact(case, np.zeros(after.shape)), first=t + 1)",
+      "ledger.compare(label, after, exact(case, after), first=t + 1)",
       f"{JUDGE}::test_a_wrong_subject_fails_again_on_its_shrunk_case[SeesTheFuture]"),
     M("cotangents on everything at once", "verify/checks",
       "chosen = [*combinations(places, 1), *combinations(places, 2), tuple(places)]",
       "chosen = [tuple(places)]", f"{ALONE}[cotangents]", "lets it pass"),
     M("reweight keeps the weights", "verify/checks",
-      "second = replace(first, parameters=other)", "second = replace(first)",
+      "second = replace(first, parameters=parameters)", "second = replace(first)",
       f"{ALONE}[reweight]", "lets it pass"),
     M("strided cotangents lie together", "verify/checks",
       '("strided cotangents", _gapped(dy))', '("strided cotangents", dy)', f"{ALONE}[strided]"),

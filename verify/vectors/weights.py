@@ -68,7 +68,7 @@ def taken(
     if own.convention.time == "second":
         others |= {n: np.swapaxes(a, 0, 1) for n, a in others.items() if n in ROWS_FIRST}
     stored = {n: a for n, a in named.items() if n not in others and not n.startswith(GRADIENT)}
-    return others | (own.stored.opened(stems, stored)[0] if stems else {})
+    return others | (own.stored.from_file(stems, stored)[0] if stems else {})
 
 
 def _written(
