@@ -141,7 +141,8 @@ def _obstacles(a: Convention, b: Convention) -> Iterator[str]:
     fixed = "f" in of_a and "f" in of_b and not (a.coupled and b.coupled)
     if fixed and of_a["f"] != of_b["f"]:
         yield "f's sum has another constant, and neither has a bias for it"
-    if b.coupled and not a.coupled and "i" in of_a and of_a.get("f"):
+    of_both_gates = of_b if a.coupled else of_a
+    if a.coupled != b.coupled and "i" in of_both_gates and of_both_gates.get("f"):
         yield "f's sum has a constant that -i's has not"
 
 

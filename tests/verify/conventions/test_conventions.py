@@ -269,3 +269,11 @@ def test_a_refusal_names_the_pass_and_the_condition():
     named["bias_hh_l0"][10:] = 0
     with pytest.raises(NoHome, match=r"l1: b_hn is not 0.*possible only when b_hn = 0"):
         translated(TORCH_GRU, other, case, named)
+
+
+def test_a_constant_of_f_alone_is_never_coupled():
+    coupled = Convention("lstm", "igo", ("igo",), coupled=True)
+    constant = Convention("lstm", "ifgo", forget_offset=1.0)
+    for relation in (compare(coupled, constant), compare(constant, coupled)):
+        assert relation.forward.never == relation.backward.never
+        assert relation.forward.never == "f's sum has a constant that -i's has not"
