@@ -207,7 +207,7 @@ def _window(
     with subject.clock.timing("oracle"):
         x: Bounded = exact(case, inputs.x)
         if isinstance(cell, QuantisedCell):  # a range may be that of the whole call
-            x = cell.whole(x)
+            x = cell.read_input(x)
         return p, unroll(cell, p, x[start:stop], before)
 
 
