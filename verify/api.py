@@ -1,4 +1,4 @@
-"""``gatewise.check``: hold a layer from Python, in this process."""
+"""``gatewise.check`` and ``gatewise.convert``: the interface for Python programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .conventions.conversion import Conversion, End, infer, verify
 from .conventions.conversion import convert as _convert
 from .conventions.file_layout import Stored, Unfit
 from .conventions.parameter_map import NoHome
-from .execution import schemes  # noqa: F401 - it makes the names of mutants and recordings known
+from .execution import schemes  # noqa: F401 - registers the names of mutants and recordings
 from .execution.isolation import Isolated
 from .execution.judge import BUDGETS, blank
 from .execution.limits import MEMORY
@@ -43,10 +43,10 @@ from .subjects.quantised import Quantised, in_arithmetic
 
 @dataclass(frozen=True, repr=False)
 class Outcome:
-    """All verdicts on one subject, and what explains its failures.
+    """All verdicts on one subject, and the diagnosis of its failures.
 
-    It is true if nothing is wrong or open, and what had to pass did: the checks that were asked
-    for by name, which are ``chosen``, or else those of outputs and gradients.
+    An outcome is true if no verdict is wrong or open and the essential checks passed: those
+    requested by name (``chosen``), or else those of outputs and gradients.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -83,33 +83,35 @@ def check(
     explain: bool = True,
     device: str = "cpu",
 ) -> Outcome:
-    """Hold a layer to the checks, in this process: what it does to the process, it does to you.
+    """Check a layer against the equations, in this process: a layer that crashes ends it.
 
-    Where it fails, what explains that is looked for, 20 seconds at most; not without ``explain``.
+    With ``explain``, failures are diagnosed, which takes 20 seconds at most.
 
     ``subject`` is a class or object (with ``like`` one with the constructor, parameters and call
     of ``torch.nn.LSTM``, ``GRU`` or ``RNN``; else one with ``cell`` and ``forward``), an adapter,
-    or a name. ``quantised`` is its arithmetic, where it does not declare that itself. ``device``
-    is where a module of torch's is held. Raises ValueError for what is none of these.
+    or a name. ``quantised`` is its arithmetic, unless the subject declares it. ``device`` is where
+    a module of torch's computes. Raises ValueError for any other subject.
     """
     if budget not in BUDGETS:
         raise ValueError(f"budget {budget!r}: expected one of {', '.join(BUDGETS)}")
     checks = checks.split(",") if isinstance(checks, str) else checks
-    found = find(subject, like, quantised, device)
-    text = found.quantisation.text if isinstance(found, Quantised) else ""
-    named = Named(found.name, like, quantised=text, device=device)
+    adapter = find(subject, like, quantised, device)
+    text = adapter.quantisation.text if isinstance(adapter, Quantised) else ""
+    named = Named(adapter.name, like, quantised=text, device=device)
     chosen = [check_named(name) for name in checks] or list(subject_checks())
-    one = dtype is None and found.options.problem
-    dtypes = found.dtypes[:1] if one else chosen_dtypes(found.dtypes, dtype)
-    verdicts = [v for d in dtypes for v in _hold_all(found, named, chosen, d, budget, seed)]
-    diagnosis = _explained(found, verdicts) if explain else None
+    if dtype is None and adapter.options.problem:
+        dtypes = adapter.dtypes[:1]
+    else:
+        dtypes = chosen_dtypes(adapter.dtypes, dtype)
+    verdicts = [v for d in dtypes for v in _verdicts(adapter, named, chosen, d, budget, seed)]
+    diagnosis = _diagnosis(adapter, verdicts) if explain else None
     return Outcome(tuple(verdicts), diagnosis, tuple(checks))
 
 
-def _explained(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis | None:
+def _diagnosis(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis | None:
     if isinstance(subject, FixedCases) or not any(v.wrong for v in verdicts):
-        return None  # what explains a failure takes calls that no recording holds
-    from .execution.diagnosis_tasks import examined  # what passes has no use for it
+        return None  # a diagnosis needs calls that a recording does not have
+    from .execution.diagnosis_tasks import examined  # a layer that passes does not need it
 
     return examined(subject, verdicts)
 
@@ -117,15 +119,15 @@ def _explained(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis | Non
 def find(
     subject: Any, like: str | None = None, quantised: object = "", device: str = "cpu"
 ) -> Subject:
-    """Return the subject that a name, class or object stands for, in the arithmetic declared."""
+    """Return the subject of a name, class or object, in the arithmetic that it declares."""
     if isinstance(subject, str):
         return subject_named(subject, like, quantised=quantised, device=device)
-    found = adapted(subject, _name(subject), like, device=device)
-    return in_arithmetic(found, quantised or getattr(subject, "quantised", ""))
+    adapter = adapted(subject, _name(subject), like, device=device)
+    return in_arithmetic(adapter, quantised or getattr(subject, "quantised", ""))
 
 
 def _name(subject: Any) -> str:
-    """Return the name by which a command finds a class again, or else what is at hand."""
+    """Return the name that a command line accepts for a class, or else its qualified name."""
     name: str = getattr(subject, "__qualname__", type(subject).__qualname__)
     try:
         file = Path(inspect.getsourcefile(subject) or "")
@@ -133,11 +135,11 @@ def _name(subject: Any) -> str:
         return name
     if not file.is_file() or "<locals>" in name:
         return name
-    here = Path.cwd()
-    return f"{file.relative_to(here) if file.is_relative_to(here) else file}:{name}"
+    folder = Path.cwd()
+    return f"{file.relative_to(folder) if file.is_relative_to(folder) else file}:{name}"
 
 
-def _hold_all(
+def _verdicts(
     subject: Subject,
     named: Named,
     chosen: Sequence[SubjectCheck],
@@ -146,30 +148,28 @@ def _hold_all(
     seed: int,
 ) -> Iterator[Verdict]:
     runs = True
-    for one in chosen:
-        if not one.concerns(subject):
+    for check in chosen:
+        if not check.concerns(subject):
             continue
         if not runs:
-            verdict = blank(subject, one, dtype, seed)
+            verdict = blank(subject, check, dtype, seed)
             verdict.status, verdict.message = "not tested", "the layer does not run"
             yield verdict
             continue
-        task = Task(named, one.id, dtype, budget, seed)
+        task = Task(named, check.id, dtype, budget, seed)
         verdict = answer(task, subject, lambda case: None)
-        runs = one.id != SMOKE or verdict.status != "not tested"
+        runs = check.id != SMOKE or verdict.status != "not tested"
         yield verdict
 
 
-# ``gatewise.convert``: a layer's parameters in another framework's arrays, and both held to it.
-#
-# Subjects run in worker processes, one for each end: frameworks need not bear each other.
-
+# ``gatewise.convert`` runs both layers in worker processes, one for each end, because two
+# frameworks may not work in one process.
 
 TIMEOUT = 120.0
 
 
 class NotVerified(RuntimeError):
-    """The layers could not be run; the message says why."""
+    """The layers could not be run; the message gives the reason."""
 
 
 @dataclass
@@ -184,24 +184,27 @@ class Converter:
     _ends: dict[str, End] = field(default_factory=dict)
 
     def convert(self, arrays: Mapping[str, Array]) -> tuple[Conversion, dict[str, Array]]:
-        """Return the conversion, and its result as a file of the target's holds it."""
+        """Return the conversion, and its result as the arrays of the target's file."""
         target = self.end(self.target)
-        done = _convert(self.end(self.source), target, arrays)
-        return done, target.stored.written(done.result)
+        conversion = _convert(self.end(self.source), target, arrays)
+        return conversion, target.stored.to_file(conversion.result)
 
-    def verify(self, done: Conversion, result: Mapping[str, Array]) -> str:
-        """Hold both ends to the source's parameters; return in a sentence how close they are.
+    def verify(self, conversion: Conversion, result: Mapping[str, Array]) -> str:
+        """Compare both ends with the equations; return their largest error in a sentence.
 
-        ``result`` are the arrays of the target's file, as they were written. Raises Mismatch where
-        one is off, NotVerified where one does not run.
+        ``result`` are the arrays of the target's file, as they were written. Raises Mismatch if
+        an end deviates, NotVerified if one does not run.
         """
         for end in (self.end(self.source), self.end(self.target)):
-            if done.case.dtype not in end.dtypes:
+            if conversion.case.dtype not in end.dtypes:
+                dtypes = " and ".join(end.dtypes)
                 raise NotVerified(
-                    f"{end.name} computes in {' and '.join(end.dtypes)}, not in {done.case.dtype}"
+                    f"{end.name} computes in {dtypes}, not in {conversion.case.dtype}"
                 )
-        held, _, named = infer(self.end(self.target), result)
-        written = Conversion(done.case, done.source, held, done.given, named)
+        parameters, _, names = infer(self.end(self.target), result)
+        written = Conversion(
+            conversion.case, conversion.source, parameters, conversion.arrays, names
+        )
         try:
             ledger = verify("source", "target", written, self._run)
         except (NoHome, Undecided) as problem:
@@ -213,10 +216,10 @@ class Converter:
         )
 
     def end(self, named: Named) -> End:
-        """Ask what an end means by its arrays."""
+        """Return an end: the meaning of its arrays, from its process."""
         if named.name not in self._ends:
-            found = self._process(named).ask("port", named, self.timeout)
-            self._ends[named.name] = _end(named, found)
+            answer = self._process(named).ask("port", named, self.timeout)
+            self._ends[named.name] = _end(named, answer)
         return self._ends[named.name]
 
     def close(self) -> None:
@@ -232,39 +235,39 @@ class Converter:
         with tempfile.TemporaryDirectory(prefix="gatewise-") as folder:
             path = Path(folder) / "arrays.npz"
             np.savez(path, **dict(arrays))
-            found = self._process(named).ask(
+            answer = self._process(named).ask(
                 "compute", named, self.timeout, case=case.to_json(), path=str(path)
             )
-            if "problem" in found:
-                raise NotVerified(f"{named.name}: {found['problem']}")
+            if "problem" in answer:
+                raise NotVerified(f"{named.name}: {answer['problem']}")
             with np.load(f"{path}.out.npz", allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
 
 
-def _end(named: Named, found: Mapping[str, Any]) -> End:
-    if found.get("unknown"):
-        raise UnknownSubject(found["problem"])
-    if "problem" in found:
-        raise NotVerified(f"{named.name}: {found['problem']}")
-    options = found["options"]
+def _end(named: Named, answer: Mapping[str, Any]) -> End:
+    if answer.get("unknown"):
+        raise UnknownSubject(answer["problem"])
+    if "problem" in answer:
+        raise NotVerified(f"{named.name}: {answer['problem']}")
+    options = answer["options"]
     reasons = tuple((a, b) for a, b in options["reasons"])
     return End(
         named.name,
-        msgspec.convert(found["convention"], Convention),
-        msgspec.convert(found["stored"], Stored),
+        msgspec.convert(answer["convention"], Convention),
+        msgspec.convert(answer["stored"], Stored),
         Options(**options | {"reasons": reasons}),
-        tuple(found["dtypes"]),
+        tuple(answer["dtypes"]),
     )
 
 
 @contextmanager
 def converter(source: Named, target: Named, **limits: Any) -> Iterator[Converter]:
     """Yield a converter, and end its processes."""
-    made = Converter(source, target, **limits)
+    pair = Converter(source, target, **limits)
     try:
-        yield made
+        yield pair
     finally:
-        made.close()
+        pair.close()
 
 
 def convert(
@@ -273,14 +276,14 @@ def convert(
     """Return a layer's parameters as the arrays of another framework, by its own names.
 
     ``source`` and ``target`` are subjects, ``torch:LSTM`` for instance. Both layers are then run
-    and held to the equations, except with ``unverified``. Raises NoHome where the target has no
-    place for a parameter or computes another function, Unfit where the arrays are not the source's,
-    Mismatch where a layer is off, NotVerified where one does not run.
+    and compared with the equations, except with ``unverified``. Raises NoHome if the target has
+    no place for a parameter or computes another function, Unfit if the arrays are not the
+    source's, Mismatch if a layer deviates, NotVerified if one does not run.
     """
-    with converter(Named(source), Named(target)) as made:
-        done, result = made.convert(arrays)
+    with converter(Named(source), Named(target)) as pair:
+        conversion, result = pair.convert(arrays)
         if not unverified:
-            made.verify(done, result)
+            pair.verify(conversion, result)
         return result
 
 

@@ -1,14 +1,13 @@
 """pytest: ``pytest --gatewise my_lstm.py:MyLSTM``, and ``gatewise.conforms`` for test files.
 
-With ``--gatewise`` each check in each dtype is one test item beside the others. Subjects run in a
-process of their own, so one that crashes or hangs costs its item and not the run. An item passes
-if the check holds, and is skipped if the subject does not offer what the check needs. Everything
-else fails, *blind* and *not tested* too, because nothing has been shown. Where a layer does not
-run at all, its smoke item says why, and its other items fail in one line each, as tests do whose
-fixture is broken; ``-x`` stops at the smoke item, which comes first. After all items, what is wrong
-with a subject is said once, in pytest's summary.
+With ``--gatewise`` each check in each dtype is one test item. Subjects run in a process of their
+own, so a crash or a hang costs one item and not the run. An item passes if the check holds, and is
+skipped if the subject does not offer what the check needs. All other statuses fail, also *blind*
+and *not tested*, because nothing has been shown. If a layer does not run at all, its smoke item
+gives the reason and its other items fail in one line each; ``-x`` stops at the smoke item, which
+comes first. The diagnosis of a subject stands once, in pytest's summary.
 
-``conforms`` works in pytest's own process: what the layer does to the process, it does to pytest.
+``conforms`` works in pytest's own process: a layer that crashes ends pytest.
 """
 
 from __future__ import annotations
@@ -74,11 +73,11 @@ NODES: pytest.StashKey[list[SubjectNode]] = pytest.StashKey()
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say of each subject that does not conform what is wrong, before the list of its items."""
+    """Print the finding on each subject that does not conform, before the list of its items."""
     from .runs.findings import Finding, laid_out
 
     for node in config.stash.get(NODES, ()):
-        verdicts = tuple(item.held for item in node.items if item.held is not None)
+        verdicts = tuple(item.result for item in node.items if item.result is not None)
         if not any(v.wrong for v in verdicts):
             continue
         diagnosis = None if config.getoption("gatewise_no_diagnosis") else node.diagnosis(verdicts)
@@ -93,7 +92,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Put the subjects beside the folders and files that pytest has found."""
+    """Add the subjects to the folders and files that pytest has collected."""
     report = yield
     if isinstance(collector, pytest.Session) and collector.config.getoption("gatewise"):
         report.result = [*(report.result or ()), *_nodes(collector)]
@@ -101,7 +100,7 @@ def pytest_make_collect_report(
 
 
 def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
-    """Ask every subject what it offers; a name that leads nowhere is a usage error."""
+    """Return the subjects with their plans; an unknown name is a usage error."""
     from .execution.isolation import Isolated
     from .execution.late import Late
     from .execution.session import Request
@@ -127,35 +126,38 @@ def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
     isolated = Isolated(request.memory, paths, option="--gatewise-timeout")
     session.config.add_cleanup(isolated.close)
     late = Late()
-    verdicts = _lazily(lambda task: late.hold(task, isolated, request.patience))
-    nodes = [_node(session, request, one, verdicts) for one in _described(request, isolated)]
+    verdicts = _cached(lambda task: late.hold(task, isolated, request.patience))
+    nodes = [
+        _node(session, request, description, verdicts)
+        for description in _descriptions(request, isolated)
+    ]
     session.config.stash[NODES] = nodes
     return nodes
 
 
-def _described(request: Request, isolated: Isolated) -> list[Description]:
-    described = [isolated.describe(named, request.patience) for named in request.named]
-    for one in described:
-        if one.status == "unknown":
-            raise pytest.UsageError(f"gatewise: {one.problem}")
-    return described
+def _descriptions(request: Request, isolated: Isolated) -> list[Description]:
+    descriptions = [isolated.describe(named, request.patience) for named in request.named]
+    for description in descriptions:
+        if description.status == "unknown":
+            raise pytest.UsageError(f"gatewise: {description.problem}")
+    return descriptions
 
 
 def _node(
-    session: pytest.Session, request: Request, described: Description, verdicts: Verdicts
+    session: pytest.Session, request: Request, description: Description, verdicts: Verdicts
 ) -> SubjectNode:
-    file = Path(described.named.name.rpartition(":")[0])
+    file = Path(description.named.name.rpartition(":")[0])
     path = file.resolve() if file.is_file() else session.path
     node: SubjectNode = SubjectNode.from_parent(
-        session, name=described.named.name, nodeid=described.named.name, path=path
+        session, name=description.named.name, nodeid=description.named.name, path=path
     )
-    node.described, node.plan, node.verdicts = described, request.plan([described]), verdicts
+    node.described, node.plan, node.verdicts = description, request.plan([description]), verdicts
     node.memory, node.items = request.memory, []
     return node
 
 
-def _lazily(hold: Verdicts) -> Verdicts:
-    """Return what holds a subject to a task once, and to no other task if it does not run."""
+def _cached(hold: Verdicts) -> Verdicts:
+    """Return ``hold`` with a cache; if the smoke check fails, no other task is run."""
     from dataclasses import replace
 
     from .checks.smoke import SMOKE
@@ -166,15 +168,15 @@ def _lazily(hold: Verdicts) -> Verdicts:
             return hold(task)
         smoke = verdict(replace(task, check=SMOKE))
         if not smoke.compared:
-            why = smoke.message.removeprefix(UNABLE)
-            return task.unanswered("not tested", f"{UNABLE}{why}")
+            reason = smoke.message.removeprefix(UNABLE)
+            return task.unanswered("not tested", f"{UNABLE}{reason}")
         return hold(task)
 
     return verdict
 
 
 class SubjectNode(pytest.Collector):
-    """A subject, between the session and its checks."""
+    """A subject: the parent of its check items."""
 
     described: Description
     plan: Sequence[Task]
@@ -193,20 +195,20 @@ class SubjectNode(pytest.Collector):
             yield item
 
     def diagnosis(self, verdicts: Sequence[Verdict]) -> Diagnosis | None:
-        """Return what explains its failures, looked for in a process of its own."""
+        """Return the diagnosis of the failures, made in a process of its own."""
         from .execution.diagnosis_tasks import diagnoses
 
         return next(diagnoses(verdicts, [self.described.named], memory=self.memory), None)
 
     def verdict(self, task: Task) -> Verdict:
-        """Return the verdict; a subject that could not even be imported has none."""
+        """Return the verdict on a task, or the problem of a subject that was not imported."""
         if self.described.problem:
             return task.unanswered(self.described.status, self.described.problem)
         return self.verdicts(task)
 
 
 class NotShown(Exception):
-    """A check does not hold, or has not been shown to."""
+    """The check failed, or could not be judged."""
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.message)
@@ -218,11 +220,11 @@ class CheckItem(pytest.Item):
 
     task: Task
     parent: SubjectNode
-    held: Verdict | None = None
+    result: Verdict | None = None
 
     def runtest(self) -> None:
         """Pass, skip or raise, as the verdict says."""
-        verdict = self.held = self.parent.verdict(self.task)
+        verdict = self.result = self.parent.verdict(self.task)
         if verdict.worst_ratio is not None:
             self.user_properties.append(("error/bound", verdict.worst_ratio))
         outcome = STATUSES[verdict.status].outcome
@@ -232,9 +234,9 @@ class CheckItem(pytest.Item):
             raise NotShown(verdict)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Tell a verdict in words; only what gatewise itself raises has a traceback."""
+        """Return the verdict as text; only errors of gatewise itself have a traceback."""
         if isinstance(excinfo.value, NotShown):
-            return Told(excinfo.value.verdict)
+            return FailureText(excinfo.value.verdict)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
@@ -243,21 +245,21 @@ class CheckItem(pytest.Item):
 
 
 @dataclass(frozen=True)
-class Told:
-    """A verdict as pytest prints it, ``reprcrash`` being the line in its summary."""
+class FailureText:
+    """A verdict as pytest prints it; ``reprcrash`` is the line in its summary."""
 
     verdict: Verdict
 
     @property
     def reprcrash(self) -> Crash:
-        """Return the one line."""
+        """Return the line in the summary."""
         return Crash(f"{self.verdict.status}: {self.verdict.message}")
 
     def __str__(self) -> str:
         v = self.verdict
-        told = {"first wrong": v.place, "again": v.reproduce}
+        details = {"first wrong": v.place, "again": v.reproduce}
         lines = [v.statement, f"{v.status}: {v.message}"]
-        return "\n".join(lines + [f"{name}: {text}" for name, text in told.items() if text])
+        return "\n".join(lines + [f"{name}: {text}" for name, text in details.items() if text])
 
     def toterminal(self, terminal: Any) -> None:
         """Print it."""
@@ -269,7 +271,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Crash:
-    """What pytest's summary takes of a failure."""
+    """The line of a failure in pytest's summary."""
 
     message: str
 
@@ -286,7 +288,7 @@ def conforms(
     budget: str = "standard",
     seed: int = 0,
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Hand a test, for every check and dtype, its ``verdict`` on a layer.
+    """Parametrize a test with the ``verdict`` on a layer, for each check and dtype.
 
     ```python
     @gatewise.conforms(MyLSTM, like="torch.nn.LSTM", budget="quick")
@@ -294,18 +296,20 @@ def conforms(
         assert verdict.status == "passed", verdict.message
     ```
 
-    The arguments are those of ``gatewise.check``. The verdict is computed when the test runs. What
-    the layer does not offer is skipped; any other verdict is the test's to judge.
+    The arguments are those of ``gatewise.check``. The verdict is computed when the test runs. The
+    test is skipped if the layer does not offer what the check needs.
     """
     from .api import find
     from .execution.session import Request
     from .execution.tasks import Description, Named, answer
 
-    found = find(subject, like)
-    request = Request.parse([found.name], like=like, checks=checks, dtype=dtype, budget=budget,
+    adapter = find(subject, like)
+    request = Request.parse([adapter.name], like=like, checks=checks, dtype=dtype, budget=budget,
                             seed=seed)  # fmt: skip
-    described = Description(Named(found.name, like), found.cells, found.dtypes, found.options)
-    verdicts = _lazily(lambda task: answer(task, found, lambda case: None))
+    described = Description(
+        Named(adapter.name, like), adapter.cells, adapter.dtypes, adapter.options
+    )
+    verdicts = _cached(lambda task: answer(task, adapter, lambda case: None))
     pending = [
         pytest.param(Pending(task, verdicts), id=f"{task.check}-{task.dtype}")
         for task in request.plan([described])
@@ -327,13 +331,13 @@ def conforms(
 
 @dataclass(frozen=True)
 class Pending:
-    """A verdict to come."""
+    """A verdict that is computed on demand."""
 
     task: Task
     verdicts: Verdicts = field(repr=False)
 
     def computed(self) -> Verdict:
-        """Return the verdict; skip the test that asks for what the layer does not offer."""
+        """Return the verdict; skip the test if the layer does not offer what the check needs."""
         __tracebackhide__ = True
         verdict = self.verdicts(self.task)
         if STATUSES[verdict.status].outcome is Outcome.ACCEPTED:

@@ -16,7 +16,7 @@ import numpy as np
 from ...reference.arrays import Floats
 from ...verify.cases.case import Case
 from ...verify.cases.schedule import parsed
-from ...verify.checks.schedules import Held, Row, Server
+from ...verify.checks.schedules import Batch, Row, Server
 from ...verify.mutants import right_subject
 from ...verify.mutants.catalogue import MutantSubject
 from ...verify.subjects.called import under_test
@@ -101,7 +101,7 @@ def _outputs(subject: MutantSubject, case: Case) -> Iterator[Floats]:
 def _served(subject: Subject, case: Case) -> Iterator[Floats]:
     """All calls of a schedule, in whose arrays the server keeps states and changes them."""
     called, rows = under_test(subject).build(case), tuple(Row(k) for k in range(case.B))
-    server = Server(called, draw_inputs(subject, case), Held(rows, None), case.B)
+    server = Server(called, draw_inputs(subject, case), Batch(rows, None), case.B)
     for operation in parsed(case.schedule):
         if (answer := server.perform(operation)) is not None:
             yield from _numbers(answer[0])

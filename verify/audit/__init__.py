@@ -1,14 +1,14 @@
-"""The suite audit: which of the catalogue's mistakes do somebody's own tests of a layer see?
+"""The suite audit: the mistakes of the catalogue that a user's tests of a layer catch.
 
-While their pytest suite runs, their class's ``forward`` computes with a layer of ``mutants``, one
-mistake a run. Before any mistake, their suite has to pass with the right layer in that place.
-Nothing here imports torch before their tests do.
+While the user's pytest suite runs, the ``forward`` of the tested class computes with a layer of
+``mutants``, one mistake per run. First the suite must pass with the correct layer in its place.
+Nothing here imports torch before the tests do.
 
 ================  ============================================================================
-``parameters``    which parameter of a class is what, by its name or by its shape
+``parameters``    the roles of a class's parameters, by their names or shapes
 ``substitute``    the class's ``forward``, replaced by a layer of the catalogue
-``trial``         calls of our own, to find out whether the class offers what shows a mistake
-``plugin``        the part that runs inside their pytest
-``suite``         their suite in processes of its own, and what became of each mutant
+``trial``         additional calls that show whether the class offers what a mistake needs
+``plugin``        the part that runs inside the user's pytest
+``suite``         runs of the suite in separate processes, and the result of each mutant
 ================  ============================================================================
 """

@@ -1,4 +1,4 @@
-"""Which parameter of somebody's layer is what: by torch.nn's names, else by shape and order."""
+"""The roles of a layer's parameters: by torch.nn's names, or else by shape and order."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ NAME = re.compile(r"(?:^|\.)((weight_(?:ih|hh|hr)|bias_(?:ih|hh))_l(\d+)(_revers
 
 
 class NotReadable(Exception):
-    """A class, or one call of it, that is not torch.nn's; the message says in what."""
+    """A class, or one call of it, differs from torch.nn's; the message says how."""
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
-    """One parameter, and whether it is stored as the transpose of torch.nn's."""
+class StoredParameter:
+    """One parameter, perhaps stored as the transpose of torch.nn's."""
 
     tensor: Any
     transposed: bool = False
@@ -37,21 +37,21 @@ class Held:
         return shape[::-1] if self.transposed else shape
 
     def turned(self, array: Floats) -> Floats:
-        """Return an array of the one form in the other."""
+        """Return an array of one form in the other."""
         return array.T if self.transposed else array
 
 
-def parameters(module: Any, kind: str) -> dict[str, Held]:
-    """Return the parameters by torch.nn's names; NotReadable where they do not add up."""
+def parameters(module: Any, kind: str) -> dict[str, StoredParameter]:
+    """Return the parameters by torch.nn's names; raise NotReadable if that is impossible."""
     named = list(module.named_parameters())
-    by_name = {m.group(1): Held(p) for name, p in named if (m := NAME.search(name))}
-    held = by_name or _by_shape(module, [p for _, p in named], kind)
-    if not {"weight_ih_l0", "weight_hh_l0"} <= held.keys():
+    by_name = {m.group(1): StoredParameter(p) for name, p in named if (m := NAME.search(name))}
+    result = by_name or _by_shape(module, [p for _, p in named], kind)
+    if not {"weight_ih_l0", "weight_hh_l0"} <= result.keys():
         raise NotReadable("its parameters have neither the names nor the shapes of torch.nn's")
-    return held
+    return result
 
 
-def _by_shape(module: Any, tensors: Sequence[Any], kind: str) -> dict[str, Held]:
+def _by_shape(module: Any, tensors: Sequence[Any], kind: str) -> dict[str, StoredParameter]:
     """Recognise (G H, D) or (D, G H), (G H, H) or (H, G H), and (G H,), pass after pass."""
     gates = GATES[kind]
     H = _hidden(module, tensors, gates)
@@ -61,7 +61,7 @@ def _by_shape(module: Any, tensors: Sequence[Any], kind: str) -> dict[str, Held]
     if not H or not passes or odd or len(biases) not in (0, passes, 2 * passes):
         return {}
     directions = 2 if getattr(module, "bidirectional", False) else 1
-    held: dict[str, Held] = {}
+    result: dict[str, StoredParameter] = {}
     for k in range(passes):
         level, direction = divmod(k, directions)
         suffix = f"_l{level}" + ("_reverse" if direction else "")
@@ -73,11 +73,14 @@ def _by_shape(module: Any, tensors: Sequence[Any], kind: str) -> dict[str, Held]
         transposed = [m.shape[0] != gates * H for m in (W, U)]
         if U.shape[0] == U.shape[1]:  # one gate: its matrix is stored as the input's is
             transposed[1] = transposed[0]
-        held[f"weight_ih{suffix}"] = Held(W, transposed[0])
-        held[f"weight_hh{suffix}"] = Held(U, transposed[1])
-        own = biases[k * len(biases) // passes : (k + 1) * len(biases) // passes]
-        held |= {f"{n}{suffix}": Held(b) for n, b in zip(("bias_ih", "bias_hh"), own, strict=False)}
-    return held
+        result[f"weight_ih{suffix}"] = StoredParameter(W, transposed[0])
+        result[f"weight_hh{suffix}"] = StoredParameter(U, transposed[1])
+        of_pass = biases[k * len(biases) // passes : (k + 1) * len(biases) // passes]
+        result |= {
+            f"{n}{suffix}": StoredParameter(b)
+            for n, b in zip(("bias_ih", "bias_hh"), of_pass, strict=False)
+        }
+    return result
 
 
 def _hidden(module: Any, tensors: Sequence[Any], gates: int) -> int:
@@ -92,28 +95,32 @@ def _may_be_recurrent(matrix: Any, H: int, gates: int) -> bool:
     return tuple(matrix.shape) in ((gates * H, H), (H, gates * H))
 
 
-def case_of(module: Any, kind: str, held: Mapping[str, Held], layout: str, dtype: str) -> Case:
-    """Return the case that has the layer's options; its batch and its steps are 1."""
-    D, H = held["weight_ih_l0"].shape[1], held["weight_ih_l0"].shape[0] // GATES[kind]
-    P = held["weight_hh_l0"].shape[1] if "weight_hr_l0" in held else 0
-    layers = 1 + max(int(m.group(3)) for name in held if (m := NAME.search(name)))
+def case_of(
+    module: Any, kind: str, stored: Mapping[str, StoredParameter], layout: str, dtype: str
+) -> Case:
+    """Return a case with the layer's options, one row and one step."""
+    D, H = stored["weight_ih_l0"].shape[1], stored["weight_ih_l0"].shape[0] // GATES[kind]
+    P = stored["weight_hh_l0"].shape[1] if "weight_hr_l0" in stored else 0
+    layers = 1 + max(int(m.group(3)) for name in stored if (m := NAME.search(name)))
     rate = getattr(module, "dropout", 0.0)
     rate = getattr(rate, "p", rate)  # a number, or a torch.nn.Dropout
     case = Case(
         1, 1, D, H, P,
         layers=layers,
-        bidirectional="weight_ih_l0_reverse" in held,
-        bias="bias_ih_l0" in held,
+        bidirectional="weight_ih_l0_reverse" in stored,
+        bias="bias_ih_l0" in stored,
         layout=layout,
         dropout=float(rate) if isinstance(rate, int | float) else 0.0,
         dtype=dtype,
     )  # fmt: skip
     cell = cell_of(module, kind, case)
     expected = ConventionMap(CONVENTIONS[cell], case).shapes()
-    for name in expected.keys() | held.keys():
-        lacks_second_bias = name not in held and name.startswith("bias_hh")
-        if not lacks_second_bias and (name not in held or expected.get(name) != held[name].shape):
-            has = held[name].shape if name in held else "none"
+    for name in expected.keys() | stored.keys():
+        lacks_second_bias = name not in stored and name.startswith("bias_hh")
+        if not lacks_second_bias and (
+            name not in stored or expected.get(name) != stored[name].shape
+        ):
+            has = stored[name].shape if name in stored else "none"
             raise NotReadable(
                 f"parameter {name}: expected {expected.get(name, 'none')} as torch.nn.{kind}, "
                 f"got {has}"
@@ -129,7 +136,7 @@ def cell_of(module: Any, kind: str, case: Case) -> str:
 
 
 def to_reference(case: Case, cell: str, named: Mapping[str, Floats]) -> tuple[Parameters, ...]:
-    """Unpack arrays under torch.nn's names; a second bias that is not there is 0."""
+    """Unpack arrays under torch.nn's names; a missing second bias is 0."""
     like = named["weight_hh_l0"]
     of_torch = ConventionMap(CONVENTIONS[cell], case)
     shapes = of_torch.shapes().items()

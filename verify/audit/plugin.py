@@ -1,8 +1,8 @@
-"""The part that runs inside their pytest: put the substitute in when the class is imported.
+"""The pytest plugin that substitutes the class when it is imported.
 
-What the plugin sees it writes down at once, as lines of JSON in a file of the audit's own, so that
-a suite that hangs or crashes leaves it as well. The environment's variable ``ORDER`` holds what the
-run is to do: target, like, mutant ("" for none) and the file of notes.
+Notes are written at once, as lines of JSON in a file of the audit, so that a suite that hangs or
+crashes keeps them. The environment variable ``ORDER`` holds the instructions of a run: target,
+like, mutant ("" for none) and the file of notes.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ ORDER = "GATEWISE_AUDIT"
 
 
 class Notes:
-    """A file that several processes may write; each writes a note once."""
+    """A file of notes that several processes may write; each writes a note once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._written: set[tuple[str, str]] = set()
 
-    def __call__(self, what: str, about: str = "") -> None:
+    def __call__(self, kind: str, about: str = "") -> None:
         """Write a note, if it is new."""
-        if (what, about) not in self._written:
-            self._written.add((what, about))
+        if (kind, about) not in self._written:
+            self._written.add((kind, about))
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([what, about]) + "\n")
+                file.write(json.dumps([kind, about]) + "\n")
 
 
 def read_notes(path: Path) -> dict[str, list[str]]:
-    """Return what was noted, and about what."""
+    """Return the notes: for each kind, what they are about."""
     notes: dict[str, list[str]] = {}
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
-            what, about = json.loads(line)
-            notes.setdefault(what, []).append(about)
+            kind, about = json.loads(line)
+            notes.setdefault(kind, []).append(about)
     return notes
 
 
 class Watcher(MetaPathFinder):
-    """Calls ``imported`` with a module, named or made from a file, once it has been executed."""
+    """Calls ``imported`` with a module of a name or file, after its execution."""
 
     def __init__(self, where: str, imported: Callable[[ModuleType], None]) -> None:
         is_file = where.endswith(".py") or "/" in where
@@ -58,18 +58,18 @@ class Watcher(MetaPathFinder):
         self._searching = False
 
     def start(self) -> None:
-        """Watch imports from now on; what is imported already counts at once."""
+        """Watch imports from now on, and report a module that is already imported."""
         for name, module in list(sys.modules.items()):
-            # whatever else stands there, and modules that load themselves when used, are not ours
-            own = vars(module) if isinstance(module, ModuleType) else {}
-            if self._is_wanted(name, own.get("__file__")):
+            # sys.modules may hold other objects, and modules that load themselves lazily
+            attributes = vars(module) if isinstance(module, ModuleType) else {}
+            if self._is_wanted(name, attributes.get("__file__")):
                 self.imported(module)
         sys.meta_path.insert(0, self)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Let the others find the module, and have its execution end with ``imported``."""
+        """Find the module by the other finders, and call ``imported`` after its execution."""
         if self._searching or (self.path is None and name != self.name):
             return None
         self._searching = True
@@ -85,8 +85,10 @@ class Watcher(MetaPathFinder):
     def _is_wanted(self, name: str, file: str | None) -> bool:
         if self.path is None:
             return name == self.name
-        own = Path(file) if file else None
-        return own is not None and own.name == self.path.name and own.resolve() == self.path
+        origin = Path(file) if file else None
+        return (
+            origin is not None and origin.name == self.path.name and origin.resolve() == self.path
+        )
 
     def _extend(self, loader: Any, name: str) -> None:
         execute = loader.exec_module
@@ -100,7 +102,7 @@ class Watcher(MetaPathFinder):
 
 
 class Audit:
-    """One run of their suite, with one mutant or with the right layer."""
+    """One run of the user's suite, with one mutant or with the correct layer."""
 
     def __init__(self, order: dict[str, str]) -> None:
         self.order = order
@@ -110,7 +112,7 @@ class Audit:
         self.watcher = Watcher(self.where, self.imported)
 
     def imported(self, module: ModuleType) -> None:
-        """Put the substitute into the class that a module holds."""
+        """Install the substitute in the target class of a module."""
         from .substitute import NoTarget
 
         if self.substitute is not None:  # the same file under another name is another class
@@ -140,19 +142,19 @@ class Audit:
         return substitute
 
     def finish(self) -> None:
-        """Say whether the class offers what shows the mutant, when nothing can be disturbed."""
+        """After all tests, note whether the class offers what the mutant needs to show."""
         if self.substitute is None:
-            self._say_why_not()
+            self._note_missing_target()
         elif self.substitute.mutant and self.substitute.last and not self.substitute.shown:
             from .trial import shows
 
             self.note("ended", "")
-            self.substitute.note = lambda what, about: None
+            self.substitute.note = lambda kind, about: None
             if shows(self.substitute):
                 self.note("offered", "")
 
-    def _say_why_not(self) -> None:
-        """Tell a module that no test imports from one that is not there."""
+    def _note_missing_target(self) -> None:
+        """Note the reason if the module does not exist or cannot be imported."""
         if self.watcher.path is not None:
             if not self.watcher.path.is_file():
                 self.note("refused", f"there is no file {self.watcher.path}")
@@ -169,14 +171,14 @@ _audits: list[Audit] = []
 
 
 def pytest_load_initial_conftests() -> None:
-    """Watch for the class before any of their files is imported."""
+    """Watch for the class before any file of the user is imported."""
     audit = Audit(json.loads(os.environ[ORDER]))
     _audits.append(audit)
     audit.watcher.start()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Note which test fails, and which file cannot be imported."""
+    """Note failed tests, and files that cannot be imported."""
     if report.failed:
         for audit in _audits:
             audit.note("failed", report.nodeid)
@@ -186,6 +188,6 @@ pytest_collectreport = pytest_runtest_logreport
 
 
 def pytest_sessionfinish() -> None:
-    """Say what the class offers."""
+    """Finish all audits."""
     for audit in _audits:
         audit.finish()

@@ -1,20 +1,20 @@
-"""The class's ``forward``, replaced by a layer of the catalogue: the right one, or a mutant.
+"""The substitute of a class's ``forward``: a layer of the catalogue, correct or a mutant.
 
-The class stays what it is, so that ``isinstance``, registries, pickles and state dictionaries are
-as before; whoever holds it, under whatever name, gets the substitute. Every call is first made of
-the class itself, without recording: what it refuses it goes on refusing, and its result tells the
-form that outputs have. Then a layer of NumPy arrays, with the parameters of the class, computes
-outputs and, through a ``torch.autograd.Function``, gradients (the mutant's own way back) and
+The class object stays the same, so that ``isinstance``, registries, pickles and state dictionaries
+work as before, and every reference to the class gets the substitute. Each call is first made by the
+class itself, without recording: its exceptions are passed on, and its result shows the form of
+outputs. Then a layer of NumPy arrays, with the parameters of the class, computes outputs and,
+through a ``torch.autograd.Function``, gradients (by the mutant's own backward pass) and
 forward-mode derivatives.
 
-The layer computes in the dtype of x, as the class does: float64 inside would hide from a float32
-suite what overflows or rounds there (D02, D04), and float32 results of NumPy and of torch differ
-by no more than two right float32 layers do. Halves, which NumPy lacks or computes slowly, go in and
-out of float32.
+The layer computes in the dtype of x, as the class does: float64 inside would hide overflow and
+rounding (D02, D04) from a float32 suite, and float32 results of NumPy and of torch differ no more
+than those of two correct float32 layers. Halves, which NumPy lacks or computes slowly, are
+converted to float32 and back.
 
-Beside the mutant, the right layer runs on the same arrays until the two differ in anything that a
-caller sees: outputs, gradients, tangents, arguments, or results returned before. A mutant that
-never differs has never been shown to the tests.
+Beside the mutant, the correct layer runs on the same arrays until the two differ in anything that
+a caller can observe: outputs, gradients, tangents, arguments, or results returned before. A mutant
+that never differs has never been shown to the tests.
 """
 
 from __future__ import annotations
@@ -37,10 +37,18 @@ from ..mutants.parts import PLAIN
 from ..mutants.replaceable_layer import Recorded, ReplaceableLayer
 from ..subjects.protocol import Inputs, Result
 from ..subjects.torch_parameters import CONVENTIONS
-from .parameters import GATES, Held, NotReadable, case_of, cell_of, parameters, to_reference
+from .parameters import (
+    GATES,
+    NotReadable,
+    StoredParameter,
+    case_of,
+    cell_of,
+    parameters,
+    to_reference,
+)
 
 Note = Callable[[str, str], None]
-"""(what, about what)."""
+"""A function of the kind of a note and its subject."""
 
 NO_PADDING = "torch's packed rows have no padding in which it could show"
 NOT_APPLICABLE = {
@@ -50,11 +58,11 @@ NOT_APPLICABLE = {
     "P03": "their tests end with the process, and with the exit code of tests that pass",
     "P05": "it would take the memory of the whole machine",
 }
-"""Mutants that mean nothing in a class called as torch.nn's layers are, and why."""
+"""Mutants that do not apply to a class with the call of torch.nn's layers, with the reasons."""
 
 
 def not_applicable(mutant: Mutant, kind: str) -> str:
-    """Say why a mutant means nothing in a class like torch.nn's ``kind``; "" if it does."""
+    """Return why a mutant does not apply to a class like torch.nn's ``kind``; "" if it does."""
     if not _applies(mutant, kind.lower()):
         return f"it is a mistake of {' and '.join(mutant.cells)}, not of {kind.lower()}"
     if {"packed", "left_padding"} & {*mutant.needs}:
@@ -65,18 +73,18 @@ def not_applicable(mutant: Mutant, kind: str) -> str:
 
 
 def _applies(mutant: Mutant, cell: str) -> bool:
-    """Whether a mutant is one of this cell; those of every family are of its variants, too."""
+    """Return whether a mutant applies to this cell; those of all families apply to variants."""
     return cell in mutant.cells or (
         cell in ("rnn-relu", "lstm-projected") and set(PLAIN) <= set(mutant.cells)
     )
 
 
 class NoTarget(ValueError):
-    """What the user named is no class whose calls could be changed."""
+    """The target is not a class whose calls can be changed."""
 
 
 def guess(target: Any) -> str:
-    """Return LSTM, GRU or RNN, by the name of the class or of one that it is made from; or ""."""
+    """Return LSTM, GRU or RNN, by the names of the class and its bases; "" if none fits."""
     for name in (c.__name__.upper() for c in inspect.getmro(target)):
         for kind in GATES:
             if kind in name:
@@ -86,27 +94,27 @@ def guess(target: Any) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of a class: its tensors, and how they become the arrays of a layer and back.
+    """One call of a class: its tensors, and their conversion to arrays of a layer and back.
 
-    ``rows`` are the times and the rows of packed inputs, entry by entry, ``sizes`` (T, B).
+    ``rows`` are the times and row numbers of packed entries, ``sizes`` their (T, B).
     """
 
     case: Case
     cell: str
     x: Any
     state: tuple[Any, ...]
-    held: Mapping[str, Held]
+    parameters: Mapping[str, StoredParameter]
     rows: tuple[Floats, Floats] | None
     sizes: tuple[int, int]
     lengths: Floats | None
 
     @property
     def tensors(self) -> tuple[Any, ...]:
-        """Everything that gradients may be wanted of: x, initial states, parameters."""
+        """All tensors that may have gradients: x, initial states, parameters."""
         x = self.x if self.rows is None else self.x.data
-        return (x, *self.state, *(held.tensor for held in self.held.values()))
+        return (x, *self.state, *(p.tensor for p in self.parameters.values()))
 
-    def opened(self, array: Floats) -> Floats:
+    def to_layer(self, array: Floats) -> Floats:
         """Return inputs or outputs of the call as (T, B, width)."""
         if self.rows is not None:
             padded = np.zeros((*self.sizes, array.shape[-1]), array.dtype)
@@ -116,8 +124,8 @@ class Call:
             return array[:, None]
         return array.swapaxes(0, 1) if self.case.layout == "batch-first" else array
 
-    def closed(self, array: Floats) -> Floats:
-        """Return (T, B, width) in the form that the call has."""
+    def to_caller(self, array: Floats) -> Floats:
+        """Return (T, B, width) in the layout of the call."""
         if self.rows is not None:
             return array[self.rows]
         if self.case.layout == "unbatched":
@@ -125,27 +133,27 @@ class Call:
         return array.swapaxes(0, 1) if self.case.layout == "batch-first" else array
 
     def inputs(self, arrays: Sequence[Floats]) -> Inputs:
-        """Return arrays in the order of ``tensors`` as a layer takes them."""
+        """Return arrays in the order of ``tensors`` as inputs of a layer."""
         x, rest = arrays[0], arrays[1 + len(self.state) :]
         state = tuple(self._state(s) for s in arrays[1 : 1 + len(self.state)]) or None
-        pairs = zip(self.held.items(), rest, strict=True)
-        named = {name: held.turned(a) for (name, held), a in pairs}
+        pairs = zip(self.parameters.items(), rest, strict=True)
+        named = {name: p.turned(a) for (name, p), a in pairs}
         passes = to_reference(self.case, self.cell, named)
         explicit = ExplicitMap(self.cell, self.case).from_reference(passes)
-        return Inputs(explicit, self.opened(x), state, self.lengths)
+        return Inputs(explicit, self.to_layer(x), state, self.lengths)
 
     def outputs(self, result: Result) -> list[Floats]:
         """Return outputs and final states in the form of the call."""
-        return [self.closed(result.y), *(np.array(self._outside(s)) for s in result.final)]
+        return [self.to_caller(result.y), *(np.array(self._outside(s)) for s in result.final)]
 
     def cotangents(self, arrays: Sequence[Floats | None]) -> tuple[Any, tuple[Any, ...]]:
         """Return cotangents on y (T, B, width) and on the final states.
 
-        What lies contiguous in the caller's layout lies so in the layer's.
+        A contiguous array of the caller stays contiguous in the layer's layout.
         """
         dy, *dfinal = arrays
         if dy is not None:
-            contiguous, dy = dy.flags.c_contiguous, self.opened(dy)
+            contiguous, dy = dy.flags.c_contiguous, self.to_layer(dy)
             dy = np.ascontiguousarray(dy) if contiguous else dy
         return dy, tuple(None if d is None else self._state(d) for d in dfinal)
 
@@ -155,8 +163,8 @@ class Call:
         """Return a layer's gradients in the order of ``tensors``."""
         passes = ExplicitMap(self.cell, self.case).to_reference(named)
         packed = ConventionMap(CONVENTIONS[self.cell], self.case).from_reference(passes)
-        weights = [held.turned(packed[name]) for name, held in self.held.items()]
-        return [self.closed(x), *map(self._outside, initial), *weights]
+        weights = [p.turned(packed[name]) for name, p in self.parameters.items()]
+        return [self.to_caller(x), *map(self._outside, initial), *weights]
 
     def _state(self, array: Floats) -> Floats:
         return array[:, None] if self.case.layout == "unbatched" else array
@@ -168,7 +176,7 @@ class Call:
 def read_call(
     kind: str, module: Any, forward: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Call:
-    """Read a call of torch.nn's layers; NotReadable if it is none."""
+    """Read a call of torch.nn's layers; raise NotReadable for any other."""
     import torch
 
     names = [
@@ -176,10 +184,10 @@ def read_call(
         for p in list(inspect.signature(forward).parameters.values())[1:]
         if p.kind is p.POSITIONAL_OR_KEYWORD
     ]
-    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    arguments = {**dict(zip(names, args, strict=False)), **kwargs}
     x: Any
     state: Any
-    x, state = (given.get(name) for name in (*names, "", "")[:2])
+    x, state = (arguments.get(name) for name in (*names, "", "")[:2])
     packed = isinstance(x, torch.nn.utils.rnn.PackedSequence)
     data = x.data if packed else x
     if not torch.is_tensor(data) or data.ndim not in (2, 3) or not data.dtype.is_floating_point:
@@ -190,11 +198,11 @@ def read_call(
         layout = "time-first"
     elif x.ndim == 2:
         layout = "unbatched"
-    held = parameters(module, kind)
-    case = case_of(module, kind, held, layout, dtype)
+    stored = parameters(module, kind)
+    case = case_of(module, kind, stored, layout, dtype)
     states = _states(state, kind)
     rows, sizes, lengths = _packing(x) if packed else (None, (0, 0), None)
-    return Call(case, cell_of(module, kind, case), x, states, held, rows, sizes, lengths)
+    return Call(case, cell_of(module, kind, case), x, states, stored, rows, sizes, lengths)
 
 
 def _states(state: Any, kind: str) -> tuple[Any, ...]:
@@ -220,7 +228,7 @@ def _packing(x: Any) -> tuple[tuple[Floats, Floats], tuple[int, int], Floats]:
 
 
 class Run:
-    """One call computed by a layer, beside the right one until ``show`` has been called."""
+    """One call computed by a layer, and by the correct one until ``show`` is called."""
 
     def __init__(
         self,
@@ -238,14 +246,14 @@ class Run:
     def forward(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
         """Return y and the final states."""
         arrays = [_numpy(t) for t in tensors]
-        given = arrays[: 1 + len(self.call.state)]
-        before = [np.array(a) for a in given]
+        arguments = arrays[: 1 + len(self.call.state)]
+        before = [np.array(a) for a in arguments]
         self.inputs = self.call.inputs(arrays)
         results: list[Result] = []
-        for layer in reversed(self.layers):  # the right one first, on untouched arguments
+        for layer in reversed(self.layers):  # the correct one first, on unchanged arguments
             results.insert(0, self._result(layer))
         self._compare(*([r.y, *r.final] for r in results))
-        self._compare(given, before)
+        self._compare(arguments, before)
         arrays = self.call.outputs(results[0])
         self.y = arrays[0]
         dtype = self.call.tensors[0].dtype
@@ -270,11 +278,11 @@ class Run:
         for run in reversed(self.runs):
             dy, dfinal = self.call.cotangents(arrays)
             if dy is not None and not dy.flags.writeable:
-                dy = np.array(dy)  # what is written into one number for many entries is lost
+                dy = np.array(dy)  # a broadcast array must not be written into
             pulled = run.pull((dy, dfinal))
             gradients.insert(0, self.call.gradients(pulled.parameters, pulled.x, pulled.initial))
         if arrays[0] is not None and self.call.rows is None and arrays[0].flags.writeable:
-            arrays[0][...] = self.call.closed(dy)  # what was written into a copy is given back
+            arrays[0][...] = self.call.to_caller(dy)  # return what the mutant wrote into a copy
         self._compare(*gradients)
         self._compare([a for a in arrays if a is not None], [b for b in before if b is not None])
         tensors = self.call.tensors
@@ -293,7 +301,7 @@ class Run:
         return tuple(_tensor(a, tensors[0], tensors[0].dtype) for a in results[0])
 
     def _compare(self, *results: Sequence[Floats]) -> None:
-        """Let the caller know where what two layers return is not the same, bit for bit."""
+        """Call ``show`` if the results of two layers are not the same bits."""
         if len(results) == 2 and not all(
             a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
             for a, b in zip(*results, strict=True)
@@ -305,13 +313,13 @@ def _numpy(tensor: Any) -> Floats:
     """Return the tensor's own memory, if NumPy can compute with it."""
     tensor = tensor.detach().cpu()
     array: Floats = (tensor.float() if tensor.element_size() < 4 else tensor).numpy()
-    if 0 in array.strides and array.size:  # one number for many entries: not to be written into
+    if 0 in array.strides and array.size:  # a broadcast array must not be written into
         array.flags.writeable = False
     return array
 
 
 def _tensor(array: Floats, like: Any, dtype: Any) -> Any:
-    """Return an array as a tensor, sharing its memory where it can."""
+    """Return an array as a tensor, which shares its memory if possible."""
     import torch
 
     if any(step < 0 for step in array.strides) or not array.flags.writeable:
@@ -321,11 +329,11 @@ def _tensor(array: Floats, like: Any, dtype: Any) -> Any:
 
 @functools.cache
 def _function() -> Any:
-    """Return the autograd function of a Run; their code has imported torch by now."""
+    """Return the autograd function of a Run; the user's code has imported torch by then."""
     import torch
 
     class Once(torch.autograd.Function):
-        """A function of plain tensors, also within torch.func; it has no derivatives itself."""
+        """A function of plain tensors, also within torch.func, without derivatives."""
 
         @staticmethod
         def forward(function: Any, *tensors: Any) -> tuple[Any, ...]:
@@ -359,7 +367,7 @@ def _function() -> Any:
 
 
 class Substitute:
-    """One class with the layer of one mutant in its place; without a mutant, with the right one."""
+    """One class with a mutant's layer in its place, or with the correct one."""
 
     def __init__(self, target: Any, kind: str, note: Note, mutant: Mutant | None = None) -> None:
         forward: Any = getattr(target, "forward", None)
@@ -377,13 +385,13 @@ class Substitute:
         self._original: Any = forward
 
     def install(self) -> None:
-        """Replace the method, for good."""
+        """Replace the method permanently."""
         original = self._original
 
         @functools.wraps(original)
         def forward(module: Any, *args: Any, **kwargs: Any) -> Any:
             # a forward may call itself, as with an axis added to unbatched inputs
-            if any(module is other for other in self._inside):
+            if any(module is active for active in self._inside):
                 return original(module, *args, **kwargs)
             self._inside.append(module)
             try:
@@ -403,19 +411,19 @@ class Substitute:
         self.note("called", "")
         state = torch.get_rng_state()
         with torch.no_grad():
-            own = self._original(module, *args, **kwargs)
+            result = self._original(module, *args, **kwargs)
         torch.set_rng_state(state)
         run = None
         try:
             call = read_call(self.kind, module, self._original, args, kwargs)
-            _check_form(own, self.kind)
+            _check_form(result, self.kind)
             layers = self._built(module, call)
             if self.mutant and self.mutant.isolated:
-                self._show()  # now: it may not return
+                self._show()  # before the call, which may not return
             run = Run(call, layers, self._show, record=torch.is_grad_enabled())
             y, *final = _function().apply(run, *call.tensors)
         except Exception as error:
-            if run is not None and error is run.raised:  # the mistake is that it raises
+            if run is not None and error is run.raised:  # the mutant itself raises
                 self._show()
                 raise
             why = (
@@ -423,23 +431,23 @@ class Substitute:
             )
             self.note("not readable", why[:200])
             return self._original(module, *args, **kwargs)
-        self._look(call, own, run, (y, *final))
+        self._look(call, result, run, (y, *final))
         self.last = module, call
         return (
-            y if call.rows is None else own[0]._replace(data=y),
+            y if call.rows is None else result[0]._replace(data=y),
             tuple(final) if self.kind == "LSTM" else final[0],
         )
 
     def _built(self, module: Any, call: Call) -> list[ReplaceableLayer]:
-        """Return the module's layer, kept from call to call, and the right one beside it."""
+        """Return the module's layer, the same in all its calls, and the correct one."""
         import torch
 
-        kept = self._layers.setdefault(module, {})
-        if call.case not in kept:
+        by_case = self._layers.setdefault(module, {})
+        if call.case not in by_case:
             mutant = self.mutant if self.mutant and _applies(self.mutant, call.cell) else None
             subjects = [MutantSubject(call.cell, mutant), MutantSubject(call.cell)]
-            kept[call.case] = [subject.build(call.case) for subject in subjects]
-        layers = kept[call.case]
+            by_case[call.case] = [subject.build(call.case) for subject in subjects]
+        layers = by_case[call.case]
         training = bool(module.training)
         seed = None
         if training and call.case.dropout:  # so that torch.manual_seed determines the masks
@@ -449,8 +457,8 @@ class Substitute:
             layer.rng = layer.rng if seed is None else np.random.default_rng(seed)
         return layers[:1] if self.shown or self.mutant is None else layers
 
-    def _look(self, call: Call, own: Any, run: Run, outputs: tuple[Any, ...]) -> None:
-        """Note what the call has shown, and what the right layer does differently."""
+    def _look(self, call: Call, result: Any, run: Run, outputs: tuple[Any, ...]) -> None:
+        """Note that the call was substituted, and differences of the correct layer."""
         self.note("substituted", "")
         if self._returned is not None and not np.array_equal(*self._returned, equal_nan=True):
             self._show()
@@ -458,7 +466,7 @@ class Substitute:
             self._returned = run.y, np.array(run.y)
         dropping = bool(call.case.dropout) and run.layers[0].training
         if self.mutant is None and not dropping:
-            y, final = own
+            y, final = result
             finals = tuple(final) if self.kind == "LSTM" else (final,)
             theirs = (y if call.rows is None else y.data, *finals)
             for name, a, b in zip(("y", "final h", "final c"), theirs, outputs, strict=False):
@@ -466,19 +474,19 @@ class Substitute:
                     self.note("differs", f"{name} {difference}")
 
 
-def _check_form(own: Any, kind: str) -> None:
+def _check_form(result: Any, kind: str) -> None:
     import torch
 
-    if not isinstance(own, tuple) or len(own) != 2:
+    if not isinstance(result, tuple) or len(result) != 2:
         raise NotReadable("its call does not return (outputs, final state)")
-    final = own[1] if kind == "LSTM" else (own[1],)
+    final = result[1] if kind == "LSTM" else (result[1],)
     few = not isinstance(final, tuple | list) or len(final) != 1 + (kind == "LSTM")
     if few or not all(torch.is_tensor(s) for s in final):
         raise NotReadable(f"its final state is not that of torch.nn.{kind}")
 
 
 def _difference(theirs: Any, ours: Any) -> str:
-    """Say how far two tensors are apart, if it is more than half the digits of their dtype."""
+    """Return the difference of two tensors in words, "" if half their digits agree."""
     import torch
 
     if theirs.shape != ours.shape:

@@ -1,7 +1,7 @@
-"""Calls of our own, once their tests are through: can a mutant be seen in this class at all?
+"""Additional calls after the tests, to decide whether a class can show a mutant at all.
 
-A mutant of two directions says nothing about the tests of a class that has but one. So a mutant
-that no test was shown is tried on instances of our own; what they refuse, the class does not offer.
+A mutant of two directions says nothing about the tests of a class that has only one. A mutant that
+no test has reached is tried on new instances; a call that they refuse is not offered by the class.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ VARIANTS: tuple[tuple[int, dict[str, Any]], ...] = (
     (66, {}),
     (40, {}),
 )
-"""Units and arguments of the constructor that show what a class offers."""
+"""Units and further arguments of the constructor of instances."""
 
 SMALL, LARGE = ((4, 4), (3, 2)), ((105, 5), (1002, 1))
-"""Steps and rows: as many, fewer of both; many of both, very many."""
+"""Steps and rows of calls: the same number, fewer; many, very many."""
 
 
 def shows(substitute: Substitute) -> bool:
@@ -45,7 +45,7 @@ def shows(substitute: Substitute) -> bool:
 def _modules(substitute: Substitute) -> Iterator[tuple[Any, int]]:
     """Yield instances and the width of their inputs."""
     for H, arguments in VARIANTS:
-        with suppress(Exception):  # a refusal of any kind is the answer
+        with suppress(Exception):  # any exception is a refusal
             module = substitute.target(2, H, **arguments)
             yield copy.deepcopy(module).double(), 2
     for H in (3, 66):
@@ -58,7 +58,7 @@ def _modules(substitute: Substitute) -> Iterator[tuple[Any, int]]:
 
 
 def _calls(substitute: Substitute, torch: Any, module: Any, D: int) -> Iterator[None]:
-    """Make calls of every kind, and stop after each."""
+    """Make calls of every kind, and yield after each."""
     dtype = next((p.dtype for p in module.parameters()), torch.get_default_dtype())
     pack = torch.nn.utils.rnn.pack_padded_sequence
     plain = sum(p.numel() for p in module.parameters()) < 200
@@ -72,15 +72,15 @@ def _calls(substitute: Substitute, torch: Any, module: Any, D: int) -> Iterator[
                 yield
             continue
         lengths = torch.tensor([2, *[T] * (B - 2), 1])
-        for given in (x, pack(x, lengths, enforce_sorted=False), x[:, 0], 1000 * x, x[:0]):
+        for argument in (x, pack(x, lengths, enforce_sorted=False), x[:, 0], 1000 * x, x[:0]):
             with suppress(Exception):
-                _, final = module(given)
+                _, final = module(argument)
                 yield
                 states = tuple(final) if isinstance(final, tuple | list) else (final,)
                 states = tuple(torch.randn_like(s) for s in states)
                 state = states if isinstance(final, tuple | list) else states[0]
-                yield from _pulled(torch, module, given, state)
-                if given is x:
+                yield from _pulled(torch, module, argument, state)
+                if argument is x:
                     yield from _pushed(torch, module, x, state)
     module.eval()
     with suppress(Exception):
@@ -89,22 +89,22 @@ def _calls(substitute: Substitute, torch: Any, module: Any, D: int) -> Iterator[
 
 
 def _pushed(torch: Any, module: Any, x: Any, state: Any) -> Iterator[None]:
-    """Push tangents of everything forward."""
+    """Compute forward-mode derivatives along tangents of all inputs."""
     named = {name: p.detach() for name, p in module.named_parameters()}
 
     def outputs(named: Any, x: Any, state: Any) -> Any:
         return torch.func.functional_call(module, named, (x, state))[0]
 
-    given = (named, x.detach(), state)
+    primals = (named, x.detach(), state)
     with suppress(Exception):
-        torch.func.jvp(outputs, given, given)
+        torch.func.jvp(outputs, primals, primals)
         yield
 
 
-def _pulled(torch: Any, module: Any, given: Any, state: Any) -> Iterator[None]:
+def _pulled(torch: Any, module: Any, argument: Any, state: Any) -> Iterator[None]:
     """Call twice, with other weights in between, and pull strided cotangents back twice."""
     for _ in range(2):
-        y, final = module(given, state)
+        y, final = module(argument, state)
         yield
         y = y if torch.is_tensor(y) else y.data
         final = tuple(final) if isinstance(final, tuple | list) else (final,)

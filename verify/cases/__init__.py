@@ -1,1 +1,1 @@
-"""One input of a layer: its sizes, options and seed; how it is drawn, and made simpler."""
+"""Cases, the inputs of layers: sizes, options, seed; their strategies and simplification."""

@@ -27,7 +27,7 @@ In float16 some are nearer to 1, so that weights are normal numbers and do not o
 """
 
 ROOM = 64
-"""How far weights of any scale stay from what the dtype cannot represent."""
+"""Weights stay this factor within the dtype's smallest and largest numbers."""
 
 SUBNORMAL = "subnormal"
 """One more scale: weights an eighth of the smallest normal number of the case's dtype."""
@@ -38,26 +38,25 @@ GRID = 8
 """Simplified numbers are multiples of 1/8, which every dtype represents."""
 
 Source: TypeAlias = "Callable[[Case, str, Floats], Floats]"
-"""Takes a case, the name of a part and the numbers drawn for it; returns the part's numbers."""
+"""A function of a case, the name of a part and its drawn numbers; returns the part's numbers."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One input to a layer, complete: the same case is the same numbers everywhere.
+    """One input to a layer; equal cases have equal numbers on every machine.
 
     ``T, B, D, H, P``: steps, batch, widths of input, state and projection (0: none).
     ``lengths`` draws one length a row, ``zero_length`` makes one of them 0; ``state`` passes a
-    random initial state; ``layout`` is how the subject is called, if it is one of ``RAGGED``, how
-    its rows of different lengths lie; ``dropout`` its rate between
-    layers; ``schedule`` what is done with the states between calls, if the case is more than one.
-    ``zeroed`` and ``rounded`` name parts, separated by commas, whose numbers were simplified after
-    the case had failed. ``form`` is the form in which it is computed, of a layer that has several;
-    "" for its usual one.
+    random initial state; ``layout`` is the order of the axes, or one of ``RAGGED`` for rows of
+    different lengths; ``dropout`` is the rate between layers; ``schedule`` lists what is done with
+    the states between several calls (see ``schedule.py``). ``zeroed`` and ``rounded`` name parts,
+    separated by commas, whose numbers were simplified after the case had failed. ``form`` is the
+    form of computation of a layer that has several, "" for its usual one.
 
-    Two fields are about how the case is judged, not about which it is; they stay out of its JSON
-    and of comparisons. ``assumed`` names the arithmetic whose bounds hold, if it is not the
-    dtype's own. ``source`` replaces the numbers that are drawn: the last bit of a normal number
-    may depend on the machine's logarithm, and a recording brings its own.
+    Two fields concern the judgement of a case; its JSON and comparisons leave them out.
+    ``assumed`` names the arithmetic whose bounds hold, if it is not the dtype's own. ``source``
+    replaces the drawn numbers: the last bit of a normal number may depend on the machine's
+    logarithm, so a recording holds its own.
     """
 
     T: int
@@ -85,7 +84,7 @@ class Case:
 
     @property
     def sizes(self) -> Sizes:
-        """The widths as the reference takes them."""
+        """The widths as an object of the reference."""
         return Sizes(self.D, self.H, self.P or None)
 
     @property
@@ -103,7 +102,7 @@ class Case:
 
     @property
     def arithmetic(self) -> Arithmetic:
-        """What its numbers are computed in: the dtype's own, or the one that is assumed."""
+        """The arithmetic that is assumed, or else the dtype's own."""
         return ARITHMETICS[self.assumed or self.dtype]
 
     @property
@@ -112,11 +111,11 @@ class Case:
         return ARITHMETICS[self.dtype].dtype
 
     def normal(self, part: str, shape: Sequence[int], scale: float = 1.0) -> Floats:
-        """Draw N(0, scale²) numbers of the case's dtype; every ``part`` is its own stream."""
+        """Draw N(0, scale²) numbers of the case's dtype; each ``part`` has a random stream."""
         return self.simplified(part, self.generator(part).standard_normal(tuple(shape)) * scale)
 
     def simplified(self, part: str, numbers: Floats) -> Floats:
-        """Return numbers in the case's dtype, as 0 or on a grid where the case says so."""
+        """Return numbers in the case's dtype; set zeroed parts to 0, put rounded ones on a grid."""
         if part in self.zeroed.split(","):
             numbers = 0 * numbers
         elif part in self.rounded.split(","):
@@ -149,50 +148,52 @@ class Case:
 
     @classmethod
     def from_json(cls, text: str) -> Case:
-        """Read what to_json wrote; a ValueError says what is wrong with other text."""
+        """Read the text that to_json writes; raise ValueError with a reason for any other."""
         try:
-            given = json.loads(text)
+            values = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"case: expected JSON, got {text!r:.60} ({error!s:.100})") from error
-        return cls(**_checked(given))
+        return cls(**_checked(values))
 
 
 _FIELDS = tuple(f for f in fields(Case) if f.compare)
 
 
-def _checked(given: Any) -> dict[str, Any]:
+def _checked(values: Any) -> dict[str, Any]:
     types = {f.name: f.type for f in _FIELDS}
-    if not isinstance(given, dict):
-        raise ValueError(f"case: expected an object, got {given!r:.60}")
-    if missing := sorted(set("TBDH") - given.keys()):
+    if not isinstance(values, dict):
+        raise ValueError(f"case: expected an object, got {values!r:.60}")
+    if missing := sorted(set("TBDH") - values.keys()):
         raise ValueError(f"case: {', '.join(missing)} missing; T, B, D and H are needed")
-    if unknown := sorted(given.keys() - types.keys()):
+    if unknown := sorted(values.keys() - types.keys()):
         raise ValueError(f"case: {', '.join(unknown):.100} unknown; there are {', '.join(types)}")
-    for name, value in given.items():
+    for name, value in values.items():
         if type(value).__name__ != types[name]:
             raise ValueError(f"case: {name}: expected {types[name]}, got {value!r:.60}")
     for name, least in {"T": 0, "B": 1, "D": 1, "H": 1, "layers": 1}.items():
-        if not least <= given.get(name, 1) <= LARGEST_SIZE:
+        if not least <= values.get(name, 1) <= LARGEST_SIZE:
             raise ValueError(
-                f"case: {name}: expected {least} to {LARGEST_SIZE}, got {given[name]!r:.60}"
+                f"case: {name}: expected {least} to {LARGEST_SIZE}, got {values[name]!r:.60}"
             )
-    _check_values(given)
-    return given
+    _check_values(values)
+    return values
 
 
-def _check_values(given: dict[str, Any]) -> None:
-    if not 0 <= given.get("P", 0) < given["H"] or given.get("seed", 0) < 0:
+def _check_values(values: dict[str, Any]) -> None:
+    if not 0 <= values.get("P", 0) < values["H"] or values.get("seed", 0) < 0:
         raise ValueError("case: expected 0 <= P < H and seed >= 0")
-    if given.get("lengths") and not given["T"]:
+    if values.get("lengths") and not values["T"]:
         raise ValueError("case: lengths need T > 0")
-    if not 0 <= given.get("dropout", 0.0) <= 1:
+    if not 0 <= values.get("dropout", 0.0) <= 1:
         raise ValueError("case: dropout: expected 0 to 1")
-    if given.get("layout") == "unbatched" and given["B"] != 1:
+    if values.get("layout") == "unbatched" and values["B"] != 1:
         raise ValueError("case: layout: unbatched needs B = 1")
-    if given.get("layout") in RAGGED and (not given.get("lengths") or given.get("bidirectional")):
-        raise ValueError(f"case: layout: {given['layout']} needs lengths, and one direction")
-    parsed(given.get("schedule", ""))
+    if values.get("layout") in RAGGED and (
+        not values.get("lengths") or values.get("bidirectional")
+    ):
+        raise ValueError(f"case: layout: {values['layout']} needs lengths, and one direction")
+    parsed(values.get("schedule", ""))
     choices = {"scale": (*SCALES, SUBNORMAL), "dtype": DTYPES, "layout": LAYOUTS}
     for name, allowed in choices.items():
-        if given.get(name, allowed[0]) not in allowed:
+        if values.get(name, allowed[0]) not in allowed:
             raise ValueError(f"case: {name}: expected one of {', '.join(allowed)}")

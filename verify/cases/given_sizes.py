@@ -1,4 +1,4 @@
-"""Sizes that are given, not drawn: a user's own, and large ones, which few cases have."""
+"""Sizes that replace those of drawn cases: a user's own, and large ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .case import Case
 
 @dataclass(frozen=True)
 class GivenSizes:
-    """Steps, rows, widths of input and state, and layers; where one is not given, a small one."""
+    """Steps, rows, widths of input and state, and layers; the defaults are small."""
 
     T: int = 5
     B: int = 3
@@ -21,7 +21,7 @@ class GivenSizes:
 
     @classmethod
     def parse(cls, text: str) -> GivenSizes:
-        """Read ``T=100,H=512``; a ValueError says what is wrong with other text."""
+        """Read text such as ``T=100,H=512``; raise ValueError with a reason for any other."""
         names = [f.name for f in fields(cls)]
         values: dict[str, int] = {}
         for part in text.split(","):
@@ -29,13 +29,13 @@ class GivenSizes:
             if name not in names or name in values or not (number.isascii() and number.isdecimal()):
                 raise ValueError(f"sizes {text!r:.60}: expected numbers of {', '.join(names)}, as "
                                  f"in T=100,H=512")  # fmt: skip
-            values[name] = int(number[:9])  # of more digits, too large all the same
+            values[name] = int(number[:9])  # more digits are too large in any case
         sizes = cls(**values)
         sizes.require()
         return sizes
 
     def require(self) -> None:
-        """Raise ValueError for sizes that no case has."""
+        """Raise ValueError for sizes that no case may have."""
         if self.T < 1:
             raise ValueError("sizes: T: expected 1 or more")
         try:
@@ -44,18 +44,18 @@ class GivenSizes:
             raise ValueError(str(error).replace("case: ", "sizes: ", 1)) from error
 
     def of(self, case: Case) -> Case:
-        """Return a case in these sizes, with the options that it has as far as they fit."""
+        """Return a case with these sizes, and with those of its options that fit them."""
         sizes = asdict(self)
-        given = replace(case, **sizes)
-        if given.P >= given.H:
-            given = replace(given, P=0)
-        if given.layout == "unbatched":
-            given = replace(given, B=1)
-        return given
+        resized = replace(case, **sizes)
+        if resized.P >= resized.H:
+            resized = replace(resized, P=0)
+        if resized.layout == "unbatched":
+            resized = replace(resized, B=1)
+        return resized
 
-    def cases(self, drawn: SearchStrategy[Case]) -> SearchStrategy[Case]:
-        """Draw as before, in these sizes."""
-        return drawn.map(self.of)
+    def cases(self, strategy: SearchStrategy[Case]) -> SearchStrategy[Case]:
+        """Return the strategy of cases with these sizes instead of their own."""
+        return strategy.map(self.of)
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in asdict(self).items())
@@ -67,4 +67,4 @@ LARGE = (
     GivenSizes(T=2, B=2, D=5, H=300),
     GivenSizes(T=2, B=300, D=3, H=5),
 )
-"""Each beyond what is drawn: many steps, inputs, units, rows."""
+"""Sizes larger than drawn ones: many steps, inputs, units, rows."""

@@ -1,5 +1,5 @@
-"""How rows of different lengths lie, other than padded behind."""
+"""Layouts of rows of different lengths, other than padding at the end."""
 
 PACKED, LEFT_PADDED = "packed", "left-padded"
 RAGGED = (PACKED, LEFT_PADDED)
-"""One after another with their boundaries (``cu_seqlens``), and padded in front with a mask."""
+"""Rows one after another with their boundaries (``cu_seqlens``), or padded in front (a mask)."""

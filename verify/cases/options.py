@@ -1,4 +1,4 @@
-"""What a subject can be asked for. A check that needs more than it offers is *not supported*."""
+"""Options that a subject may offer. A check that needs others is *not supported*."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ WORDS = {
     "forbidden": "anything that is forbidden",
     "quantised": "a quantised arithmetic",
 }
-"""Every option, as reports put it."""
+"""Every option in the words of reports."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Which options a subject offers; cases use only those.
+    """The options that a subject offers; cases use only these.
 
     ``program`` is the form in which it computes, "" for steps, ``forms`` are those that it has.
-    ``reasons`` are pairs (option, what the subject said when it was tried).
+    ``reasons`` are pairs (option, the subject's message when it was tried).
     """
 
     layers: bool = True
@@ -78,7 +78,7 @@ class Options:
     reasons: tuple[tuple[str, str], ...] = ()
 
     def lacking(self, case: Case) -> tuple[str, ...]:
-        """Return the options that a case uses and that are not offered."""
+        """Return the options that a case uses and the subject does not offer."""
         used = {
             "layers": case.layers > 1,
             "bidirectional": case.bidirectional,
@@ -99,20 +99,20 @@ class Options:
         return self.missing(tuple(name for name, is_used in used.items() if is_used))
 
     def missing(self, needed: tuple[str, ...]) -> tuple[str, ...]:
-        """Return those of the needed options that are not offered."""
+        """Return the needed options that the subject does not offer."""
         return tuple(name for name in needed if not getattr(self, name))
 
     def why(self, missing: tuple[str, ...]) -> str:
-        """Say in a sentence which options are missing and what the subject said."""
-        said = dict(self.reasons)
-        missing = ("equations",) if "equations" in missing else missing  # that says it all
-        words = [WORDS[m] + (f" ({said[m]})" if m in said else "") for m in missing]
+        """Return a sentence about missing options, with the subject's reasons."""
+        reasons = dict(self.reasons)
+        missing = ("equations",) if "equations" in missing else missing  # which implies the others
+        words = [WORDS[m] + (f" ({reasons[m]})" if m in reasons else "") for m in missing]
         return f"the subject does not offer {', '.join(words)}"
 
 
 class Offering(Protocol):
-    """What offers options: a subject, or what is known of one without calling it."""
+    """A subject, or its description, which is known without calling it."""
 
     @property
     def options(self) -> Options:
-        """What it can be asked for."""
+        """The options that it offers."""

@@ -3,18 +3,18 @@
 A schedule is text, so that a case holds it and prints it: operations, separated by semicolons.
 
 ===============  ===============================================================================
-``prefill 3``    one call of three steps, of every row
-``decode``       one call of one step, of every row
-``padded 2,0,1`` one call in which rows have as many steps as these, and padding behind them
+``prefill 3``    call with three steps of every row
+``decode``       call with one step of every row
+``padded 2,0,1`` call with so many steps of each row, and padding at the end
 ``packed 2,0,1`` the same without padding: rows stand one after another, with ``cu_seqlens``
 ``left 2,0,1``   the same with padding in front, and a mask
-``keep``         the states and sequences that there are now are remembered
-``back``         those that were remembered last are taken up again: other steps follow
-``rows 1,0,1``   these rows go on, in this order: others leave, one may go on twice
-``join 2``       two new rows begin beside the others
+``keep``         save the present states and sequences
+``back``         restore those that were saved last: other steps follow
+``rows 1,0,1``   continue these rows in this order: others leave, one may occur twice
+``join 2``       add two new rows
 ===============  ===============================================================================
 
-Numbers of rows are taken modulo the rows that there are, so that every schedule suits every batch.
+Row numbers are taken modulo the number of rows, so that every schedule suits every batch.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Operation:
 
 
 def text_of(operations: Sequence[Operation]) -> str:
-    """Return a schedule as a case has it."""
+    """Return the text of a schedule, as cases hold it."""
     return "; ".join(map(str, operations))
 
 
 def parsed(text: str) -> tuple[Operation, ...]:
-    """Return the operations; a ValueError says what is none."""
+    """Return the operations of a schedule's text; raise ValueError for an invalid one."""
     return tuple(_operation(part) for part in text.split(";") if part.strip())
 
 
@@ -66,8 +66,8 @@ def _operation(text: str) -> Operation:
         numbers = tuple(map(int, rest[0].split(","))) if rest else ()
     except ValueError:
         numbers = (-1,)
-    right = {"none": not numbers, "one": len(numbers) == 1, "several": bool(numbers)}[count]
-    if not right or len(rest) > 1 or any(not 0 <= n <= 99 for n in numbers):
+    fits = {"none": not numbers, "one": len(numbers) == 1, "several": bool(numbers)}[count]
+    if not fits or len(rest) > 1 or any(not 0 <= n <= 99 for n in numbers):
         raise ValueError(f"schedule: {text.strip()!r:.40}: expected {word} with {count} number")
     return Operation(word, numbers)
 
@@ -76,13 +76,13 @@ FORCED = (
     "prefill 3; decode; keep; decode; decode; back; decode; prefill 2",
     "prefill 2; rows 1,0,1; decode; join 1; decode; rows 2,0; decode",
 )
-"""What every layer is put through: one sequence with a step that is taken back, and rows that
-change places, are copied, leave and join."""
+"""Schedules for every layer: a sequence with a step that is taken back, and rows that change
+places, are copied, leave and join."""
 
 MIXED = "left 3,1,2; decode; rows 1,0,1; packed 1,3,2; decode; prefill 2"
-"""And first of all, a layer that takes packed sequences, or padding in front."""
+"""The first schedule for a layer that takes packed sequences or padding in front."""
 
 UNEVEN = {
     word: f"{word} 3,1,2; decode; rows 1,0; {word} 1,3; decode" for word in RAGGED_WORDS
 }  # fmt: skip
-"""And what a layer is put through that takes rows of different steps, by the word for it."""
+"""Schedules for a layer that takes rows of different steps, by operation."""

@@ -26,14 +26,14 @@ NO_OPTIONS = {
     "state": False,
     "scale": "unit",
 }
-"""What a case is without its options, the larger simplifications first."""
+"""The values that turn a case's options off, the larger simplifications first."""
 
 TIME_LIMIT = 5.0
 """Seconds; a slow subject keeps a larger case."""
 
 
 def simplify(case: Case, fails: Callable[[Case], bool], options: Options) -> Case:
-    """Return a case that fails and none of whose simplifications does, or what time allowed."""
+    """Return a failing case whose simplifications pass, or the simplest within ``TIME_LIMIT``."""
     deadline = time.monotonic() + TIME_LIMIT
     simpler = True
     while simpler and time.monotonic() < deadline:
@@ -58,13 +58,15 @@ def _plainer(case: Case) -> Iterator[Case]:
     for name, value in NO_OPTIONS.items():
         if getattr(case, name) != value:
             yield replace(case, **{name: value})  # type: ignore[arg-type]
-    done = case.schedule.split("; ")
-    for k, one in enumerate(done):
-        rest = [*done[:k], *done[k + 1 :]]
+    operations = case.schedule.split("; ")
+    for k, operation in enumerate(operations):
+        rest = [*operations[:k], *operations[k + 1 :]]
         if rest:
             yield replace(case, schedule="; ".join(rest))
-        if one.startswith("prefill"):
-            yield replace(case, schedule="; ".join([*done[:k], "decode", *done[k + 1 :]]))
+        if operation.startswith("prefill"):
+            yield replace(
+                case, schedule="; ".join([*operations[:k], "decode", *operations[k + 1 :]])
+            )
 
 
 def _smaller(case: Case) -> Iterator[Case]:

@@ -31,14 +31,14 @@ SMALLEST, LARGEST = 2, 7
 """T >= 3 and H >= 2 in most cases: fewer cannot tell the order of Jacobians."""
 
 SHORT_RANGE = 100
-"""Below this, Hypothesis draws nothing but what its own random generator says."""
+"""Below this, Hypothesis draws from its own random generator alone."""
 
 
 def integers(least: int, most: int) -> st.SearchStrategy[int]:
-    """Draw an integer, of a wide range in parts, so that a seed alone says which.
+    """Draw an integer that depends on the seed alone: a wide range is drawn in parts.
 
-    Into wide ranges Hypothesis mixes constants of 100 and more from every module that no package
-    installed: the user's layer among them.
+    In wide ranges, Hypothesis also draws constants of 100 and more from modules that no package
+    installed, the user's layer among them.
     """
     parts = -(-(most - least + 1) // SHORT_RANGE)
     if parts == 1:
@@ -63,7 +63,7 @@ def one_layer(
     D: tuple[int, int],
     H: tuple[int, int],
 ) -> st.SearchStrategy[Case]:
-    """Draw one layer in one direction, sizes from a least to a largest, and states if it can."""
+    """Draw one layer in one direction, sizes in the ranges given, with states if offered."""
     return st.builds(
         Case,
         T=st.integers(*T),
@@ -89,7 +89,7 @@ def cases(
     """Draw cases of small, mutually different sizes, with the options that a subject offers.
 
     ``state`` and ``lengths`` fix what is otherwise drawn; ``depth`` allows layers and directions;
-    what is ``fixed`` replaces what was drawn.
+    ``fixed`` fields replace drawn ones.
     Sequences are short enough for a bound on the whole trajectory to mean something.
     """
     options = subject.options
@@ -117,7 +117,7 @@ def flag(offered: bool, *, without: bool = False) -> st.SearchStrategy[bool]:
 
 
 def coinciding(subject: Offering, dtype: str) -> Iterator[Case]:
-    """Yield cases in which sizes coincide, or are 1: where axes mixed up look right or fail."""
+    """Yield cases with equal sizes or sizes of 1, in which mixed-up axes look right or fail."""
     options = subject.options
     plain = Case(5, 3, 2, 4, dtype=dtype, state=options.state)
     depth = {"layers": 2 if options.layers else 1, "bidirectional": options.bidirectional}
@@ -144,7 +144,7 @@ def coinciding(subject: Offering, dtype: str) -> Iterator[Case]:
 def varied(subject: Offering, dtype: str, **fixed: object) -> Iterator[Case]:
     """Yield cases in which every two options occur on and off together, and two with all on.
 
-    What Hypothesis draws are variations of few cases, and few of them use several options.
+    Hypothesis draws variations of few cases, few of which use several options.
     """
     options = subject.options
     for number, on in enumerate((*ORTHOGONAL, *ALL_ON)):
@@ -210,9 +210,9 @@ def for_all(
     steer: bool = True,
     shrink: bool = True,
 ) -> None:
-    """Call ``function`` on ``examples`` drawn values; raise what it raises on the shrunk one.
+    """Call ``function`` on ``examples`` drawn values; raise its exception for the shrunk value.
 
-    The same seed draws the same values; with ``steer`` later ones follow what ``aim`` reports.
+    The same seed draws the same values; with ``steer`` later ones follow the targets of ``aim``.
     No example database: a run depends on its seed alone.
     """
     extra = [Phase.target] * steer + [Phase.shrink] * shrink
@@ -235,13 +235,13 @@ def for_all(
 
 
 def aim(ratio: float) -> None:
-    """Let Hypothesis look for a larger error/bound; outside of a drawn run, do nothing."""
+    """Let Hypothesis look for a larger error/bound; do nothing outside of ``for_all``."""
     if currently_in_test_context():
         target(min(ratio, LARGEST_TARGET), label="error/bound")
 
 
 def schedules(*, ragged: Sequence[str], longest: int) -> st.SearchStrategy[str]:
-    """Draw schedules, with those of ``RAGGED_WORDS`` that the layer offers."""
+    """Draw schedules; ``ragged`` are the operations of ``RAGGED_WORDS`` that the layer offers."""
     row = st.integers(0, MOST_ROWS - 1)
     calls = [
         st.just(Operation("decode")),
@@ -256,6 +256,6 @@ def schedules(*, ragged: Sequence[str], longest: int) -> st.SearchStrategy[str]:
     ]
     steps = st.integers(1, longest)
     numbers = st.lists(steps, min_size=2, max_size=4)
-    each = [st.builds(lambda n, w=w: Operation(w, tuple(n)), numbers) for w in ragged]
-    after = st.lists(st.one_of(*plain, *each), max_size=7)
-    return st.builds(lambda first, rest: text_of([first, *rest]), st.one_of(*calls, *each), after)
+    uneven = [st.builds(lambda n, w=w: Operation(w, tuple(n)), numbers) for w in ragged]
+    after = st.lists(st.one_of(*plain, *uneven), max_size=7)
+    return st.builds(lambda first, rest: text_of([first, *rest]), st.one_of(*calls, *uneven), after)

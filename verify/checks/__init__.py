@@ -1,4 +1,4 @@
-"""Checks of any subject. One function a check; a new module here is found by itself."""
+"""Checks of any subject, one function each; ``CHECKS`` of every module here are collected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .smoke import SMOKE
 
 @cache
 def subject_checks() -> tuple[SubjectCheck, ...]:
-    """Return every check of subjects, the smoke check first, then module by module."""
+    """Return all checks of subjects, the smoke check first, then module by module."""
     checks: list[SubjectCheck] = []
     for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
         checks += getattr(importlib.import_module(module.name), "CHECKS", ())
@@ -23,8 +23,8 @@ def subject_checks() -> tuple[SubjectCheck, ...]:
 
 
 def check_named(name: str) -> SubjectCheck:
-    """Return the check with this id; a ValueError lists the ids there are."""
-    known = {check.id: check for check in subject_checks()}
-    if name not in known:
-        raise ValueError(f"check {name!r} is not known; there are {', '.join(known)}")
-    return known[name]
+    """Return the check with this id; raise ValueError that lists the ids for an unknown one."""
+    checks = {check.id: check for check in subject_checks()}
+    if name not in checks:
+        raise ValueError(f"check {name!r} is not known; there are {', '.join(checks)}")
+    return checks[name]

@@ -1,4 +1,4 @@
-"""Whole runs against the reference: outputs, final states, every gradient."""
+"""Comparison of whole runs with the reference: outputs, final states, all gradients."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def gradient(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def both(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Compare outputs, and gradients where the subject offers them, of one run."""
+    """Compare outputs of one run, and gradients if the subject offers them."""
     if not subject.options.gradient:
         return forward(subject, case)
     ledger, inputs = Ledger(), draw_inputs(subject, case)
@@ -55,7 +55,7 @@ def both(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def cotangent_subsets(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Compare all gradients for cotangents on some of the outputs and nothing on the others."""
+    """Compare all gradients for cotangents on some of the outputs and none on the others."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     subsets = _subsets(draw_cotangents(subject, case))
     wants = expected_gradients(subject, case, inputs, subsets)
@@ -67,7 +67,7 @@ def cotangent_subsets(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def _subsets(cotangents: Cotangents) -> list[Cotangents]:
-    """Return every non-empty choice of one or two outputs, and the choice of all."""
+    """Return all choices of one or two outputs, and the choice of all."""
     outputs = [cotangents[0], *cotangents[1]]
     places = range(len(outputs))
     chosen = [*combinations(places, 1), *combinations(places, 2), tuple(places)]
@@ -77,8 +77,8 @@ def _subsets(cotangents: Cotangents) -> list[Cotangents]:
 
 def _named(subject: Subject, case: Case, subset: Cotangents) -> str:
     names = ["y", *(f"final {s}" for s in state_names(subject, case))]
-    given = [subset[0], *subset[1]]
-    return ", ".join(n for n, d in zip(names, given, strict=True) if d is not None)
+    cotangents = [subset[0], *subset[1]]
+    return ", ".join(n for n, d in zip(names, cotangents, strict=True) if d is not None)
 
 
 CHECKS = (

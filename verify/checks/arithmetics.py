@@ -1,4 +1,4 @@
-"""Which arithmetic explains what is seen: the one that was claimed, a finer or a coarser one?"""
+"""The check of the arithmetic: whether that of the claimed dtype explains the results."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .own_answer import narrowed
 from .quantities import by_name, evaluated
 
 SHARP = {"float64": 2.0**-25, "float32": 2.0**-12}
-"""Half the roundoff of the finest coarser one, as a share of the largest value; else as ever."""
+"""Half the roundoff of the finest coarser arithmetic, as a share of the largest value."""
 
 USUAL = 4
-"""Units of roundoff that the root mean square of rounding errors stays below."""
+"""The root mean square of rounding errors stays below so many units of roundoff."""
 
 COARSER = {
     "float64": ("float32", "tf32", "float16", "bfloat16"),
@@ -35,17 +35,17 @@ COARSER = {
     "float16": (),
     "bfloat16": (),
 }
-"""What a layer may compute in instead of what it claims, the finest first.
+"""Arithmetics that a layer may use instead of the claimed one, the finest first.
 
-From TF32 on they are too near to each other: the bound on float16 holds what bfloat16 computes.
+Those of TF32 and below cannot be told apart: the bound on float16 holds results in bfloat16.
 """
 
 MANY = 4096
-"""Products in a sum so long that the errors of adding in float16 exceed those of storing it."""
+"""Products in a sum; adding them in float16 loses more than storing the sum."""
 
 
 def honest_dtype(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Hold outputs to the arithmetic of their dtype; say which coarser one explains them."""
+    """Compare outputs in the arithmetic of their dtype; on failure name a coarser one."""
     ledger, inputs = Ledger(share=SHARP.get(case.dtype)), draw_inputs(subject, case)
     states = state_names(subject, case)
     outputs = by_name(states, subject.build(case).forward(inputs))
@@ -71,10 +71,10 @@ def honest_dtype(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def _explains(arithmetic: str, got: Floats, want: Bounded) -> bool:
-    """Return whether every error is within its bound, and they are of the usual size.
+    """Return whether all errors are within their bounds and of the usual size.
 
-    A coarse arithmetic's bounds are wide enough to hold wrong equations, too; but those are off
-    by more than a few units of roundoff.
+    The bounds of a coarse arithmetic also hold results of wrong equations; but those deviate by
+    more than a few units of roundoff.
     """
     off = got.astype(np.float64) - want.value
     within = bool((in_bounds(got.astype(np.float64), want.value, want.bound) <= 1).all())
@@ -86,13 +86,13 @@ def _explains(arithmetic: str, got: Floats, want: Bounded) -> bool:
 def _expected(subject: Subject, case: Case, inputs: Inputs, arithmetic: str) -> Result:
     coarser = arithmetic in COARSER[case.dtype]
 
-    def given(array: Floats) -> Bounded:
-        """Numbers of the case's dtype, rounded to a coarser arithmetic when they are read."""
+    def lifted(array: Floats) -> Bounded:
+        """Return numbers of the case's dtype, rounded to a coarser arithmetic."""
         value = np.asarray(array, np.float64)
         bound = np.abs(value) * ARITHMETICS[arithmetic].roundoff if coarser else 0.0
         return Bounded(value, bound, ARITHMETICS[arithmetic])
 
-    return evaluated(formed(subject, case), subject.parameter_map(case), inputs, given)
+    return evaluated(formed(subject, case), subject.parameter_map(case), inputs, lifted)
 
 
 def _some_steps(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:

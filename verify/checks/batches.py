@@ -1,4 +1,4 @@
-"""The batch axis: rows know nothing of each other; where the axis stands makes no difference."""
+"""The batch axis: rows are independent, and the position of the axis makes no difference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .oracle import Expected, agree_outputs, expected
 
 
 def batch_single(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Compare every row of a batch with that row alone, without its padding."""
+    """Compare each row of a batch with that row alone, without its padding."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     want = expected(subject, case, inputs)
     together = subject.build(case).forward(inputs)
@@ -38,7 +38,7 @@ def batch_single(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def batch_permutation(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Put the rows in another order, one that is not its own inverse."""
+    """Compare a run with one whose rows are in another order, which is not its own inverse."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     want = expected(subject, case, inputs)
     order = np.roll(np.arange(case.B), 1)
@@ -51,7 +51,7 @@ def batch_permutation(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def _rows_of(result: Result | Expected, rows: int | Floats, steps: int) -> Result:
-    """Return the first steps of some rows, and their final states."""
+    """Return the first steps and the final states of some rows."""
     return Result(result.y[:steps, rows], tuple(s[:, rows] for s in result.final))
 
 
@@ -63,7 +63,7 @@ def _rows(inputs: Inputs, rows: Sequence[int] | Floats, steps: int) -> Inputs:
 
 
 def _laid_out(subject: Subject, dtype: str, layout: str) -> st.SearchStrategy[Case]:
-    """Draw cases of one layout, sizes that coincide among them."""
+    """Draw cases of one layout, also with equal sizes."""
     drawn = cases(subject, dtype, lengths=False if layout == "unbatched" else None)
     same = st.sampled_from(list(coinciding(subject, dtype)))
     sizes = {"B": 1} if layout == "unbatched" else {}
@@ -73,7 +73,7 @@ def _laid_out(subject: Subject, dtype: str, layout: str) -> st.SearchStrategy[Ca
 def _transposed(subject: Subject, dtype: str) -> Iterator[Case]:
     """Yield cases in which a reshape is no transposition: B > 2, T mod B neither 0 nor 1.
 
-    The third layer is the first whose parameters may be mistaken for those of another above x.
+    Parameters of layers above the first can be confused only from the third layer on.
     """
     offered = subject.options
     plain = Case(5, 3, 4, 6, state=offered.state, dtype=dtype, layout="batch-first")

@@ -1,4 +1,4 @@
-"""One call after another: nothing is written, nothing is remembered, nothing is used up."""
+"""Repeated calls: they overwrite no arrays, keep no state, and give the same results."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ from .quantities import by_name, gradients_by_name
 
 
 def purity(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Call with arrays of our own and look at them afterwards; look at old results again, too."""
+    """Compare arguments after a call, and results after a later call, with copies."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     called = subject.build(case)
     before = _snapshot(inputs)
     result = called.attempt(lambda: called.built.forward(inputs))
-    kept = {
+    copies = {
         name: np.array(array) for name, array in by_name(state_names(subject, case), result).items()
     }
     _unchanged(ledger, before, _snapshot(inputs), "forward wrote into")
     if subject.options.gradient:
         cotangents = draw_cotangents(subject, case)
-        given = _snapshot(inputs) | _cotangents_by_name(cotangents)
+        before_gradient = _snapshot(inputs) | _cotangents_by_name(cotangents)
         called.attempt(lambda: called.built.gradients(inputs, [cotangents]))
         now = {**_snapshot(inputs), **_cotangents_by_name(cotangents, copy=False)}
-        _unchanged(ledger, given, now, "the gradient wrote into")
-    other = draw_inputs(subject, replace(case, seed=case.seed + 1))
-    called.forward(other)
+        _unchanged(ledger, before_gradient, now, "the gradient wrote into")
+    other_inputs = draw_inputs(subject, replace(case, seed=case.seed + 1))
+    called.forward(other_inputs)
     again = by_name(state_names(subject, case), result)
-    _unchanged(ledger, kept, again, "a later call changed an earlier result,")
+    _unchanged(ledger, copies, again, "a later call changed an earlier result,")
     return ledger
 
 
@@ -76,12 +76,12 @@ def _unchanged(
 
 
 def repeat(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Call twice, call with other shapes in between, call again: the same bits."""
+    """Compare the bits of repeated calls, with calls of other shapes in between."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     called = subject.build(case)
     first = called.forward(inputs)
     second = called.forward(inputs)
-    _hold_state(ledger, subject, case, inputs, first, second)
+    _require_fresh_state(ledger, subject, case, inputs, first, second)
     _same_bits(ledger, subject, case, second, first, "called again")
     for T, B in ((case.T + 3, case.B + 2), (max(case.T - 1, 1), max(case.B - 1, 1))):
         between = replace(case, T=T, B=B, seed=case.seed + 1, zero_length=False)
@@ -95,7 +95,7 @@ def repeat(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _hold_state(
+def _require_fresh_state(
     ledger: Ledger,
     subject: SubjectUnderTest,
     case: Case,
@@ -103,13 +103,13 @@ def _hold_state(
     first: Result,
     second: Result,
 ) -> None:
-    """Say so where a second call without a state begins where the first one ended."""
+    """Refuse a second call without a state that begins where the first one ended."""
     if case.state or not subject.options.state or np.array_equal(first.y, second.y):
         return
-    on = replace(inputs, state=first.final)
-    kept = subject.build(replace(case, state=True)).forward(on)
+    following = replace(inputs, state=first.final)
+    continued = subject.build(replace(case, state=True)).forward(following)
     ledger.require(
-        "called again", not np.array_equal(kept.y, second.y),
+        "called again", not np.array_equal(continued.y, second.y),
         "a call without a state goes on where the last one ended, "
         + ("although it was reset" if subject.options.kept_state else
            "with nothing that says stateful = True"),
@@ -126,10 +126,10 @@ def _same_bits(
 
 
 def reweight(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Call one layer with other parameters than before: the results are those of the new ones."""
+    """Call one layer with two sets of parameters: results are those of the second set."""
     ledger, first = Ledger(), draw_inputs(subject, case)
-    other = draw_inputs(subject, replace(case, seed=case.seed + 1)).parameters
-    second = replace(first, parameters=other)
+    parameters = draw_inputs(subject, replace(case, seed=case.seed + 1)).parameters
+    second = replace(first, parameters=parameters)
     called = subject.build(case)
     called.forward(first)
     if not subject.options.gradient:
@@ -144,19 +144,19 @@ def reweight(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def backward_twice(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Pull the same cotangents back twice through one run, others in between."""
+    """Pull the same cotangents back twice through one run, with others in between."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     cotangents = draw_cotangents(subject, case)
-    other = draw_cotangents(subject, replace(case, seed=case.seed + 1))
+    others = draw_cotangents(subject, replace(case, seed=case.seed + 1))
     want = expected_gradient(subject, case, inputs, cotangents)
-    pulled = subject.build(case).gradients(inputs, [cotangents, other, cotangents])
+    pulled = subject.build(case).gradients(inputs, [cotangents, others, cotangents])
     compare_gradients(ledger, subject, case, pulled[0], want)
     compare_gradients(ledger, subject, case, pulled[2], want, prefix="the second time: ")
     return ledger
 
 
 def vjp_linearity(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Pull cotangents on y and on the final states back apart and together: gradients add up."""
+    """Pull back cotangents on y, on the final states, and on both: the gradients add up."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     dy, dfinal = draw_cotangents(subject, case)
     pairs: list[Cotangents] = [
@@ -178,7 +178,7 @@ def vjp_linearity(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def forward_mode(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Push tangents of everything forward; with the VJP they are adjoint, both being right."""
+    """Compare forward-mode derivatives, along tangents of all inputs, with the reference."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     tangents = draw_inputs(subject, replace(case, seed=case.seed + 1))
     tangents = replace(tangents, lengths=inputs.lengths)
@@ -192,7 +192,7 @@ def forward_mode(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def strided(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Pass input and states with gaps in memory, and a cotangent that is one row, broadcast."""
+    """Pass strided input and states, and a cotangent that is one row, broadcast."""
     ledger, drawn = Ledger(), draw_inputs(subject, case)
     inputs = replace(
         drawn,
@@ -213,24 +213,24 @@ def _compare_strided(ledger: Ledger, subject: SubjectUnderTest, case: Case, inpu
     dy, dfinal = draw_cotangents(subject, case)
     ends = tuple(_transposed(d) for d in dfinal)
     called = subject.build(case)
-    for what, cotangent in (
+    for label, cotangent in (
         ("strided cotangents", _gapped(dy)),
         ("a broadcast cotangent", np.broadcast_to(dy[:1, :1], dy.shape)),
     ):
         pair = cotangent, ends
         want_gradient = expected_gradient(subject, case, inputs, pair)
-        compare_pulled(ledger, called, inputs, pair, want_gradient, prefix=f"{what}: ")
+        compare_pulled(ledger, called, inputs, pair, want_gradient, prefix=f"{label}: ")
 
 
 def _gapped(array: Floats) -> Floats:
-    """Return the same numbers, every other one in memory."""
+    """Return the same numbers with gaps of one number in memory."""
     spread = np.full((*array.shape[:-1], 2 * array.shape[-1]), 1e3, array.dtype)
     spread[..., ::2] = array
     return spread[..., ::2]
 
 
 def _transposed(array: Floats) -> Floats:
-    """Return the same numbers, the last two axes exchanged in memory."""
+    """Return the same numbers with the last two axes exchanged in memory."""
     return np.ascontiguousarray(array.swapaxes(-1, -2)).swapaxes(-1, -2)
 
 

@@ -1,4 +1,4 @@
-"""What a check is, and how a number that is off is put into words."""
+"""The definition of a check."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ..subjects.protocol import Subject
 
 @dataclass(frozen=True)
 class Check:
-    """A sentence that must hold: its id, the sentence, the equations it is about, its function.
+    """A statement that must hold, with its id, its equations and the function that checks it.
 
-    ``equations`` are names from the catalogue in code. ``run`` takes what the kind of check takes
-    (a proof: nothing, its own cases included; a check of a subject: the subject and a case).
+    ``equations`` are names from the catalogue in code. ``run`` of a proof has no arguments; ``run``
+    of a check of subjects takes the subject and a case.
     """
 
     id: str
@@ -33,42 +33,41 @@ class Check:
 
 
 STEPS = {"float16": 3, "bfloat16": 2}
-"""Most steps of a whole run in halves; with more, most bounds are too wide to mean anything."""
+"""Largest number of steps of a run in halves; with more, most bounds are too wide."""
 
 
 class Offers(Offering, Protocol):
-    """What is known of a subject without calling it."""
+    """The description of a subject, which is known without calling it."""
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cells it computes."""
+        """The names of the cells that it computes."""
 
 
 def catalogued(subject: Offers) -> Cell | None:
-    """Return the cell of the catalogue that a subject computes; None if it is none of those."""
+    """Return the cell of the catalogue that a subject computes; None if there is none."""
     return known_cells().get(subject.cells[0])
 
 
 def reads_out(subject: Offers) -> bool:
-    """Whether the outputs are none of the states, and the gates are given, not computed."""
+    """Return whether outputs are read from the states, and gates are inputs, not computed."""
     cell = catalogued(subject)
     return cell is not None and "readout" in cell.traits
 
 
 @dataclass(frozen=True)
 class SubjectCheck:
-    """A sentence about any subject: id, statement, the comparison, cases, and extra equations.
+    """A statement about any subject: id, statement, comparison, cases, additional equations.
 
-    It is about the equations of the subject's cell, and about those named here. ``run`` compares
-    and returns the ledger; it does not judge.
-
-    ``needs`` are options without which the check is not supported: ``equations`` of a check that
-    judges the numbers themselves; ``concerned`` says whether it means anything for a subject at
-    all. ``forced`` are cases that are always run, ``share`` the
-    part of the budget's drawn cases that this check needs, ``shrinks`` whether a simpler case
-    tells as much. ``problems`` says that it is of submissions to a benchmark's problems, which no
-    other is. ``refuses`` says, for a case that somebody else made, why this check cannot
-    take it; "" if it can. ``whole`` says that whole runs are compared, not single steps.
+    A check concerns the equations of the subject's cell, and those named here. ``run`` compares
+    and returns the ledger; it does not judge. ``needs`` are options without which the check is not
+    supported, ``equations`` among them if it judges the numbers themselves; ``concerned`` returns
+    whether it applies to a subject at all. ``forced`` are cases that are always run, ``share`` is
+    the check's share of the budget's drawn cases; ``shrinks``: a simpler failing case is as
+    useful. ``refuses`` returns the reason why the check cannot use a case that others made, "" if
+    it can. ``whole_runs``: runs are compared as a whole, not step by step. ``problems``: the check
+    is for submissions to a benchmark's problems alone (True), for all other subjects (False), or
+    for both (None).
     """
 
     id: str
@@ -82,16 +81,16 @@ class SubjectCheck:
     share: float = 1.0
     shrinks: bool = True
     refuses: Callable[[Case], str] = lambda case: ""
-    whole: bool = True
+    whole_runs: bool = True
     problems: bool | None = False
 
     def concerns(self, subject: Offers) -> bool:
-        """Whether the check means anything for a subject."""
+        """Return whether the check applies to a subject."""
         alike = self.problems is None or self.problems == subject.options.problem
-        own: tuple[str, ...] = getattr(subject, "held_to", ())  # a node of a file names them
-        return alike and (not own or self.id in own) and self.concerned(subject)
+        ids: tuple[str, ...] = getattr(subject, "held_to", ())  # a node of a file names its checks
+        return alike and (not ids or self.id in ids) and self.concerned(subject)
 
     def reached(self, case: Case) -> Case:
-        """Return the case with no more steps than a bound on a whole run can mean something."""
-        most = STEPS.get(case.dtype, case.T) if self.whole else case.T
+        """Return the case with at most as many steps as a useful bound on a whole run allows."""
+        most = STEPS.get(case.dtype, case.T) if self.whole_runs else case.T
         return replace(case, T=min(case.T, most))

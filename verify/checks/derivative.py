@@ -1,10 +1,10 @@
-"""Gradients of a layer without equations, held to derivatives of the layer itself.
+"""Gradients of a layer without equations, compared with derivatives of the layer itself.
 
-Where the layer computes with complex numbers, a complex step differentiates it; else differences of
-ever smaller steps do, extrapolated to none (Richardson 1911). What an extrapolation leaves out is
-estimated by how far its table still moves, what rounding does to it by the layer's own rounding
-over the step; of all entries of the table the one with the smallest sum is taken, and twice that.
-The slopes to both sides are extrapolated as well, so that a kink is not taken for a derivative.
+A layer that computes with complex numbers is differentiated by a complex step; others by
+differences of ever smaller steps, extrapolated to 0 (Richardson 1911). The truncation error is
+estimated by the changes within the extrapolation table, the rounding error by the layer's own
+rounding over the step; the entry with the smallest sum of both is used, with twice that sum as its
+error. One-sided slopes are extrapolated as well, so that a kink is not mistaken for a derivative.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from .oracle import around
 from .own_answer import own_answer
 
 DIRECTIONS = 3
-"""Random directions in which each array's gradient is looked at."""
+"""Random directions along which each array's gradient is compared."""
 
-SEEN = 8
-"""Changes by a few units of roundoff."""
+ROUNDINGS = 8
+"""Random changes of the inputs, by a few units of roundoff, to measure rounding."""
 
 SETTLED = 4
-"""Halvings of the step, the last, in which slopes must come nearer to each other."""
+"""Number of last halvings of the step in which slopes must converge."""
 
 STEPS = tuple(2.0**-k for k in range(2, 12))
 """Steps along a direction of length 1."""
@@ -41,28 +41,27 @@ STEPS = tuple(2.0**-k for k in range(2, 12))
 
 @dataclass(frozen=True)
 class Slope:
-    """A derivative along a direction, and how far off it may be."""
+    """A derivative along a direction, and a bound on its error."""
 
     value: float
     error: float
 
 
 def extrapolated(function: Callable[[float], float], error: float) -> Slope:
-    """Return the derivative at 0 of a function whose values are off by ``error`` at most.
+    """Return the derivative at 0 of a function whose values have errors up to ``error``.
 
-    The slopes to the left and to the right are extrapolated, too: where they differ, there is no
-    derivative, or a kink is nearer than the steps, and that difference is part of the error. Where
-    smaller steps still move by more than that, beyond rounding, nothing is known: they have come to
-    something finer.
+    The difference of the extrapolated slopes to the left and to the right is part of the error: it
+    is large at a kink. The error is infinite if smaller steps still change the slope by more than
+    that and rounding: the function has structure finer than the steps.
     """
-    best, here = Slope(np.nan, np.inf), function(0.0)
+    best, centre = Slope(np.nan, np.inf), function(0.0)
     plain: list[tuple[float, float]] = []
     slopes_above: list[float] = []
     bends_above: list[float] = []
     noise_above: list[float] = []
     for step in STEPS:
-        right, left = function(step), function(-step)
-        slopes, bends = [(right - left) / (2 * step)], [(right - 2 * here + left) / (2 * step)]
+        above, below = function(step), function(-step)
+        slopes, bends = [(above - below) / (2 * step)], [(above - 2 * centre + below) / (2 * step)]
         noise, moving = [2 * error / step], np.inf
         plain.append((slopes[0], bends[0]))
         for j in range(1, len(slopes_above) + 1):
@@ -83,11 +82,11 @@ def extrapolated(function: Callable[[float], float], error: float) -> Slope:
 
 
 def _converge(plain: Sequence[tuple[float, float]], error: float) -> bool:
-    """Return whether slopes over the steps come ever nearer, as those of a smooth function do.
+    """Return whether the slopes converge with the steps, as those of a smooth function do.
 
-    What half a step changes falls to a quarter; it must to a half, beyond rounding, in each of the
-    last ``SETTLED`` halvings. Where it does not, entries of the table agree by accident only. What
-    the slopes to both sides differ by halves; where it stays, a kink is at 0, or nearer than steps.
+    With each halving of the step the change of the slope falls to a quarter; in each of the last
+    ``SETTLED`` halvings it must fall to a half, beyond rounding. Otherwise entries of the table
+    agree by accident. The difference of the one-sided slopes must fall, too: at a kink it stays.
     """
     slopes, bends = np.array(plain).T
     changes = np.abs(np.diff(slopes))[-1 - SETTLED :]
@@ -97,13 +96,13 @@ def _converge(plain: Sequence[tuple[float, float]], error: float) -> bool:
 
 
 def derivative(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Compare gradients, along random directions, with derivatives of the outputs."""
+    """Compare gradients along random directions with derivatives of the outputs."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     cotangents = draw_cotangents(subject, case)
     pulled = own_answer(subject, case, inputs, cotangents)
-    outputs = _Outputs.of(subject, case, inputs, cotangents)
+    outputs = _Outputs.from_case(subject, case, inputs, cotangents)
     for name, leaf in outputs.inputs.leaves.items():
-        quantity = f"gradient of {_said(subject, case, name)}"
+        quantity = f"gradient of {_label(subject, case, name)}"
         directions = [_direction(case, name, k, leaf.shape) for k in range(DIRECTIONS)]
         got, rounding = np.array([pulled.along(quantity, v) for v in directions]).T
         finer = outputs.called.case.arithmetic.roundoff / case.arithmetic.roundoff
@@ -120,8 +119,8 @@ def derivative(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _said(subject: SubjectUnderTest, case: Case, leaf: str) -> str:
-    """Return what the gradient of a leaf is called."""
+def _label(subject: SubjectUnderTest, case: Case, leaf: str) -> str:
+    """Return the name of a leaf in the name of its gradient."""
     if not leaf.startswith("state "):
         return leaf
     return f"initial {layer_of(subject, case).cell.states[int(leaf.removeprefix('state '))]}"
@@ -134,9 +133,9 @@ def _direction(case: Case, name: str, k: int, shape: tuple[int, ...]) -> Array:
 
 @dataclass(frozen=True)
 class _Outputs:
-    """The sum of a layer's outputs, each times its cotangent, in the finest arithmetic it has.
+    """The sum of a layer's outputs times their cotangents, in the finest arithmetic it has.
 
-    ``error`` is what rounding may do to it.
+    ``error`` bounds the effect of rounding on the sum.
     """
 
     called: Called
@@ -145,42 +144,46 @@ class _Outputs:
     error: float
 
     @classmethod
-    def of(
+    def from_case(
         cls, subject: SubjectUnderTest, case: Case, inputs: Inputs, cotangents: Cotangents
     ) -> _Outputs:
         fine = replace(case, dtype="float64") if "float64" in subject.dtypes else case
-        given = _with_leaves(inputs, {k: a.astype(fine.number_type)
+        fine_inputs = _with_leaves(inputs, {k: a.astype(fine.number_type)
                                       for k, a in inputs.leaves.items()})  # fmt: skip
-        answer = own_answer(subject, fine, given)
+        answer = own_answer(subject, fine, fine_inputs)
         called = subject.build(fine)
-        pairs = zip(answer.values, _given(cotangents), strict=True)
+        pairs = zip(answer.values, _listed(cotangents), strict=True)
         error = sum(answer.along(name, np.asarray(d, np.float64))[1] for name, d in pairs)
-        outputs = cls(called, given, cotangents, error)
-        return outputs if fine.dtype == "float64" else replace(outputs, error=outputs.seen(fine))
+        outputs = cls(called, fine_inputs, cotangents, error)
+        return (
+            outputs
+            if fine.dtype == "float64"
+            else replace(outputs, error=outputs.rounding_effect(fine))
+        )
 
-    def seen(self, case: Case) -> float:
-        """Return what rounding is seen to do to the sum: a bound on it leaves float32 no slope.
+    def rounding_effect(self, case: Case) -> float:
+        """Return the measured effect of rounding on the sum; a bound is too wide in float32.
 
-        All that is read is changed by a few units of roundoff; four times the largest effect, and
-        one rounding of every term, which such a change may not reach.
+        All inputs are changed by a few units of roundoff. The result is four times the largest
+        effect, plus one rounding of each term.
         """
-        u, here = case.arithmetic.roundoff, self.called.forward(self.inputs)
-        there = []
-        for k in range(SEEN):
+        u, plain = case.arithmetic.roundoff, self.called.forward(self.inputs)
+        sums = []
+        for k in range(ROUNDINGS):
             signs = case.generator(f"seen {k}")
             leaves = {
                 name: (leaf * (1 + 4 * u * signs.choice([-1, 1], leaf.shape))).astype(leaf.dtype)
                 for name, leaf in self.inputs.leaves.items()
             }
-            there.append(self._sum(self.called.forward(_with_leaves(self.inputs, leaves))).real)
-        pairs = zip((here.y, *here.final), _given(self.cotangents), strict=True)
-        each = sum(float(np.sum(np.abs(a * np.asarray(d, np.float64)))) for a, d in pairs)
-        return 4 * max(abs(t - self._sum(here).real) for t in there) + u * each
+            sums.append(self._sum(self.called.forward(_with_leaves(self.inputs, leaves))).real)
+        pairs = zip((plain.y, *plain.final), _listed(self.cotangents), strict=True)
+        magnitude = sum(float(np.sum(np.abs(a * np.asarray(d, np.float64)))) for a, d in pairs)
+        return 4 * max(abs(t - self._sum(plain).real) for t in sums) + u * magnitude
 
     def slope(self, name: str, direction: Array, rounding: float) -> Slope:
-        """Return the derivative along a direction of one of the arrays that are read.
+        """Return the derivative along a direction of one of the input arrays.
 
-        ``rounding`` is that of the derivative itself, in the arithmetic of the outputs.
+        ``rounding`` bounds the rounding of the derivative, in the arithmetic of the outputs.
         """
         leaf = self.inputs.leaves[name]
 
@@ -195,7 +198,7 @@ class _Outputs:
         return Slope(exact, min(slope.error, rounding))
 
     def _complex_step(self, name: str, leaf: Array, direction: Array) -> float | None:
-        """Return the derivative by a complex step; None where the layer drops imaginary parts."""
+        """Return the derivative by a complex step; None if the layer drops imaginary parts."""
         moved = self._moved(name, leaf + 1j * STEP * direction)
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -209,11 +212,11 @@ class _Outputs:
         return _with_leaves(self.inputs, {**self.inputs.leaves, name: leaf})
 
     def _sum(self, result: Result) -> complex:
-        pairs = zip((result.y, *result.final), _given(self.cotangents), strict=True)
+        pairs = zip((result.y, *result.final), _listed(self.cotangents), strict=True)
         return complex(sum(np.sum(a * np.asarray(d, np.float64)) for a, d in pairs))
 
 
-def _given(cotangents: Cotangents) -> Sequence[Array]:
+def _listed(cotangents: Cotangents) -> Sequence[Array]:
     dy, dfinal = cotangents
     return [np.asarray(d) for d in (dy, *dfinal)]
 

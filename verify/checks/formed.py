@@ -1,7 +1,7 @@
-"""A form as an oracle: the algorithm itself, run on numbers that carry a bound of their rounding.
+"""Forms as oracles: an algorithm, run on numbers with bounds on their rounding.
 
-It stands where the reference's layer stands. The way back is that of the algorithm, too: cotangents
-are pulled back through what it did.
+A form replaces the reference's layer. Its gradients are those of the algorithm: cotangents are
+pulled back through its operations.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..subjects.protocol import Subject
 
 @dataclass(frozen=True)
 class FormedOutput:
-    """What a form computed, y (T, B, width) and final (1, B, ...), and what it was computed from.
+    """The outputs of a form, y (T, B, width) and final (1, B, ...), with its followed numbers.
 
     ``leaves`` are the parameters, the input and the states, ``outputs`` y and the final states.
     """
@@ -36,7 +36,7 @@ class FormedOutput:
 
 @dataclass(frozen=True)
 class FormedLayer:
-    """A layer that is computed by a form; as ``Layer``, for one pass over rows of one length."""
+    """A layer computed by a form; like ``Layer``, for one pass over rows of equal length."""
 
     layer: Layer
     form: Form
@@ -63,7 +63,7 @@ class FormedLayer:
     def vjp(
         self, parameters: Sequence[Parameters], output: FormedOutput, dy: Any, dfinal: Any
     ) -> Gradient[Any]:
-        """Pull cotangents back through what the form did."""
+        """Pull cotangents back through the operations of the form."""
         d = pulled(output.outputs, (dy, *(s[0] for s in dfinal)), output.leaves)
         p = parameters[0]
         dx, *dstate = d[len(p) :]
@@ -78,6 +78,6 @@ def form_of(subject: Subject, case: Case) -> str:
 
 
 def formed(subject: Subject, case: Case) -> Layer | FormedLayer:
-    """Return the layer that a subject claims to be, in the form in which it computes the case."""
+    """Return the layer of the reference, in the form in which a subject computes the case."""
     layer, form = layer_of(subject, case), form_of(subject, case)
     return FormedLayer(layer, form_named(form)) if form else layer

@@ -19,37 +19,37 @@ from .oracle import around, expected, expected_gradient, state_names
 from .quantities import by_name
 
 WITHOUT_CHUNKS = 5
-"""Steps where no form has chunks."""
+"""Number of steps if no form has chunks."""
 
 
 def chunk_cases(subject: Subject, dtype: str) -> Iterator[Case]:
-    """Yield sequences of 1, C - 1, C, C + 1 and 2 C + 3 steps, for the chunks of every form."""
+    """Yield sequences of 1, C - 1, C, C + 1 and 2 C + 3 steps for each chunk size C."""
     sizes = {form_named(name).size for name in subject.options.forms} - {0} or {WITHOUT_CHUNKS}
     steps = {T for C in sizes for T in (1, C - 1, C, C + 1, 2 * C + 3) if T}
     for number, T in enumerate(sorted(steps)):
         yield Case(T, 2, 3, 4, dtype=dtype, state=subject.options.state, seed=number)
 
 
-def held_together(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Hold every form to its own bound, and every two to the sum of theirs."""
+def compare_forms(subject: SubjectUnderTest, case: Case) -> Ledger:
+    """Compare each form with the reference, and every two with each other."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     cotangents, names = draw_cotangents(subject, case), state_names(subject, case)
     answers = {}
     for form in subject.options.forms:
-        own = replace(case, form=form)
+        form_case = replace(case, form=form)
         if subject.options.gradient:
-            want = by_name(names, expected_gradient(subject, own, inputs, cotangents))
-            got = by_name(names, subject.build(own).gradient(inputs, cotangents))
+            want = by_name(names, expected_gradient(subject, form_case, inputs, cotangents))
+            got = by_name(names, subject.build(form_case).gradient(inputs, cotangents))
         else:
-            want = by_name(names, expected(subject, own, inputs))
-            got = by_name(names, subject.build(own).forward(inputs))
+            want = by_name(names, expected(subject, form_case, inputs))
+            got = by_name(names, subject.build(form_case).forward(inputs))
         for quantity, w in want.items():
             ledger.compare(f"{form}: {quantity}", got[quantity], w)
         answers[form] = got, want
-    for (one, (a, a_want)), (other, (b, b_want)) in combinations(answers.items(), 2):
+    for (first, (a, a_want)), (second, (b, b_want)) in combinations(answers.items(), 2):
         for quantity in a:
             bound = a_want[quantity].bound + b_want[quantity].bound
-            ledger.compare(f"{one} and {other}: {quantity}", a[quantity],
+            ledger.compare(f"{first} and {second}: {quantity}", a[quantity],
                            around(case, b[quantity], bound))  # fmt: skip
     return ledger
 
@@ -59,7 +59,7 @@ CHECKS = (
         "forms",
         "All forms of the layer, steps, chunks or scans, give the same values and gradients, with "
         "an initial state and cotangents on the final state, about the ends of chunks.",
-        held_together,
+        compare_forms,
         cases=lambda subject, dtype: st.sampled_from(list(chunk_cases(subject, dtype))),
         equations=("bptt.backpropagate",),
         needs=("equations",),

@@ -1,4 +1,4 @@
-"""Gates and units: what saturated gates do, how far states reach, that every weight matters."""
+"""Gates and units: saturated gates, bounds of states, the influence of every weight."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from .check import SubjectCheck, catalogued, reads_out
 from .oracle import agree, agree_outputs, around, expected
 
 SATURATING = 60.0
-"""A bias beyond which σ is 0 or 1 to rounding whatever ordinary weights add to it."""
+"""A bias that makes σ 0 or 1 up to rounding, whatever ordinary weights add to it."""
 
 FAR = 20
-"""Factor on states that are no outputs: a cell state may be large, and must stay so."""
+"""Factor on states that are not outputs: a cell state may be large, and must stay so."""
 
 MARKS = Sizes(D=101, H=103, P=107)
 """Sizes by which the axes of a parameter are recognised."""
@@ -41,15 +41,15 @@ CLEAR = 8
 
 
 def gate_limits(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Saturate gates by their biases: states stay, vanish, or forget, as the limits say."""
+    """Saturate gates by their biases, and compare states with the cell's limits."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     called = subject.build(case)
     for limit in layer_of(subject, case).cell.limits:
-        _hold_limit(ledger, called, inputs, limit)
+        _compare_limit(ledger, called, inputs, limit)
     return ledger
 
 
-def _hold_limit(ledger: Ledger, called: Called, inputs: Inputs, limit: Limit) -> None:
+def _compare_limit(ledger: Ledger, called: Called, inputs: Inputs, limit: Limit) -> None:
     subject, case = called.subject, called.case
     k = layer_of(subject, case).cell.states.index(limit.state)
     (p,) = subject.parameter_map(case).to_reference(inputs.parameters)
@@ -63,27 +63,34 @@ def _hold_limit(ledger: Ledger, called: Called, inputs: Inputs, limit: Limit) ->
         packed = subject.parameter_map(case).pack([saturated])
     except NoHome as problem:
         raise NotOffered("its gates have no biases by which they could be saturated") from problem
-    given = replace(inputs, parameters=packed, state=state)
-    want = expected(subject, case, given).final[k]
-    got = called.forward(given).final[k]
-    what = f"{limit.statement}: final {limit.state}"
+    saturated_inputs = replace(inputs, parameters=packed, state=state)
+    want = expected(subject, case, saturated_inputs).final[k]
+    got = called.forward(saturated_inputs).final[k]
+    label = f"{limit.statement}: final {limit.state}"
     quantisation: Quantisation | None = getattr(subject, "quantisation", None)
     if quantisation and quantisation.stores(
         limit.state
     ):  # rounding, and saturation, reach the limit first
-        ledger.compare(what, got, want)
+        ledger.compare(label, got, want)
         return
     if limit.becomes == "fresh":
-        other = tuple(2 * s for s in given.state or ())
-        agree(ledger, case, what, called.forward(replace(given, state=other)).final[k], got, want)
+        doubled = tuple(2 * s for s in saturated_inputs.state or ())
+        agree(
+            ledger,
+            case,
+            label,
+            called.forward(replace(saturated_inputs, state=doubled)).final[k],
+            got,
+            want,
+        )
         return
     limiting = np.zeros(got.shape) if limit.becomes == "zero" else state[k]
     distance = np.abs(want.value - limiting) + want.bound
-    ledger.compare(what, got, around(case, limiting, distance))
+    ledger.compare(label, got, around(case, limiting, distance))
 
 
 def bounds(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Hold outputs to [-1, 1], or to the initial state's largest entry where it lies beyond."""
+    """Compare outputs with [-1, 1], or with the initial state's largest entry if it is larger."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     got = subject.build(case).forward(inputs)
     starts = [1.0] + [float(np.max(np.abs(s))) for s in (inputs.state or ())[:1]]
@@ -95,7 +102,7 @@ def bounds(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def unit_permutation(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Put the hidden units in another order, in parameters and states: so are the outputs."""
+    """Permute the hidden units in parameters and states; compare outputs in the same order."""
     ledger, drawn = Ledger(), draw_inputs(subject, case)
     cell = cell_of(subject, case)
     order = np.roll(np.arange(case.H), 1)
@@ -123,7 +130,7 @@ def unit_permutation(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def _hidden_axes(subject: Subject, case: Case) -> dict[str, tuple[int, ...]]:
-    """Return, for every parameter, the axes that run over hidden units."""
+    """Return the axes of each parameter that run over hidden units."""
     cell = cell_of(subject, case)
     shapes = cell.shapes(_marked(cell))
     return {
@@ -158,7 +165,7 @@ def _states_permuted(
 
 
 def influence(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Change one block of parameters at a time: where the reference notices, so must the layer."""
+    """Change one block of parameters at a time; results must change if the reference's do."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     layer = layer_of(subject, case)
     called = subject.build(case)
@@ -166,7 +173,7 @@ def influence(subject: SubjectUnderTest, case: Case) -> Ledger:
     before = called.forward(replace(inputs, parameters=subject.parameter_map(case).pack(p)))
     base = _finely(layer, p, inputs)
     noticed = max(NOTICED, CLEAR * case.arithmetic.roundoff)
-    # Of w + (kept - w), which is kept, rounding changes a little with w.
+    # A layer that ignores w may compute w + (v - w), whose rounding changes a little with w.
     unnoticed = min(NOTICED / 2, CLEAR * case.arithmetic.roundoff)
     for name, changed in _blocks_changed(p):
         if _difference(_finely(layer, changed, inputs), base) < noticed:
@@ -182,7 +189,7 @@ def influence(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def _finely(layer: Layer, p: Sequence[Parameters], inputs: Inputs) -> Output[Any]:
-    """Return what the reference computes of the same numbers in float64."""
+    """Return the reference's results in float64."""
 
     def fine(array: Any) -> Floats:
         return np.asarray(array, dtype=np.float64)

@@ -23,12 +23,12 @@ from .states import forward_cases, one_direction, part, split
 
 
 def kept_state(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Call twice without a state and compare with one run; reset, and call once more."""
+    """Compare two calls without a state with one run, and a call after a reset with the first."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     names, k = state_names(subject, case), split(case)
     early, late = replace(case, T=k), replace(case, T=case.T - k)
     earlier, later = part(inputs, None, k), part(inputs, k, None)
-    want, whole = expected(subject, case, inputs), subject.build(case).forward(inputs)
+    want, run = expected(subject, case, inputs), subject.build(case).forward(inputs)
     called = subject.build(early)
     first = called.forward(earlier)
     second = replace(called, case=late).forward(replace(later, kept=True))
@@ -39,13 +39,13 @@ def kept_state(subject: SubjectUnderTest, case: Case) -> Ledger:
             "a second call without a state", source in (None, names),
             f"begins {_from(source)}; expected to begin {_from(names)} of the first call's end",
         )  # fmt: skip
-        kept = _source(subject, early, earlier, second, again, ())
+        remembered = _source(subject, early, earlier, second, again, ())
         ledger.require(
-            "a call after the reset", not kept,
-            f"begins {_from(kept)} of the call before; expected to begin anew",
+            "a call after the reset", not remembered,
+            f"begins {_from(remembered)} of the call before; expected to begin anew",
         )  # fmt: skip
-    joined, what = Result(np.concatenate([first.y, second.y]), second.final), "without a state: "
-    agree_outputs(ledger, subject, case, joined, whole, want, prefix=f"two calls {what}")
+    joined = Result(np.concatenate([first.y, second.y]), second.final)
+    agree_outputs(ledger, subject, case, joined, run, want, prefix="two calls without a state: ")
     bounds = expected(subject, early, earlier)
     agree_outputs(ledger, subject, early, again, first, bounds, prefix="after the reset: ")
     return ledger
@@ -57,28 +57,28 @@ def _source(
     inputs: Inputs,
     before: Result,
     got: Result,
-    right: tuple[str, ...],
+    likely: tuple[str, ...],
 ) -> tuple[str, ...] | None:
-    """Return which states of the call before a call began from: the right ones, if they explain it.
+    """Return the states of the previous call from which a call began, None if none explain it.
 
-    None if none do.
+    If several choices of states do, ``likely`` is preferred.
     """
     start = layer_of(subject, case).initial_state(inputs.x, case.B)
     names = state_names(subject, case)
-    every = range(len(names))
-    subsets = chain.from_iterable(combinations(every, n) for n in range(len(names) + 1))
-    for taken in sorted(subsets, key=lambda taken: len(taken) != len(right)):
-        state = tuple(before.final[j] if j in taken else start[j] for j in every)
+    places = range(len(names))
+    subsets = chain.from_iterable(combinations(places, n) for n in range(len(names) + 1))
+    for choice in sorted(subsets, key=lambda choice: len(choice) != len(likely)):
+        state = tuple(before.final[j] if j in choice else start[j] for j in places)
         if _same(subject, case, replace(inputs, state=state), got):
-            return tuple(names[j] for j in taken)
+            return tuple(names[j] for j in choice)
     return None
 
 
 def _same(subject: SubjectUnderTest, case: Case, inputs: Inputs, got: Result) -> bool:
-    """Whether a call returns what a layer made anew does with these inputs."""
+    """Return whether the results of a call are those of a new layer with these inputs."""
     stated = replace(case, state=inputs.state is not None)
-    want, other = expected(subject, stated, inputs), subject.build(stated).forward(inputs)
-    arrays = zip((got.y, *got.final), (other.y, *other.final), (want.y, *want.final), strict=True)
+    want, new = expected(subject, stated, inputs), subject.build(stated).forward(inputs)
+    arrays = zip((got.y, *got.final), (new.y, *new.final), (want.y, *want.final), strict=True)
     return all(np.all(in_bounds(a, b, 2 * w.bound) <= 1) for a, b, w in arrays)
 
 
@@ -92,18 +92,20 @@ def _and(names: Collection[str]) -> str:
 
 
 def partial_state(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Give each state alone, and compare with a run in which the others are given as zeros."""
+    """Compare a call with one state alone with a run in which the others are zeros."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     names = state_names(subject, case)
     start: Sequence[Array] = layer_of(subject, case).initial_state(inputs.x, case.B)
     for k, (name, state) in enumerate(zip(names, inputs.state or (), strict=True)):
-        others = _and([other for other in names if other != name]).removesuffix(" alone")
+        others = _and([n for n in names if n != name]).removesuffix(" alone")
         filled = tuple(state if j == k else s for j, s in enumerate(start))
         want = by_name(names, expected(subject, case, replace(inputs, state=filled)))
-        given = tuple(state if j == k else None for j in range(len(names)))
-        got = subject.build(case).forward(replace(inputs, state=given))
-        right, none = (replace(inputs, state=s) for s in (filled, tuple(start)))
-        ignored = not _same(subject, case, right, got) and _same(subject, case, none, got)
+        partial = tuple(state if j == k else None for j in range(len(names)))
+        got = subject.build(case).forward(replace(inputs, state=partial))
+        zeros_for_others, all_zeros = (replace(inputs, state=s) for s in (filled, tuple(start)))
+        ignored = not _same(subject, case, zeros_for_others, got) and _same(
+            subject, case, all_zeros, got
+        )
         ledger.require(f"{name} without {others}", not ignored, f"{name} is ignored")
         for quantity, array in by_name(names, got).items():
             ledger.compare(f"{name} without {others}: {quantity}", array, want[quantity])

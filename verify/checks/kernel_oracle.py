@@ -1,7 +1,7 @@
-"""What a benchmark's problem should return: the reference's layer, and the linear layer after it.
+"""Expected results of a benchmark's problem: the reference's layer, and the linear layer after it.
 
-Every function takes ``lift``, what the given numbers become: ``Bounded`` ones for a bound, float64
-for the numbers alone.
+All functions take ``lift``, which converts arrays to ``Bounded`` numbers for results with bounds,
+or to float64 for results alone.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ Lift: TypeAlias = Callable[[Floats], Any]
 
 
 def axis_of_rows(problem: Problem) -> int:
-    """Return the axis of rows in what a problem returns."""
+    """Return the axis of rows in a problem's output."""
     return 0 if isinstance(problem, StateSpace) or problem.returns == "last" else 1
 
 
 def bounded(case: Case) -> Lift:
-    """Return what makes given numbers those of the case's arithmetic."""
+    """Return the ``lift`` to numbers of the case's arithmetic."""
     return lambda array: array if isinstance(array, Bounded) else exact(case, array)
 
 
 def plain(array: Floats) -> Floats:
-    """Return given numbers in float64."""
+    """Return numbers in float64."""
     return np.asarray(array, dtype=np.float64)
 
 
 def output(problem: Problem, case: Case, leaves: Mapping[str, Floats], lift: Lift) -> Any:
-    """Return what the problem's model returns; no step is kept for a way back."""
+    """Return the output of the problem's model, without keeping steps for gradients."""
     if isinstance(problem, StateSpace):
         return state_spaces.output(problem, case, leaves, lift)
     layer, p, x, state = _lifted(problem, case, leaves, lift)
@@ -52,7 +52,7 @@ def output(problem: Problem, case: Case, leaves: Mapping[str, Floats], lift: Lif
 def pulled(
     problem: Problem, case: Case, leaves: Mapping[str, Floats], cotangent: Floats, lift: Lift
 ) -> tuple[Any, dict[str, Any]]:
-    """Return what the model returns, and the gradients of all leaves by name."""
+    """Return the output of the model, and the gradients of all leaves by name."""
     if isinstance(problem, StateSpace):
         return state_spaces.pulled(problem, case, leaves, cotangent, lift)
     layer, p, x, state = _lifted(problem, case, leaves, lift)
@@ -76,9 +76,9 @@ def cotangents(
     d: Any,
     lift: Lift,
 ) -> tuple[dict[str, Any], Any, tuple[Any, ...]]:
-    """Pull a cotangent on what is returned back to y and the final states.
+    """Pull a cotangent on the model's output back to y and the final states.
 
-    Returns the gradients of the head's parameters by name, and these.
+    Returns the gradients of the head's parameters by name, and these two cotangents.
     """
     gradients: dict[str, Any] = {}
     none = tuple(zeros(s, s.shape) for s in final)
@@ -105,7 +105,7 @@ def _lifted(
 def _run(
     layer: Layer, parameters: Sequence[Parameters], x: Any, state: tuple[Any, ...]
 ) -> tuple[Any, tuple[Any, ...]]:
-    """Return outputs and final states, as ``Layer.forward`` does, in the memory of a few steps."""
+    """Return outputs and final states like ``Layer.forward``, with the memory of a few steps."""
     read, ends = x, []
     for level in range(layer.layers):
         sides = []
@@ -125,7 +125,7 @@ def _run(
 def returned(
     problem: Problem, y: Any, final: tuple[Any, ...], leaves: Mapping[str, Floats], lift: Lift
 ) -> Any:
-    """Return what the model makes of the recurrence's outputs and final states."""
+    """Return the model's output from the recurrence's outputs and final states."""
     if problem.returns in ("h", "c"):
         return final["hc".index(problem.returns)]
     read = y[-1] if problem.returns == "last" else y
@@ -139,7 +139,7 @@ def returned(
 def _head_vjp(
     problem: Problem, leaves: Mapping[str, Floats], read: Any, d: Any, lift: Lift
 ) -> tuple[dict[str, Any], Any]:
-    """Pull a cotangent on the head's output back to its parameters and what it read."""
+    """Pull a cotangent on the head's output back to its parameters and its input."""
     weight = lift(leaves[f"{problem.head}.weight"])
     rows, flat = read.reshape(-1, read.shape[-1]), d.reshape(-1, d.shape[-1])
     gradients = {

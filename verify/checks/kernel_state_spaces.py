@@ -1,7 +1,7 @@
-"""What a benchmark's state space should return: any form of its recurrence, within its bound.
+"""Expected results of a benchmark's state space: any form of its recurrence, within its bound.
 
 A submission may compute step by step, in chunks, all at once, by a scan, or divide by cumulative
-decays; each is right, so that the widest of their bounds holds.
+decays. All of these are right, so the widest of their bounds is used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .oracle import around
 
 
 def forms(problem: StateSpace, case: Case) -> tuple[str, ...]:
-    """Return the forms by which it may be computed, the plain one first."""
+    """Return the names of the forms of a problem, the plain one first."""
     C = problem.block(case)
     return STEPS, f"chunk:{C}", f"quotient:{C}", "parallel", "scan"
 
@@ -34,7 +34,7 @@ def forms(problem: StateSpace, case: Case) -> tuple[str, ...]:
 def output(
     problem: StateSpace, case: Case, leaves: Mapping[str, Floats], lift: Callable[[Floats], Any]
 ) -> Any:
-    """Return what the model returns, rows first: Bounded by its forms, or numbers by steps."""
+    """Return the model's output, rows first: Bounded over its forms, or numbers by steps."""
     linear = problem.linear(leaves)
     lifted = _mapped(replace(linear, S=_start(linear.S, leaves)), lift)
     if not isinstance(lifted.S, Bounded):
@@ -53,21 +53,21 @@ def pulled(
     cotangent: Floats,
     lift: Callable[[Floats], Any],
 ) -> tuple[Any, dict[str, Any]]:
-    """Return what the model returns, and the gradients of all leaves by name."""
+    """Return the model's output, and the gradients of all leaves by name."""
     result, gradients = output(problem, case, leaves, lift), []
-    given = {name: lift(array) for name, array in leaves.items()}
-    names = forms(problem, case) if isinstance(given["x"], Bounded) else (STEPS,)
+    lifted = {name: lift(array) for name, array in leaves.items()}
+    names = forms(problem, case) if isinstance(lifted["x"], Bounded) else (STEPS,)
     for name in names:
-        tracked = {n: Followed(a) for n, a in given.items()}
+        tracked = {n: Followed(a) for n, a in lifted.items()}
         linear = problem.linear(tracked)
         start = Followed(lift(_start(linear.S, leaves)))
         value = returned(problem, *form_named(name).run(replace(linear, S=start)))
         gradients.append(pulled_back([value], [lift(cotangent)], list(tracked.values())))
     if names == (STEPS,):
-        return result, dict(zip(given, gradients[0], strict=True))
+        return result, dict(zip(lifted, gradients[0], strict=True))
     return result, {
         name: _widest(case, [[_read(p)(d) for p in ("value", "bound")] for d in of_forms])
-        for name, of_forms in zip(given, zip(*gradients, strict=True), strict=True)
+        for name, of_forms in zip(lifted, zip(*gradients, strict=True), strict=True)
     }
 
 
@@ -80,11 +80,11 @@ def by_cell(
 ) -> dict[str, Floats]:
     """Return the output, or all gradients, by a layer of the cell that computes the problem.
 
-    It has one decay for all keys, and divides q by √K.
+    The cell has one decay for all keys, and divides q by √K.
     """
     linear, (cell, scale) = problem.linear(leaves), (gated_by_input(problem.cell), case.D**0.5)
-    given = {"q": scale * linear.q, "k": linear.k, "v": linear.v, "g": linear.g + 0 * linear.k}
-    x, shape = cell.joined(given, linear.v[:, :, 0], case.sizes), linear.v.shape
+    parts = {"q": scale * linear.q, "k": linear.k, "v": linear.v, "g": linear.g + 0 * linear.k}
+    x, shape = cell.joined(parts, linear.v[:, :, 0], case.sizes), linear.v.shape
     inputs = Inputs({}, x, (linear.S[None],), None)
     if cotangent is None:
         result = built.forward(inputs)
@@ -93,31 +93,31 @@ def by_cell(
     ends = (np.zeros(shape), d) if problem.returns == "state" else (d, np.zeros(linear.S.shape))
     pair = ends[0].reshape(*shape[:2], -1), (ends[1][None],)
     (pulled,) = built.gradients(inputs, [pair])
-    of = cell.split(pulled.x, case.sizes)
-    arrays = {"A": of["g"].sum(-1), "B": of["k"], "C": scale * of["q"]}
-    return {"x": of["v"]} | {name: np.swapaxes(a, 0, 1) for name, a in arrays.items()}
+    gradient = cell.split(pulled.x, case.sizes)
+    arrays = {"A": gradient["g"].sum(-1), "B": gradient["k"], "C": scale * gradient["q"]}
+    return {"x": gradient["v"]} | {name: np.swapaxes(a, 0, 1) for name, a in arrays.items()}
 
 
 def returned(problem: StateSpace, y: Any, S: Any) -> Any:
-    """Return outputs (T, B, N, V) or the final state (B, N, K, V) as the model does."""
+    """Return outputs (T, B, N, V) or the final state (B, N, K, V) in the model's order of axes."""
     return np.swapaxes(y, 0, 1) if problem.returns == "outputs" else np.swapaxes(S, -1, -2)
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is wrong with a state space, and what to do; ``of`` changes its recurrence."""
+    """A mistake in a state space and its fix; ``change`` makes it in the recurrence."""
 
     id: str
     statement: str
     fix: str
-    of: Callable[[Linear, int], Sequence[Linear]]
+    change: Callable[[Linear, int], Sequence[Linear]]
 
     def output(self, problem: StateSpace, case: Case, leaves: Mapping[str, Floats]) -> Floats:
-        """Return what it makes of float64 leaves: every part from a state of zeros."""
-        parts = self.of(problem.linear(leaves), problem.block(case))
+        """Return its output for float64 leaves; each part begins with a state of zeros."""
+        parts = self.change(problem.linear(leaves), problem.block(case))
         ends = [form_named(STEPS).run(part) for part in parts]
-        whole: Floats = returned(problem, np.concatenate([y for y, _ in ends]), ends[-1][1])
-        return whole
+        result: Floats = returned(problem, np.concatenate([y for y, _ in ends]), ends[-1][1])
+        return result
 
 
 MISTAKES = (
@@ -134,7 +134,7 @@ MISTAKES = (
             "decay each row by its own A",
             lambda linear, C: [replace(linear, g=linear.g[:, :1] + 0 * linear.g)]),
 )  # fmt: skip
-"""Those that no cell of the catalogue has."""
+"""Mistakes beside those of the catalogue's cells."""
 
 
 def _start(S: Floats, leaves: Mapping[str, Floats]) -> Floats:
@@ -142,7 +142,7 @@ def _start(S: Floats, leaves: Mapping[str, Floats]) -> Floats:
 
 
 def _mapped(linear: Linear, lift: Callable[[Floats], Any]) -> Linear:
-    arrays = {each.name: getattr(linear, each.name) for each in fields(linear)}
+    arrays = {f.name: getattr(linear, f.name) for f in fields(linear)}
     return replace(linear, **{n: None if a is None else lift(a) for n, a in arrays.items()})
 
 
@@ -151,7 +151,7 @@ def _read(part: str) -> Callable[[Any], Floats]:
 
 
 def _widest(case: Case, of_forms: Sequence[Sequence[Floats]]) -> Bounded:
-    """Return the first form's values, and how far those of any may be from them."""
+    """Return the first form's values, with bounds that hold those of all forms."""
     centre = of_forms[0][0]
     reach = [np.abs(value - centre) + bound for value, bound in of_forms]
     return around(case, centre, np.maximum.reduce(reach))

@@ -1,7 +1,8 @@
 """Submissions to a benchmark of kernels: the output and the gradients of a problem's model.
 
-Every bound is the reference's, run on ``Bounded``. Parameters and inputs are drawn so that each
-step, row, state, gate and weight moves the output far beyond it, as those of a constructor do not.
+Bounds are those of the reference, run on ``Bounded``. Parameters and inputs are drawn so that each
+step, row, state, gate and weight changes the output far beyond its bound; those of a constructor
+would not.
 """
 
 from __future__ import annotations
@@ -36,32 +37,32 @@ from . import kernel_oracle as oracle
 from .against_reference import BACK, DEPTH
 from .check import SubjectCheck
 
-KEPT = 64
-"""Expected answers that are kept: many submissions may be held to the same cases."""
+CACHED = 64
+"""Expected results in the cache: many submissions are compared on the same cases."""
 
 
 class _Call:
-    """A submission made for a case, called with care; what it returns is looked at."""
+    """A submission built for a case; shapes and dtypes of its results are checked."""
 
     def __init__(self, subject: SubjectUnderTest, case: Case) -> None:
         self.problem, self.case = problem_of(subject), case
-        self.made: Called = subject.build(case)
-        self.submission = cast("Submission", self.made.built)
+        self.called: Called = subject.build(case)
+        self.submission = cast("Submission", self.called.built)
 
-    def output(self, given: dict[str, Floats], case: Case | None = None) -> Floats:
-        """Return the output for leaves of the case, or of another one of the same widths."""
-        array: Floats = self.made.attempt(lambda: self.submission.output(given))
-        self._look_at("output", array, self.problem.output_shape(case or self.case))
+    def output(self, leaves: dict[str, Floats], case: Case | None = None) -> Floats:
+        """Return the output for leaves of the case, or of another case of the same widths."""
+        array: Floats = self.called.attempt(lambda: self.submission.output(leaves))
+        self._require_form("output", array, self.problem.output_shape(case or self.case))
         return array
 
-    def pulled(self, given: dict[str, Floats], cotangent: Floats) -> dict[str, Floats]:
+    def pulled(self, leaves: dict[str, Floats], cotangent: Floats) -> dict[str, Floats]:
         """Return the gradients of all leaves."""
-        gradients = self.made.attempt(lambda: self.submission.pulled(given, cotangent))
+        gradients = self.called.attempt(lambda: self.submission.pulled(leaves, cotangent))
         for name, array in gradients.items():
-            self._look_at(f"gradient of {name}", array, given[name].shape)
+            self._require_form(f"gradient of {name}", array, leaves[name].shape)
         return gradients
 
-    def _look_at(self, name: str, array: Floats, shape: tuple[int, ...]) -> None:
+    def _require_form(self, name: str, array: Floats, shape: tuple[int, ...]) -> None:
         if array.shape != shape:
             raise Mismatch(f"{name}: expected shape {shape}, got {array.shape}")
         if array.dtype != self.case.number_type:
@@ -69,13 +70,13 @@ class _Call:
 
 
 def problem_of(subject: Any) -> Problem:
-    """Return the problem that a submission is held to."""
+    """Return the problem of a submission."""
     problem: Problem = subject.problem
     return problem
 
 
 def answered(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Build and call a submission once; look at the shape and dtype of its output."""
+    """Build and call a submission once; check the shape and dtype of its output."""
     ledger, problem = Ledger(), problem_of(subject)
     plain = replace(problem.case(3, 2, 4, 5), dtype=case.dtype)
     _Call(subject, plain).output(leaves(problem, plain))
@@ -83,13 +84,13 @@ def answered(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED)
 def _expected(number: int, case: Case, assumed: str) -> Any:
     problem = problem_numbered(number)
     return oracle.output(problem, case, leaves(problem, case), oracle.bounded(case))
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED)
 def _expected_gradients(number: int, case: Case, assumed: str) -> tuple[Any, dict[str, Any]]:
     problem = problem_numbered(number)
     drawn, cotangent = leaves(problem, case), _cotangent(problem, case)
@@ -97,7 +98,7 @@ def _expected_gradients(number: int, case: Case, assumed: str) -> tuple[Any, dic
 
 
 def _want(subject: SubjectUnderTest, case: Case) -> Any:
-    """Return the output that is expected, Bounded."""
+    """Return the expected output, Bounded."""
     with subject.clock.timing("oracle"):
         return _expected(problem_of(subject).number, case, case.assumed)
 
@@ -108,8 +109,8 @@ def _cotangent(problem: Problem, case: Case) -> Floats:
 
 def output(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare the output with the reference's."""
-    ledger, given = Ledger(), leaves(problem_of(subject), case)
-    got = _Call(subject, case).output(given)
+    ledger = Ledger()
+    got = _Call(subject, case).output(leaves(problem_of(subject), case))
     ledger.compare("output", got, _want(subject, case))
     return ledger
 
@@ -119,8 +120,8 @@ def benchmark_size(subject: SubjectUnderTest, case: Case) -> Ledger:
     ledger, problem = Ledger(), problem_of(subject)
     small = inside(problem, case)
     embedding = embedded(problem, case, small)
-    given = embedding.leaves(leaves(problem, small), leaves(problem, case))
-    got = _Call(subject, case).output(given)
+    large = embedding.leaves(leaves(problem, small), leaves(problem, case))
+    got = _Call(subject, case).output(large)
     ledger.compare("output", embedding.output(got), _want(subject, small))
     return ledger
 
@@ -130,15 +131,15 @@ WIDTHS = (8, 16)
 
 
 def inside(problem: Problem, case: Case) -> Case:
-    """Return the small problem that is followed in a large one; its head is as wide."""
+    """Return the small problem within a large one; the width of the head is the same."""
     if isinstance(problem, StateSpace):
         return replace(case, B=2, H=4, seed=case.seed + 1)
-    D, H = (min(n, own) for n, own in zip(WIDTHS, (case.D, case.H), strict=True))
+    D, H = (min(n, size) for n, size in zip(WIDTHS, (case.D, case.H), strict=True))
     return replace(case, D=D, H=H, seed=case.seed + 1)
 
 
 def gradient(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Compare the gradients of the input, the initial states and every parameter."""
+    """Compare the gradients of the input, the initial states and all parameters."""
     ledger, problem = Ledger(), problem_of(subject)
     got = _Call(subject, case).pulled(leaves(problem, case), _cotangent(problem, case))
     with subject.clock.timing("oracle"):
@@ -149,34 +150,34 @@ def gradient(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def calls(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Call one submission again: with the same, with other numbers, with another batch."""
+    """Call one submission again with the same numbers, with others, and with another batch."""
     ledger, problem = Ledger(), problem_of(subject)
-    other = replace(case, seed=case.seed + 1)
-    longer = replace(other, T=case.T + 2 if problem.layout != "one step" else 1, B=case.B + 1)
+    following = replace(case, seed=case.seed + 1)
+    longer = replace(following, T=case.T + 2 if problem.layout != "one step" else 1, B=case.B + 1)
     longer = replace(longer, seed=_same_width(problem, case, longer.seed))
-    other = replace(other, seed=longer.seed)
+    following = replace(following, seed=longer.seed)
     call, first_leaves = _Call(subject, case), leaves(problem, case)
     before = call.submission.random_state()
     first = call.output(first_leaves)
-    kept = first.copy()
-    _same(ledger, "the same call again", call.output(first_leaves), kept)
-    second = call.output(leaves(problem, other))
-    ledger.require("an earlier output", np.array_equal(first, kept, equal_nan=True),
+    first_copy = first.copy()
+    _same(ledger, "the same call again", call.output(first_leaves), first_copy)
+    second = call.output(leaves(problem, following))
+    ledger.require("an earlier output", np.array_equal(first, first_copy, equal_nan=True),
                    "a later call wrote into it")  # fmt: skip
-    ledger.compare("output after other numbers", second, _want(subject, other))
-    mixed = leaves(problem, other) | {
+    ledger.compare("output after other numbers", second, _want(subject, following))
+    mixed = leaves(problem, following) | {
         n: a for n, a in first_leaves.items() if n in ("x", *problem.states)
     }
     want = oracle.output(problem, case, mixed, oracle.bounded(case))
     ledger.compare("output with other parameters", call.output(mixed), want)
     if call.submission.keeps:
-        got = call.made.attempt(lambda: call.submission.goes_on(first_leaves["x"]))
+        got = call.called.attempt(lambda: call.submission.goes_on(first_leaves["x"]))
         quantity = "output without a state, after another call"
         ledger.compare(quantity, got, _after(problem, case, mixed, first_leaves["x"]))
     if not isinstance(problem, StateSpace):  # whose parameters are as long as its input
         got = call.output(leaves(problem, longer), longer)
         ledger.compare("output of another batch", got, _want(subject, longer))
-    _same(ledger, "the first call again", call.output(first_leaves), kept)
+    _same(ledger, "the first call again", call.output(first_leaves), first_copy)
     ledger.require(
         "random numbers",
         call.submission.random_state() == before,
@@ -186,14 +187,14 @@ def calls(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def _after(problem: Problem, case: Case, before: dict[str, Floats], x: Floats) -> Any:
-    """Return the output for x after a call that left its state."""
+    """Return the output for x after a call whose final state is kept."""
     lift = oracle.bounded(case)
     end = oracle.output(replace(problem, returns="h", head=""), case, before, lift)
     return oracle.output(problem, case, before | {"x": x, problem.states[0]: end}, lift)
 
 
 def _same_width(problem: Problem, case: Case, seed: int) -> int:
-    """Return the next seed by which the head is as wide as in a case."""
+    """Return the next seed for which the head is as wide as in a case."""
     return next(s for s in range(seed, seed + 9)  # widths of small cases repeat after 3
                 if problem.width(replace(case, seed=s)) == problem.width(case))  # fmt: skip
 
@@ -204,11 +205,11 @@ def _same(ledger: Ledger, quantity: str, got: Floats, before: Floats) -> None:
 
 
 def own_work(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Look for what is forbidden among the modules of a submission and the operators it runs."""
+    """Look for forbidden modules in a submission, and forbidden operators that it runs."""
     ledger, problem = Ledger(), problem_of(subject)
-    call, given = _Call(subject, case), leaves(problem, case)
-    said = call.made.attempt(lambda: call.submission.forbidden(given))
-    ledger.require("own work", not said, said)
+    call, numbers = _Call(subject, case), leaves(problem, case)
+    reason = call.called.attempt(lambda: call.submission.forbidden(numbers))
+    ledger.require("own work", not reason, reason)
     return ledger
 
 
@@ -221,10 +222,10 @@ def _forced(
     return forced
 
 
-def _one(
+def _first(
     choose: Callable[[Problem], Iterable[Case]],
 ) -> Callable[[Subject, str], SearchStrategy[Case]]:
-    """Return what draws no more than the first of the forced cases."""
+    """Return a strategy of the first forced case alone."""
     return lambda subject, dtype: st.just(next(iter(_forced(choose)(subject, dtype))))
 
 
@@ -252,7 +253,7 @@ CHECKS = (
         "On a long sequence whose every step influences the output, the output is that of the "
         "problem's equations.",
         output,
-        cases=_one(long_runs),
+        cases=_first(long_runs),
         equations=DEPTH,
         forced=_forced(long_runs),
         share=0.0,
@@ -261,7 +262,7 @@ CHECKS = (
         "kernel-size",
         "At the benchmark's own sizes the output is that of the problem's equations.",
         benchmark_size,
-        cases=_one(benchmark_sizes),
+        cases=_first(benchmark_sizes),
         equations=DEPTH,
         forced=_forced(benchmark_sizes),
         share=0.0,
@@ -289,7 +290,7 @@ CHECKS = (
         "kernel-own-work",
         "The submission contains and runs nothing that is forbidden.",
         own_work,
-        cases=_one(sizes),
+        cases=_first(sizes),
         needs=("forbidden",),
         concerned=lambda subject: subject.options.forbidden,
         share=0.0,

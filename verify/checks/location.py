@@ -1,4 +1,4 @@
-"""Where in a layer a wrong number stands, and which equations a check is about."""
+"""The place of a wrong number in a layer, and the equations of a check."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PASS = re.compile(r"_l(?P<layer>\d+)(?P<reverse>_reverse)?$")
 
 
 def place(subject: Subject, case: Case, comparison: Comparison) -> str:
-    """Return the first wrong entry of a comparison in words; "" where it says nothing."""
+    """Return the place of the first wrong entry of a comparison in words; "" if there is none."""
     index = comparison.first
     if not index:
         return ""
@@ -65,23 +65,23 @@ STRUCTURE = {
     "sequence.reversed": "bidirectional",
     "stacked": "layers",
 }
-"""Equations of depth and direction, and the option that a case must use to touch them."""
+"""Equations of depth and direction, and the option of the cases that use them."""
 
 
 def possible(subject: Subject, check: SubjectCheck) -> tuple[str, ...]:
-    """Return the equations that some case of this check may touch."""
+    """Return the equations that cases of this check may use."""
     plain = Case(9, 1, 2, 3)
-    taken = [c for c in (plain, replace(plain, P=1)) if not subject.options.lacking(c)]
+    supported = [c for c in (plain, replace(plain, P=1)) if not subject.options.lacking(c)]
     if not subject.options.equations:
         return ()
-    cells = [cell_of(subject, c) for c in taken if not check.refuses(c)]
+    cells = [cell_of(subject, c) for c in supported if not check.refuses(c)]
     names = [name for cell in cells for name in cell.equations]
     names += [n for n in check.equations if getattr(subject.options, STRUCTURE.get(n, ""), True)]
     return tuple(dict.fromkeys(names))
 
 
 def touched(subject: Subject, check: SubjectCheck, case: Case) -> tuple[str, ...]:
-    """Return the equations that this case touches."""
+    """Return the equations that this case uses."""
     used = {"bidirectional": case.bidirectional, "layers": case.layers > 1}
     if not subject.options.equations:
         return ()

@@ -1,4 +1,4 @@
-"""A node of a model file beside what it was exported from, and beside what reached it there."""
+"""Nodes of model files, compared with their source layer and in the running graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCE = "source"
 def source(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare a node's weights, attributes and states with the layer it was exported from."""
     ledger = Ledger()
-    departures = [each.statement for each in cast("Any", subject).departures]
+    departures = [departure.statement for departure in cast("Any", subject).departures]
     ledger.require("node", not departures, " ".join(departures))
     return ledger
 
@@ -30,26 +30,28 @@ def source(subject: SubjectUnderTest, case: Case) -> Ledger:
 IN_GRAPH = "in-graph"
 
 FEW = 8
-"""Steps of a run that is compared as a whole; of more, steps are followed one by one."""
+"""Runs of up to so many steps are compared as a whole, longer ones step by step."""
 
 
 def in_graph(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Compare what a node made of what reached it in the running graph with the equations."""
+    """Compare a node's results in the running graph with the equations, on its inputs there."""
     ledger, node = Ledger(), cast("Any", subject)
     if node.unseen:
         raise NotOffered(node.unseen)
     for inputs, result in node.calls_in_graph:
         steps, rows = inputs.x.shape[:2]
-        own = replace(
+        call_case = replace(
             case, T=steps, B=rows, state=inputs.state is not None,
             lengths=inputs.lengths is not None,
         )  # fmt: skip
-        if steps <= FEW or own.lengths or own.bidirectional:
-            compare_outputs(ledger, subject, own, result, expected(subject, own, inputs))
+        if steps <= FEW or call_case.lengths or call_case.bidirectional:
+            compare_outputs(
+                ledger, subject, call_case, result, expected(subject, call_case, inputs)
+            )
             continue
         zeros = tuple(np.zeros_like(final) for final in result.final)
-        given = replace(inputs, state=inputs.state or zeros)
-        follow(ledger, subject, replace(own, state=True), given, result)
+        stated = replace(inputs, state=inputs.state or zeros)
+        follow(ledger, subject, replace(call_case, state=True), stated, result)
     return ledger
 
 

@@ -1,4 +1,4 @@
-"""The reference's answer to a case, in the subject's own terms, with a bound on every number."""
+"""The expected results of a case by the reference, with a bound on every number."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class ExpectedGradient(Expected):
-    """The same, and the gradients in the subject's parameters, Bounded."""
+    """Outputs, final states and gradients by the subject's parameters, Bounded."""
 
     parameters: Mapping[str, Bounded]
     x: Bounded
@@ -43,14 +43,14 @@ class ExpectedGradient(Expected):
 def expected(subject: SubjectUnderTest, case: Case, inputs: Inputs) -> Expected:
     """Run the reference on Bounded numbers of the case's arithmetic.
 
-    Where there are no equations, the layer's own answer to the plainest call is expected.
+    Of a layer without equations, its own result of the plainest call is expected.
     """
     if not subject.options.equations:
-        own = own_answer(subject, case, inputs).bounded()
-        return cast("Expected", _of_names(subject, case, inputs, own))
+        answer = own_answer(subject, case, inputs).bounded()
+        return cast("Expected", _from_names(subject, case, inputs, answer))
     with subject.clock.timing("oracle"):
         _, _, output = _reference_run(subject, case, inputs)
-    return _meaningful(subject, case, inputs, Expected(output.y, output.final))
+    return _narrowed(subject, case, inputs, Expected(output.y, output.final))
 
 
 def expected_gradient(
@@ -66,42 +66,42 @@ def expected_gradients(
     """Run the reference forward once, and back for each pair of cotangents."""
     if not subject.options.equations:
         answers = (own_answer(subject, case, inputs, pair) for pair in cotangents)
-        return [_of_names(subject, case, inputs, own.bounded()) for own in answers]
+        return [_from_names(subject, case, inputs, answer.bounded()) for answer in answers]
     with subject.clock.timing("oracle"):
         layer, p, output = _reference_run(subject, case, inputs)
     gradients = []
     for dy, dfinal in cotangents:
-        dys = _given(case, dy, output.y)
-        ends = tuple(_given(case, d, s) for d, s in zip(dfinal, output.final, strict=True))
+        dys = _cotangent(case, dy, output.y)
+        ends = tuple(_cotangent(case, d, s) for d, s in zip(dfinal, output.final, strict=True))
         with subject.clock.timing("oracle"):
             gradient = layer.vjp(p, output, dys, ends)
         packed = subject.parameter_map(case).from_reference(gradient.parameters)
         initial = gradient.initial if inputs.state is not None else ()
         proven = ExpectedGradient(output.y, output.final, packed, gradient.x, initial)
-        gradients.append(_meaningful(subject, case, inputs, proven, (dy, dfinal)))
+        gradients.append(_narrowed(subject, case, inputs, proven, (dy, dfinal)))
     return gradients
 
 
 E = TypeVar("E", bound=Expected)
 
 
-def _meaningful(
+def _narrowed(
     subject: SubjectUnderTest,
     case: Case,
     inputs: Inputs,
     proven: E,
     cotangents: Cotangents | None = None,
 ) -> E:
-    """Return what is expected; bounds of a step of the user's own are narrowed where too wide."""
+    """Return expected results; bounds of a user's own step are narrowed if too wide."""
     if catalogued(subject) is not None:
         return proven
     named = by_name(state_names(subject, case), proven)
-    meaningful = narrowed(subject, case, inputs, named, cotangents)
-    return cast("E", _of_names(subject, case, inputs, meaningful))
+    sharp = narrowed(subject, case, inputs, named, cotangents)
+    return cast("E", _from_names(subject, case, inputs, sharp))
 
 
-def _of_names(subject: Subject, case: Case, inputs: Inputs, named: Any) -> Any:
-    """Return what is expected, by the names of all quantities; with gradients if there are any."""
+def _from_names(subject: Subject, case: Case, inputs: Inputs, named: Any) -> Any:
+    """Return expected results from quantities by name, with gradients if there are any."""
     states = state_names(subject, case)
     outputs = named["y"], tuple(named[f"final {s}"] for s in states)
     if "gradient of x" not in named:
@@ -132,23 +132,23 @@ def expected_jvp(
 
 
 def exact(case: Case, array: Floats) -> Bounded:
-    """Return given numbers in the case's arithmetic."""
+    """Return an array as exact numbers in the case's arithmetic."""
     return Bounded.exact(array, case.arithmetic)
 
 
 def around(case: Case, values: Floats, bound: Floats) -> Bounded:
-    """Return values that another run computed, and how far this one may be from them."""
+    """Return the values of another run, with a bound on the distance of this one from them."""
     return Bounded(np.asarray(values, dtype=np.float64), bound, case.arithmetic)
 
 
 def agree(
-    ledger: Ledger, case: Case, quantity: str, got: Floats, other: Floats, want: Bounded
+    ledger: Ledger, case: Case, quantity: str, got: Floats, second: Floats, want: Bounded
 ) -> None:
-    """Compare two results of the subject that must be the same number, rounded differently.
+    """Compare two results of the subject that must agree up to rounding.
 
-    ``want`` bounds how far either may be from the exact number.
+    ``want`` bounds the distance of either from the exact number.
     """
-    ledger.compare(quantity, got, around(case, other, 2 * want.bound))
+    ledger.compare(quantity, got, around(case, second, 2 * want.bound))
 
 
 def agree_outputs(
@@ -156,18 +156,18 @@ def agree_outputs(
     subject: Subject,
     case: Case,
     got: Result,
-    other: Result,
+    second: Result,
     want: Result | Expected,
     *,
     prefix: str = "",
 ) -> None:
-    """Compare outputs and final states of two runs as ``agree`` does; ``want`` is Bounded."""
-    others, wanted = (by_name(state_names(subject, case), each) for each in (other, want))
+    """Compare outputs and final states of two runs by ``agree``; ``want`` is Bounded."""
+    others, wanted = (by_name(state_names(subject, case), result) for result in (second, want))
     for name, array in by_name(state_names(subject, case), got).items():
         agree(ledger, case, f"{prefix}{name}", array, others[name], wanted[name])
 
 
-def _given(case: Case, cotangent: Floats | None, output: Bounded) -> Bounded:
+def _cotangent(case: Case, cotangent: Floats | None, output: Bounded) -> Bounded:
     return exact(case, np.zeros(output.shape) if cotangent is None else cotangent)
 
 
@@ -206,7 +206,7 @@ def compare_gradients(
     *,
     prefix: str = "",
 ) -> None:
-    """Compare the gradients of every parameter, of x and of the initial states."""
+    """Compare the gradients of all parameters, of x and of the initial states."""
     states = state_names(subject, case)
     named = gradients_by_name(states, got)
     for name, w in gradients_by_name(states, want).items():
@@ -222,7 +222,7 @@ def compare_pulled(
     *,
     prefix: str = "",
 ) -> Pulled:
-    """Call a layer, and compare its outputs and all its gradients, which are returned."""
+    """Call a layer, compare its outputs and all gradients, and return the gradients."""
     got = called.gradient(inputs, cotangents)
     compare_outputs(ledger, called.subject, called.case, got, want)
     compare_gradients(ledger, called.subject, called.case, got, want, prefix=prefix)

@@ -1,13 +1,13 @@
-"""What a layer without equations should return: what it returns itself, in the plainest way.
+"""Expected results of a layer without equations: its own results of the plainest call.
 
-The plainest way is a layer made anew, in evaluation, that is called once, with arrays that lie
-contiguous in memory, and for rows of different lengths once for each row alone. A check that asks
-in another way must get the same numbers, rounded differently.
+The plainest call is a single call of a new layer in evaluation mode, with contiguous arrays; rows
+of different lengths are called one by one. All other calls must give the same numbers up to
+rounding.
 
-How far roundings may move them follows from no equations, so it is measured. Every rounding is
-taken for a change of the numbers that a step reads, by the unit roundoff at most (a backward error:
-Higham 2002, sec. 1.5), and a step has no more roundings in a row than it reads numbers, and a few.
-What such changes do to the results is seen by making them, larger, with random signs.
+Without equations the effect of rounding is measured. Each rounding is modelled as a relative change
+of the numbers that a step reads, by at most the unit roundoff (a backward error: Higham 2002, sec.
+1.5); the number of successive roundings of a step is at most that of its inputs plus a constant.
+The effect on the results is measured with larger changes of random signs.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from ..subjects.protocol import Cotangents, Inputs, Result, cotangents_of
 from .quantities import GRADIENT, by_name, evaluated
 
 DIRECTIONS = 4
-"""Random changes of all that is read."""
+"""Number of random changes of all inputs."""
 
 BESIDE_SUMS = 32
-"""Roundings in a row of a step beside its longest sum: activations, products, a normalisation."""
+"""Successive roundings of a step beside its longest sum: activations, products, normalisation."""
 
 UNSTABLE = 2.0**-6
-"""The share by which a change of all that is read, by the root of roundoff, moves mere rounding."""
+"""Relative change, by inputs changed by the root of roundoff, from which a result is rounding."""
 
 Named: TypeAlias = dict[str, Array]
-"""Outputs and gradients by name, float64; what cannot be known is NaN."""
+"""Outputs and gradients by name, float64; unknown numbers are NaN."""
 
 
 @dataclass(frozen=True)
 class OwnAnswer:
-    """Results of the plainest calls by name, and how far roundings may move them.
+    """Results of the plainest calls by name, and the effect of rounding on them.
 
-    ``moved`` is by how much they move, in units of the change, for each change of what is read;
-    ``allowed`` is what roundings change, at most. ``flowing`` is the largest gradient or cotangent:
-    a gradient is a sum of such terms, which may cancel, and their roundings do not. ``step`` is by
-    how much all that is read was changed.
+    ``moved`` holds, for each change of the inputs, the change of the results divided by it;
+    ``allowed`` is the largest relative change by roundings. ``flowing`` is the largest gradient or
+    cotangent: a gradient is a sum of such terms, which may cancel while their roundings do not.
+    ``step`` is the relative change of the inputs.
     """
 
     values: Named
@@ -60,11 +60,11 @@ class OwnAnswer:
     step: float = 0.0
 
     def __getitem__(self, name: str) -> Bounded:
-        """Return a result; the bound is that of its entry that moves most."""
+        """Return a result; its bound follows from the entry that changes most."""
         value = self.values[name]
         most = max((_largest(moved[name]) for moved in self.moved), default=0.0)
         bound = self.allowed * (most + max(_largest(value), self._flowing(name)))
-        bound += self.case.arithmetic.tiny  # what an operation may lose by underflow
+        bound += self.case.arithmetic.tiny  # the loss of an operation by underflow
         if self._is_rounding(name):
             bound = np.inf
         bounds = np.where(np.isnan(value), np.inf, bound)
@@ -89,9 +89,9 @@ class OwnAnswer:
         return self.flowing if name.startswith(GRADIENT) else 0.0
 
     def _is_rounding(self, name: str) -> bool:
-        """Whether a gradient is what rounding leaves of terms that cancel: then nothing is known.
+        """Return whether a gradient is the rounding of terms that cancel, hence unknown.
 
-        It is nearly none beside the largest, and a small change of all moves it by far more.
+        It is tiny compared with the largest, and small changes of the inputs change it by more.
         """
         largest = _largest(self.values[name])
         most = max((_largest(moved[name]) for moved in self.moved), default=0.0)
@@ -102,15 +102,15 @@ class OwnAnswer:
 def own_answer(
     subject: SubjectUnderTest, case: Case, inputs: Inputs, cotangents: Cotangents | None = None
 ) -> OwnAnswer:
-    """Return outputs, with cotangents gradients too, and their bounds.
+    """Return outputs and, with cotangents, gradients, and their bounds.
 
-    Raises Mismatch where a layer that is made anew does not return the same numbers again.
+    Raises Mismatch if two new layers do not return the same numbers.
     """
     if case.T == 0:
         return OwnAnswer(_without_steps(subject, case, inputs, cotangents), (), 0.0, case)
 
-    def results(given: Inputs, pulled: Cotangents | None) -> Named:
-        return _results(subject, case, given, pulled)
+    def results(inputs: Inputs, cotangents: Cotangents | None) -> Named:
+        return _results(subject, case, inputs, cotangents)
 
     again = results(inputs, cotangents)
     answer = _measured(subject, case, inputs, cotangents, results)
@@ -127,13 +127,13 @@ def narrowed(
     proven: Mapping[str, Bounded],
     cotangents: Cotangents | None = None,
 ) -> dict[str, Bounded]:
-    """Return what a step of the user's own expects, with bounds that mean something.
+    """Return the expected results of a user's own step with useful bounds.
 
-    A proven bound stays. Where it is too wide, as of normalisations over many steps, it is the one
-    that is measured here, of the step itself in float64.
+    Proven bounds are kept unless they are too wide, as of normalisations over many steps; those
+    are replaced by bounds measured on the step itself in float64.
     """
     share = SHARP.get(case.dtype, SHARP_ELSEWHERE)
-    if case.T == 0 or all(_means_something(each, share) for each in proven.values()):
+    if case.T == 0 or all(_is_sharp(bounded, share) for bounded in proven.values()):
         return dict(proven)
     with subject.clock.timing("oracle"), np.errstate(all="ignore"):
         values = _by_step(subject, case, inputs, cotangents, np.asarray)
@@ -146,16 +146,16 @@ def narrowed(
     allowed = case.arithmetic.gamma(_in_one_operation(subject, case))
     answer = OwnAnswer(values, moved, allowed, case)
     return {
-        name: each if _means_something(each, share) else answer[name]
-        for name, each in proven.items()
+        name: bounded if _is_sharp(bounded, share) else answer[name]
+        for name, bounded in proven.items()
     }
 
 
 SHARP, SHARP_ELSEWHERE = {"float64": 2.0**-25, "float32": 2.0**-12}, 0.2
-"""The share of the largest value up to which a proven bound means something to every check."""
+"""Proven bounds up to this share of the largest value are sharp enough for all checks."""
 
 
-def _means_something(proven: Bounded, share: float) -> bool:
+def _is_sharp(proven: Bounded, share: float) -> bool:
     if not proven.value.size:
         return True
     largest = np.max(np.abs(np.where(np.isfinite(proven.value), proven.value, 0)))
@@ -169,17 +169,18 @@ def _by_step(
     cotangents: Cotangents | None,
     number: Callable[[Array], Any],
 ) -> Named:
-    """Run the step in float64, or on numbers that are made of it, over all steps, and back."""
+    """Run all steps forward and back on the numbers that ``number`` makes of float64 arrays."""
 
     def fine(array: Array) -> Any:
         return number(np.asarray(array, np.float64))
 
-    layer, own = layer_of(subject, case), subject.parameter_map(case)
-    return _plain_by_name(layer.cell.states, evaluated(layer, own, inputs, fine, cotangents))
+    layer, parameter_map = layer_of(subject, case), subject.parameter_map(case)
+    result = evaluated(layer, parameter_map, inputs, fine, cotangents)
+    return _plain_by_name(layer.cell.states, result)
 
 
 def _step(case: Case) -> float:
-    """Return by how much numbers are changed: far more than rounding does, and still little."""
+    """Return the relative change of the inputs: small, but far larger than rounding."""
     return float(np.sqrt(case.arithmetic.roundoff))
 
 
@@ -190,7 +191,7 @@ def _measured(
     cotangents: Cotangents | None,
     results: Callable[[Inputs, Cotangents | None], Named],
 ) -> OwnAnswer:
-    """Return results, and by how much they move when all that is read is changed."""
+    """Return results, and their changes when all inputs are changed."""
     values, step = results(inputs, cotangents), _step(case)
     moved = _moved(case, values, lambda k: results(*_changed(case, inputs, cotangents, step, k)))
     allowed = case.arithmetic.gamma(_roundings(subject, case))
@@ -202,7 +203,7 @@ def _measured(
 
 
 def _moved(case: Case, values: Named, changed: Callable[[int], Named]) -> list[Named]:
-    """Return by how much results move with each change, in units of it."""
+    """Return the change of the results by each change of the inputs, divided by it."""
     return [
         {name: (array - values[name]) / _step(case) for name, array in changed(k).items()}
         for k in range(DIRECTIONS)
@@ -210,16 +211,16 @@ def _moved(case: Case, values: Named, changed: Callable[[int], Named]) -> list[N
 
 
 def _roundings(subject: SubjectUnderTest, case: Case) -> int:
-    """Return how many roundings in a row there may be, forward and back."""
+    """Return a bound on the number of successive roundings, forward and back."""
     layer = layer_of(subject, case)
     read = layer.cell.input_width(case.sizes) + sum(layer.cell.widths(case.sizes))
     return 2 * case.T * (read + BESIDE_SUMS) + case.B
 
 
 def _in_one_operation(subject: SubjectUnderTest, case: Case) -> int:
-    """Return how many roundings one operation may have, and four times: signs add up at worst.
+    """Return four times the largest number of roundings of one operation: signs may add up.
 
-    That is the longest sum, over an axis of any array, or what an activation may be off.
+    An operation is a sum along an axis of any array, or an activation.
     """
     cell = layer_of(subject, case).cell
     axes = [n for shape in cell.shapes(case.sizes).values() for n in shape.full]
@@ -230,16 +231,16 @@ def _in_one_operation(subject: SubjectUnderTest, case: Case) -> int:
 def _changed(
     case: Case, inputs: Inputs, cotangents: Cotangents | None, step: float, k: int
 ) -> tuple[Inputs, Cotangents | None]:
-    """Return all numbers that are read, forward and back, each changed by a share of it."""
+    """Return inputs and cotangents with random relative changes of size ``step``."""
 
     def changed(name: str, array: Array) -> Array:
         signs = case.generator(f"rounding {k} {name}").choice([-step, step], array.shape)
         return (array * (1 + signs)).astype(array.dtype)
 
-    def each(name: str, arrays: Sequence[Array | None]) -> tuple[Array | None, ...]:
+    def all_changed(name: str, arrays: Sequence[Array | None]) -> tuple[Array | None, ...]:
         return tuple(a if a is None else changed(f"{name} {n}", a) for n, a in enumerate(arrays))
 
-    there = Inputs(
+    new = Inputs(
         {name: changed(name, array) for name, array in inputs.parameters.items()},
         changed("x", inputs.x),
         None if inputs.state is None
@@ -247,9 +248,9 @@ def _changed(
         inputs.lengths,
     )  # fmt: skip
     if cotangents is None:
-        return there, None
-    (dy,) = each("dy", cotangents[:1])
-    return there, (dy, each("dfinal", cotangents[1]))
+        return new, None
+    (dy,) = all_changed("dy", cotangents[:1])
+    return new, (dy, all_changed("dfinal", cotangents[1]))
 
 
 def _largest(array: Array) -> float:
@@ -259,7 +260,7 @@ def _largest(array: Array) -> float:
 def _results(
     subject: SubjectUnderTest, case: Case, inputs: Inputs, cotangents: Cotangents | None
 ) -> Named:
-    """Return what layers made anew return, by name, in float64."""
+    """Return the results of new layers by name, in float64."""
     if inputs.lengths is None:
         return _plain_by_name(*_once(subject, case, inputs, cotangents))
     named: Named = {}
@@ -270,7 +271,7 @@ def _results(
 
 
 def _joined(named: Named, name: str, array: Array, b: int) -> None:
-    """Add a row's share: parameters have the sum of all rows' gradients, all else one row each."""
+    """Add the results of one row: gradients of parameters are summed, all others concatenated."""
     if b == 0:
         named[name] = array
     elif shared(name):
@@ -280,7 +281,7 @@ def _joined(named: Named, name: str, array: Array, b: int) -> None:
 
 
 def shared(name: str) -> bool:
-    """Whether all rows have one share in what has this name: a parameter's gradient."""
+    """Return whether a quantity is summed over rows: a parameter's gradient."""
     others = ("gradient of x", "gradient of initial ")
     return name.startswith(GRADIENT) and not name.startswith(others)
 
@@ -293,18 +294,18 @@ def _row(
     b: int,
     steps: int,
 ) -> Named:
-    """Return the results of one row alone, without its padding, which is 0 in all results."""
+    """Return the results of one row alone; they are 0 in its padding."""
     alone = replace(case, T=steps, B=1, lengths=False, zero_length=False, layout="time-first")
     state = None if inputs.state is None else tuple(s[:, b : b + 1] for s in inputs.state)
-    given = Inputs(inputs.parameters, inputs.x[:steps, b : b + 1], state, None)
+    row_inputs = Inputs(inputs.parameters, inputs.x[:steps, b : b + 1], state, None)
     pair = None
     if cotangents is not None:
         dy, dfinal = cotangents_of(lambda d: d[:, b : b + 1], cotangents)
         pair = None if dy is None else dy[:steps], dfinal
     if steps == 0:
-        named = _without_steps(subject, alone, given, pair)
+        named = _without_steps(subject, alone, row_inputs, pair)
     else:
-        named = _plain_by_name(*_once(subject, alone, given, pair))
+        named = _plain_by_name(*_once(subject, alone, row_inputs, pair))
     for name in named.keys() & {"y", "gradient of x"}:
         padded = np.zeros((case.T, *named[name].shape[1:]))
         padded[:steps] = named[name]
@@ -326,7 +327,7 @@ def _once(
 
 
 def _plain_by_name(states: Sequence[str], result: Result) -> Named:
-    """Return results by name, without what bounds them."""
+    """Return results by name, without their bounds."""
     named = by_name(states, result)
     return {name: np.asarray(plain(array), np.float64) for name, array in named.items()}
 
@@ -334,7 +335,7 @@ def _plain_by_name(states: Sequence[str], result: Result) -> Named:
 def _without_steps(
     subject: SubjectUnderTest, case: Case, inputs: Inputs, cotangents: Cotangents | None
 ) -> Named:
-    """Return what no steps return: the state that was given, and its cotangent; NaN if none was."""
+    """Return the results of no steps: the initial state and its cotangent; NaN without a state."""
     layer = layer_of(subject, case)
     shapes = state_shapes(layer, case)
     named: Named = {"y": np.zeros((0, *output_shape(layer, case)[1:]))}

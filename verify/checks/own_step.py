@@ -1,8 +1,8 @@
-"""A step of its author's own, as it is read here: enclosed, and differentiated.
+"""Checks of a user's own step: its bounds, and its gradients.
 
-What is expected of a layer is what its step says of numbers with bounds. That these are right is
-seen with enclosures of 160 bits, and that gradients are its derivatives with differences of what it
-computes in float64: both of one step, which is pure if they agree.
+The expected results of such a layer are those of its step on numbers with bounds. One step is
+compared with enclosures of 160 bits, which confirms the bounds, and its gradients with differences
+of its results in float64.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .oracle import around, exact
 
 @dataclass(frozen=True)
 class _Step:
-    """A step at the numbers of a case, of any number system."""
+    """A step and its arguments, of any number system."""
 
     cell: Cell
     p: Parameters
@@ -35,7 +35,7 @@ class _Step:
     state: tuple[Array, ...]
 
     @classmethod
-    def of(cls, subject: SubjectUnderTest, case: Case) -> _Step:
+    def from_case(cls, subject: SubjectUnderTest, case: Case) -> _Step:
         inputs, cell = draw_inputs(subject, case), layer_of(subject, case).cell
         (p,) = subject.parameter_map(case).to_reference(inputs.parameters)
         states = inputs.state or layer_of(subject, case).initial_state(inputs.x, case.B)
@@ -47,7 +47,7 @@ class _Step:
         return [*self.p.values(), self.x, *self.state]
 
     def at(self, leaves: Sequence[Array]) -> _Step:
-        """Return the step at other numbers."""
+        """Return the step with other arguments."""
         n = len(self.p)
         arrays = dict(zip(self.p, leaves[:n], strict=True))
         return _Step(
@@ -60,10 +60,10 @@ class _Step:
 
 
 def enclosed(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Compare the exact values of a step, enclosed, with its bounds in the case's arithmetic."""
+    """Compare enclosures of a step's exact values with its bounds in the case's arithmetic."""
     from ..numbers.enclosure import balls, distance, precision
 
-    ledger, step = Ledger(), _Step.of(subject, case)
+    ledger, step = Ledger(), _Step.from_case(subject, case)
     bounded = step.at([exact(case, leaf) for leaf in step.leaves]).new()
     with precision():
         try:
@@ -77,8 +77,8 @@ def enclosed(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def differentiated(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Compare what is pulled back through a step with extrapolated differences of it."""
-    ledger, step = Ledger(), _Step.of(subject, case)
+    """Compare gradients of a step with extrapolated differences of its values."""
+    ledger, step = Ledger(), _Step.from_case(subject, case)
     fine = step.at([np.asarray(leaf, np.float64) for leaf in step.leaves])
     again = zip(fine.new(), fine.new(), strict=True)
     ledger.require("step", all(np.array_equal(a, b, equal_nan=True) for a, b in again),
@@ -88,8 +88,8 @@ def differentiated(subject: SubjectUnderTest, case: Case) -> Ledger:
     cotangents = [
         case.normal(f"d {s}", b.shape) for s, b in zip(step.cell.states, new, strict=True)
     ]
-    given = tuple(exact(case, d) for d in cotangents)
-    dp, dx, dstate = step.cell.vjp(bounded.p, bounded.x, bounded.state, {}, new, given)
+    bounded_cotangents = tuple(exact(case, d) for d in cotangents)
+    dp, dx, dstate = step.cell.vjp(bounded.p, bounded.x, bounded.state, {}, new, bounded_cotangents)
     pairs = zip(cotangents, new, strict=True)
     error = sum(float(np.sum(np.abs(d) * b.bound)) for d, b in pairs)
     error *= np.finfo(float).eps / (2 * case.arithmetic.roundoff)
@@ -109,7 +109,7 @@ def _along(
     name: str,
     gradient: Bounded,
 ) -> tuple[Array, Bounded]:
-    """Return the slope of the outputs along a direction of one array, and the gradient's."""
+    """Return the slopes of the outputs along a direction of one array, measured and by gradient."""
     leaves = fine.leaves
     v = case.generator(f"direction of {name}").standard_normal(leaves[k].shape)
     v /= np.sqrt(np.sum(v * v))
@@ -125,7 +125,7 @@ def _along(
     return np.array([np.nan_to_num(slope.value)]), want
 
 
-def _of_ones_own(subject: Offers) -> bool:
+def _has_own_step(subject: Offers) -> bool:
     return subject.options.equations and catalogued(subject) is None
 
 
@@ -134,14 +134,14 @@ CHECKS = (
         "step",
         "The author's own step, evaluated exactly, lies within the bounds that are derived for it.",
         enclosed,
-        concerned=_of_ones_own,
+        concerned=_has_own_step,
         share=0.1,
     ),
     SubjectCheck(
         "step-gradient",
         "The gradients that the layer is held to are the derivatives of its step.",
         differentiated,
-        concerned=_of_ones_own,
+        concerned=_has_own_step,
         share=0.1,
     ),
 )

@@ -1,8 +1,8 @@
-"""Quantised layers where quantisation shows: on numbers that are made for it.
+"""Quantised layers on numbers that exercise one part of their arithmetic each.
 
-Random numbers rarely meet a tie, an end of a range or an accumulator's limit, and scales of random
-channels are nearly the same. Each check here makes the numbers of a small case such that one part
-of an arithmetic decides what comes out.
+Random numbers rarely meet a tie, an end of a range or an accumulator's limit, and random channels
+have nearly equal scales. Each check here constructs the numbers of a small case so that the results
+depend on one part of the arithmetic.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from .check import SubjectCheck
 from .oracle import compare_outputs, expected
 
 FRACTION = 2.0**-7
-"""A scale that is exact in every arithmetic: then ties are ties."""
+"""A scale that is exact in every arithmetic, so that ties are exact."""
 
 WIDE = 10.0
-"""A weight whose products leave fixed point while they are added, and come back."""
+"""A weight whose products leave the range of fixed point while they are added, and return."""
 
 MANY = 2200
 """Weights of one sign whose sum leaves 16 bits, even in eight parts: 2200 times 127 by 8."""
 
-Making = Callable[[Quantisation, Case, Inputs, Parameters], tuple[Inputs, Parameters]]
-"""From what was drawn, the inputs and parameters that a check is about."""
+Construction = Callable[[Quantisation, Case, Inputs, Parameters], tuple[Inputs, Parameters]]
+"""A function that changes the drawn inputs and parameters for one check."""
 
 
-def made(making: Making, subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Compare a run on numbers that were made for one part of an arithmetic."""
+def compare_constructed(construct: Construction, subject: SubjectUnderTest, case: Case) -> Ledger:
+    """Compare a run on numbers that were constructed for one part of an arithmetic."""
     ledger, drawn = Ledger(), draw_inputs(subject, case)
     quantisation: Quantisation = getattr(subject, "quantisation")  # noqa: B009 - by concerned
-    own = subject.parameter_map(case)
-    own = own.inner if isinstance(own, RoundedMap) else own  # weights before they are rounded
-    (p,) = own.to_reference(drawn.parameters)
-    inputs, p = making(quantisation, case, drawn, p)
-    inputs = replace(inputs, parameters=own.pack([p]))
+    layout = subject.parameter_map(case)
+    layout = layout.inner if isinstance(layout, RoundedMap) else layout  # of unrounded weights
+    (p,) = layout.to_reference(drawn.parameters)
+    inputs, p = construct(quantisation, case, drawn, p)
+    inputs = replace(inputs, parameters=layout.pack([p]))
     inputs = inputs.map(lambda a: np.asarray(a, case.number_type))
     want = expected(subject, case, inputs)
     compare_outputs(ledger, subject, case, subject.build(case).forward(inputs), want)
@@ -57,7 +57,7 @@ def made(making: Making, subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def ties(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[Inputs, Parameters]:
-    """Put numbers halfway between two integers, under scales that are powers of two."""
+    """Put numbers halfway between two integers, with scales that are powers of two."""
     if q.format is not None:
         step = q.format.step
 
@@ -99,10 +99,10 @@ def ties(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[In
 
 
 def sums(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[Inputs, Parameters]:
-    """Add large products of one sign, then of the other: the whole sum is moderate.
+    """Make sums of large products of one sign, then of the other, with moderate results.
 
-    Where it has many products, it is the input that has both signs: then weights add up, too, by
-    which a zero point is multiplied.
+    In sums of many products the input has both signs instead of the weights, so that the sum of the
+    weights, which a zero point is multiplied with, is large, too.
     """
     rng = case.generator("sums")
     turn = -1.0 if case.D < MANY else 1.0
@@ -124,7 +124,7 @@ def sums(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[In
 def one_sided(
     q: Quantisation, case: Case, inputs: Inputs, p: Parameters
 ) -> tuple[Inputs, Parameters]:
-    """Read numbers that all have one sign, so that the zero point stands at an end."""
+    """Make all numbers of one sign, so that the zero point is at an end of the range."""
     sign = 1.0 if case.seed % 2 else -1.0
     return _with(inputs, lambda a: sign * (0.5 + np.abs(a))), p
 
@@ -132,7 +132,7 @@ def one_sided(
 def channels(
     q: Quantisation, case: Case, inputs: Inputs, p: Parameters
 ) -> tuple[Inputs, Parameters]:
-    """Give each unit, gate and input weights of another size."""
+    """Give each unit, gate and input weights of a different size."""
 
     def sized(a: Array) -> Array:
         gates, inputs, units = (np.arange(n) for n in a.shape)
@@ -143,13 +143,13 @@ def channels(
 
 
 def rows(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[Inputs, Parameters]:
-    """Give each row numbers of another size."""
+    """Give each row numbers of a different size."""
     size = 4.0 ** -np.arange(case.B)[:, None]  # powers of 2: nothing else is rounded by it
     return _with(inputs, lambda a: a * size), p
 
 
 def ends(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[Inputs, Parameters]:
-    """Begin in states at the ends of what their format holds, and beyond."""
+    """Begin with states at the ends of their format's range, and beyond."""
     form = q.format or next(iter(q.state_formats.values()), None)
     if form is None or inputs.state is None:
         raise NotOffered("it stores no state in fixed point")
@@ -163,7 +163,7 @@ def ends(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[In
 
 
 def _with(inputs: Inputs, function: Callable[[Array], Array]) -> Inputs:
-    """Return what products read, changed."""
+    """Return the inputs with ``function`` applied to the operands of products, x and h."""
     state = inputs.state and (function(inputs.state[0]), *inputs.state[1:])
     return replace(inputs, x=function(inputs.x), state=state)
 
@@ -179,14 +179,14 @@ def _small(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
 
 
 def _many(subject: Subject, dtype: str) -> Iterator[Case]:
-    """Yield a step that adds many products; in fixed point they would leave it for good."""
+    """Yield a step with many products, except for fixed point, whose range they would leave."""
     if not getattr(subject, "quantisation").fixed:  # noqa: B009 - by concerned
         yield Case(1, 2, MANY, 2, state=subject.options.state, dtype=dtype, seed=1)
 
 
-def _check(id: str, statement: str, making: Making, *, many: bool = False) -> SubjectCheck:
+def _check(id: str, statement: str, construct: Construction, *, many: bool = False) -> SubjectCheck:
     return SubjectCheck(
-        id, statement, partial(made, making), cases=_small,
+        id, statement, partial(compare_constructed, construct), cases=_small,
         concerned=lambda subject: subject.options.quantised,
         needs=("equations", "quantised"), share=0.3, shrinks=False,
         forced=_many if many else lambda subject, dtype: (),

@@ -1,4 +1,4 @@
-"""Serving: whatever is done with states between calls, each row is one run of its own sequence."""
+"""Serving: whatever happens to states between calls, each row equals one run of its sequence."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ LONGEST, LONGEST_CALL = 12, 4
 """Steps of one sequence, and of one call."""
 
 PADDING = 1.5
-"""What stands in padding."""
+"""The value of padding."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A sequence: its number, and its steps, (branch, position) each, by which they are drawn.
+    """A sequence: its number, and its steps (branch, position), from which they are drawn.
 
-    Steps that follow a ``back`` are of another branch, and other numbers.
+    Steps after a ``back`` belong to another branch, so that their numbers differ.
     """
 
     number: int
@@ -42,61 +42,61 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Held:
-    """Rows and their states; ``order`` is the one in which the layer is still to put its states.
+class Batch:
+    """Rows and their states; ``order`` is a permutation that the layer has yet to apply to them.
 
-    The states are None before the first call, where the layer has its own.
+    The states are None before the first call of a layer that starts from its own.
     """
 
     rows: tuple[Row, ...]
     states: State | None
     order: tuple[int, ...] | None = None
 
-    def chosen(self, rows: Sequence[int], *, by_layer: bool) -> Held:
-        """Go on with some rows, in this order."""
+    def chosen(self, rows: Sequence[int], *, by_layer: bool) -> Batch:
+        """Return the batch of some rows, in this order."""
         chosen = tuple(self.rows[k] for k in rows)
         if self.states is None:
-            return Held(chosen, None)
+            return Batch(chosen, None)
         if by_layer:
             before = range(len(self.rows)) if self.order is None else self.order
-            return Held(chosen, self.states, tuple(before[k] for k in rows))
-        return Held(chosen, tuple(np.ascontiguousarray(s[:, list(rows)]) for s in self.states))
+            return Batch(chosen, self.states, tuple(before[k] for k in rows))
+        return Batch(chosen, tuple(np.ascontiguousarray(s[:, list(rows)]) for s in self.states))
 
-    def joined(self, rows: tuple[Row, ...], begun: State) -> Held:
-        """Let new rows, with these states, begin beside the others."""
+    def joined(self, rows: tuple[Row, ...], begun: State) -> Batch:
+        """Return the batch with new rows, which begin with these states."""
         if self.states is None:
-            return Held((*self.rows, *rows), None)
+            return Batch((*self.rows, *rows), None)
         now = self.states
         if self.order is not None:
             now = tuple(s[:, list(self.order)] for s in now)
         states = tuple(np.concatenate(pair, axis=1) for pair in zip(now, begun, strict=True))
-        return Held((*self.rows, *rows), states)
+        return Batch((*self.rows, *rows), states)
 
 
 @dataclass
 class Server:
-    """A layer, and what is held of its rows; operations change that."""
+    """A layer and its present batch, which operations change."""
 
     called: Called
     inputs: Inputs
-    held: Held
+    batch: Batch
     begun: int
     branch: int = 0
-    kept: list[tuple[Held, State]] = field(default_factory=list)
+    saved: list[tuple[Batch, State]] = field(default_factory=list)
 
     def perform(self, operation: Operation) -> tuple[Result, list[int]] | None:
-        """Do it; return what the layer returned and how many steps each row had, if it was called.
+        """Perform an operation; if the layer was called, return its result and each row's steps.
 
-        What cannot be done, as a step beyond the longest sequence, is left out.
+        Impossible operations, such as a step beyond the longest sequence, are skipped.
         """
-        word, numbers, rows = operation.word, operation.numbers, self.held.rows
+        word, numbers, rows = operation.word, operation.numbers, self.batch.rows
         if word == "keep":
-            self.kept.append((self.held, tuple(map(np.array, self.held.states or ()))))
-        elif word == "back" and self.kept:
+            self.saved.append((self.batch, tuple(map(np.array, self.batch.states or ()))))
+        elif word == "back" and self.saved:
             self._back()
         elif word == "rows":
             by_layer = self.called.subject.options.reorders
-            self.held = self.held.chosen([n % len(rows) for n in numbers], by_layer=by_layer)
+            self.batch = self.batch.chosen([n % len(rows) for n in numbers], by_layer=by_layer)
         elif word == "join":
             self._join(min(numbers[0], MOST_ROWS - len(rows)))
         elif word in ("decode", "prefill", *RAGGED_WORDS) and self._offered(word):
@@ -112,54 +112,54 @@ class Server:
         return None
 
     def _offered(self, word: str) -> bool:
-        """Whether the layer takes rows of different steps so, from the states that there are."""
+        """Return whether the layer offers a call of this operation from the present states."""
         options, layout = self.called.subject.options, RAGGED_WORDS.get(word)
-        begun = self.held.states is not None or self.called.case.state
+        begun = self.batch.states is not None or self.called.case.state
         if word in RAGGED_WORDS and word not in _ragged(options):
             return False
         return layout != LEFT_PADDED or options.left_padding_state or not begun
 
     def _back(self) -> None:
-        (self.held, copies), self.branch = self.kept[-1], self.branch + 1
-        for s, copy in zip(self.held.states or (), copies, strict=True):
+        (self.batch, copies), self.branch = self.saved[-1], self.branch + 1
+        for s, copy in zip(self.batch.states or (), copies, strict=True):
             if not np.array_equal(s, copy, equal_nan=True):
                 raise Mismatch("a later call has changed the states that were kept")
 
     def _join(self, count: int) -> None:
         rows = tuple(Row(self.begun + k) for k in range(count))
         self.begun += count
-        self.held = self.held.joined(rows, self._first_states(rows)) if rows else self.held
+        self.batch = self.batch.joined(rows, self._first_states(rows)) if rows else self.batch
 
     def _call(self, steps: Sequence[int], word: str) -> Result:
-        """Let every row go on by its steps."""
-        held, case = self.held, self.called.case
+        """Call the layer with so many steps of each row."""
+        batch, case = self.batch, self.called.case
         rows = tuple(
             Row(row.number, row.steps + tuple((self.branch, len(row.steps) + k) for k in range(n)))
-            for row, n in zip(held.rows, steps, strict=True)
+            for row, n in zip(batch.rows, steps, strict=True)
         )
         x = np.full((max(steps), len(rows), self._width), PADDING, case.number_type)
         for b, (row, n) in enumerate(zip(rows, steps, strict=True)):
             x[:n, b] = self.read(row)[len(row.steps) - n :]
         states: State | None = None
-        if held.states is not None:  # what is recorded must not change later
-            states = tuple(map(np.array, held.states))
+        if batch.states is not None:  # recorded arrays must not change later
+            states = tuple(map(np.array, batch.states))
         if states is None and case.state:
-            states = self._first_states(held.rows)
+            states = self._first_states(batch.rows)
         uneven, layout = word in RAGGED_WORDS, RAGGED_WORDS.get(word, "")
         now = replace(
             case, T=len(x), B=len(rows), state=states is not None, lengths=uneven,
             zero_length=min(steps) == 0,
         )  # fmt: skip
         lengths = np.array(steps) if uneven else None
-        given = replace(
-            self.inputs, x=x, state=states, lengths=lengths, rows=held.order, layout=layout
+        call_inputs = replace(
+            self.inputs, x=x, state=states, lengths=lengths, rows=batch.order, layout=layout
         )
-        result = replace(self.called, case=now).forward(given)
-        self.held = Held(rows, result.final)
+        result = replace(self.called, case=now).forward(call_inputs)
+        self.batch = Batch(rows, result.final)
         return result
 
     def read(self, row: Row) -> Floats:
-        """Return all that a row has read, (its steps, D)."""
+        """Return the inputs of a row's steps so far, (steps, D)."""
         case = self.called.case
         branches = {
             branch: self._stream(f"x {row.number} {branch}")
@@ -169,7 +169,7 @@ class Server:
         return np.stack(steps) if steps else np.zeros((0, self._width), case.number_type)
 
     def _stream(self, part: str) -> Floats:
-        """Draw as many steps as a sequence may have, (T, D)."""
+        """Draw the steps of the longest sequence, (T, D)."""
         case, cell = self.called.case, layer_of(self.called.subject, self.called.case).cell
         x = cell.random_input(case.generator(part), case.T, 1, case.sizes)
         return case.simplified(part, x)[:, 0]
@@ -180,7 +180,7 @@ class Server:
         return layer_of(self.called.subject, case).cell.input_width(case.sizes)
 
     def _first_states(self, rows: Sequence[Row]) -> State:
-        """Return the states in which rows begin: drawn, or the cell's own."""
+        """Return the initial states of rows: drawn, or the cell's own."""
         case, layer = self.called.case, layer_of(self.called.subject, self.called.case)
         drawn = []
         for row in rows:
@@ -189,10 +189,12 @@ class Server:
                 drawn.append(draw_inputs(self.called.subject, alone).state)
             else:
                 drawn.append(layer.initial_state(np.zeros(0, case.number_type), 1))
-        return tuple(np.concatenate(each, axis=1) for each in zip(*drawn, strict=True))
+        return tuple(
+            np.concatenate(rows_of_state, axis=1) for rows_of_state in zip(*drawn, strict=True)
+        )
 
     def expected(self, rows: Sequence[Row]) -> Expected:
-        """Return what one run of each row's whole sequence gives; the rows are equally long."""
+        """Return the expected results of one run of each row's sequence; rows are equally long."""
         subject, case = self.called.subject, self.called.case
         x = np.stack([self.read(row) for row in rows], axis=1)
         states = self._first_states(rows) if case.state else None
@@ -201,33 +203,33 @@ class Server:
 
 
 def schedule(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Do what the schedule says; after each call, hold every row to one run of its sequence."""
+    """Perform a schedule; after each call, compare each row with one run of its sequence."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     rows = tuple(Row(k) for k in range(case.B))
-    server = Server(subject.build(case), inputs, Held(rows, None), case.B)
+    server = Server(subject.build(case), inputs, Batch(rows, None), case.B)
     parts = [part.strip() for part in case.schedule.split(";") if part.strip()]
     for k, operation in enumerate(parsed(case.schedule)):
-        what = "; ".join(parts[: k + 1])
+        performed = "; ".join(parts[: k + 1])
         try:
             answer = server.perform(operation)
         except Mismatch as wrong:
-            raise Mismatch(f"{what}: {wrong}") from wrong
+            raise Mismatch(f"{performed}: {wrong}") from wrong
         if answer is not None:
-            _compare(ledger, server, what, *answer)
+            _compare(ledger, server, performed, *answer)
     return ledger
 
 
 def _compare(
-    ledger: Ledger, server: Server, what: str, result: Result, steps: Sequence[int]
+    ledger: Ledger, server: Server, performed: str, result: Result, steps: Sequence[int]
 ) -> None:
     names = layer_of(server.called.subject, server.called.case).cell.states
     alike: dict[int, list[int]] = defaultdict(list)
-    for b, row in enumerate(server.held.rows):
+    for b, row in enumerate(server.batch.rows):
         alike[len(row.steps)].append(b)
     for count, group in alike.items():
-        want = server.expected([server.held.rows[b] for b in group])
+        want = server.expected([server.batch.rows[b] for b in group])
         for k, b in enumerate(group):
-            n, label = steps[b], f"{what}: row {b}"
+            n, label = steps[b], f"{performed}: row {b}"
             ledger.compare(f"{label}: y", result.y[:n, b], want.y[count - n :, k], first=count - n)
             for name, got, w in zip(names, result.final, want.final, strict=True):
                 ledger.compare(f"{label}: final {name}", got[:, b], w[:, k])

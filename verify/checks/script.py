@@ -1,4 +1,4 @@
-"""A stand-alone program that shows a failure: the subject, NumPy and the numbers, no gatewise."""
+"""Programs that show a failure without gatewise: the subject, NumPy and the numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .oracle import state_names
 from .quantities import by_name
 
 LARGEST = 20_000
-"""Numbers in a script; a larger case is told by its command alone."""
+"""Numbers in a script; larger cases have no script."""
 
 
 def write_script(
@@ -30,7 +30,7 @@ def write_script(
     message: str,
     calls: Sequence[Call],
 ) -> str:
-    """Return the program, or "" where the subject offers no plain call or the case is large."""
+    """Return the program, or "" if the subject offers no plain call or the case is large."""
     caller = subject.caller(case)
     if not caller or not calls or any(call.tangents is not None for call in calls):
         return ""  # no script calls forward mode
@@ -47,13 +47,13 @@ def write_script(
 
 @dataclass
 class Numbers:
-    """Arrays by content: each is written once and has a name."""
+    """Arrays by content; equal arrays are written once, under one name."""
 
     named: dict[Any, tuple[str, str]] = field(default_factory=dict)
     count: int = 0
 
     def __call__(self, array: Floats | None) -> str:
-        """Return the name under which an array is written."""
+        """Return the name of an array in the script."""
         if array is None:
             return "None"
         array = np.asarray(array)
@@ -69,24 +69,24 @@ class Numbers:
 
 
 def _calls(calls: Sequence[Call], numbers: Numbers, train: str) -> Iterator[str]:
-    """Yield every call; ``train`` is how a mode is switched."""
-    made: dict[int, str] = {}
+    """Yield the code of all calls; ``train`` is the template that switches the mode."""
+    layers: dict[int, str] = {}
     for number, call in enumerate(calls, start=1):
         built = id(call.layer.built)
-        if built not in made:
-            made[built] = f"layer_{len(made) + 1}"
-            yield f"{made[built]} = make()"
-        layer = made[built]
+        if built not in layers:
+            layers[built] = f"layer_{len(layers) + 1}"
+            yield f"{layers[built]} = make()"
+        layer = layers[built]
         if call.inputs is None:
             yield train.format(layer, call.training)
             continue
         arguments = ", ".join(_arguments(call.inputs, numbers))
         for k, (dy, dfinal) in enumerate(call.cotangents or [(None, ())], start=1):
-            given = ""
+            gradient = ""
             if call.cotangents is not None:
                 ends = ", ".join(numbers(d) for d in dfinal)
-                given = f", dy={numbers(dy)}, dfinal=({ends},)"
-            yield f"result_{number}_{k} = call({layer}, {arguments}{given})"
+                gradient = f", dy={numbers(dy)}, dfinal=({ends},)"
+            yield f"result_{number}_{k} = call({layer}, {arguments}{gradient})"
 
 
 def _arguments(inputs: Inputs, numbers: Numbers) -> Iterator[str]:
@@ -108,7 +108,7 @@ def _arguments(inputs: Inputs, numbers: Numbers) -> Iterator[str]:
 def _ending(
     subject: Subject, case: Case, failed: Sequence[Comparison], message: str, calls: Sequence[Call]
 ) -> Iterator[str]:
-    place = _seen(state_names(subject, case), failed[0], calls) if failed else None
+    place = _occurrence(state_names(subject, case), failed[0], calls) if failed else None
     if place is None:
         yield from _without_numbers(state_names(subject, case), message, calls)
         return
@@ -121,17 +121,17 @@ def _ending(
 
 
 RETURNED = r"(?:.*: )?([^:]+): expected (dtype|shape) (.*), got (.*)"
-"""How a check says that an array comes back otherwise."""
+"""The message of a check about a wrong dtype or shape."""
 
 
 def _without_numbers(states: Sequence[str], message: str, calls: Sequence[Call]) -> Iterator[str]:
-    """Yield an ending for a failure that is no number beyond its bound."""
+    """Yield an ending for a failure other than a number beyond its bound."""
     returned = re.fullmatch(RETURNED, message)
     number = len(calls)
     if returned and calls[-1].results and returned[1] in by_name(states, calls[-1].results[-1]):
-        name, what, expected, _ = returned.groups()
-        yield f"got = str(result_{number}_{len(calls[-1].results)}[{name!r}].{what})"
-        yield f'print(f"{name}: expected {what} {expected}, got {{got}}")'
+        name, attribute, expected, _ = returned.groups()
+        yield f"got = str(result_{number}_{len(calls[-1].results)}[{name!r}].{attribute})"
+        yield f'print(f"{name}: expected {attribute} {expected}, got {{got}}")'
         yield f"assert got == {expected!r}"
         return
     yield f"print({message!r})"
@@ -141,10 +141,10 @@ def _without_numbers(states: Sequence[str], message: str, calls: Sequence[Call])
         yield "assert dropped == 0, 'dropout acts on more than the outputs between layers'"
 
 
-def _seen(
+def _occurrence(
     states: Sequence[str], worst: Comparison, calls: Sequence[Call]
 ) -> tuple[tuple[int, int], str, tuple[int, ...]] | None:
-    """Return which call, counted from 1, returned the worst number, and under which name."""
+    """Return the call (from 1) and result that hold the worst number, its name and index."""
     quantity = worst.quantity.rpartition(": ")[2]
     for number in range(len(calls), 0, -1):
         for k, result in enumerate(calls[number - 1].results, start=1):

@@ -34,10 +34,10 @@ from .oracle import (
 
 
 def padding(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Fill the padding with NaN, and its cotangents with noise; nothing else may change."""
+    """Fill the padding with NaN, and its cotangents with noise; results must not change."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     beyond = _beyond(case, inputs)
-    # NaN, since it survives a multiplication by 0, which is how many programs mask.
+    # NaN survives a multiplication by 0, by which many programs mask.
     x = np.where(beyond, np.nan, inputs.x).astype(case.number_type)
     spoilt = replace(inputs, x=x)
     called = subject.build(case)
@@ -61,7 +61,7 @@ def _beyond(case: Case, inputs: Inputs) -> Array:
 
 
 def causality(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Change every input after a step: no output up to it changes; its gradients there are 0."""
+    """Change all inputs after a step: earlier outputs stay, and their gradients there are 0."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     want = expected(subject, case, inputs)
     t = int(case.generator("present").integers(1, case.T))
@@ -121,11 +121,11 @@ def _pairs_exchanged(state: Array) -> Array:
 
 
 CHUNK = 4
-"""Steps of the chunks about whose ends sequences end, where a layer says no other number."""
+"""Chunk size, about whose multiples sequences end, if a layer names no other."""
 
 
-def _lies_so(layout: str, subject: Subject, case: Case) -> Case:
-    """Return a case whose rows of different lengths lie in a layout."""
+def _in_layout(layout: str, subject: Subject, case: Case) -> Case:
+    """Return a case with rows of different lengths in a layout."""
     state = case.state and (layout == PACKED or subject.options.left_padding_state)
     empty = subject.options.zero_length and case.zero_length
     return replace(
@@ -135,11 +135,11 @@ def _lies_so(layout: str, subject: Subject, case: Case) -> Case:
 
 
 def _ragged_cases(layout: str, subject: Subject, dtype: str) -> SearchStrategy[Case]:
-    return cases(subject, dtype, lengths=False).map(partial(_lies_so, layout, subject))
+    return cases(subject, dtype, lengths=False).map(partial(_in_layout, layout, subject))
 
 
 def _ragged_ends(layout: str, subject: Subject, dtype: str) -> Iterator[Case]:
-    """Yield cases in which one of the rows ends about the end of a chunk, and another is 1 long."""
+    """Yield cases in which one row ends near the end of a chunk, and another has length 1."""
     options = subject.options
     named = (*options.forms, *filter(None, [options.program]))
     sizes = {form_named(name).size for name in named} - {0} or {CHUNK}
@@ -147,17 +147,17 @@ def _ragged_ends(layout: str, subject: Subject, dtype: str) -> Iterator[Case]:
     for number, T in enumerate(steps):
         plain = Case(T, 3, 2, 4, dtype=dtype, state=options.state, seed=number)
         case = replace(plain, zero_length=number % 2 == 1)
-        if not options.lacking(laid := _lies_so(layout, subject, case)):
+        if not options.lacking(laid := _in_layout(layout, subject, case)):
             yield laid
 
 
-def _lies(layout: str, case: Case) -> str:
-    right = case.layout == layout and case.lengths and not case.bidirectional
-    return "" if right else f"expected lengths, and the layout {layout}"
+def _refuses(layout: str, case: Case) -> str:
+    suitable = case.layout == layout and case.lengths and not case.bidirectional
+    return "" if suitable else f"expected lengths, and the layout {layout}"
 
 
 def _of_rows(id: str, statement: str, layout: str, option: str) -> SubjectCheck:
-    """Return the check of rows of different lengths that lie in a layout."""
+    """Return the check of rows of different lengths in a layout."""
     return SubjectCheck(
         id,
         statement,
@@ -167,7 +167,7 @@ def _of_rows(id: str, statement: str, layout: str, option: str) -> SubjectCheck:
         needs=(option,),
         concerned=lambda subject: bool(getattr(subject.options, option)),
         share=0.5,
-        refuses=partial(_lies, layout),
+        refuses=partial(_refuses, layout),
         forced=partial(_ragged_ends, layout),
     )
 

@@ -22,8 +22,9 @@ ALGORITHMS = (
     (127, 8, 5), (128, 8, 128), (129, 7, 5), (192, 16, 64), (193, 3, 5), (256, 8, 256),
     (257, 2, 5), (384, 8, 3), (385, 5, 3), (1024, 8, 128), (1024, 3, 5),
 )  # fmt: skip
-"""Widths H of the state, rows B and inputs D: about PyTorch's rules for cuDNN's persistent kernels
-(``aten/src/ATen/native/cudnn/RNN.cpp``), with B and D multiples of 8, 16 and 128, and not."""
+"""Widths H of the state, rows B and inputs D near the limits of PyTorch's rules for cuDNN's
+persistent kernels (``aten/src/ATen/native/cudnn/RNN.cpp``); B and D are multiples of 8, 16 and 128,
+or not."""
 
 SCALES = ("saturating", "huge", SUBNORMAL)
 
@@ -31,7 +32,7 @@ SCALES = ("saturating", "huge", SUBNORMAL)
 def wide_cases(subject: Subject, dtype: str) -> Iterator[Case]:
     """Yield cases past the tiles: many hidden units, many inputs, many rows.
 
-    In halves of one step: over more, bounds on sums of so many terms mean nothing.
+    In halves, cases have one step: over more, bounds on such long sums are too wide.
     """
     steps = 1 if dtype in HALVES else 3
     plain = Case(steps, 2, 5, 4, dtype=dtype, state=subject.options.state)
@@ -59,9 +60,9 @@ def draw_wide(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
 
 
 def algorithm_cases(subject: Subject, dtype: str) -> Iterator[Case]:
-    """Yield cases on both sides of the sizes at which cuDNN is asked for another algorithm.
+    """Yield cases on both sides of the sizes at which PyTorch changes cuDNN's algorithm.
 
-    Of one step, of which bounds mean something at every width in float32, and of two.
+    They have one step, for which bounds in float32 are sharp at every width, and two.
     """
     plain = Case(2, 2, 5, 4, dtype=dtype, state=subject.options.state)
     for number, (H, B, D) in enumerate(ALGORITHMS):

@@ -1,4 +1,4 @@
-"""Before anything else: does the layer run forward, and does it have the parameters it should?"""
+"""The first checks: the layer runs forward, and has the right parameters."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .check import SubjectCheck
 from .kernels import answered
 
 SMOKE = "smoke"
-"""The check without which no other is run."""
+"""The id of the check that must pass before others are run."""
 
 
 def plain_case(subject: Subject, dtype: str) -> Case:
-    """Return a case that asks for as little as possible."""
+    """Return a case that uses as few options as possible."""
     return Case(3, 2, 4, 5, state=not subject.options.default_state, dtype=dtype)
 
 
 def smoke(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Build and call the layer once; look at shapes and dtypes. Gradients are other checks'."""
+    """Build and call the layer once; check shapes and dtypes."""
     if subject.options.problem:
         return answered(subject, case)
     ledger, inputs = Ledger(), draw_inputs(subject, case)
@@ -39,7 +39,7 @@ def smoke(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def parameters(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Build the layer with an option; the adapter refuses other parameters than torch's."""
+    """Build the layer with an option; its adapter refuses parameters that differ from torch's."""
     ledger = Ledger()
     subject.build(case)
     ledger.require("parameters", True, "")
@@ -47,7 +47,7 @@ def parameters(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def optional_cases(subject: Subject, dtype: str) -> Iterator[Case]:
-    """Yield one case for every option of the constructor, and one with all of them."""
+    """Yield a case for each option of the constructor, and one with all of them."""
     plain = replace(plain_case(subject, dtype), B=3)
     offered = subject.options
     changes: dict[str, dict[str, object]] = {

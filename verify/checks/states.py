@@ -1,4 +1,4 @@
-"""States: what is assumed when none is given, what is carried on, what is returned."""
+"""States: the default initial state, carrying a state over, the final state."""
 
 from __future__ import annotations
 
@@ -22,51 +22,51 @@ from .oracle import agree, agree_outputs, expected, expected_gradient
 
 
 def default_state(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Compare a run without an initial state to one from the state that the cell starts in."""
+    """Compare a run without an initial state with one from the cell's default state."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
-    given = replace(inputs, state=layer_of(subject, case).initial_state(inputs.x, case.B))
-    want = expected(subject, case, given)
+    stated = replace(inputs, state=layer_of(subject, case).initial_state(inputs.x, case.B))
+    want = expected(subject, case, stated)
     without = subject.build(case).forward(inputs)
-    explicit = subject.build(replace(case, state=True)).forward(given)
+    explicit = subject.build(replace(case, state=True)).forward(stated)
     agree_outputs(ledger, subject, case, without, explicit, want)
     return ledger
 
 
 def carry(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Compare one run with two that follow each other, the second from the first's final state."""
+    """Compare one run with two successive ones, the second from the first's final state."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     want = expected(subject, case, inputs)
     k = split(case)
-    whole = subject.build(case).forward(inputs)
+    run = subject.build(case).forward(inputs)
     first = subject.build(replace(case, T=k)).forward(part(inputs, None, k))
     rest = part(inputs, k, None, first.final)
     second = subject.build(replace(case, T=case.T - k, state=True)).forward(rest)
     joined = Result(np.concatenate([first.y, second.y]), second.final)
-    agree_outputs(ledger, subject, case, joined, whole, want)
+    agree_outputs(ledger, subject, case, joined, run, want)
     return ledger
 
 
 def carry_gradient(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Compare the gradient of one run with that of two, chained through the state in between."""
+    """Compare the gradient of one run with that of two, chained by the state in between."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     dy, dfinal = draw_cotangents(subject, case)
     want = expected_gradient(subject, case, inputs, (dy, dfinal))
     k = split(case)
-    whole = subject.build(case).gradient(inputs, (dy, dfinal))
+    run = subject.build(case).gradient(inputs, (dy, dfinal))
     early, late = replace(case, T=k), replace(case, T=case.T - k)
     first_part = part(inputs, None, k)
     first = subject.build(early).forward(first_part)
     second = subject.build(late).gradient(part(inputs, k, None, first.final), (dy[k:], dfinal))
     before = subject.build(early).gradient(first_part, (dy[:k], second.initial))
     dx = np.concatenate([before.x, second.x])
-    agree(ledger, case, "gradient of x", dx, whole.x, want.x)
+    agree(ledger, case, "gradient of x", dx, run.x, want.x)
     for name, w in want.parameters.items():
         summed = before.parameters[name] + second.parameters[name]
-        agree(ledger, case, f"gradient of {name}", summed, whole.parameters[name], w)
+        agree(ledger, case, f"gradient of {name}", summed, run.parameters[name], w)
     names = layer_of(subject, case).cell.states
-    triples = zip(before.initial, whole.initial, want.initial, strict=True)
-    for name, (got, other, w) in zip(names, triples, strict=True):
-        agree(ledger, case, f"gradient of initial {name}", got, other, w)
+    triples = zip(before.initial, run.initial, want.initial, strict=True)
+    for name, (got, of_run, w) in zip(names, triples, strict=True):
+        agree(ledger, case, f"gradient of initial {name}", got, of_run, w)
     return ledger
 
 
@@ -89,18 +89,18 @@ def final_state(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def split(case: Case) -> int:
-    """Return after how many steps a sequence is split."""
+    """Return the number of steps before the split of a sequence."""
     return int(case.generator("split").integers(1, case.T))
 
 
 def part(inputs: Inputs, start: int | None, stop: int | None, state: State | None = None) -> Inputs:
-    """Return the inputs of some steps, from another state if there is one."""
+    """Return the inputs of some steps, with another initial state if ``state`` is not None."""
     x: Floats = np.ascontiguousarray(inputs.x[start:stop])
     return replace(inputs, x=x, state=inputs.state if state is None else state)
 
 
 def one_direction(case: Case) -> str:
-    """Say why a case cannot be split; "" if it can."""
+    """Return the reason why a case cannot be split, "" if it can."""
     if case.T > 1 and not case.bidirectional and not case.lengths:
         return ""
     return "expected T > 1, one direction, no lengths"

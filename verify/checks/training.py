@@ -1,7 +1,7 @@
-"""Training and evaluation: what the mode may change, and what dropout between layers does.
+"""Training and evaluation: the effect of the mode, and dropout between layers.
 
-The mask of dropout cannot be read from a layer. But with few units and steps there are few masks,
-and every result in training must be the one that some mask explains; which one, says the mask.
+The mask of dropout cannot be read from a layer. But few units and steps have few masks: each result
+in training must equal that of one of them, which identifies the mask.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from .check import SubjectCheck, catalogued
 from .oracle import compare_outputs, exact, expected
 
 ROWS = 96
-"""Rows of one call, each with a mask of its own."""
+"""Rows of one call, each with its own mask."""
 
 SEARCHED = 1000
-"""Seeds looked at for a case whose masks can be told apart; ReLU needs some dozen."""
+"""Seeds tried for a case whose masks give distinct results; ReLU needs some dozen."""
 
 FALSE_ALARM = 1e-9
-"""Probability with which a right layer's masks look wrong."""
+"""Probability that a right layer's masks are refused."""
 
 
 def modes(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Evaluate and train in turn, beginning with either: evaluation is always without a mask."""
+    """Alternate evaluation and training, beginning with either; evaluation never has a mask."""
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     want = expected(subject, case, inputs)
     for first in (False, True):
@@ -58,13 +58,13 @@ def modes(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def _buffers(called: Called) -> dict[str, Array]:
-    """Return what a layer keeps beside its parameters, by name, if it says so."""
+    """Return the buffers of a layer by name, {} if it does not expose them."""
     buffers: dict[str, Array] = getattr(called.built, "buffers", dict)()
     return buffers
 
 
 def _refuse_statistics(before: dict[str, Array], after: dict[str, Array]) -> None:
-    """Raise NotOffered where training changes buffers: evaluation is to depend on them."""
+    """Raise NotOffered if training changes buffers, on which evaluation may depend."""
     same = {n for n in before.keys() & after.keys() if np.array_equal(before[n], after[n])}
     if changed := [name for name in after if name not in same]:
         raise NotOffered(
@@ -74,7 +74,7 @@ def _refuse_statistics(before: dict[str, Array], after: dict[str, Array]) -> Non
 
 
 def dropout(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Explain every row of a training run by a mask, and hold the masks to their rate."""
+    """Find the mask of each row of a training run, and compare the masks with their rate."""
     ledger, inputs = Ledger(), _one_row_repeated(subject, case)
     called = subject.build(case)
     called.train(True)
@@ -84,15 +84,15 @@ def dropout(subject: SubjectUnderTest, case: Case) -> Ledger:
         raise Undecided(f"rounding in {case.dtype} hides which entries are zeroed")
     chosen = [_explained(case, called.forward(inputs).y, answers) for _ in range(2)]
     if 0 < case.dropout < 1:
-        seen = masks[np.concatenate(chosen)]
-        _hold_rate(ledger, case, seen)
+        drawn_masks = masks[np.concatenate(chosen)]
+        _require_rate(ledger, case, drawn_masks)
         ledger.require("masks", len(set(chosen[0])) > 1, "every row has the same one")
         again = not np.array_equal(chosen[0], chosen[1])
         ledger.require("masks", again, "the second call has those of the first")
-        _hold_independence(ledger, seen)
+        _require_independence(ledger, drawn_masks)
     ledger.require("y in training", True, "")
     if subject.options.gradient:
-        _hold_gradient(ledger, called, inputs, masks)
+        _compare_gradient(ledger, called, inputs, masks)
     return ledger
 
 
@@ -107,7 +107,7 @@ def _one_row_repeated(subject: Subject, case: Case) -> Inputs:
 
 
 def _all_masks(case: Case) -> Array:
-    """Return every mask (number of masks, T, H) of 0 and 1 that the rate allows."""
+    """Return all masks (number of masks, T, H) of 0 and 1 that the rate allows."""
     if case.dropout in (0, 1):
         return np.full((1, case.T, case.H), 1 - case.dropout)
     entries = product((0.0, 1.0), repeat=case.T * case.H)
@@ -115,13 +115,13 @@ def _all_masks(case: Case) -> Array:
 
 
 def _scaled(case: Case, masks: Array) -> Array:
-    kept = 1 - case.dropout
-    return masks / kept if kept > 0 else 0 * masks
+    share = 1 - case.dropout
+    return masks / share if share > 0 else 0 * masks
 
 
 @dataclass(frozen=True)
 class _Stack:
-    """The reference's two layers, apart, so that a mask fits in between; all Bounded."""
+    """The reference's two layers with a mask in between; all numbers are Bounded."""
 
     case: Case
     layers: tuple[Layer, Layer]
@@ -132,14 +132,14 @@ class _Stack:
     @classmethod
     def run(cls, subject: Subject, case: Case, inputs: Inputs, mask: Array) -> _Stack:
         """Run both; ``mask`` is (T, B, H), scaled."""
-        whole = layer_of(subject, case)
-        layers = [Layer(whole.cell, sizes) for sizes in whole.pass_sizes]
-        state = inputs.state or whole.initial_state(inputs.x, inputs.x.shape[1])
+        both = layer_of(subject, case)
+        layers = [Layer(both.cell, sizes) for sizes in both.pass_sizes]
+        state = inputs.state or both.initial_state(inputs.x, inputs.x.shape[1])
         numbers = replace(inputs, state=state).map(partial(exact, case))
         p = subject.parameter_map(case).to_reference(numbers.parameters)
         starts = [tuple(s[k : k + 1] for s in numbers.state or ()) for k in range(2)]
         scaled, x = exact(case, mask), numbers.x
-        stamps = x[..., : whole.cell.input_width(case.sizes) - case.D]
+        stamps = x[..., : both.cell.input_width(case.sizes) - case.D]
         lower = layers[0].forward(p[:1], x, starts[0])
         between = np.concatenate([stamps, lower.y * scaled], axis=-1)
         upper = layers[1].forward(p[1:], between, starts[1])
@@ -168,7 +168,7 @@ def _answers(subject: Subject, case: Case, inputs: Inputs, masks: Array) -> Boun
 
 
 def _explained(case: Case, y: Array, answers: Bounded) -> Array:
-    """Return, for every row, the number of the mask that explains it; Mismatch if none does."""
+    """Return the number of each row's mask; raise Mismatch if no mask explains a row."""
     ratio = in_bounds(y[:, :, None], answers.value[:, None], answers.bound[:, None])
     ratio = ratio.max(axis=(0, 3))
     best = ratio.argmin(axis=1)
@@ -181,30 +181,30 @@ def _explained(case: Case, y: Array, answers: Bounded) -> Array:
     return best
 
 
-def _hold_rate(ledger: Ledger, case: Case, seen: Array) -> None:
-    """Hold the share of zeros, over all and at every unit and step, to the rate (Hoeffding)."""
-    for what, share, count in (
-        ("overall", np.array(1 - seen.mean()), seen.size),
-        ("at a unit and step", 1 - seen.mean(axis=0), len(seen)),
+def _require_rate(ledger: Ledger, case: Case, masks: Array) -> None:
+    """Compare the share of zeros, overall and at each unit and step, with the rate (Hoeffding)."""
+    for where, share, count in (
+        ("overall", np.array(1 - masks.mean()), masks.size),
+        ("at a unit and step", 1 - masks.mean(axis=0), len(masks)),
     ):
         allowed = math.sqrt(math.log(2 * share.size / FALSE_ALARM) / (2 * count))
         worst = share.flat[np.argmax(np.abs(share - case.dropout))]
         ledger.require(
-            f"share of zeros {what}", abs(worst - case.dropout) <= allowed,
+            f"share of zeros {where}", abs(worst - case.dropout) <= allowed,
             f"expected {case.dropout} ± {allowed:.2g}, got {worst:.3g}",
         )  # fmt: skip
 
 
-def _hold_independence(ledger: Ledger, seen: Array) -> None:
-    """Hold steps and units to masks of their own: no two are always, or never, the same."""
-    flat = seen.reshape(len(seen), -1)
+def _require_independence(ledger: Ledger, masks: Array) -> None:
+    """Require independent entries of masks: no two are always, or never, the same."""
+    flat = masks.reshape(len(masks), -1)
     for first, second in combinations(range(flat.shape[1]), 2):
         same = float((flat[:, first] == flat[:, second]).mean())
         ledger.require("masks", 0 < same < 1, "two entries always have the same, or opposite, one")
 
 
-def _hold_gradient(ledger: Ledger, called: Called, inputs: Inputs, masks: Array) -> None:
-    """Find the masks from the outputs, and hold the gradient to those same masks."""
+def _compare_gradient(ledger: Ledger, called: Called, inputs: Inputs, masks: Array) -> None:
+    """Find the masks from the outputs, and compare the gradient with that of these masks."""
     subject, case = called.subject, called.case
     dy, dfinal = draw_cotangents(subject, case)
     pulled = called.gradient(inputs, (dy, tuple(None for _ in dfinal)))
@@ -219,7 +219,7 @@ def _hold_gradient(ledger: Ledger, called: Called, inputs: Inputs, masks: Array)
 
 
 def _stacked(subject: Subject, dtype: str) -> Iterator[Case]:
-    """Yield two small layers for every rate, whose masks can be told apart, if there are such."""
+    """Yield two small layers for each rate, if possible such that masks give distinct results."""
     for rate in (0.5, 0.25, 1.0, 0.0):
         state = subject.options.state
         plain = Case(2, ROWS, 2, 3, layers=2, dropout=rate, state=state, dtype=dtype)
@@ -237,7 +237,7 @@ def _told_apart(subject: Subject, case: Case) -> bool:
 
 
 def _apart(answers: Bounded) -> bool:
-    """Return whether every two masks give outputs (T, masks, H) further apart than rounding."""
+    """Return whether outputs (T, masks, H) of any two masks differ by more than rounding."""
     count = answers.shape[1]
     flat = np.moveaxis(answers.value, 1, 0).reshape(count, -1)
     bound = np.moveaxis(answers.bound, 1, 0).reshape(count, -1)

@@ -1,8 +1,7 @@
 """Long sequences, step by step, each step from the subject's own previous state.
 
-A bound on a whole trajectory blows up with its length, and so do honest errors when the dynamics
-are chaotic. One step from where the subject itself was has neither trouble; where it was is read
-off the subject's own outputs.
+A bound on a whole trajectory grows with its length, and so do rounding errors of chaotic dynamics.
+Single steps from the subject's own state have neither problem; the state is read from its outputs.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ from .check import Offers, SubjectCheck, reads_out
 from .oracle import around, exact
 
 SAMPLED = 6
-"""Steps looked at in one sequence, the first and the last among them."""
+"""Steps compared in one sequence, the first and the last among them."""
 
 WINDOW = 4
 """Steps over which a cotangent is followed back."""
 
 TILES = (32, 64, 100, 128, 256, 512, 1000)
-"""Lengths at which kernels cut sequences; steps and windows across them are always looked at."""
+"""Lengths at which kernels cut sequences; steps and windows across them are always compared."""
 
 
 def long_cases(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
@@ -56,7 +55,7 @@ def long_cases(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
 
 
 def forced_cases(subject: Subject, dtype: str) -> Iterator[Case]:
-    """Yield long and wide cases past every tile, one of them chaotic."""
+    """Yield cases longer and wider than all tiles, one of them chaotic."""
     yield Case(40, 2, 3, 5, dtype=dtype, seed=1)
     yield Case(1010, 2, 3, 4, dtype=dtype, seed=2)
     yield Case(133, 2, 3, 66, scale="large", dtype=dtype, seed=3)
@@ -64,7 +63,7 @@ def forced_cases(subject: Subject, dtype: str) -> Iterator[Case]:
 
 
 def not_long(case: Case) -> str:
-    """Say why a case is none of those drawn here."""
+    """Return the reason why a case is not suitable, "" if it is."""
     plain = case.layers == 1 and not (case.bidirectional or case.lengths or case.P)
     if plain and case.state and case.T > WINDOW:
         return ""
@@ -72,7 +71,7 @@ def not_long(case: Case) -> str:
 
 
 def in_steps(subject: Offers) -> bool:
-    """Whether the layer computes step by step: a chunk does not go by its own states."""
+    """Return whether the layer computes step by step; chunks do not pass through its states."""
     return subject.options.program in ("", STEPS)
 
 
@@ -84,26 +83,26 @@ def forward_transitions(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def follow(
-    ledger: Ledger, subject: SubjectUnderTest, case: Case, inputs: Inputs, whole: Result
+    ledger: Ledger, subject: SubjectUnderTest, case: Case, inputs: Inputs, run: Result
 ) -> None:
-    """Compare sampled steps of a run that was made with one step of the reference each."""
-    for t in _sampled(case, whole):
-        before = _state_before(subject, case, inputs, whole, t)
+    """Compare sampled steps of a run with one step of the reference each."""
+    for t in _sampled(case, run):
+        before = _state_before(subject, case, inputs, run, t)
         if before is None:
             continue
         _, step = _window(subject, case, inputs, before, t, t + 1)
-        ledger.compare("y", whole.y[t : t + 1], step.y, first=t)
+        ledger.compare("y", run.y[t : t + 1], step.y, first=t)
         if t == case.T - 1:
             names = layer_of(subject, case).cell.states
-            for name, got, want in zip(names, whole.final, step.final, strict=True):
+            for name, got, want in zip(names, run.final, step.final, strict=True):
                 ledger.compare(f"final {name}", got[0], want)
 
 
 def gradient_windows(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Follow the cotangent of one output at a time a few steps back, and nowhere else.
+    """Compare the gradients of a few inputs for a cotangent on one output at a time.
 
-    With a cotangent on y[t] alone, the gradient of x[t - 3] ... x[t] depends on nothing but the
-    state before these steps, and the gradient of every later input is 0.
+    With a cotangent on y[t] alone, the gradient of x[t - 3] ... x[t] depends only on the state
+    before these steps, and the gradients of all later inputs are 0.
     """
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     ends = _window_ends(case)
@@ -111,11 +110,11 @@ def gradient_windows(subject: SubjectUnderTest, case: Case) -> Ledger:
     shape = output_shape(layer_of(subject, case), case)[1:]
     cotangents = [(_at(case, t, shape), nothing) for t in ends]
     runs = subject.build(case).gradients(inputs, cotangents)
-    for t, (dy, _), whole in zip(ends, cotangents, runs, strict=True):
-        what, after = f"cotangent on y[{t}]: gradient of x", whole.x[t + 1 :]
-        ledger.compare(what, after, exact(case, np.zeros(after.shape)), first=t + 1)
+    for t, (dy, _), run in zip(ends, cotangents, runs, strict=True):
+        label, after = f"cotangent on y[{t}]: gradient of x", run.x[t + 1 :]
+        ledger.compare(label, after, exact(case, np.zeros(after.shape)), first=t + 1)
         start = t + 1 - WINDOW
-        before = _state_before(subject, case, inputs, whole, start)
+        before = _state_before(subject, case, inputs, run, start)
         if before is None:
             continue
         p, window = _window(subject, case, inputs, before, start, t + 1)
@@ -123,7 +122,7 @@ def gradient_windows(subject: SubjectUnderTest, case: Case) -> Ledger:
         cell = layer_of(subject, case).cell
         with subject.clock.timing("oracle"):
             _, dx, _ = backpropagate(cell, p, window, exact(case, dy[start : t + 1]), pulled)
-        ledger.compare(what, whole.x[start : t + 1], dx, first=start)
+        ledger.compare(label, run.x[start : t + 1], dx, first=start)
     return ledger
 
 
@@ -135,48 +134,48 @@ def _at(case: Case, t: int, shape: tuple[int, ...]) -> Floats:
 
 
 def _state_before(
-    subject: SubjectUnderTest, case: Case, inputs: Inputs, whole: Result, t: int
+    subject: SubjectUnderTest, case: Case, inputs: Inputs, run: Result, t: int
 ) -> tuple[Bounded, ...] | None:
-    """Return the state in which the whole run was before step t; None after an overflow.
+    """Return the state of the run before step t; None after an overflow.
 
-    What the outputs do not show (an LSTM's c) is asked for by running the first t steps alone,
-    in the same mode. Such a run may round differently, so its answer counts only if its outputs
-    are the same bits; else the equations are solved for it, with a bound.
+    States that the outputs do not show (an LSTM's c) are read from a run of the first t steps
+    alone, in the same mode. It may round differently, so it is used only if its outputs are the
+    same bits; otherwise the equations are solved for the state, with a bound.
     """
     if t == 0:
         return tuple(exact(case, s[0]) for s in inputs.state or ())
-    if not np.isfinite(whole.y[:t]).all():
+    if not np.isfinite(run.y[:t]).all():
         return None
-    if len(whole.final) > 1 or reads_out(subject):
-        prefix = _prefix(subject, case, inputs, whole, t)
-        if np.array_equal(prefix.y, whole.y[:t]):
+    if len(run.final) > 1 or reads_out(subject):
+        prefix = _prefix(subject, case, inputs, run, t)
+        if np.array_equal(prefix.y, run.y[:t]):
             return tuple(_returned(case, s[0]) for s in prefix.final)
     p = _parameters(subject, case, inputs)
-    earlier = whole.y[t - 2] if t > 1 else (inputs.state or ())[0][0]
-    arrays = (exact(case, array) for array in (inputs.x[t - 1], earlier, whole.y[t - 1]))
+    earlier = run.y[t - 2] if t > 1 else (inputs.state or ())[0][0]
+    arrays = (exact(case, array) for array in (inputs.x[t - 1], earlier, run.y[t - 1]))
     state = layer_of(subject, case).cell.state_from_outputs(p, *arrays)
     return cast("tuple[Bounded, ...] | None", state)
 
 
 def _returned(case: Case, state: Floats) -> Bounded:
-    """Return a state that was returned: of a half a rounding from the one that is kept inside."""
+    """Return a returned state; in halves it may be one rounding from the layer's own."""
     if case.dtype not in HALVES:
         return exact(case, state)
     return around(case, state, case.arithmetic.roundoff * np.abs(state.astype(np.float64)))
 
 
-def _prefix(subject: SubjectUnderTest, case: Case, inputs: Inputs, whole: Result, t: int) -> Result:
+def _prefix(subject: SubjectUnderTest, case: Case, inputs: Inputs, run: Result, t: int) -> Result:
     case, first = replace(case, T=t), Inputs(inputs.parameters, inputs.x[:t], inputs.state, None)
-    if not isinstance(whole, Pulled):
+    if not isinstance(run, Pulled):
         return subject.build(case).forward(first)
-    nothing = np.zeros_like(whole.y[:t]), tuple(np.zeros_like(s) for s in whole.final)
+    nothing = np.zeros_like(run.y[:t]), tuple(np.zeros_like(s) for s in run.final)
     return subject.build(case).gradient(first, nothing)
 
 
-def _sampled(case: Case, whole: Result) -> list[int]:
+def _sampled(case: Case, run: Result) -> list[int]:
     """Return the first step, the last, some between, and the first that is not finite."""
     drawn = case.generator("sampled steps").integers(1, case.T, SAMPLED - 2)
-    odd = np.flatnonzero(~np.isfinite(whole.y).all(axis=(1, 2)))[:1]
+    odd = np.flatnonzero(~np.isfinite(run.y).all(axis=(1, 2)))[:1]
     across = [tile for tile in TILES if tile < case.T]
     return sorted({0, *across, *(int(t) for t in (*drawn, *odd)), case.T - 1})
 
@@ -208,7 +207,7 @@ def _window(
     with subject.clock.timing("oracle"):
         x: Bounded = exact(case, inputs.x)
         if isinstance(cell, QuantisedCell):  # a range may be that of the whole call
-            x = cell.whole(x)
+            x = cell.read_input(x)
         return p, unroll(cell, p, x[start:stop], before)
 
 
@@ -224,7 +223,7 @@ CHECKS = (
         share=0.25,
         refuses=not_long,
         concerned=in_steps,
-        whole=False,
+        whole_runs=False,
     ),
     SubjectCheck(
         "gradient-window",
@@ -238,6 +237,6 @@ CHECKS = (
         share=0.25,
         refuses=not_long,
         concerned=in_steps,
-        whole=False,
+        whole_runs=False,
     ),
 )

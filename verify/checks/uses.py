@@ -1,4 +1,4 @@
-"""What a layer without equations declares, it uses: every array, its input and its states."""
+"""A layer without equations uses all that it declares: arrays, input and states."""
 
 from __future__ import annotations
 
@@ -18,36 +18,40 @@ from ..subjects.protocol import Inputs, Result, Subject
 from .check import SubjectCheck
 
 DRAWN = 3
-"""Inputs in all of which a change has no influence before that is said: a unit may be shut."""
+"""Inputs tried before an array is reported as unused: a unit may be shut in one of them."""
 
 
 def uses(subject: SubjectUnderTest, case: Case) -> Ledger:
-    """Change each array, x, and all states together: some result must change."""
+    """Change each array, x, and all states; some result must change each time."""
     ledger = Ledger()
     cases = [replace(case, seed=case.seed + k) for k in range(DRAWN)]
-    drawn = [(subject.build(each), draw_inputs(subject, each)) for each in cases]
+    drawn = [(subject.build(c), draw_inputs(subject, c)) for c in cases]
     declared = [*drawn[0][1].parameters, "x", *(["the state"] if case.state else [])]
-    for what in declared:
+    for name in declared:
         changed = any(
-            _differ(called.forward(inputs), called.forward(_changed(inputs, what)))
+            _differ(called.forward(inputs), called.forward(_changed(inputs, name)))
             for called, inputs in drawn
         )
-        ledger.require(what, changed, "changing it changes nothing")
+        ledger.require(name, changed, "changing it changes nothing")
     return ledger
 
 
-def _changed(inputs: Inputs, what: str) -> Inputs:
-    def other(array: Floats) -> Floats:
+def _changed(inputs: Inputs, target: str) -> Inputs:
+    def shifted(array: Floats) -> Floats:
         return (array * 1.25 + 0.125).astype(array.dtype)
 
     parameters: Mapping[str, Floats] = {
-        name: other(array) if name == what else array for name, array in inputs.parameters.items()
+        name: shifted(array) if name == target else array
+        for name, array in inputs.parameters.items()
     }
     state = inputs.state
-    if what == "the state" and state is not None:
-        state = tuple(map(other, state))
+    if target == "the state" and state is not None:
+        state = tuple(map(shifted, state))
     return replace(
-        inputs, parameters=parameters, x=other(inputs.x) if what == "x" else inputs.x, state=state
+        inputs,
+        parameters=parameters,
+        x=shifted(inputs.x) if target == "x" else inputs.x,
+        state=state,
     )
 
 
@@ -63,7 +67,7 @@ def _plain(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
 
 
 def _refuses(case: Case) -> str:
-    """Beside zeros, an array that is read has no influence either."""
+    """Refuse zeroed arrays: next to zeros, even an array that is used has no influence."""
     return "expected no zeroed arrays" if case.zeroed or case.rounded else ""
 
 

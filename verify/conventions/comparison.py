@@ -1,8 +1,8 @@
 """Two conventions: equal, the same up to a map of parameters, or different functions.
 
 A map may lead one way only: every LSTM with one bias can be written with two, and every GRU without
-b_hn with one, but not the other way round. Where there is no map for all parameters, the condition
-says for which parameters there is one; ``translating`` is the map.
+b_hn with one, but not the other way round. Where there is no map for all parameters, a condition
+says for which parameters there is one. ``translation.py`` carries out the map.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .formula import summary, weight_shape
 EQUAL, MAPPED, ONE_WAY, DIFFERENT = "equal", "equal up to a map", "one way", "different functions"
 
 CALL = ("time", "states", "padding", "empty_row", "merge")
-"""Fields that say how a layer is called, which are not looked for."""
+"""Fields that describe the call of a layer; identification leaves them out."""
 
 IDENTIFIED = tuple(f.name for f in fields(Convention) if f.name not in CALL)
 
@@ -27,7 +27,7 @@ ALIKE = {
     "stacked in-out": "in-out",
     "separate in-out": "in-out",
 }
-"""Layouts that are the same where there is one gate."""
+"""Layouts that are the same for a single gate."""
 
 ACTIVATIONS = ("gate", "candidate", "output")
 
@@ -36,8 +36,8 @@ ACTIVATIONS = ("gate", "candidate", "output")
 class Way:
     """Whether layers of one convention can be written in another.
 
-    ``conditions`` must hold for the parameters, all of them; ``never`` says why there is no way
-    whatever the parameters.
+    ``conditions`` must all hold for the parameters; ``never`` is the reason if no parameters can
+    be written in the other convention.
     """
 
     conditions: tuple[str, ...] = ()
@@ -56,11 +56,11 @@ class Way:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two conventions are related; ``steps`` of the map from the first to the second."""
+    """The relation of two conventions, with the ``steps`` of the map from first to second."""
 
     kind: str
-    there: Way
-    back: Way
+    forward: Way
+    backward: Way
     steps: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class Comparison:
             return EQUAL
         lines = [self.kind, *(f"  {step}" for step in self.steps)]
         if self.kind != MAPPED:
-            lines += [f"  there {self.there}", f"  back {self.back}"]
+            lines += [f"  there {self.forward}", f"  back {self.backward}"]
         return "\n".join(lines)
 
 
@@ -78,13 +78,13 @@ def differing(a: Convention, b: Convention) -> tuple[str, ...]:
 
 
 def identity(c: Convention) -> tuple[object, ...]:
-    """Return what two conventions that do not differ, other than in their calls, have in common."""
+    """Return the fields in which two conventions agree if they differ in their calls alone."""
     plain = _plain(c)
     return tuple(getattr(plain, name) for name in IDENTIFIED)
 
 
 def _plain(c: Convention) -> Convention:
-    """Return the same convention, without what has no influence in it."""
+    """Return the same convention, with fields that have no influence at their defaults."""
     layout, recurrent = c.layout, c.recurrent_layout or c.layout
     if c.family == "rnn":
         layout, recurrent = ALIKE.get(layout, layout), ALIKE.get(recurrent, recurrent)
@@ -107,17 +107,17 @@ def _plain(c: Convention) -> Convention:
 
 
 def compare(a: Convention, b: Convention) -> Comparison:
-    """Say how two conventions are related. How they are called plays no part."""
+    """Return how two conventions are related, apart from their calls."""
     if not differing(a, b):
         return Comparison(EQUAL, Way(), Way())
-    there, back = _way(a, b), _way(b, a)
-    possible = not there.never or not back.never
+    forward, backward = _way(a, b), _way(b, a)
+    possible = not forward.never or not backward.never
     steps = tuple(_steps(a, b)) if possible else ()
-    if there.always and back.always:
+    if forward.always and backward.always:
         kind = MAPPED
     else:
-        kind = ONE_WAY if there.always or back.always else DIFFERENT
-    return Comparison(kind, there, back, steps)
+        kind = ONE_WAY if forward.always or backward.always else DIFFERENT
+    return Comparison(kind, forward, backward, steps)
 
 
 def _way(a: Convention, b: Convention) -> Way:
@@ -126,42 +126,43 @@ def _way(a: Convention, b: Convention) -> Way:
 
 
 def _obstacles(a: Convention, b: Convention) -> Iterator[str]:
-    """Yield why no parameters of ``a`` mean anything in ``b``."""
+    """Yield the reasons why no parameters of ``a`` can be written in ``b``."""
     if a.family != b.family:
         yield f"{summary(a)} is another family than {summary(b)}"
         return
     for name in ACTIVATIONS:
-        one, other = getattr(a, name), getattr(b, name)
+        first, second = getattr(a, name), getattr(b, name)
         concerned = {"gate": a.family != "rnn", "output": a.family == "lstm"}.get(name, True)
-        if concerned and one != other:
-            yield f"{name} activation {one} here, {other} there: {_where_equal(one, other)}"
+        if concerned and first != second:
+            yield f"{name} activation {first} here, {second} there: {_where_equal(first, second)}"
     if a.projected != b.projected:
         yield "one of them projects its hidden state: equal only where P = H and R is the identity"
-    here, there = _constants(a), _constants(b)
-    fixed = "f" in here and "f" in there and not (a.coupled and b.coupled)
-    if fixed and here["f"] != there["f"]:
+    of_a, of_b = _constants(a), _constants(b)
+    fixed = "f" in of_a and "f" in of_b and not (a.coupled and b.coupled)
+    if fixed and of_a["f"] != of_b["f"]:
         yield "f's sum has another constant, and neither has a bias for it"
-    if b.coupled and not a.coupled and "i" in here and here.get("f"):
+    of_both_gates = of_b if a.coupled else of_a
+    if a.coupled != b.coupled and "i" in of_both_gates and of_both_gates.get("f"):
         yield "f's sum has a constant that -i's has not"
 
 
-def _where_equal(one: str, other: str) -> str:
-    if "hard" in one or "hard" in other:
+def _where_equal(first: str, second: str) -> str:
+    if "hard" in first or "hard" in second:
         return "equal in the middle, at 0, and else at most at single points"
-    return "equal at one point alone" if "sigmoid" in (one, other) else "equal at 0 alone"
+    return "equal at one point alone" if "sigmoid" in (first, second) else "equal at 0 alone"
 
 
 def _constants(c: Convention) -> dict[str, float]:
-    """Return the vectors that are no parameters: b_f without a bias is the forget offset."""
+    """Return the biases that are no parameters but constants: 0, or b_f the forget offset."""
     letters = c.letters + c.recurrent_bias
-    known = {g: 0.0 for g in letters if g not in "".join(c.bias)}
+    constants = {g: 0.0 for g in letters if g not in "".join(c.bias)}
     if c.coupled:
-        return known | ({"f": 0.0} if "i" in known else {})
-    return known | ({"f": c.forget_offset} if "f" in known else {})
+        return constants | ({"f": 0.0} if "i" in constants else {})
+    return constants | ({"f": c.forget_offset} if "f" in constants else {})
 
 
 def _conditions(a: Convention, b: Convention) -> Iterator[str]:
-    """Yield what must hold for parameters of ``a``, so that ``b`` can compute the same."""
+    """Yield the conditions on parameters of ``a`` under which ``b`` can compute the same."""
     if a.family == "gru" and a.reset != b.reset:
         yield "U_n is diagonal"
         if RECURRENT_BIAS in "".join(a.bias):
@@ -182,30 +183,30 @@ def _coupling(a: Convention) -> Iterator[str]:
     yield "W_f = -W_i"
     yield "U_f = -U_i"
     offset = f" - {a.forget_offset:g}" if a.forget_offset else ""
-    known = _constants(a)
-    if "i" not in known or "f" not in known or known["f"]:
+    constants = _constants(a)
+    if "i" not in constants or "f" not in constants or constants["f"]:
         yield f"b_f = -b_i{offset}"
     if set(a.peepholes) & set("if"):
         yield "p_f = -p_i"
 
 
 def _homeless(a: Convention, b: Convention) -> Iterator[str]:
-    """Yield that biases of ``a`` are what ``b`` has without an array for them."""
-    known, fixed = _constants(a), _constants(b)
-    for letter, value in fixed.items():
+    """Yield the conditions on biases of ``a`` that are constants in ``b``."""
+    of_a, of_b = _constants(a), _constants(b)
+    for letter, value in of_b.items():
         if letter == RECURRENT_BIAS or (letter == "f" and (a.coupled or b.coupled)):
             continue
-        if letter not in known:
+        if letter not in of_a:
             shift = value - (a.forget_offset if letter == "f" else 0.0)
             yield f"b_{letter} = {shift:g}"
     if RECURRENT_BIAS in "".join(a.bias) and RECURRENT_BIAS not in "".join(b.bias):
         yield "b_hn = 0"
-    if a.coupled and not b.coupled and "f" in fixed and ("i" not in known or fixed["f"]):
-        yield f"b_i = {-fixed['f'] + 0.0:g}"
+    if a.coupled and not b.coupled and "f" in of_b and ("i" not in of_a or of_b["f"]):
+        yield f"b_i = {-of_b['f'] + 0.0:g}"
 
 
 def _steps(a: Convention, b: Convention) -> Iterator[str]:
-    """Yield the parts of the map from ``a`` to ``b``, a sentence each."""
+    """Yield the steps of the map from ``a`` to ``b``, a sentence each."""
     upper, lower = a.recurrent_order or a.order, b.recurrent_order or b.order
     if a.coupled != b.coupled:
         yield "W_f, U_f and b_f are those of i, negated" if a.coupled else "f's parameters go"
@@ -232,29 +233,29 @@ def _layout_steps(a: Convention, b: Convention) -> Iterator[str]:
         "W": (a.layout, b.layout, "D"),
         "U": (a.recurrent_layout or a.layout, b.recurrent_layout or b.layout, "H"),
     }
-    for array, (one, other, width) in pairs.items():
-        if one == other:
+    for array, (before, after, width) in pairs.items():
+        if before == after:
             continue
-        shapes = [weight_shape(k, len(a.order), width) for k in (one, other)]
-        turned = one.endswith("out-in") != other.endswith("out-in")
-        verb = "is transposed" if turned and "interleaved" not in (one, other) else "is laid out"
+        shapes = [weight_shape(k, len(a.order), width) for k in (before, after)]
+        turned = before.endswith("out-in") != after.endswith("out-in")
+        verb = "is transposed" if turned and "interleaved" not in (before, after) else "is laid out"
         yield f"{array} {verb}, {shapes[0]} to {shapes[1]}"
 
 
 def _bias_steps(a: Convention, b: Convention) -> Iterator[str]:
-    here, there = "".join(a.bias), "".join(b.bias)
-    added = [g for g in dict.fromkeys(here) if here.count(g) > there.count(g) > 0]
-    split = [g for g in dict.fromkeys(there) if there.count(g) > here.count(g) > 0]
-    new = [g for g in dict.fromkeys(there) if g not in here]
+    of_a, of_b = "".join(a.bias), "".join(b.bias)
+    added = [g for g in dict.fromkeys(of_a) if of_a.count(g) > of_b.count(g) > 0]
+    split = [g for g in dict.fromkeys(of_b) if of_b.count(g) > of_a.count(g) > 0]
+    new = [g for g in dict.fromkeys(of_b) if g not in of_a]
     if added:
         yield f"the two biases of {' '.join(added)} are added up"
     if split:
         yield f"the bias of {' '.join(split)} is halved between two arrays"
-    if new and not here:
+    if new and not of_a:
         yield "biases are 0, or the constants that were added"
     elif RECURRENT_BIAS in new:
         yield "b_hn is 0"
     if not (added or split or new) and [*map(set, a.bias)] == [*map(set, b.bias)]:
-        for one, other in zip(a.bias, b.bias, strict=True):
-            if one != other and (one, other) != (a.order, b.order):
-                yield f"a bias is permuted, {' '.join(one)} to {' '.join(other)}"
+        for before, after in zip(a.bias, b.bias, strict=True):
+            if before != after and (before, after) != (a.order, b.order):
+                yield f"a bias is permuted, {' '.join(before)} to {' '.join(after)}"

@@ -1,7 +1,7 @@
-"""What a layer means by its parameters and its call, as data.
+"""Conventions: the meaning of a layer's parameters and of its call, as data.
 
-The reference has explicit gates; everybody else packs them, in an order, a layout and a number of
-biases of their own, and some mean another function by the same name.
+The reference has explicit gates. Frameworks pack gates in different orders, layouts and numbers of
+biases, and some compute different functions under the same name.
 """
 
 from __future__ import annotations
@@ -20,43 +20,43 @@ from ...reference.parameters import Shape
 
 @dataclass(frozen=True)
 class Layout:
-    """How the blocks of several gates lie in one array.
+    """The arrangement of the blocks of several gates in one array.
 
-    A gate's own block is [D, H], or ``turned``, [H, D]; U has H in the place of D. Blocks stand one
-    after the other along an ``axis``, or ``interleaved``, or they have an axis of their own, the
-    first (None). Vectors have one axis less.
+    The block of a gate is [D, H], or [H, D] if ``turned``; U has H in place of D. Blocks follow
+    each other along ``axis``, or are ``interleaved`` there; an ``axis`` of None stands for a new
+    first axis. Vectors have one axis less.
     """
 
     turned: bool
     axis: int | None = None
     interleaved: bool = False
 
-    def own(self, block: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the shape that a block (D, H) or (H,) has here."""
+    def stored(self, block: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the shape in which a block (D, H) or (H,) is stored."""
         return block[::-1] if self.turned else block
 
     def shape(self, block: tuple[int, ...], count: int) -> tuple[int, ...]:
         """Return the shape of an array of so many blocks (D, H) or (H,)."""
-        own = self.own(block)
+        shape = self.stored(block)
         if self.axis is None:
-            return (count, *own)
-        axis = self._axis(len(own))
-        return (*own[:axis], count * own[axis], *own[axis + 1 :])
+            return (count, *shape)
+        axis = self._axis(len(shape))
+        return (*shape[:axis], count * shape[axis], *shape[axis + 1 :])
 
     def split(self, array: Floats, count: int) -> list[Floats]:
-        """Return the blocks, (D, H) or (H,) each."""
+        """Return the blocks, each (D, H) or (H,)."""
         blocks = [array[self._key(array.shape, k, count)] for k in range(count)]
         return [block.T for block in blocks] if self.turned else blocks
 
     def join(self, blocks: list[Floats]) -> Floats:
         """Return the array that holds these blocks."""
-        own = [block.T for block in blocks] if self.turned else blocks
+        stored = [block.T for block in blocks] if self.turned else blocks
         if self.axis is None:
-            return np.stack(own)
+            return np.stack(stored)
         if self.interleaved:
-            rows = np.stack(own, axis=1)
+            rows = np.stack(stored, axis=1)
             return rows.reshape(-1, *rows.shape[2:])
-        return np.concatenate(own, axis=self._axis(len(own[0].shape)))
+        return np.concatenate(stored, axis=self._axis(len(stored[0].shape)))
 
     def _axis(self, axes: int) -> int:
         return (self.axis or 0) if axes > 1 else 0
@@ -82,16 +82,16 @@ LAYOUTS = {
     "gates": Layout(turned=False),
     "gates out-in": Layout(turned=True),
 }
-"""In ``joint`` the rows of U stand below those of W; ``separate``: an array for every gate."""
+"""In ``joint`` the rows of U stand below those of W; ``separate`` has one array per gate."""
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A stored array: its name, the slices of parameters along its packed axis, their layout.
+    """A stored array: its name, its slices of parameters along the packed axis, their layout.
 
     A slice is named as in the equations: ``W_i`` (D, H), ``U_f`` (H, H), ``b_o`` (H,), ``b_hn``
-    (H,), ``p_o`` (H,), ``R`` (H, P). ``below`` are the slices whose rows stand below, as in layout
-    ``joint``; or above, where the ``state_first``.
+    (H,), ``p_o`` (H,), ``R`` (H, P). ``below`` are the slices whose rows stand below the others,
+    as in layout ``joint``, or above them with ``state_first``.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Packed:
         return LAYOUTS[self.layout].shape(block, len(self.slices))
 
     def split(self, array: Floats, shapes: Mapping[str, Shape]) -> dict[str, Floats]:
-        """Return every slice, as the reference has it."""
+        """Return all slices, in the shapes of the reference."""
         blocks = LAYOUTS[self.layout].split(array, len(self.slices))
         if not self.below:
             return dict(zip(self.slices, blocks, strict=True))
@@ -137,7 +137,7 @@ def slice_shape(shapes: Mapping[str, Shape], name: str) -> tuple[int, ...]:
 
 
 GATES = {"rnn": "a", "lstm": "ifgo", "gru": "rzn"}
-"""The letters of every gate, in the order of the reference."""
+"""The letters of the gates of each family, in the order of the reference."""
 
 RECURRENT_BIAS = "m"
 """The letter of the GRU's b_hn, the bias of its candidate that is reset with the product."""
@@ -156,18 +156,18 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "empty_row": ("none", "initial state", "zeros", "last step", "error"),
     "merge": ("none", "concatenated", "axis"),
 }
-"""What some fields may be."""
+"""The allowed values of fields."""
 
 FUNCTIONS = {
     "rnn": ("candidate",),
     "gru": ("reset", "update", "gate", "candidate"),
     "lstm": ("gate", "candidate", "output"),
 }
-"""The fields of a family that say what it computes, and that are looked for as one."""
+"""The fields that determine a family's function; identification tries all combinations."""
 
 
 def functions(family: str) -> Iterator[dict[str, Any]]:
-    """Yield every choice of these fields."""
+    """Yield all combinations of values of the ``FUNCTIONS`` fields of a family."""
     names = FUNCTIONS[family]
     for values in product(*(CHOICES[name] for name in names)):
         yield dict(zip(names, values, strict=True))
@@ -175,20 +175,20 @@ def functions(family: str) -> Iterator[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Convention:
-    """One member of the recurrent family, as somebody writes it.
+    """One way to write a recurrent layer.
 
-    What it computes: ``family``; ``reset`` of a GRU acts before or after the product with U_n;
-    ``update``: z is the share of the old state that it keeps, or of the new that it takes;
-    ``gate``, ``candidate`` and ``output`` activations; ``peepholes`` in their packed order, of
-    which o's sees the new or the old cell state; ``coupled``: f = 1 - i; ``projected``.
+    Function: ``family``; ``reset`` of a GRU acts before or after the product with U_n;
+    ``update``: z is the share of the old state (keep) or of the new one (take); ``gate``,
+    ``candidate`` and ``output`` are activations; ``peepholes`` in their packed order, o's of the
+    new or the old cell state (``output_peephole``); ``coupled``: f = 1 - i; ``projected``.
 
-    How its parameters lie: ``order`` of the gates in W, ``recurrent_order`` in U ("": the same),
-    ``bias``, one string of letters for every bias array: letters that stand in two are added up
-    (``m`` is b_hn); ``layout`` of W, ``recurrent_layout`` of U ("": the same); ``forget_offset``
-    is added to b_f at every call.
+    Parameters: ``order`` of the gates in W, ``recurrent_order`` in U ("": the same),
+    ``bias``, one string of letters for each bias array; biases of a letter in two arrays are
+    added (``m`` is b_hn); ``layout`` of W, ``recurrent_layout`` of U ("": the same);
+    ``forget_offset`` is added to b_f at each call.
 
-    How it is called: ``time`` axis; ``states`` in their order; outputs in the ``padding`` and the
-    final state of an ``empty_row``; how directions are ``merge``d.
+    Call: ``time`` axis; ``states`` in their order; outputs in the ``padding``, the final state of
+    an ``empty_row``; ``merge`` of the directions.
     """
 
     family: str
@@ -214,7 +214,7 @@ class Convention:
     merge: str = "none"
 
     def __post_init__(self) -> None:
-        """Refuse what is no convention."""
+        """Raise ValueError for an invalid field."""
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(
@@ -222,10 +222,10 @@ class Convention:
                     f"got {getattr(self, name)!r}"
                 )
         for name in ("order", "recurrent_order"):
-            given = getattr(self, name)
-            if (given or name == "order") and sorted(given) != sorted(self.letters):
+            letters = getattr(self, name)
+            if (letters or name == "order") and sorted(letters) != sorted(self.letters):
                 raise ValueError(
-                    f"convention: {name}: expected the letters {self.letters}, got {given!r}"
+                    f"convention: {name}: expected the letters {self.letters}, got {letters!r}"
                 )
         if set("".join(self.bias)) - set(self.letters) - set(self.recurrent_bias):
             raise ValueError(f"convention: bias: unknown letters in {self.bias}")
@@ -239,16 +239,16 @@ class Convention:
 
     @property
     def recurrent_bias(self) -> str:
-        """The letter of the bias that is reset with the product, if there may be one."""
+        """The letter of the bias that is reset with the product, "" if there is none."""
         return RECURRENT_BIAS if self.family == "gru" and self.reset == "after" else ""
 
     @property
     def cell(self) -> str | None:
-        """The reference's cell that computes the same, after a map of parameters; None if none."""
+        """The reference's cell of the same function, up to a map of parameters; None if none."""
         return CELLS.get(self._function())
 
     def _function(self) -> tuple[object, ...]:
-        """Return what makes the function, without what only renames parameters."""
+        """Return the fields that determine the function, without those that rename parameters."""
         polarity = self.update if self.family == "gru" and self.reset == "before" else ""
         return (
             self.family,
@@ -264,15 +264,15 @@ class Convention:
 
     @property
     def negated(self) -> str:
-        """The gates whose parameters the reference has with the other sign."""
+        """The gates whose parameters have the opposite sign in the reference."""
         opposite = self.family == "gru" and self.reset == "after" and self.update == "take"
         return "z" if opposite else ""
 
     def arrays(self, *, bias: bool = True) -> tuple[Packed, ...]:
-        """Return its arrays: ``weight_ih``, ``weight_hh``, ``bias``, ...; of one pass.
+        """Return its arrays of one pass: ``weight_ih``, ``weight_hh``, ``bias``, ...
 
         Layouts that separate the gates name them, ``weight_ih_i``; two biases are ``bias_ih`` and
-        ``bias_hh``; a second one that holds b_hn alone is ``bias_hn``.
+        ``bias_hh``; a second one with b_hn alone is ``bias_hn``.
         """
         return _all_arrays(self, bias)
 
@@ -296,7 +296,7 @@ class Convention:
 
 
 def added(slices: dict[str, Floats], others: Mapping[str, Floats]) -> None:
-    """Add slices to those of the same names; others are new."""
+    """Add each of ``others`` to the slice of its name, or insert it."""
     for name, value in others.items():
         slices[name] = slices[name] + value if name in slices else value
 
@@ -344,4 +344,4 @@ CELLS: dict[tuple[object, ...], str] = {
     ("gru", "before", "keep", *_GRU): "gru-keeps-old",
     ("gru", "before", "take", *_GRU): "gru-takes-new",
 }
-"""The cell of the reference that computes a convention's function."""
+"""The cell of the reference for each function."""

@@ -1,8 +1,8 @@
-"""What any convention computes, forward, from its stored arrays, of one layer and direction.
+"""Forward steps of any convention from its parameters, for one layer and direction.
 
-The reference has a cell for most conventions and proves it; this evaluates them all, also those
-with hard sigmoids or other output activations, on floats or ``Bounded`` numbers, and with leading
-axes for many hypotheses at a time. Where both are, they agree.
+The reference has proven cells for most conventions. These functions evaluate all conventions, also
+those with hard sigmoids or other output activations, on floats or ``Bounded`` numbers, with leading
+axes for many hypotheses at a time. Tests compare them with the reference's cells.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SLOPES = {"hard sigmoid 0.2": 0.2, "hard sigmoid 1/6": 1 / 6}
 """Slopes of the hard sigmoids at 0."""
 
 Slices = Mapping[str, Array]
-"""Every slice by its name: W_i (D, H), U_i (H, H), b_i (H,), b_hn, p_o, R (H, P)."""
+"""Slices of parameters by name: W_i (D, H), U_i (H, H), b_i (H,), b_hn, p_o, R (H, P)."""
 
 
 @singledispatch
@@ -34,9 +34,9 @@ def hard_sigmoid(s: Array, slope: float) -> Array:
 
 @hard_sigmoid.register
 def _(s: Bounded, slope: float) -> Bounded:
-    """It is nowhere steeper than its slope, and as exact as the other activations."""
-    own = ACTIVATION_UNITS * s.arithmetic.gamma(1) + s.arithmetic.tiny
-    error = (np.minimum(slope * s.bound, 1.0) + own) * OWN_ROUNDING
+    """Return the bounded function, of at most this slope and the other activations' accuracy."""
+    rounding = ACTIVATION_UNITS * s.arithmetic.gamma(1) + s.arithmetic.tiny
+    error = (np.minimum(slope * s.bound, 1.0) + rounding) * OWN_ROUNDING
     return Bounded(np.clip(slope * s.value + 0.5, 0, 1), error, s.arithmetic)
 
 
@@ -55,45 +55,45 @@ def activation(name: str) -> Callable[[Array], Array]:
 
 
 def shapes(convention: Convention, sizes: Sizes) -> dict[str, Shape]:
-    """Return the shapes of the parameters with an explicit gate axis, as the reference has them."""
+    """Return the shapes of the parameters with an explicit gate axis, as in the reference."""
     gates = tuple(convention.letters)
     width = sizes.projected if convention.projected else sizes.H
-    known = {
+    result = {
         "W": Shape(gates, (sizes.D, sizes.H)),
         "U": Shape(gates, (width, sizes.H)),
         "b": Shape(gates, (sizes.H,)),
     }
     if convention.recurrent_bias:
-        known["b_hn"] = Shape((), (sizes.H,))
+        result["b_hn"] = Shape((), (sizes.H,))
     if convention.peepholes:
-        known["p"] = Shape(("i", "f", "o"), (sizes.H,))
+        result["p"] = Shape(("i", "f", "o"), (sizes.H,))
     if convention.projected:
-        known["R"] = Shape((), (sizes.H, sizes.projected))
-    return known
+        result["R"] = Shape((), (sizes.H, sizes.projected))
+    return result
 
 
 def stored_shapes(convention: Convention, sizes: Sizes) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every stored array."""
-    wanted = shapes(convention, sizes)
-    return {packed.name: packed.shape(wanted) for packed in convention.arrays()}
+    """Return the shapes of all stored arrays."""
+    parameters = shapes(convention, sizes)
+    return {packed.name: packed.shape(parameters) for packed in convention.arrays()}
 
 
 def step(
-    convention: Convention, held: Slices, x: Array, state: tuple[Array, ...]
+    convention: Convention, slices: Slices, x: Array, state: tuple[Array, ...]
 ) -> tuple[Array, ...]:
     """Return the state after one step: (h,) or (h, c)."""
     h = state[0]
     # The bias joins the product of x, and a GRU's b_hn that of h, so that sums stay open.
-    of_x = {g: x @ held[f"W_{g}"] + held[f"b_{g}"] for g in convention.letters}
-    of_h = {g: h @ held[f"U_{g}"] for g in convention.letters}
+    of_x = {g: x @ slices[f"W_{g}"] + slices[f"b_{g}"] for g in convention.letters}
+    of_h = {g: h @ slices[f"U_{g}"] for g in convention.letters}
     if convention.family == "gru":
-        return (gru(convention, of_x, of_h, h, held.get("b_hn"), lambda rh: rh @ held["U_n"]),)
+        return (gru(convention, of_x, of_h, h, slices.get("b_hn"), lambda rh: rh @ slices["U_n"]),)
     if convention.family == "rnn":
         return (activation(convention.candidate)(of_x["a"] + of_h["a"]),)
     sums = {g: of_x[g] + of_h[g] for g in convention.letters}
-    peepholes = {g: held[f"p_{g}"] for g in convention.peepholes}
+    peepholes = {g: slices[f"p_{g}"] for g in convention.peepholes}
     h, c = lstm(convention, sums, peepholes, state[1])
-    return (h @ held["R"] if convention.projected else h, c)
+    return (h @ slices["R"] if convention.projected else h, c)
 
 
 def lstm(
@@ -102,14 +102,14 @@ def lstm(
     """Return h and c after a step, from the gates' sums without peepholes; h before projection."""
     gate, candidate = activation(convention.gate), activation(convention.candidate)
 
-    def opened(letter: str, seen: Array) -> Array:
+    def gate_of(letter: str, cell_state: Array) -> Array:
         p = peepholes.get(letter)
-        return gate(sums[letter] if p is None else sums[letter] + p * seen)
+        return gate(sums[letter] if p is None else sums[letter] + p * cell_state)
 
-    i = opened("i", c)
-    f = 1 - i if convention.coupled else opened("f", c)
+    i = gate_of("i", c)
+    f = 1 - i if convention.coupled else gate_of("f", c)
     new = f * c + i * candidate(sums["g"])
-    o = opened("o", new if convention.output_peephole == "new" else c)
+    o = gate_of("o", new if convention.output_peephole == "new" else c)
     return o * activation(convention.output)(new), new
 
 

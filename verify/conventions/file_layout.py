@@ -1,4 +1,4 @@
-"""How a framework's own files hold a convention's arrays: their names, and several in one."""
+"""The layout of a framework's files: names of arrays, and arrays that hold several others."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy as np
 from ...reference.arrays import Floats
 
 DEEPEST = 64
-"""Layers that are looked for."""
+"""The largest number of layers in a file."""
 
 TEMPLATE = "{name}_l{layer}{direction}"
 PLACES = ("", "_reverse")
 
 
 class Unfit(ValueError):
-    """A file, or its arrays, are not what they should be; the message says what is wrong."""
+    """A file or its arrays are invalid; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What files call the arrays; the default is the convention's names.
+    """Names and layout of arrays in files; the default is the convention's names.
 
     ``keys`` are pairs of a convention's array and the framework's own name for it. In a name
-    ``{layer}`` is the layer's number, ``{later}`` the same as ``_1`` and nothing for the first
-    layer; ``{direction}`` is one of ``directions``: the only one, forward, backward. ``*`` is
-    read as anything within a part of a path, and not written.
+    ``{layer}`` is the layer's number, ``{later}`` is ``_1`` for layer 1 and "" for the first;
+    ``{direction}`` is one of ``directions``: the only one, forward, backward. ``*`` matches
+    anything within a part of a path when a file is read, and is left out when it is written.
 
     Arrays with one name in common are ``joined`` in the order of the keys: "concatenated", or
     "stacked" along a new axis. ``axis``: both directions lie along a first axis, even if there is
@@ -41,22 +41,22 @@ class Stored:
     axis: bool = False
     turned: tuple[str, ...] = ()
 
-    def own(self, name: str, *, both: bool = False) -> str:
+    def file_name(self, name: str, *, both: bool = False) -> str:
         """Return the framework's own name of an array, weight_ih_l0_reverse for instance.
 
         ``both``: it is one of two directions.
         """
         return self._pattern(name, both and not self.axis).replace("*", "")
 
-    def called(self, name: str, *, both: bool = False) -> str:
-        """Return the same for messages, with the convention's where it is one of several."""
+    def label(self, name: str, *, both: bool = False) -> str:
+        """Return the framework's name for messages, with the convention's if that is ambiguous."""
         keys = dict(self.keys)
         several = self.axis or [*keys.values()].count(keys.get(_stem(name), "")) > 1
-        own = self.own(name, both=both)
-        return f"{own} ({name})" if several else own
+        file_name = self.file_name(name, both=both)
+        return f"{file_name} ({name})" if several else file_name
 
-    def written(self, named: Mapping[str, Floats]) -> dict[str, Floats]:
-        """Return the arrays of a file, from those of every pass under the convention's names."""
+    def to_file(self, named: Mapping[str, Floats]) -> dict[str, Floats]:
+        """Return the arrays of a file from those of all passes under the convention's names."""
         both = any(name.endswith(PLACES[1]) for name in named)
         stems = [stem for stem, _ in self.keys]
         stems += [stem for stem in dict.fromkeys(map(_stem, named)) if stem not in stems]
@@ -64,31 +64,35 @@ class Stored:
         for place in dict.fromkeys(name.removeprefix(_stem(name)) for name in named):
             parts: dict[str, list[Floats]] = {}
             for stem in (s for s in stems if s + place in named):
-                own = self.own(stem + place, both=both)
-                parts.setdefault(own, []).append(self._turned(stem, named[stem + place]))
-            for own, arrays in parts.items():
-                contents.setdefault(own, []).append(self._join(arrays))
-        return {own: np.stack(a) if self.axis else a[0] for own, a in contents.items()}
+                key = self.file_name(stem + place, both=both)
+                parts.setdefault(key, []).append(self._turned(stem, named[stem + place]))
+            for key, arrays in parts.items():
+                contents.setdefault(key, []).append(self._join(arrays))
+        return {key: np.stack(a) if self.axis else a[0] for key, a in contents.items()}
 
-    def opened(
+    def from_file(
         self, stems: Sequence[str], arrays: Mapping[str, Floats]
     ) -> tuple[dict[str, Floats], list[str]]:
-        """Return a file's arrays under the convention's names, and the file's names for no array.
+        """Return a file's arrays under the convention's names, and the names of superfluous ones.
 
-        All names may have a beginning in common, a path to the layer. Arrays that repeat others to
-        the bit, as in Paddle's files, are passed over. ``stems`` are the convention's arrays.
+        All names may begin with one path to the layer. Arrays that are copies of others, as in
+        Paddle's files, are ignored. ``stems`` are the convention's arrays.
         """
-        beginning, both = self._begun(f"{stems[0]}_l0", arrays)
+        path, both = self._path(f"{stems[0]}_l0", arrays)
         named: dict[str, Floats] = {}
-        taken: dict[str, None] = {}
+        matched: dict[str, None] = {}
         for layer, reverse in ((k, r) for k in range(DEEPEST) for r in PLACES[: 1 + both]):
             for pattern, names in self._shared(stems, f"_l{layer}{reverse}", both).items():
-                key = _matching(beginning, pattern, arrays)
-                if key is not None and key not in taken:
-                    taken[key] = None
+                key = _matching(path, pattern, arrays)
+                if key is not None and key not in matched:
+                    matched[key] = None
                     named |= dict(self._parts(key, arrays[key], names))
-        read = {_content(arrays[key]) for key in taken} if len(taken) < len(arrays) else set()
-        return named, [k for k in arrays if k not in taken and _content(arrays[k]) not in read]
+        contents = (
+            {_content(arrays[key]) for key in matched} if len(matched) < len(arrays) else set()
+        )
+        return named, [
+            k for k in arrays if k not in matched and _content(arrays[k]) not in contents
+        ]
 
     def _pattern(self, name: str, both: bool) -> str:
         stem = _stem(name)
@@ -98,8 +102,8 @@ class Stored:
         template = dict(self.keys).get(stem, TEMPLATE)
         return template.format(name=stem, layer=layer, later=later, direction=direction)
 
-    def _begun(self, name: str, arrays: Mapping[str, Floats]) -> tuple[str, bool]:
-        """Return what all names begin with, and whether they tell two directions apart."""
+    def _path(self, name: str, arrays: Mapping[str, Floats]) -> tuple[str, bool]:
+        """Return the path before all names, and whether names distinguish two directions."""
         for both in (False,) if self.axis else (True, False):
             pattern = re.compile(rf"((?:.*[/.])?){_regular(self._pattern(name, both))}")
             for key in arrays:
@@ -108,7 +112,7 @@ class Stored:
         return "", False
 
     def _shared(self, stems: Sequence[str], place: str, both: bool) -> dict[str, list[str]]:
-        """Return which of the convention's arrays each of a pass's names in the file stands for."""
+        """Return the convention's arrays of each of a pass's names in the file."""
         order = [stem for stem, _ in self.keys if stem in stems]
         shared: dict[str, list[str]] = {}
         for stem in dict.fromkeys([*order, *stems]):
@@ -116,11 +120,11 @@ class Stored:
         return shared
 
     def _parts(self, key: str, array: Floats, names: list[str]) -> Iterator[tuple[str, Floats]]:
-        """Yield the convention's arrays that one array of a file holds."""
+        """Yield the convention's arrays in one array of a file."""
         if self.axis and array.shape[:1] not in ((1,), (2,)):
             raise Unfit(f"{key}: expected an axis of 1 or 2 directions first, got {_shape(array)}")
-        for reverse, one in zip(PLACES, array if self.axis else [array], strict=False):
-            for name, part in zip(names, self._split(key, one, len(names)), strict=True):
+        for reverse, direction in zip(PLACES, array if self.axis else [array], strict=False):
+            for name, part in zip(names, self._split(key, direction, len(names)), strict=True):
                 yield name + reverse, self._turned(_stem(name), part)
 
     def _join(self, arrays: list[Floats]) -> Floats:
@@ -149,11 +153,11 @@ def _regular(pattern: str) -> str:
     return re.escape(pattern).replace(r"\*", "[^/]*")
 
 
-def _matching(beginning: str, pattern: str, arrays: Mapping[str, Floats]) -> str | None:
+def _matching(path: str, pattern: str, arrays: Mapping[str, Floats]) -> str | None:
     if "*" not in pattern:
-        return beginning + pattern if beginning + pattern in arrays else None
-    whole = re.compile(re.escape(beginning) + _regular(pattern))
-    return next(filter(whole.fullmatch, arrays), None)
+        return path + pattern if path + pattern in arrays else None
+    expression = re.compile(re.escape(path) + _regular(pattern))
+    return next(filter(expression.fullmatch, arrays), None)
 
 
 def _content(array: Floats) -> tuple[str, tuple[int, ...], bytes]:

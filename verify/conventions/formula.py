@@ -1,7 +1,7 @@
-"""A convention as the formula that it stands for: plain text, LaTeX, and one line.
+"""The formulas of a convention: as plain text, as LaTeX, and a summary in one line.
 
-Rows are what layers compute with, so ``x_t`` is (1, D); the brackets say where in the stored array
-the gate's own part lies, as NumPy would.
+Vectors are rows, so ``x_t`` is (1, D); brackets give the gate's part of a stored array in NumPy's
+notation.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TITLES = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
 COUNTS = {0: "no bias", 1: "one bias", 2: "two biases"}
 
 HARD = {"hard sigmoid 0.2": "0.2 s + 0.5", "hard sigmoid 1/6": "s/6 + 0.5"}
-"""What the hard sigmoids clip to [0, 1]."""
+"""The lines that the hard sigmoids clip to [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ LATEX = Style(
 
 
 def plain(convention: Convention) -> tuple[str, ...]:
-    """Return the equations of one step and what the arrays are called, a line each."""
+    """Return the equations of one step and the names of the arrays, a line each."""
     named = [f"{symbol} = {name} {shape}" for symbol, name, shape in _legend(convention)]
     return (*_equations(convention, PLAIN), f"with {', '.join(named)}")
 
@@ -55,9 +55,9 @@ def latex(convention: Convention) -> tuple[str, ...]:
 
 
 def summary(convention: Convention) -> str:
-    """Return what makes the convention, in one line: ``LSTM, gates i f g o, [4H, D], two biases``.
+    """Return a convention in one line: ``LSTM, gates i f g o, [4H, D], two biases``.
 
-    What is as usual is left out.
+    Usual values are left out.
     """
     c = convention
     parts = [TITLES[c.family]]
@@ -93,8 +93,8 @@ def _unusual(c: Convention) -> Iterator[str]:
     if c.family == "lstm" and c.output != "tanh":
         yield f"output by {c.output}"
     if c.peepholes:
-        seen = f", o sees the {c.output_peephole} c" if "o" in c.peepholes else ""
-        yield f"peepholes {' '.join(c.peepholes)}{seen}"
+        peephole_state = f", o sees the {c.output_peephole} c" if "o" in c.peepholes else ""
+        yield f"peepholes {' '.join(c.peepholes)}{peephole_state}"
     if c.coupled:
         yield "f = 1 − i"
     if c.projected:
@@ -103,18 +103,22 @@ def _unusual(c: Convention) -> Iterator[str]:
 
 def weight_shape(layout: str, gates: int, width: str) -> str:
     """Return the shape of stored weights in letters, ``[4H, D]``; U's ``width`` is H."""
-    how = LAYOUTS[layout]
-    own = list(how.own((width, "H")))
-    if how.axis is None:
-        return f"[{', '.join([str(gates), *own])}]"
+    arrangement = LAYOUTS[layout]
+    axes = list(arrangement.stored((width, "H")))
+    if arrangement.axis is None:
+        return f"[{', '.join([str(gates), *axes])}]"
     if layout == "joint":
-        own[0] = "D+H"
+        axes[0] = "D+H"
     several = gates > 1 and not layout.startswith("separate")
-    own[how.axis] = f"{gates if several else ''}{own[how.axis]}"
+    axes[arrangement.axis] = f"{gates if several else ''}{axes[arrangement.axis]}"
     tail = (
-        " unit by unit" if how.interleaved else " a gate" if layout.startswith("separate") else ""
+        " unit by unit"
+        if arrangement.interleaved
+        else " a gate"
+        if layout.startswith("separate")
+        else ""
     )
-    return f"[{', '.join(own)}]{tail}"
+    return f"[{', '.join(axes)}]{tail}"
 
 
 def _legend(c: Convention) -> Iterator[tuple[str, str, str]]:
@@ -137,7 +141,7 @@ def _legend(c: Convention) -> Iterator[tuple[str, str, str]]:
 
 
 def _tail(layout: str) -> str:
-    """Return how the names of arrays that hold one gate each go on."""
+    """Return the ending of names of arrays that hold one gate each."""
     return "_*" if layout.startswith("separate") else ""
 
 
@@ -186,8 +190,8 @@ def _sum(c: Convention, s: Style, letter: str) -> str:
     """Return the sum that a gate's activation is applied to."""
     terms = [f"x_t {_weight(c, s, letter)}", f"h_{{t-1}} {_weight(c, s, letter, above=False)}"]
     if letter in c.peepholes:
-        seen = "c_t" if letter == "o" and c.output_peephole == "new" else "c_{t-1}"
-        terms.append(f"{_vector(c, s, 'p', c.peepholes, letter)}{s.product}{seen}")
+        state = "c_t" if letter == "o" and c.output_peephole == "new" else "c_{t-1}"
+        terms.append(f"{_vector(c, s, 'p', c.peepholes, letter)}{s.product}{state}")
     terms += _bias_terms(c, s, letter)
     if letter == "f" and c.forget_offset:
         terms.append(f"{c.forget_offset:g}")
@@ -196,11 +200,11 @@ def _sum(c: Convention, s: Style, letter: str) -> str:
 
 def _gru_candidate(c: Convention, s: Style) -> str:
     product = _weight(c, s, "n", above=False)
-    own = " + ".join([f"x_t {_weight(c, s, 'n')}", *_bias_terms(c, s, "n")])
+    outer = " + ".join([f"x_t {_weight(c, s, 'n')}", *_bias_terms(c, s, "n")])
     if c.reset == "before":
-        return f"{own} + (r_t{s.product}h_{{t-1}}) {product}"
+        return f"{outer} + (r_t{s.product}h_{{t-1}}) {product}"
     inner = " + ".join([f"h_{{t-1}} {product}", *_bias_terms(c, s, RECURRENT_BIAS)])
-    return f"{own} + r_t{s.product}({inner})"
+    return f"{outer} + r_t{s.product}({inner})"
 
 
 def _bias_terms(c: Convention, s: Style, letter: str) -> list[str]:
@@ -217,18 +221,22 @@ def _weight(c: Convention, s: Style, letter: str, *, above: bool = True) -> str:
     layout = c.layout if above else c.recurrent_layout or c.layout
     k, gates, symbol = order.index(letter), len(order), "W" if above else "U"
     width = "D" if above else "P" if c.projected else "H"
-    how = LAYOUTS[layout]
-    turned = s.transposed if how.turned else ""
+    arrangement = LAYOUTS[layout]
+    turned = s.transposed if arrangement.turned else ""
     if layout.startswith("separate"):
         return f"{symbol}_{letter}{turned}"
     if layout == "joint":
         return "W" + s.part.format(f"{':D' if above else 'D:'}, {_range(k, 'H')}")
-    if how.axis is None:
+    if arrangement.axis is None:
         return symbol + s.part.format(k) + turned
     if gates == 1:
         return symbol + turned
-    inner = f"{k}::{gates}" if how.interleaved else _range(k, how.own((width, "H"))[how.axis])
-    return symbol + s.part.format(":, " * how.axis + inner) + turned
+    inner = (
+        f"{k}::{gates}"
+        if arrangement.interleaved
+        else _range(k, arrangement.stored((width, "H"))[arrangement.axis])
+    )
+    return symbol + s.part.format(":, " * arrangement.axis + inner) + turned
 
 
 def _vector(c: Convention, s: Style, symbol: str, letters: str, letter: str) -> str:

@@ -18,15 +18,15 @@ from .convention import Convention, Packed, added, slice_shape
 
 
 class NoHome(ValueError):
-    """A convention has no array in which a parameter could stand."""
+    """A convention has no array for a parameter."""
 
 
 class ParameterMap(ABC):
-    """What the arrays of a layer mean, for one case; they are named as the layer names them."""
+    """The meaning of a layer's arrays, which have the layer's own names, for one case."""
 
     @abstractmethod
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Return the shape of every array."""
+        """Return the shapes of all arrays."""
 
     @abstractmethod
     def draw(self, name: str, shape: tuple[int, ...]) -> Array:
@@ -34,7 +34,7 @@ class ParameterMap(ABC):
 
     @abstractmethod
     def to_reference(self, named: Mapping[str, Array]) -> Sequence[Parameters]:
-        """Return the reference's parameters of every pass, of any number system."""
+        """Return the reference's parameters of each pass, in any number system."""
 
     @abstractmethod
     def pack(self, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
@@ -42,11 +42,11 @@ class ParameterMap(ABC):
 
     @abstractmethod
     def from_reference(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Return a gradient in the arrays, given one in the parameters (the transposed map)."""
+        """Return the gradient by the arrays from that by the parameters (the transposed map)."""
 
     @abstractmethod
     def place(self, name: str, index: tuple[int, ...]) -> str:
-        """Say where in the layer an entry of an array stands: gate, unit."""
+        """Return the place of an entry of an array in the layer: gate, unit."""
 
 
 def suffixes(case: Case) -> Iterator[str]:
@@ -73,12 +73,12 @@ class ExplicitMap(ParameterMap):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {
             f"{name}{suffix}": shape.full
-            for suffix, wanted in _passes(cell_named(self.cell), self.case)
-            for name, shape in wanted.items()
+            for suffix, shapes in _passes(cell_named(self.cell), self.case)
+            for name, shape in shapes.items()
         }
 
     def draw(self, name: str, shape: tuple[int, ...]) -> Array:
-        """Draw one array as its cell wants it; weights by the case's scale; no bias is 0."""
+        """Draw one array by its cell; scale weights by the case; a missing bias is 0."""
         array, cell = name.rpartition("_l")[0], cell_named(self.cell)
         gates = cell.shapes(self.case.sizes)[array].gates
         axes = Shape(gates, shape[1:] if gates else shape)
@@ -90,8 +90,8 @@ class ExplicitMap(ParameterMap):
 
     def to_reference(self, named: Mapping[str, Array]) -> tuple[Parameters, ...]:
         return tuple(
-            Parameters(wanted, {name: named[f"{name}{suffix}"] for name in wanted})
-            for suffix, wanted in _passes(cell_named(self.cell), self.case)
+            Parameters(shapes, {name: named[f"{name}{suffix}"] for name in shapes})
+            for suffix, shapes in _passes(cell_named(self.cell), self.case)
         )
 
     def from_reference(self, gradient: Sequence[Parameters]) -> dict[str, Array]:
@@ -112,22 +112,22 @@ class ExplicitMap(ParameterMap):
 
 @dataclass(frozen=True)
 class OwnMap(ParameterMap):
-    """The parameters as their user has them, with the suffix of the one pass: ``W_l0``."""
+    """The parameters of a user's own cell, with the suffix of its only pass: ``W_l0``."""
 
     cell: Cell
     case: Case
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {f"{name}_l0": shape.full for name, shape in self._wanted.items()}
+        return {f"{name}_l0": shape.full for name, shape in self._shapes.items()}
 
     def draw(self, name: str, shape: tuple[int, ...]) -> Array:
-        """Draw one array; what has several axes is a weight, by the case's scale."""
+        """Draw one array; scale those of several axes, the weights, by the case."""
         drawn = self.cell.random_parameter(name, self.case.generator(name), Shape((), shape))
         scale = self.case.weight_scale if len(shape) > 1 else 1.0
         return self.case.simplified(name, drawn * scale)
 
     def to_reference(self, named: Mapping[str, Array]) -> tuple[Parameters, ...]:
-        return (Parameters(self._wanted, {name: named[f"{name}_l0"] for name in self._wanted}),)
+        return (Parameters(self._shapes, {name: named[f"{name}_l0"] for name in self._shapes}),)
 
     def from_reference(self, gradient: Sequence[Parameters]) -> dict[str, Array]:
         (d,) = gradient
@@ -140,7 +140,7 @@ class OwnMap(ParameterMap):
         return f"entry {list(index)}"
 
     @property
-    def _wanted(self) -> dict[str, Shape]:
+    def _shapes(self) -> dict[str, Shape]:
         return self.cell.shapes(self.case.sizes)
 
 
@@ -153,8 +153,8 @@ class ConventionMap(ParameterMap):
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {
-            f"{packed.name}{suffix}": packed.shape(wanted)
-            for suffix, wanted in self._passes()
+            f"{packed.name}{suffix}": packed.shape(shapes)
+            for suffix, shapes in self._passes()
             for packed in self._arrays
         }
 
@@ -166,17 +166,17 @@ class ConventionMap(ParameterMap):
         return case.normal(name, shape, 0.5 if vector else case.weight_scale / np.sqrt(fan_in))
 
     def to_reference(self, named: Mapping[str, Array]) -> tuple[Parameters, ...]:
-        """Return the parameters, of any number system: biases added, order undone."""
+        """Return the parameters in the order of the reference, with added biases."""
         result = []
-        for suffix, wanted in self._passes():
+        for suffix, shapes in self._passes():
             slices: dict[str, Array] = {}
             for packed in self._arrays:
-                added(slices, packed.split(named[f"{packed.name}{suffix}"], wanted))
-            result.append(self._parameters(wanted, slices))
+                added(slices, packed.split(named[f"{packed.name}{suffix}"], shapes))
+            result.append(self._parameters(shapes, slices))
         return tuple(result)
 
     def from_reference(self, gradient: Sequence[Parameters]) -> dict[str, Array]:
-        """Return a gradient in the arrays: each of two biases has that of their sum."""
+        """Return the gradient by the arrays: two biases both have that of their sum."""
         named = {}
         for (suffix, _), d in zip(self._passes(), gradient, strict=True):
             for packed in self._arrays:
@@ -187,9 +187,9 @@ class ConventionMap(ParameterMap):
     def pack(self, parameters: Sequence[Parameters]) -> dict[str, Array]:
         """Return arrays that mean these parameters; a bias in two arrays is halved, exactly.
 
-        NoHome says which parameter is not 0 and has no place.
+        Raises NoHome that names a parameter which is not 0 and has no array.
         """
-        held = [name for packed in self._arrays for name in _names(packed)]
+        names = [name for packed in self._arrays for name in _names(packed)]
         offset, named = self.convention.forget_offset, {}
         for (suffix, _), p in zip(self._passes(), parameters, strict=True):
             slices = {}
@@ -197,20 +197,20 @@ class ConventionMap(ParameterMap):
                 value = self._signed(p, name)
                 if name == "b_f" and offset:
                     value = value - np.asarray(offset, dtype=value.dtype)
-                if name not in held and np.any(value != 0):
+                if name not in names and np.any(value != 0):
                     raise NoHome(f"{name}{suffix} is not 0, and there is no array for it")
-                slices[name] = value / held.count(name) if held.count(name) > 1 else value
+                slices[name] = value / names.count(name) if names.count(name) > 1 else value
             for packed in self._arrays:
                 named[f"{packed.name}{suffix}"] = packed.join(slices)
         return named
 
     def place(self, name: str, index: tuple[int, ...]) -> str:
         array = name.rpartition("_l")[0]
-        wanted = dict(self._passes())[name[len(array) :]]
+        shapes = dict(self._passes())[name[len(array) :]]
         packed = next(p for p in self._arrays if p.name == array)
-        count = sum(int(np.prod(slice_shape(wanted, part))) for part in _names(packed))
-        numbers = np.arange(count).reshape(packed.shape(wanted))
-        for part, block in packed.split(numbers, wanted).items():
+        count = sum(int(np.prod(slice_shape(shapes, part))) for part in _names(packed))
+        numbers = np.arange(count).reshape(packed.shape(shapes))
+        for part, block in packed.split(numbers, shapes).items():
             if numbers[index] in block:
                 unit = int(np.argwhere(block == numbers[index])[0][-1])
                 if part == "R":
@@ -232,13 +232,13 @@ class ConventionMap(ParameterMap):
     def _passes(self) -> Iterator[tuple[str, dict[str, Shape]]]:
         return _passes(self._of_cell, self.case)
 
-    def _parameters(self, wanted: Mapping[str, Shape], slices: Mapping[str, Array]) -> Parameters:
+    def _parameters(self, shapes: Mapping[str, Shape], slices: Mapping[str, Array]) -> Parameters:
         like, offset = slices[f"U_{self.convention.order[0]}"], self.convention.forget_offset
 
         def value(name: str) -> Array:
             array = slices.get(name)
             if array is None:
-                array = zeros(like, slice_shape(wanted, name))
+                array = zeros(like, slice_shape(shapes, name))
             if name == "b_f" and offset:
                 array = array + offset
             return -array if self._negated(name) else array
@@ -246,9 +246,9 @@ class ConventionMap(ParameterMap):
         arrays = {
             name: np.stack([value(f"{name}_{gate}") for gate in shape.gates]) if shape.gates
             else value(name)
-            for name, shape in wanted.items()
+            for name, shape in shapes.items()
         }  # fmt: skip
-        return Parameters(wanted, arrays)
+        return Parameters(shapes, arrays)
 
     def _signed(self, p: Parameters, name: str) -> Array:
         value = getattr(p, name)

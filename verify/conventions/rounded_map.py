@@ -1,7 +1,7 @@
-"""A map of parameters whose weights are read through a rounding to a grid.
+"""A map of parameters that rounds weights to a grid.
 
-The rounding acts on the reference's parameters; gradients pass it as if it were not there
-(straight through), or do not pass it at all, which is its derivative.
+The rounding acts on the reference's parameters. Gradients pass it unchanged (straight through), or
+are 0, which is its derivative.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .weight_grid import Grid, GridArray
 
 @dataclass(frozen=True)
 class RoundedMap(ParameterMap):
-    """A map that rounds what it reads; ``case`` says in which arithmetic that is computed."""
+    """A map that rounds the parameters of another, in the arithmetic of ``case``."""
 
     inner: ParameterMap
     grid: Grid
@@ -32,7 +32,7 @@ class RoundedMap(ParameterMap):
     case: Case
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Return the shape of every array."""
+        """Return the shapes of all arrays."""
         return self.inner.shapes()
 
     def draw(self, name: str, shape: tuple[int, ...]) -> Array:
@@ -41,10 +41,10 @@ class RoundedMap(ParameterMap):
 
     def to_reference(self, named: Mapping[str, Array]) -> Sequence[Parameters]:
         """Return the rounded parameters."""
-        read = self.inner.to_reference(named)
-        plain = [p.map(_value) for p in read]
+        unrounded = self.inner.to_reference(named)
+        plain = [p.map(_value) for p in unrounded]
         rounded = []
-        for number, p in enumerate(read):
+        for number, p in enumerate(unrounded):
             on_grid = self.grid.on_grid(plain, number, self.case.arithmetic.roundoff)
             arrays = {n: self._rounded(a, on_grid[n]) if n in on_grid else a for n, a in p.items()}
             rounded.append(Parameters(p.shapes, arrays))
@@ -60,21 +60,21 @@ class RoundedMap(ParameterMap):
         return on_grid.value.astype(array.dtype)
 
     def from_reference(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Return a gradient in the arrays."""
+        """Return the gradient by the arrays."""
         if self.straight:
             return self.inner.from_reference(gradient)
-        kept = [
+        passed = [
             Parameters(d.shapes, {n: 0 * a if n in self.grid.arrays else a for n, a in d.items()})
             for d in gradient
         ]
-        return self.inner.from_reference(kept)
+        return self.inner.from_reference(passed)
 
     def pack(self, parameters: Sequence[Parameters]) -> Mapping[str, Array]:
         """Return arrays that mean these parameters before they are rounded."""
         return self.inner.pack(parameters)
 
     def place(self, name: str, index: tuple[int, ...]) -> str:
-        """Say where in the layer an entry stands."""
+        """Return the place of an entry in the layer."""
         return self.inner.place(name, index)
 
 

@@ -1,7 +1,7 @@
-"""Parameters of one convention as those of another: the map of ``comparing``, carried out.
+"""Translation of parameters from one convention to another, by the map of ``comparison.py``.
 
-Arrays are only moved, negated, halved or added up; what has no place must be 0, or what the other
-convention has in its place, else NoHome says which it is.
+Arrays are only moved, negated, halved or added up. A parameter without a place must be 0, or the
+constant that the other convention has there; otherwise NoHome names it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Slices = dict[str, Floats]
 
 
 def stored_shapes(convention: Convention, case: Case) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every array of every pass, whether or not the reference has a cell."""
+    """Return the shapes of all arrays of all passes; the reference need not have a cell."""
     return {
         f"{name}{suffix}": shape
         for suffix, sizes in passes(convention, case)
@@ -41,23 +41,23 @@ def passes(convention: Convention, case: Case) -> Iterator[tuple[str, Sizes]]:
 def translated(
     a: Convention, b: Convention, case: Case, named: Mapping[str, Floats]
 ) -> dict[str, Floats]:
-    """Return arrays by which ``b`` computes what ``a`` computes by ``named``.
+    """Return arrays with which ``b`` computes the same as ``a`` with the arrays ``named``.
 
-    Arrays are those of every pass. NoHome says why there are none.
+    Arrays are those of all passes. Raises NoHome if there are none.
     """
-    way = compare(a, b).there
+    way = compare(a, b).forward
     if way.never:
         raise NoHome(way.never)
     result: dict[str, Floats] = {}
     for suffix, sizes in passes(a, case):
         stored = {name: named[f"{name}{suffix}"] for name in family.stored_shapes(a, sizes)}
         try:
-            held = _moved(a, b, sizes, stored)
+            arrays = _moved(a, b, sizes, stored)
         except NoHome as problem:
             raise NoHome(
                 f"{suffix[1:]}: {problem}; possible only when {' and '.join(way.conditions)}"
             ) from None
-        result |= {f"{name}{suffix}": array for name, array in held.items()}
+        result |= {f"{name}{suffix}": array for name, array in arrays.items()}
     return result
 
 
@@ -68,8 +68,8 @@ def _moved(a: Convention, b: Convention, sizes: Sizes, stored: Mapping[str, Floa
     if not alike:
         vectors = [_summed(vectors)]
     if a.family == "gru" and a.update != b.update:
-        for held in (weights, *vectors):
-            held |= {k: -held[k] for k in ("W_z", "U_z", "b_z") if k in held}
+        for slices in (weights, *vectors):
+            slices |= {k: -slices[k] for k in ("W_z", "U_z", "b_z") if k in slices}
     if a.family == "gru" and a.reset != b.reset:
         _only_diagonal(weights["U_n"], *(v.get("b_hn") for v in vectors))
     _couple(a, b, weights, vectors)
@@ -93,18 +93,20 @@ def _unpacked(
 
 
 def _bias_number(convention: Convention, array: str) -> int | None:
-    """Return which of the biases an array is, or belongs to; None if it is none."""
+    """Return the number of the bias that an array is or belongs to; None for other arrays."""
     if not array.startswith("bias"):
         return None
     names = convention.bias_names
-    own = [k for k, name in enumerate(names) if array == name]
-    return own[0] if own else next(k for k, n in enumerate(names) if array.startswith(f"{n}_"))
+    numbers = [k for k, name in enumerate(names) if array == name]
+    return (
+        numbers[0] if numbers else next(k for k, n in enumerate(names) if array.startswith(f"{n}_"))
+    )
 
 
 def _summed(vectors: list[Slices]) -> Slices:
     total: Slices = {}
-    for held in vectors:
-        added(total, held)
+    for slices in vectors:
+        added(total, slices)
     return total
 
 
@@ -117,26 +119,25 @@ def _only_diagonal(U: Floats, *b_hn: Floats | None) -> None:
 
 
 def _couple(a: Convention, b: Convention, weights: Slices, vectors: list[Slices]) -> None:
-    """Write f = 1 - i as a gate of its own, or the gate as 1 - i if it is that."""
+    """Write a coupled f = 1 - i as a separate gate, or a separate f = 1 - i as a coupled one."""
     if a.coupled and not b.coupled:
-        for held in (weights, *vectors):
-            held |= {f"{k}_f": -held[f"{k}_i"] for k in "WUbp" if f"{k}_i" in held}
+        for group in (weights, *vectors):
+            group |= {f"{k}_f": -group[f"{k}_i"] for k in "WUbp" if f"{k}_i" in group}
     elif b.coupled and not a.coupled:
         slices = {**weights, **_summed(vectors)}
         for k in "WUbp":
-            own, other = (slices.get(f"{k}_{g}", np.zeros(())) for g in "fi")
+            of_f, of_i = (slices.get(f"{k}_{g}", np.zeros(())) for g in "fi")
             offset = a.forget_offset if k == "b" else 0.0
-            if np.any(own != -other - offset):
+            if np.any(of_f != -of_i - offset):
                 raise NoHome(f"{k}_f is not -{k}_i")
             weights.pop(f"{k}_f", None)
-        for held in vectors:
-            held.pop("b_f", None)
+        for vector in vectors:
+            vector.pop("b_f", None)
 
 
 def _shift(a: Convention, b: Convention, vectors: list[Slices], like: Floats, sizes: Sizes) -> None:
-    """Add what is added to b_f here and not there."""
-    here = 0.0 if a.coupled else a.forget_offset
-    change = here - b.forget_offset
+    """Add the difference of the forget offsets to b_f."""
+    change = (0.0 if a.coupled else a.forget_offset) - b.forget_offset
     if b.coupled or "f" not in b.letters or not change:
         return
     before = vectors[0].get("b_f", np.zeros(sizes.H, dtype=like.dtype))
@@ -159,14 +160,14 @@ def _packed(
     *,
     alike: bool,
 ) -> dict[str, Floats]:
-    """Return ``b``'s arrays; what has no place must be 0."""
+    """Return ``b``'s arrays; slices without a place must be 0."""
     wanted = family.shapes(b, sizes)
     letters = "".join(b.bias)
     if not alike:
         vectors = [_halved(vectors[0], letters)] * max(len(b.bias), 1)
-    held = set(weights) | {name for v in vectors for name in v}
+    available = set(weights) | {name for v in vectors for name in v}
     names = {name for packed in b.arrays() for name in packed.slices + packed.below}
-    for name in sorted(held - names):
+    for name in sorted(available - names):
         source = weights if name in weights else _summed(vectors)
         if np.any(source[name] != 0):
             raise NoHome(f"{name} is not 0, and there is no array for it")
@@ -181,7 +182,7 @@ def _packed(
 
 
 def _halved(total: Slices, letters: str) -> Slices:
-    """Return biases as each of the arrays has them: halves, exactly, of those that stand twice."""
+    """Return the slices of each bias array; a bias in two arrays is halved, exactly."""
     counts = {name: letters.count(_letter(name)) for name in total}
     return {name: value / counts[name] if counts[name] > 1 else value
             for name, value in total.items()}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Weights on a grid: which of them share a scale, and to what multiple of it each is rounded."""
+"""Grids of weights: the groups that share a scale, and the rounding to its multiples."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ MATRIX_AXES = ("gate", "input", "unit")
 """The axes of W and U."""
 
 INPUT_OF = {"W": "x", "U": "h", "R": "the projection"}
-"""What each matrix is multiplied with."""
+"""The factor of each matrix in its product."""
 
 FLOATS = {10: "float16", 7: "bfloat16"}
-"""Dtypes by the bits of their fraction: their steps are proportional to the weight itself."""
+"""Dtypes by the bits of their fraction; their steps are proportional to the weight."""
 
 WAYS = {"even": "", "down": " (down)", "zero": " (toward zero)", "away": "", "up": ""}
-"""What is said of a rounding; of one to the nearest, nothing."""
+"""Words for each rounding; none for rounding to the nearest."""
 
 SCALE_ERROR = 4
 """Roundings of a weight by its scale: of the scale, twice, of the quotient, of adding a zero."""
 
 WHOLE = 3e-5
-"""How near to a power of two a step's exponent is to an integer."""
+"""Largest distance of the exponent of a power of two from an integer."""
 
 MOST_BITS = 16
 """Bits of weights that can be declared."""
@@ -40,7 +40,7 @@ Ends = tuple[Array, Array]
 """The smallest and the largest weight of a group, for every weight of an array (broadcast)."""
 
 Group = Callable[[Sequence[Parameters], int, str], Ends]
-"""From the parameters of all passes, the number of one, and the name of an array."""
+"""A function of the parameters of all passes, the number of one, and the name of an array."""
 
 
 def _matrices(p: Parameters) -> list[Array]:
@@ -48,25 +48,25 @@ def _matrices(p: Parameters) -> list[Array]:
 
 
 def _along(*axes: int) -> Group:
-    """Return the group of all weights of an array that differ along some axes alone.
+    """Return the group of weights of one array that differ only along these axes.
 
-    The axes are those of W and U (gates, inputs, units); R is as an array of one gate.
+    The axes are those of W and U (gates, inputs, units); R counts as an array of one gate.
     """
 
     def ends(passes: Sequence[Parameters], number: int, name: str) -> Ends:
         a = passes[number][name]
-        own = axes if a.ndim == len(MATRIX_AXES) else tuple(k - 1 for k in axes if k)
-        return a.min(axis=own, keepdims=True), a.max(axis=own, keepdims=True)
+        within = axes if a.ndim == len(MATRIX_AXES) else tuple(k - 1 for k in axes if k)
+        return a.min(axis=within, keepdims=True), a.max(axis=within, keepdims=True)
 
     return ends
 
 
-def _of(arrays: Callable[[Sequence[Parameters], int, str], Sequence[Array]]) -> Group:
+def _together(arrays: Callable[[Sequence[Parameters], int, str], Sequence[Array]]) -> Group:
     """Return the group of all weights of several arrays."""
 
     def ends(passes: Sequence[Parameters], number: int, name: str) -> Ends:
-        every = np.concatenate([a.ravel() for a in arrays(passes, number, name)])
-        return np.asarray(every.min()), np.asarray(every.max())
+        weights = np.concatenate([a.ravel() for a in arrays(passes, number, name)])
+        return np.asarray(weights.min()), np.asarray(weights.max())
 
     return ends
 
@@ -79,35 +79,36 @@ GROUPS: dict[str, tuple[str, Group]] = {
     "matrix": ("one scale for each matrix", _along(0, 1, 2)),
     "pass": (
         "one scale for the matrices of x and h of each pass",
-        _of(lambda passes, number, name: _matrices(passes[number])),
+        _together(lambda passes, number, name: _matrices(passes[number])),
     ),
     "name": (
         "all layers and directions share one scale for each of the two matrices",
-        _of(lambda passes, number, name: [p[name] for p in passes]),
+        _together(lambda passes, number, name: [p[name] for p in passes]),
     ),
     "first of its name": (
         "later layers and directions take the scale of the first one's matrix",
-        _of(lambda passes, number, name: [passes[0][name]]),
+        _together(lambda passes, number, name: [passes[0][name]]),
     ),
     "first": (
         "later layers and directions take the scale of the first one's matrices",
-        _of(lambda passes, number, name: _matrices(passes[0])),
+        _together(lambda passes, number, name: _matrices(passes[0])),
     ),
     "all": (
         "all matrices of all layers and directions share one scale",
-        _of(lambda passes, number, name: [a for p in passes for a in _matrices(p)]),
+        _together(lambda passes, number, name: [a for p in passes for a in _matrices(p)]),
     ),
 }
-"""Weights that may have one scale, in words: those of one unit first, all last."""
+"""Groups of weights that may share a scale, with their words, from a unit's to all."""
 
 SHARED = ("name", "first of its name", "first", "all")
 """Groups in which the scale of one layer depends on another's weights."""
 
 
 class GridArray(NamedTuple):
-    """One array on a grid: the integers, between which it lies where that is not certain.
+    """One array on a grid.
 
-    ``low`` and ``high`` are integers less the zero point, ``steps`` what they are multiplied by.
+    ``low`` and ``high`` are integers less the zero point; they differ at ties, where both are
+    possible. ``steps`` are the distances of the grid.
     """
 
     low: Array
@@ -116,19 +117,19 @@ class GridArray(NamedTuple):
 
     @property
     def value(self) -> Array:
-        """The numbers; midpoints where there are two."""
+        """The numbers; midpoints at ties."""
         return (self.low + self.high) / 2 * self.steps
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What weights are rounded to.
+    """A grid to which weights are rounded.
 
-    ``kind``: ``scale`` (multiples of the largest magnitude of a ``group`` by ``levels``), ``range``
-    (the group's from smallest to largest in so many levels), ``step`` (multiples of ``step``),
-    ``float`` (``levels`` bits of a fraction). ``ends`` are the least and the largest level, None if
-    there are none; a range's zero is a level unless it is ``offset``, and in the range where it is
-    ``through_zero``. ``arrays`` are rounded.
+    ``kind``: ``scale`` (multiples of a ``group``'s largest magnitude / ``levels``), ``range``
+    (``levels`` steps from a group's smallest to its largest weight), ``step`` (multiples of
+    ``step``), ``float`` (``levels`` bits of a fraction). ``ends`` are the least and the largest
+    level, None without limits. The zero of a range is a level unless ``offset``; with
+    ``through_zero`` the range is widened to contain 0. ``arrays`` are rounded.
     """
 
     kind: str
@@ -157,8 +158,8 @@ class Grid:
     def _words(self) -> str:
         if self.kind == "step":
             exponent = float(np.log2(self.step))
-            whole = abs(exponent - round(exponent)) < WHOLE
-            step = f"2^{round(exponent)}" if whole else f"{self.step:.6g}"
+            integral = abs(exponent - round(exponent)) < WHOLE
+            step = f"2^{round(exponent)}" if integral else f"{self.step:.6g}"
             return f"multiples of {step}{WAYS[self.rounding]}"
         if self.kind == "float":
             bits = int(self.levels)
@@ -168,14 +169,16 @@ class Grid:
 
     @property
     def bits(self) -> int:
-        """How many bits hold a level."""
+        """The number of bits that hold a level."""
         count = self.levels + 1 if self.kind == "range" else 2 * self.levels
         return int(np.ceil(np.log2(count)))
 
     @property
     def _formula(self) -> str:
-        of = "the largest of all" if self.group in ("name", "all") else "its largest magnitude"
-        return f"{'its range' if self.kind == 'range' else of} / {self.levels:.6g}"
+        magnitude = (
+            "the largest of all" if self.group in ("name", "all") else "its largest magnitude"
+        )
+        return f"{'its range' if self.kind == 'range' else magnitude} / {self.levels:.6g}"
 
     @property
     def shared(self) -> bool:
@@ -195,10 +198,10 @@ class Grid:
     def on_grid(
         self, passes: Sequence[Parameters], number: int, roundoff: float
     ) -> dict[str, GridArray]:
-        """Return the integers of the weights of one pass, as any program computes them.
+        """Return the integers of one pass's weights that a program may compute.
 
-        Programs divide by a scale in an arithmetic of this ``roundoff``: at a tie both neighbours
-        are possible.
+        Programs divide by a scale in an arithmetic of this ``roundoff``: near a tie both
+        neighbours are possible.
         """
         p = passes[number]
         return {
@@ -232,21 +235,21 @@ class Grid:
             return GridArray(low, high, steps)
         zero = -least / steps
         zeros = neighbours(zero, error * np.abs(zero), "even") if not self.offset else (zero,)
-        both = []
+        candidates = []
         for z in zeros:
             off = error * (np.abs(a / steps) + np.abs(z))
             levels = neighbours(a / steps + z, off, self.rounding)
-            both += [np.clip(level, 0, self.levels) - z for level in levels]
-        return GridArray(np.minimum.reduce(both), np.maximum.reduce(both), steps)
+            candidates += [np.clip(level, 0, self.levels) - z for level in levels]
+        return GridArray(np.minimum.reduce(candidates), np.maximum.reduce(candidates), steps)
 
 
 def _exact(steps: Array, extent: Array, levels: float) -> Array:
-    """Whether a scale, and a quotient by it, is exact in any arithmetic: a power of two."""
+    """Return whether scales are powers of two: their quotients are exact in any arithmetic."""
     return (np.frexp(steps)[0] == 0.5) & (steps * levels == extent)
 
 
 def extent_of(kind: str, low: Array, high: Array) -> Array:
-    """Return what a scale is proportional to: a range, or the largest magnitude."""
+    """Return the extent that a scale is proportional to: a range, or the largest magnitude."""
     return high - low if kind == "range" else np.maximum(np.abs(low), np.abs(high))
 
 
@@ -255,8 +258,8 @@ def grid_of(quantisation: Quantisation) -> Grid | None:
     if not quantisation.weights:
         return None
     if quantisation.per not in GROUPS:
-        known = ", ".join(GROUPS)
-        raise QuantisationError(f"quantised: per: expected one of {known}, got {quantisation.per}")
+        groups = ", ".join(GROUPS)
+        raise QuantisationError(f"quantised: per: expected one of {groups}, got {quantisation.per}")
     arrays = tuple(OPERANDS[letter] for letter in quantisation.matrices)
     most = 2.0 ** (quantisation.weights - 1)
     return Grid(
@@ -271,18 +274,18 @@ def grid_of(quantisation: Quantisation) -> Grid | None:
 
 
 def declaration(grid: Grid) -> Quantisation | None:
-    """Return the quantisation by which a grid is declared; None for one that none says."""
+    """Return the quantisation that declares a grid; None if there is none."""
     letters = {array: letter for letter, array in OPERANDS.items()}
     if grid.kind not in ("scale", "range") or grid.offset or not 2 <= grid.bits <= MOST_BITS:
         return None
-    of = ("W", "U") if grid.arrays == MATRICES else grid.arrays
-    made = Quantisation(
+    names = ("W", "U") if grid.arrays == MATRICES else grid.arrays
+    quantisation = Quantisation(
         weights=grid.bits,
         per=grid.group,
         weight_zero=grid.kind == "range",
         weight_levels=float(grid.levels),
-        matrices="".join(letters.get(array, "") for array in of),
+        matrices="".join(letters.get(array, "") for array in names),
         rounding=grid.rounding,
     )
-    plain = replace(made, weight_levels=0.0)
-    return plain if plain.levels == made.levels else made
+    plain = replace(quantisation, weight_levels=0.0)
+    return plain if plain.levels == quantisation.levels else quantisation

@@ -1,6 +1,6 @@
-"""What reaches a node in the running graph, and what it makes of it.
+"""The inputs and outputs of a node in the running graph.
 
-The values are made outputs of the node's graph, and of every If, Loop, Scan and function around it.
+Its values become outputs of its graph, and of each If, Loop, Scan and function around it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .runtimes import PerShape, Runtime
 from .sample import sample
 
 MARK = "gatewise "
-"""How the names begin of the values that are added to a graph."""
+"""Beginning of the names of values that are added to a graph."""
 
 CALLS = 4
-"""Calls of a node in a loop that are looked at."""
+"""Calls of a node in a loop that are compared."""
 
 BRANCHES = ("then_branch", "else_branch")
 
@@ -32,15 +32,15 @@ def activations(
     """Return the values of a node's inputs and outputs by their slots, for each of its calls.
 
     Slots are X, sequence_lens, initial_h, initial_c, and Y, Y_h, Y_c; of an unrolled step x, h, c
-    and new h, new c. ModelError says why there are none; UnknownSubject what is wrong with
-    ``inputs``. The model is changed.
+    and new h, new c. Raises ModelError if there are none, UnknownSubject if ``inputs`` are
+    invalid. The model is changed.
     """
     if node.unrolled is not None:
         scope = node.unrolled.scope
-        values = {**node.unrolled.taken}
-        values |= {f"new {name}": value for name, value in node.unrolled.made.items()}
+        values = {**node.unrolled.inputs}
+        values |= {f"new {name}": value for name, value in node.unrolled.outputs.items()}
     else:
-        assert node.place is not None  # noqa: S101 - what is held was read from a graph
+        assert node.place is not None  # noqa: S101 - nodes with weights have a graph
         scope, proto = node.place
         values = _values(node, proto)
     feeds = _feeds(model, inputs)
@@ -56,10 +56,10 @@ def activations(
 
 
 def _values(node: Node, proto: Any) -> dict[str, str]:
-    """Return the values of a node by their slots; outputs that nobody reads are given names."""
-    given = dict(zip(SLOTS, proto.input, strict=False))
+    """Return the values of a node by their slots; unused outputs are named."""
+    inputs = dict(zip(SLOTS, proto.input, strict=False))
     values = {
-        slot: name for slot, name in given.items() if name and slot not in ("W", "R", "B", "P")
+        slot: name for slot, name in inputs.items() if name and slot not in ("W", "R", "B", "P")
     }
     slots = ["Y", *(f"Y_{state}" for state in node.states)]
     outputs = [*proto.output, *[""] * len(slots)][: len(slots)]
@@ -73,7 +73,7 @@ def _values(node: Node, proto: Any) -> dict[str, str]:
 def _shown(
     scope: Scope, values: Sequence[str], dtype: np.dtype[Any], node: Node
 ) -> tuple[list[str], int]:
-    """Make values of a graph outputs of the main one; return their names there, and the loops."""
+    """Make values of a graph outputs of the main one; return their names and number of loops."""
     onnx = import_onnx()
     number = onnx.helper.np_dtype_to_tensor_dtype(dtype)
     kinds = [number if name != _lengths(node) else onnx.TensorProto.INT32 for name in values]
@@ -82,12 +82,12 @@ def _shown(
         names = [f"{MARK}{depth} {k}" for k, _ in enumerate(values)]
         for value, name in zip(values, names, strict=True):
             scope.graph.node.append(onnx.helper.make_node("Identity", [value], [name]))
-        made = names if scope.arguments is not None else [
+        outputs = names if scope.arguments is not None else [
             onnx.helper.make_tensor_value_info(name, kind, None)
             for name, kind in zip(names, kinds, strict=True)
         ]  # fmt: skip
         before = len(scope.graph.output)
-        scope.graph.output.extend(made)
+        scope.graph.output.extend(outputs)
         if scope.outer is None:
             return names, loops
         container = scope.within
@@ -106,17 +106,18 @@ def _shown(
 
 
 def _fill_calls(model: Model, call: Any, before: int, names: Sequence[str]) -> None:
-    """Give a call of a function these outputs after the others, and every other call as many.
+    """Add these outputs to a call of a function, and as many to all its other calls.
 
-    ``before`` is how many the function had.
+    ``before`` is the number of outputs that the function had.
     """
     count = before + len(names)
     calls = [n for scope in model.scopes() for n in scope.graph.node
              if (n.domain, n.op_type) == (call.domain, call.op_type)]  # fmt: skip
-    for k, each in enumerate(calls):
-        made = [f"{MARK}{k} {place} unread" for place in range(count)]
-        wanted = [*made[:before], *names] if each is call else made
-        each.output.extend(wanted[len(each.output) :])
+    for k, other_call in enumerate(calls):
+        outputs = [f"{MARK}{k} {place} unread" for place in range(count)]
+        if other_call is call:
+            outputs[before:] = names
+        other_call.output.extend(outputs[len(other_call.output) :])
 
 
 def _lengths(node: Node) -> str:
@@ -128,20 +129,20 @@ def _lengths(node: Node) -> str:
 def _fill_other_branch(
     container: Any, scope: Scope, names: Sequence[str], kinds: Sequence[int]
 ) -> None:
-    """Give the branch that is not the scope's as many outputs, empty ones."""
+    """Add as many empty outputs to the other branch of an If."""
     onnx = import_onnx()
     for attribute in container.attribute:
         if attribute.name not in BRANCHES or attribute.name == scope.attribute:
             continue
         for name, kind in zip(names, kinds, strict=True):
             empty = onnx.helper.make_tensor(f"{name} empty", kind, [0], [])
-            own = f"{name} else"
-            attribute.g.node.append(onnx.helper.make_node("Constant", [], [own], value=empty))
-            attribute.g.output.append(onnx.helper.make_tensor_value_info(own, kind, None))
+            output = f"{name} else"
+            attribute.g.node.append(onnx.helper.make_node("Constant", [], [output], value=empty))
+            attribute.g.output.append(onnx.helper.make_tensor_value_info(output, kind, None))
 
 
 def _inline(scope: Scope) -> None:
-    """Read what lies in files of their own: a runtime is handed one file."""
+    """Copy external data into the graph, because a runtime gets a single file."""
     onnx = import_onnx()
     for tensor in getattr(scope.graph, "initializer", ()):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
@@ -150,18 +151,18 @@ def _inline(scope: Scope) -> None:
 
 
 def _feeds(model: Model, path: Path) -> dict[str, Floats]:
-    """Return the inputs of a model that a file holds; UnknownSubject if they are not those."""
-    number = import_onnx().helper.tensor_dtype_to_np_dtype
+    """Return the inputs of a model from a file; raise UnknownSubject if they do not match."""
+    dtype_of = import_onnx().helper.tensor_dtype_to_np_dtype
     stored = {tensor.name for tensor in model.proto.graph.initializer}
-    given = [i for i in model.proto.graph.input if i.name not in stored]
-    return sample(path, {i.name: np.dtype(number(i.type.tensor_type.elem_type)) for i in given})
+    inputs = [i for i in model.proto.graph.input if i.name not in stored]
+    return sample(path, {i.name: np.dtype(dtype_of(i.type.tensor_type.elem_type)) for i in inputs})
 
 
 def _calls(values: Mapping[str, Floats], loops: int) -> Iterator[dict[str, Floats]]:
-    """Yield the values of each call: a loop stacks those of its rounds."""
+    """Yield the values of each call; loops stack those of their rounds."""
     if not loops:
         yield dict(values)
         return
-    whole = {n: a.reshape(-1, *a.shape[loops:]) for n, a in values.items()}
-    for k in range(min(CALLS, *(len(a) for a in whole.values()))):
-        yield {name: array[k] for name, array in whole.items()}
+    stacked = {n: a.reshape(-1, *a.shape[loops:]) for n, a in values.items()}
+    for k in range(min(CALLS, *(len(a) for a in stacked.values()))):
+        yield {name: array[k] for name, array in stacked.items()}

@@ -1,4 +1,4 @@
-"""A node of a file, ready to be called: a model of its own, run by a runtime."""
+"""Nodes of files as callable layers: models of one node, run by a runtime."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .tflite import single
 
 
 class Cut(Protocol):
-    """A node as a subject, as far as what runs it sees it; ``operator`` is that of ONNX."""
+    """The part of a node's subject that its layer needs; ``operator`` is that of ONNX."""
 
     @property
     def node(self) -> Any:
@@ -28,11 +28,11 @@ class Cut(Protocol):
 
     @property
     def runtime(self) -> Runtime:
-        """What runs it."""
+        """The runtime of the node."""
 
     @property
     def arrays(self) -> Mapping[str, Floats]:
-        """What the judge asks for."""
+        """The arrays that the judge reads as buffers."""
 
     @property
     def weights(self) -> dict[str, Floats]:
@@ -40,33 +40,33 @@ class Cut(Protocol):
 
     @property
     def fixed(self) -> tuple[tuple[str, int | bool | str], ...]:
-        """What all of its cases have."""
+        """The fields that all of its cases share."""
 
     @property
     def operator(self) -> Operator:
-        """The operator that it is."""
+        """The node as an operator."""
 
 
 class WithoutGradients:
-    """What no node of a file has; ``buffers`` are its weights, and what it is compared with."""
+    """Methods that nodes of files do not offer; ``buffers`` are the subject's arrays."""
 
     def __init__(self, subject: Cut, case: Case) -> None:
         self.subject, self.case = subject, case
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
-        """Raise: it has none."""
+        """Raise NotOffered."""
         raise NotOffered("a runtime of files has no gradients")
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
-        """Raise: it has none."""
+        """Raise NotOffered."""
         raise NotOffered("a runtime of files has no forward mode")
 
     def train(self, training: bool) -> None:
-        """Raise: it has one mode."""
+        """Raise NotOffered."""
         raise NotOffered("a runtime of files has one mode")
 
     def buffers(self) -> dict[str, Floats]:
-        """Return the node's own weights, and what it is compared with."""
+        """Return the node's weights, and the arrays that it is compared with."""
         return dict(self.subject.arrays)
 
 
@@ -80,17 +80,17 @@ class BuiltNode(WithoutGradients):
         def make(inputs: Inputs) -> PerShape:
             model = operator.model(onnx, case, self._turned(inputs))
             if _of_file(subject, case):
-                # Of coupled gates the block that is not used holds ones, to be noticed.
-                own = not subject.node.coupled and _same(inputs.parameters, subject.weights)
-                _restate(onnx, model.graph, subject.node, weights=own)
+                # The unused block of coupled gates holds ones, so that its use is noticed.
+                original = not subject.node.coupled and _same(inputs.parameters, subject.weights)
+                _restate(onnx, model.graph, subject.node, weights=original)
             return PerShape(subject.runtime, model.SerializeToString())
 
-        self._made = OncePerParameters(make, what_is_given)
+        self._program_for = OncePerParameters(make, what_is_given)
 
     def forward(self, inputs: Inputs) -> Result:
         """Run it."""
-        operator, given = self.subject.operator, self._turned(inputs)
-        outputs = self._made(inputs)(operator.feeds(self.case, given))
+        operator = self.subject.operator
+        outputs = self._program_for(inputs)(operator.feeds(self.case, self._turned(inputs)))
         if len(outputs) != len(operator.outputs):
             raise SubjectCrashed(f"expected {len(operator.outputs)} outputs, got {len(outputs)}")
         result = operator.result(self.case, [np.asarray(a) for a in outputs])
@@ -100,7 +100,7 @@ class BuiltNode(WithoutGradients):
 
     @property
     def _reverse(self) -> bool:
-        """Whether it begins at the end: the equations see its rows turned round."""
+        """Whether it begins at the last step; its rows are reversed for the equations."""
         return self.subject.node.direction == "reverse" and not self.case.bidirectional
 
     def _turned(self, inputs: Inputs) -> Inputs:
@@ -108,40 +108,39 @@ class BuiltNode(WithoutGradients):
 
 
 def _of_file(subject: Cut, case: Case) -> bool:
-    """Whether a case has the node's own widths, directions and layout."""
+    """Return whether a case has the node's own widths, directions and layout."""
     return all(getattr(case, name) == value for name, value in subject.fixed)
 
 
 def _restate(onnx: Any, graph: Any, node: Node, *, weights: bool) -> None:
-    """Give the node of a graph the file's own attributes, and weights, as they stand there."""
+    """Set the node of a graph to the file's attributes, and with ``weights`` to its weights."""
     if node.place is None:
         return
     scope, proto = node.place
-    (made,) = graph.node
-    del made.attribute[:]
+    (target,) = graph.node
+    del target.attribute[:]
     for name, value in scope.attributes(proto).items():
-        made.attribute.append(onnx.helper.make_attribute(name, value))
+        target.attribute.append(onnx.helper.make_attribute(name, value))
     for tensor in graph.initializer if weights else ():
         if tensor.name in node.weights:
-            own = onnx.numpy_helper.from_array(node.weights[tensor.name], tensor.name)
-            tensor.CopyFrom(own)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(node.weights[tensor.name], tensor.name))
 
 
-def _same(given: Mapping[str, Floats], own: Mapping[str, Floats]) -> bool:
-    """Whether two sets of arrays are the same."""
-    names = given.keys() == own.keys()
-    return names and all(np.array_equal(given[name], array) for name, array in own.items())
+def _same(first: Mapping[str, Floats], second: Mapping[str, Floats]) -> bool:
+    """Return whether two sets of arrays are equal."""
+    names = first.keys() == second.keys()
+    return names and all(np.array_equal(first[name], array) for name, array in second.items())
 
 
 class BuiltStep(BuiltNode):
-    """A step that an exporter has unrolled, run once for every step of x, with its own weights."""
+    """A step that an exporter has unrolled, run once for each step of x, with its own weights."""
 
     def __init__(self, subject: Cut, case: Case) -> None:
         super().__init__(subject, case)
         self._step = PerShape(subject.runtime, subject.node.unrolled.model(subject.node.dtype))
 
     def forward(self, inputs: Inputs) -> Result:
-        """Run it, step after step."""
+        """Run it step by step."""
         if not _same(inputs.parameters, self.subject.weights):
             raise NotOffered("its weights are in its products: it runs with its own alone")
         states = self.subject.node.states
@@ -154,48 +153,48 @@ class BuiltStep(BuiltNode):
             )
             y.append(now["h"])
         shape = (0, inputs.x.shape[1], self.subject.node.H)
-        whole = np.stack(y) if y else np.zeros(shape, inputs.x.dtype)
-        return Result(whole, tuple(now[name][None] for name in states))
+        outputs = np.stack(y) if y else np.zeros(shape, inputs.x.dtype)
+        return Result(outputs, tuple(now[name][None] for name in states))
 
-    def _stepped(self, given: Mapping[str, Floats]) -> list[Floats]:
-        """Return the new states (B, H); row by row, in its own shapes, where a file has one row."""
+    def _stepped(self, arrays: Mapping[str, Floats]) -> list[Floats]:
+        """Return the new states (B, H); if the file has one row, computed row by row."""
         shapes = self.subject.node.unrolled.shapes
         if not shapes:
-            return [np.asarray(a) for a in self._step(given)]
+            return [np.asarray(a) for a in self._step(arrays)]
         rows = [
-            self._step({name: array[row].reshape(shapes[name]) for name, array in given.items()})
-            for row in range(len(given["x"]))
+            self._step({name: array[row].reshape(shapes[name]) for name, array in arrays.items()})
+            for row in range(len(arrays["x"]))
         ]
-        return [np.stack([np.ravel(a) for a in each]) for each in zip(*rows, strict=True)]
+        return [np.stack([np.ravel(a) for a in state]) for state in zip(*rows, strict=True)]
 
 
 def turned(x: Floats, lengths: Floats | None) -> Floats:
-    """Return (T, B, ...) with every row turned round within its length."""
+    """Return x (T, B, ...) with each row reversed within its length."""
     if lengths is None:
         return x[::-1].copy()
-    whole = x.copy()
+    result = x.copy()
     for row, length in enumerate(lengths):
-        whole[:length, row] = x[:length, row][::-1]
-    return whole
+        result[:length, row] = x[:length, row][::-1]
+    return result
 
 
 class BuiltFused(WithoutGradients):
-    """An operator of TensorFlow Lite as a model of its own, one for every number of steps, rows."""
+    """An operator of TensorFlow Lite as a model, one for each number of steps and rows."""
 
     def __init__(self, subject: Cut, case: Case) -> None:
         super().__init__(subject, case)
-        self._made = OncePerParameters(self._run, lambda inputs: inputs.x.shape)
+        self._program_for = OncePerParameters(self._run, lambda inputs: inputs.x.shape)
 
     def _run(self, inputs: Inputs) -> Run:
         subject = self.subject
-        own = _of_file(subject, self.case) and _same(inputs.parameters, subject.weights)
-        made = single.model(subject.node, self.case, inputs, own=own)
-        return self.subject.runtime.loaded(made, {})
+        original = _of_file(subject, self.case) and _same(inputs.parameters, subject.weights)
+        model = single.model(subject.node, self.case, inputs, original=original)
+        return self.subject.runtime.loaded(model, {})
 
     def forward(self, inputs: Inputs) -> Result:
-        """Run it; an operator of one step once for every step of x."""
+        """Run it; an operator of one step once for each step of x."""
         node, case = self.subject.node, self.case
-        run = self._made(inputs)
+        run = self._program_for(inputs)
         if not node.one_step:
             return single.result(node, case, run(single.feeds(node, case, inputs)))
         y, state = [], inputs.state

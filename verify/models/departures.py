@@ -1,7 +1,7 @@
-"""How a node departs from the layer that it was exported from: relations between their arrays.
+"""Departures of a node from the layer that it was exported from.
 
-Every block of the node, the weights of one gate, is looked for among all blocks of the source:
-where it stands there, or what was done to it, says what went wrong.
+Each block of the node (the weights of one gate) is searched among all blocks of the source. Its
+place there, or its relation to the right block, shows the mistake of the export.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from .sources import ORDERS, Layer
 
 LETTERS = {"rnn": {"a": "h"}, "gru": {"z": "z", "r": "r", "n": "h"},
            "lstm": {"i": "i", "o": "o", "f": "f", "g": "c"}}  # fmt: skip
-"""The letters that model files have for the gates."""
+"""The gates' letters in model files."""
 
 ARRAYS = {"W": "W", "U": "R", "p": "P", "r": "the projection", "s": "the layer norm"}
 BLOCKS = {"p": 3, "r": 1}
-"""How many blocks there are of an array that has not one a gate."""
+"""Number of blocks of arrays that do not have one for each gate."""
 
 DIRECTIONS = ("forward", "reverse")
 LEVELS = 256
-"""Different numbers of an array that was rounded to 8 bits, at most."""
+"""Largest number of distinct values of an array that was rounded to 8 bits."""
 
 
 @dataclass(frozen=True)
 class Departure:
-    """One way in which a node departs from its source: its kind, a sentence, what to do."""
+    """One difference between a node and its source: its kind, a sentence, the fix."""
 
     kind: str
     statement: str
@@ -39,7 +39,7 @@ class Departure:
 
 
 class Place(NamedTuple):
-    """Where a block stands: in which layer, direction and array, for which gate."""
+    """The place of a block: layer, direction, array and gate."""
 
     layer: int
     direction: int
@@ -48,9 +48,9 @@ class Place(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A block of the node: its direction, array and gate, and where or how it is in the source.
+    """A block of the node: its direction, array and gate, and its relation to the source.
 
-    ``relation`` is ``same`` for one that is found as it is, at ``place``.
+    ``relation`` is ``same`` for a block that the source holds unchanged, at ``place``.
     """
 
     direction: int
@@ -62,7 +62,7 @@ class Block(NamedTuple):
 
     @property
     def at_home(self) -> bool:
-        """Whether it is the source's own block for the same gate, layers aside."""
+        """Whether it is the source's block for the same gate, whatever the layer."""
         place = self.place
         return (
             self.relation == "same" and place is not None
@@ -71,33 +71,33 @@ class Block(NamedTuple):
         )  # fmt: skip
 
 
-def expected(node: int, own: Sequence[Layer], source: Sequence[Layer]) -> list[int]:
-    """Return which layers of the source a node of a file may be, by sizes, names and order.
+def expected(node: int, file: Sequence[Layer], source: Sequence[Layer]) -> list[int]:
+    """Return the layers of the source from which a node may have been exported.
 
-    ``own`` are all nodes of the file. Names decide where they can, then the order, where there are
-    as many; none where no layer has its sizes.
+    ``file`` are all nodes of the file. Layers of other sizes are excluded; then names decide, and
+    after them the order, if the file has as many nodes of these sizes as the source.
     """
-    layer = own[node]
-    alike = [k for k, each in enumerate(source) if each.signature == layer.signature]
+    layer = file[node]
+    alike = [k for k, other in enumerate(source) if other.signature == layer.signature]
     if len(alike) < 2:
         return alike
     scores = {k: _likeness(layer, source[k]) for k in alike}
     best = [k for k in alike if scores[k] == max(scores.values())]
     if len(best) == 1 and scores[best[0]]:
         return best
-    same = [k for k, each in enumerate(own) if each.signature == layer.signature]
+    same = [k for k, other in enumerate(file) if other.signature == layer.signature]
     return [alike[same.index(node)]] if len(same) == len(alike) else alike
 
 
 def _likeness(node: Layer, layer: Layer) -> int:
-    """Return how many of the last words of a layer's name stand in the node's names."""
+    """Return the number of last words of a layer's name that occur in the node's names."""
     words = _words(layer.names[0] if layer.names else layer.name)
     most = 0
     for name in node.names:
-        given = _words(name)
+        name_words = _words(name)
         for count in range(1, len(words) + 1):
             tail = words[-count:]
-            if any(given[k : k + count] == tail for k in range(len(given))):
+            if any(name_words[k : k + count] == tail for k in range(len(name_words))):
                 most = max(most, count)
     return most
 
@@ -107,36 +107,36 @@ def _words(name: str) -> list[str]:
     return [p for p in parts if p not in ("weight_ih", "weight_hh", "LSTM", "GRU", "RNN")]
 
 
-def departures(node: int, own: Sequence[Layer], source: Sequence[Layer]) -> list[Departure]:
-    """Return how a node departs from the layer that it should be; none if it is that layer."""
-    layer, candidates = own[node], expected(node, own, source)
+def departures(node: int, file: Sequence[Layer], source: Sequence[Layer]) -> list[Departure]:
+    """Return the departures of a node from its source layer."""
+    layer, candidates = file[node], expected(node, file, source)
     if not candidates:
         return [_other_sizes(layer, source)]
     home = min(candidates, key=lambda k: _distance(layer, source[k]))
     return list(_departures(layer, home, source))
 
 
-def _distance(layer: Layer, other: Layer) -> float:
-    """Return how far apart the weights of two layers of the same sizes are."""
+def _distance(layer: Layer, candidate: Layer) -> float:
+    """Return the squared distance of the weights of two layers of the same sizes."""
     return sum(
         float(np.square(block.astype(np.float64) - theirs[name]).sum())
-        for own, theirs in zip(layer.passes, other.passes, strict=True)
-        for name, block in own.items()
+        for blocks, theirs in zip(layer.passes, candidate.passes, strict=True)
+        for name, block in blocks.items()
         if name in theirs
     )
 
 
 def _other_sizes(layer: Layer, source: Sequence[Layer]) -> Departure:
     family, H, D, directions = layer.signature
-    there = "; ".join(
-        f"{each.name}: {f.upper()} of {h} units, {d} inputs, {n} direction{'s' * (n > 1)}"
-        for each in source[:5]
-        for f, h, d, n in [each.signature]
+    present = "; ".join(
+        f"{candidate.name}: {f.upper()} of {h} units, {d} inputs, {n} direction{'s' * (n > 1)}"
+        for candidate in source[:5]
+        for f, h, d, n in [candidate.signature]
     )
     return Departure(
         "sizes",
         f"The source has no {family.upper()} of {H} units, {D} inputs and {directions} "
-        f"direction{'s' * (directions > 1)}; it has {there}.",
+        f"direction{'s' * (directions > 1)}; it has {present}.",
         "compare with the model that the file was exported from",
     )
 
@@ -154,21 +154,21 @@ def _departures(layer: Layer, home: int, source: Sequence[Layer]) -> Iterator[De
     yield from _of_states(layer, target)
 
 
-# Weights: every block is looked for.
+# Weights: each block is searched in the source.
 
 
 def _blocks(layer: Layer, home: int, source: Sequence[Layer]) -> Iterator[Block]:
-    """Yield every block of weights with its place in the source, or its relation to its own."""
+    """Yield each block of weights with its place in the source, or its relation to it."""
     places = _index(source, _dtype(layer))
-    for d, own in enumerate(layer.passes):
-        for name, block in own.items():
+    for d, blocks in enumerate(layer.passes):
+        for name, block in blocks.items():
             array, _, gate = name.partition("_")
             if array not in ARRAYS:
                 continue
-            right = Place(home, d, array, gate)
-            there = places.get(_key(block), [])
-            if there:
-                place = min(there, key=lambda p: _far(p, right))
+            target = Place(home, d, array, gate)
+            equal = places.get(_key(block), [])
+            if equal:
+                place = min(equal, key=lambda p: _differences(p, target))
                 yield Block(d, array, gate, "same", place)
                 continue
             relation, amount = _relation(block, source[home].passes[d].get(name))
@@ -198,8 +198,8 @@ def _index(
     return places
 
 
-def _far(place: Place, right: Place) -> tuple[bool, ...]:
-    return tuple(a != b for a, b in zip(place, right, strict=True))
+def _differences(place: Place, target: Place) -> tuple[bool, ...]:
+    return tuple(a != b for a, b in zip(place, target, strict=True))
 
 
 RELATIONS: Mapping[str, Callable[[Floats], Floats]] = {
@@ -209,25 +209,25 @@ RELATIONS: Mapping[str, Callable[[Floats], Floats]] = {
     "rounded to bfloat16": lambda block: block.astype(ml_dtypes.bfloat16),
     "turned round": lambda block: block[::-1],
 }
-"""What may have been done to a block, and is seen exactly."""
+"""Changes of a block that are recognised exactly."""
 
 
-def _relation(block: Floats, own: Floats | None) -> tuple[str, float]:
-    """Return what was done to a source's block to give this one; ``other`` and how far, if none."""
-    if own is None:
+def _relation(block: Floats, original: Floats | None) -> tuple[str, float]:
+    """Return the change of a source's block to this one; ``other`` and the distance if unknown."""
+    if original is None:
         return "added", 0.0
     for name, function in RELATIONS.items():
-        if np.array_equal(function(own).astype(block.dtype), block):
+        if np.array_equal(function(original).astype(block.dtype), block):
             return name, 0.0
     if not block.any():
         return "zero", 0.0
-    if _sorted_rows(block) == _sorted_rows(own.astype(block.dtype)):
+    if _sorted_rows(block) == _sorted_rows(original.astype(block.dtype)):
         return "units in another order", 0.0
-    return _measured(block.astype(np.float64), own.astype(np.float64))
+    return _measured(block.astype(np.float64), original.astype(np.float64))
 
 
 def _measured(got: Floats, want: Floats) -> tuple[str, float]:
-    """Return what was done to numbers that are no longer the source's; ``other`` if nothing is."""
+    """Return the change of the source's numbers to these; ``other`` if unknown."""
     most, off = float(np.abs(want).max()), float(np.abs(got - want).max())
     if _on_grid(got, want):
         return "rounded to 8 bits", 0.0
@@ -242,10 +242,10 @@ def _measured(got: Floats, want: Floats) -> tuple[str, float]:
 
 
 def _on_grid(got: Floats, want: Floats) -> bool:
-    """Whether numbers are others rounded to a grid of 8 bits: one of each row, or of all."""
-    whole, off = (got.reshape(1, -1), np.abs(got - want).reshape(1, -1))
-    rows = (got, np.abs(got - want)) if got.ndim > 1 and got.shape[-1] > 1 else (whole, off)
-    for grid, error in ((whole, off), rows):
+    """Return whether numbers are ``want`` rounded to a grid of 8 bits of each row, or of all."""
+    flat, off = (got.reshape(1, -1), np.abs(got - want).reshape(1, -1))
+    rows = (got, np.abs(got - want)) if got.ndim > 1 and got.shape[-1] > 1 else (flat, off)
+    for grid, error in ((flat, off), rows):
         steps = np.array([_step(row) for row in grid])
         if grid.size >= FEWEST and steps.all() and (error <= 0.51 * steps[:, None]).all():
             return True
@@ -253,14 +253,14 @@ def _on_grid(got: Floats, want: Floats) -> bool:
 
 
 NEARLY = 1e-3
-"""Of a step, what rounding to 24 bits leaves between a number and a multiple."""
+"""Largest distance of a multiple rounded to 24 bits from the multiple, in steps."""
 
 FEWEST = 4
-"""Numbers that do not lie on one grid by chance."""
+"""Fewest numbers that do not lie on one grid by chance."""
 
 
 def _step(row: Floats) -> float:
-    """Return the largest number of which all are multiples; 0 where 8 bits do not hold them."""
+    """Return the largest number of which all are multiples; 0 if 8 bits do not hold them."""
     steps = np.abs(row).max() / np.arange(1, LEVELS)
     with np.errstate(all="ignore"):
         multiples = row[:, None] / steps
@@ -275,26 +275,26 @@ def _sorted_rows(block: Floats) -> list[bytes]:
 def _of_places(
     layer: Layer, blocks: Sequence[Block], home: int, source: Sequence[Layer]
 ) -> Iterator[Departure]:
-    """Yield what blocks say that are the source's, and stand elsewhere there."""
-    found = [b for b in blocks if b.place is not None]
-    places = [b.place for b in found if b.place is not None]
-    strange = [b for b in found if b.place is not None and b.place.layer != home]
+    """Yield departures of blocks that the source holds in another place."""
+    placed = [b for b in blocks if b.place is not None]
+    places = [b.place for b in placed if b.place is not None]
+    strange = [b for b in placed if b.place is not None and b.place.layer != home]
     if strange:
         layers = dict.fromkeys(b.place.layer for b in strange if b.place is not None)
         names = " and ".join(source[k].name for k in layers)
-        what = "the weights" if len(strange) == len(blocks) else _listed(layer, strange)
+        weights = "the weights" if len(strange) == len(blocks) else _listed(layer, strange)
         yield Departure(
             "other-layer",
-            f"It has {what} of {names}, where those of {source[home].name} belong.",
+            f"It has {weights} of {names}, where those of {source[home].name} belong.",
             f"write the weights of {source[home].name} into this node",
         )
-    if any(p.direction != b.direction for b, p in zip(found, places, strict=True)):
+    if any(p.direction != b.direction for b, p in zip(placed, places, strict=True)):
         yield Departure(
             "directions",
             "The weights of its forward and its reverse direction are exchanged.",
             "put the forward direction first in W, R and B",
         )
-    swapped = [b for b, p in zip(found, places, strict=True) if p.array != b.array]
+    swapped = [b for b, p in zip(placed, places, strict=True) if p.array != b.array]
     if swapped:
         yield Departure(
             "arrays", f"{_listed(layer, swapped)} is taken from another array of the source.",
@@ -305,9 +305,9 @@ def _of_places(
 def _of_orders(
     layer: Layer, blocks: Sequence[Block], moved: Mapping[str, str]
 ) -> Iterator[Departure]:
-    """Yield which arrays have their gates in another order; ``moved`` are those of the bias.
+    """Yield departures of arrays with their gates in another order; ``moved`` are the bias's.
 
-    A gate is moved if the source's gate of another name stands in its place.
+    A gate is moved if a gate of another name in the source has its numbers.
     """
     reader = layer.facts.get("reader", "ONNX")
     letters, order = LETTERS[layer.family], ORDERS.get(reader, ORDERS["onnx"])[layer.family]
@@ -332,21 +332,21 @@ def _of_orders(
 
 
 def _and(names: Sequence[str]) -> str:
-    """Return names as a list in words."""
+    """Return names as a list, such as ``W, R and B``."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _of_relations(layer: Layer, blocks: Sequence[Block], target: Layer) -> Iterator[Departure]:
-    """Yield what was done to blocks that are not the source's as they are."""
+    """Yield departures of changed blocks."""
     groups: dict[str, list[Block]] = {}
     for block in blocks:
         if block.place is None:
             groups.setdefault(block.relation, []).append(block)
     for relation, members in groups.items():
         names = _listed(layer, members)
-        kind, words = _SAID.get(relation, ("rounded", f"is {relation}"))
+        kind, words = _WORDS.get(relation, ("rounded", f"is {relation}"))
         if relation == "other":
-            yield _other(layer, members, blocks, target)
+            yield _unrelated(layer, members, blocks, target)
             continue
         if relation == "scaled":
             words = f"is the source's times {members[0].amount:.6g}"
@@ -362,18 +362,19 @@ def _of_relations(layer: Layer, blocks: Sequence[Block], target: Layer) -> Itera
 
 
 def _of_missing(layer: Layer, target: Layer) -> Iterator[Departure]:
-    """Yield what the source has, and the node has not at all."""
+    """Yield arrays that the source has and the node lacks."""
     for array, words in (("p", "peepholes"), ("r", "projection"), ("s", "layer norm")):
-        there, wanted = (any(name.startswith(f"{array}_") for name in of.passes[0])
-                         for of in (layer, target))  # fmt: skip
-        if wanted and not there:
+        in_node, in_source = (
+            any(name.startswith(f"{array}_") for name in side.passes[0]) for side in (layer, target)
+        )
+        if in_source and not in_node:
             yield Departure(
                 "missing", f"The source has {words}, and the file has none.",
                 f"write the source's {words} into the file",
             )  # fmt: skip
 
 
-_SAID = {
+_WORDS = {
     "transposed": ("transposed", "is the source's transposed"),
     "negated": ("negated", "is the source's with the other sign"),
     "zero": ("zeroed", "is 0, and the source's is not"),
@@ -389,10 +390,10 @@ _FIXES = {
 }
 
 
-def _other(
+def _unrelated(
     layer: Layer, members: Sequence[Block], blocks: Sequence[Block], target: Layer
 ) -> Departure:
-    """Return the departure of weights that are no relation of the source's."""
+    """Return the departure of weights that are unrelated to the source's."""
     off = max(b.amount for b in members)
     fix = f"export the file again from the weights of {target.name}"
     if len(members) == len(blocks):
@@ -409,56 +410,54 @@ def _other(
 
 
 def _listed(layer: Layer, blocks: Sequence[Block]) -> str:
-    """Name blocks: whole arrays by their letter, others with their gate."""
+    """Return the names of blocks: whole arrays by their letter, others with their gates."""
     letters, total = LETTERS[layer.family], len(ORDERS["onnx"][layer.family])
     by_array: dict[tuple[int, str], list[str]] = {}
     for b in blocks:
         by_array.setdefault((b.direction, b.array), []).append(letters.get(b.gate, b.gate))
-    said = []
+    names = []
     for (d, array), gates in by_array.items():
-        whole = len(gates) == BLOCKS.get(array, total)
+        complete = len(gates) == BLOCKS.get(array, total)
         name = ARRAYS.get(array, array)
-        name = name if whole else " and ".join(f"{name}_{gate}" for gate in gates)
-        said.append(name + (f" of the {DIRECTIONS[d]} direction" if len(layer.passes) > 1 else ""))
-    return " and ".join(said)
+        name = name if complete else " and ".join(f"{name}_{gate}" for gate in gates)
+        names.append(name + (f" of the {DIRECTIONS[d]} direction" if len(layer.passes) > 1 else ""))
+    return " and ".join(names)
 
 
-# Biases: where two are added up, only their sum means anything.
+# Biases: of two that are added up, only the sum is compared.
 
 
 def _of_biases(
     layer: Layer, home: int, source: Sequence[Layer], blocks: Sequence[Block]
 ) -> tuple[list[Departure], dict[str, str]]:
-    """Return how biases depart, and which gates' biases stand in which gates' places.
+    """Return departures of biases, and the gates whose biases are those of other gates.
 
-    They are seen through what was found of the weights: where all of those are another layer's, or
-    none is the source's, biases say nothing more.
+    Biases are not compared if weights are those of another layer, or all unrelated to the source.
     """
     elsewhere = any(b.place is not None and b.place.layer != home for b in blocks)
     if elsewhere or all(b.relation == "other" for b in blocks):
         return [], {}
     exchanged = any(b.place is not None and b.place.direction != b.direction for b in blocks)
-    said: dict[tuple[str, str, str], list[str]] = {}
+    gates_by_departure: dict[tuple[str, str, str], list[str]] = {}
     moved: dict[str, str] = {}
     letters = LETTERS[layer.family]
-    for d, own in enumerate(layer.passes):
+    for d, biases in enumerate(layer.passes):
         theirs = source[home].passes[1 - d if exchanged and len(layer.passes) > 1 else d]
-        for gate, kind, words, fix in _bias(layer, own, theirs):
+        for gate, kind, words, fix in _bias(layer, biases, theirs):
             if kind == MOVED:
                 moved[gate] = words
                 continue
             where = f" of the {DIRECTIONS[d]} direction" if len(layer.passes) > 1 else ""
-            said.setdefault((kind, words + where, fix), []).append(letters[gate])
+            gates_by_departure.setdefault((kind, words + where, fix), []).append(letters[gate])
     departures = []
-    for (kind, words, fix), gates in said.items():
-        every = len(gates) == len(letters)
-        of = "all gates" if every else f"gate {_and(gates)}"
-        departures.append(Departure(kind, f"{words.format(of)}.", fix))
+    for (kind, words, fix), gates in gates_by_departure.items():
+        place = "all gates" if len(gates) == len(letters) else f"gate {_and(gates)}"
+        departures.append(Departure(kind, f"{words.format(place)}.", fix))
     return departures, moved
 
 
 MOVED = "moved"
-"""In the place of a kind: the bias is that of the gate whose letter follows."""
+"""The kind of a bias that is that of another gate, whose letter follows."""
 
 
 @dataclass(frozen=True)
@@ -471,72 +470,72 @@ class _Bias:
     source_c: Floats
 
     @property
-    def whole(self) -> Floats:
-        """The node's, added up."""
+    def total(self) -> Floats:
+        """The sum of the node's two."""
         return self.b + self.c
 
     @property
     def source(self) -> Floats:
-        """The source's, added up."""
+        """The sum of the source's two."""
         return self.source_b + self.source_c
 
     def near(self, got: Floats, want: Floats) -> bool:
-        """Whether two are the same but for the rounding of a sum in float32."""
+        """Return whether two biases are equal up to the rounding of a sum in float32."""
         parts = (self.b, self.c, self.source_b, self.source_c)
         size = np.sum([np.abs(part) for part in parts], axis=0) + np.abs(want)
         return bool((np.abs(got - want) <= 4 * np.finfo(np.float32).eps * size).all())
 
 
 def _bias(
-    layer: Layer, own: Mapping[str, Floats], theirs: Mapping[str, Floats]
+    layer: Layer, blocks: Mapping[str, Floats], theirs: Mapping[str, Floats]
 ) -> Iterator[tuple[str, str, str, str]]:
-    """Yield (gate, kind, words with a place for the gates, fix) for every bias that is off."""
+    """Yield (gate, kind, words with a place for the gates, fix) for each wrong bias."""
     order = ORDERS["onnx"][layer.family]
-    zero = np.zeros(len(own[f"W_{order[0]}"]))
+    zero = np.zeros(len(blocks[f"W_{order[0]}"]))
 
-    def read(of: Mapping[str, Floats], name: str) -> Floats:
-        array: Floats = np.asarray(of.get(name, zero), np.float64)
+    def read(arrays: Mapping[str, Floats], name: str) -> Floats:
+        array: Floats = np.asarray(arrays.get(name, zero), np.float64)
         return array
 
     biases = {
-        g: _Bias(read(own, f"b_{g}"), read(own, f"c_{g}"),
+        g: _Bias(read(blocks, f"b_{g}"), read(blocks, f"c_{g}"),
                  read(theirs, f"b_{g}"), read(theirs, f"c_{g}"))
         for g in order
     }  # fmt: skip
     for gate, bias in biases.items():
         apart = gate == "n" and layer.facts.get("reset") == "after"
-        said = _halves(bias) if apart else None
-        if said is None and not bias.near(bias.whole, bias.source):
-            others = {g: other.source for g, other in biases.items() if g != gate}
-            said = _off(bias, others)
-        if said is not None:
-            yield gate, *said
+        departure = _halves(bias) if apart else None
+        if departure is None and not bias.near(bias.total, bias.source):
+            others = {g: b.source for g, b in biases.items() if g != gate}
+            departure = _off(bias, others)
+        if departure is not None:
+            yield gate, *departure
 
 
 def _halves(bias: _Bias) -> tuple[str, str, str] | None:
-    """Say how the two halves of a bias differ whose sum is right: the reset is between them."""
+    """Return how two biases differ that must not be mixed, because the reset acts on one."""
     b, c, near = bias.b, bias.c, bias.near
     if near(b, bias.source_b) and near(c, bias.source_c):
         return None
     if near(b, bias.source_c) and near(c, bias.source_b):
         return ("bias-halves", "The two halves of the bias of {} are exchanged",
                 "the input's bias stands first in B, the state's after it")  # fmt: skip
-    if near(bias.whole, bias.source):
+    if near(bias.total, bias.source):
         return ("bias-halves", "The two biases of {} are mixed, and the reset acts on one alone",
                 "keep the state's bias in the second half of B")  # fmt: skip
     return None
 
 
 def _off(bias: _Bias, others: Mapping[str, Floats]) -> tuple[str, str, str]:
-    """Say how a bias differs whose sum is not the source's."""
-    got = bias.whole
-    for part, there in (("", 0 * got), ("of the state ", bias.source_b),
+    """Return how a bias with another sum differs from the source's."""
+    got = bias.total
+    for part, remaining in (("", 0 * got), ("of the state ", bias.source_b),
                         ("of the input ", bias.source_c)):  # fmt: skip
-        if bias.near(got, there):
+        if bias.near(got, remaining):
             return ("bias-dropped", f"The bias {part}of {{}} is missing in the file",
                     "write both biases, or their sum, into B")  # fmt: skip
-    for name, other in others.items():
-        if bias.near(got, other):
+    for name, source in others.items():
+        if bias.near(got, source):
             return MOVED, name, ""
     for name in ("float16", "bfloat16"):
         kind = RELATIONS[f"rounded to {name}"]
@@ -553,11 +552,11 @@ def _off(bias: _Bias, others: Mapping[str, Floats]) -> tuple[str, str, str]:
     return "bias-changed", words, "write the source's bias as it is"
 
 
-# What is no array.
+# Attributes and states.
 
 
 def _of_facts(layer: Layer, target: Layer) -> Iterator[Departure]:
-    """Yield attributes that say something else than the source."""
+    """Yield attributes that differ from the source's."""
     both = {n: (v, target.facts[n]) for n, v in layer.facts.items() if n in target.facts}
     differing = {n: pair for n, pair in both.items() if pair[0] != pair[1]}
     if "reset" in differing:

@@ -1,9 +1,9 @@
 """ONNX's recurrent operators with any of their activations, and with clipping, as cells.
 
-Where the reference has a cell that computes the same, that one is taken; this is for the others.
-Clipping is of the gates' sums, the candidate's included: whether it is of the cell state before its
-activation, too, ONNX leaves open, and no runtime seen does it.
-The lines run on floats, on ``Bounded`` numbers and on enclosures.
+These cells are for operators of which the reference has no cell. The sums of the gates are clipped,
+that of the candidate included. ONNX leaves open whether the cell state is clipped before its
+activation, too; no known runtime does it.
+The equations run on floats, on ``Bounded`` numbers and on enclosures.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ SOURCE = "https://onnx.ai/onnx/operators/"
 
 @singledispatch
 def clamp(s: Array, low: float, high: float) -> Array:
-    """Return s, or low where it is below that, or high where it is above."""
+    """Return s clipped to [low, high]."""
     above = switch(s - low, low + 0 * s, s)
     return switch(above - high, above, high + 0 * s)
 
 
 @clamp.register
 def _(s: Bounded, low: float, high: float) -> Bounded:
-    """It is nowhere steeper than 1, and rounds nothing."""
+    """Return the bounded function, which has slopes of at most 1 and does not round."""
     return Bounded(np.clip(s.value, low, high), np.minimum(s.bound, high - low), s.arithmetic)
 
 
@@ -55,31 +55,31 @@ ACTIVATIONS: Mapping[str, Callable[[Array, float, float], Array]] = {
     "Tanh": lambda s, alpha, beta: tanh(s),
     "ThresholdedRelu": lambda s, alpha, beta: switch(s - alpha, 0 * s, s),
 }
-"""ONNX's activations, of s and their alpha and beta."""
+"""ONNX's activations as functions of s, alpha and beta."""
 
 
 def activated(operation: Operation, number: int, s: Array, *, clipped: bool = True) -> Array:
-    """Return an operation's activation of this number, of s, clipped before it."""
+    """Return an operation's activation ``number`` of s, which is clipped before it."""
     name, alpha, beta = operation.activations[number]
     bound = operation.clip if clipped else 0.0
     return ACTIVATIONS[name](clamp(s, -bound, bound) if bound else s, alpha, beta)
 
 
 class OperatorCell(Cell):
-    """An RNN, GRU or LSTM of ONNX; parameters as those of its base."""
+    """An RNN, GRU or LSTM of ONNX, with the parameters of its base."""
 
     title = "operator of ONNX"
     equations: tuple[str, ...] = ()
     traits: frozenset[str] = frozenset()
 
     def __init__(self, operation: Operation) -> None:
-        """Take what it computes."""
+        """Take the operation."""
         self.operation, self._base = operation, cell_named(operation.base)
         self.gates, self.states = self._base.gates, self._base.states
         self.name = f"{OWN_EQUATIONS}{operation.kind}"
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """As those of the base."""
+        """Return the shapes of the base."""
         return self._base.shapes(sizes)
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
@@ -105,7 +105,7 @@ class OperatorCell(Cell):
         return z * h + (1 - z) * n
 
     def forget(self, p: Parameters, x: Array, h: Array, i: Array) -> Array:
-        """Return the forget gate that has no weights of its own."""
+        """Return the forget gate of a coupled operator."""
         return 1 - i
 
     def _lstm(
@@ -113,8 +113,8 @@ class OperatorCell(Cell):
     ) -> tuple[Array, Array]:
         f, (h, c) = partial(activated, self.operation), state
 
-        def gate(letter: str, seen: Array) -> Array:
-            peephole = getattr(p, f"p_{letter}") * seen if "p" in p.shapes else None
+        def gate(letter: str, cell_state: Array) -> Array:
+            peephole = getattr(p, f"p_{letter}") * cell_state if "p" in p.shapes else None
             return f(0, sums[letter] if peephole is None else sums[letter] + peephole)
 
         i = gate("i", c)
@@ -125,5 +125,5 @@ class OperatorCell(Cell):
     def vjp(
         self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[Parameters, Rows, State]:
-        """Raise: what runs files has no gradients to hold to any."""
+        """Raise NotImplementedError: runtimes of files have no gradients."""
         raise NotImplementedError("an operator of a file has no gradients")

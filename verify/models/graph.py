@@ -1,6 +1,6 @@
-"""A file of ONNX, read with mistrust: graphs inside graphs, functions, constants, external data.
+"""Untrusted files of ONNX: graphs inside graphs, functions, constants, external data.
 
-Nothing is computed but constants. Every refusal is a sentence.
+Only constants are computed. All refusals are sentences.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ SUFFIX = ".onnx"
 INSTALL = "onnx"
 
 LARGEST_FILE = 2**31 - 1
-"""Bytes of a file: what Protocol Buffers can hold."""
+"""Bytes of a file, the limit of Protocol Buffers."""
 
 LARGEST_ARRAY = 2**27
-"""Entries of a constant that is made while others are rearranged."""
+"""Entries of a computed constant."""
 
 DEEPEST = 32
-"""Graphs inside graphs, and functions that call functions."""
+"""Depth of graphs inside graphs, and of functions that call functions."""
 
 MOST = 200_000
-"""Nodes of all graphs, those of a function once for every call of it."""
+"""Nodes of all graphs, those of a function once for each call."""
 
 LONGEST_CHAIN = 200
-"""Operators one after the other that rearrange a constant."""
+"""Length of a chain of operators that computes a constant."""
 
 BROADCAST = frozenset(("Add", "Div", "Mul", "Pow", "Sub"))
 
@@ -43,26 +43,26 @@ FOLDED = BROADCAST | frozenset((
     "Gather", "Identity", "Neg", "QuantizeLinear", "ReduceL2", "ReduceSum", "Reshape", "Slice",
     "Split", "Sqrt", "Squeeze", "Transpose", "Unsqueeze",
 ))  # fmt: skip
-"""Operators of which exporters make weights: they rearrange, normalise or dequantise constants."""
+"""Operators that exporters apply to weights: they rearrange, normalise or dequantise constants."""
 
 EVALUATED = 19
-"""The first opset whose linear quantisation ONNX evaluates; earlier ones mean the same."""
+"""The first opset whose linear quantisation ONNX's evaluator has; earlier ones are equal."""
 
 OWN_DOMAINS = ("", "ai.onnx")
 
 
 class ModelError(ValueError):
-    """A file that cannot be read, or a graph that cannot be; the message says why."""
+    """An invalid or unsupported file or graph; the message gives the reason."""
 
 
 def import_onnx() -> Any:
-    """Return onnx, or say how to install it."""
+    """Return the package onnx; raise SubjectUnavailable with its installation if it is missing."""
     return imported("onnx", INSTALL)
 
 
 @dataclass
 class Model:
-    """A file: its path, its model, and the functions that it defines."""
+    """A file: its path and its model."""
 
     path: Path
     proto: Any
@@ -84,7 +84,7 @@ class Model:
         return Scope(self, self.proto.graph)
 
     def scopes(self) -> Iterator[Scope]:
-        """Yield every graph: the main one, and those inside nodes and functions, in their order."""
+        """Yield all graphs: the main one, and those inside nodes and functions, in their order."""
         count = 0
         waiting = [self.main]
         while waiting:
@@ -97,7 +97,7 @@ class Model:
 
 
 def read(path: Path) -> Model:
-    """Return a file's model; ModelError says in a sentence why it is none."""
+    """Return a file's model; raise ModelError with a reason if it is invalid."""
     onnx = import_onnx()
     if not path.is_file():
         raise ModelError(f"{path}: there is no such file")
@@ -120,11 +120,11 @@ def _words(error: Exception) -> str:
 
 @dataclass
 class Scope:
-    """A graph, or a function as one node calls it, and what of the graph around it can be seen.
+    """A graph, or a function as called by one node, and the graph around it.
 
-    ``path`` says where it stands. ``arguments`` are a function's inputs by the names that the
-    graph around has for them, ``given`` its attributes. ``within`` is the node whose ``attribute``
-    it is, or that calls it.
+    ``path`` is its place in the file. ``arguments`` maps a function's inputs to names in the graph
+    around it, ``call_attributes`` are the attributes of the call. ``within`` is the node whose
+    ``attribute`` the graph is, or that calls the function.
     """
 
     model: Model
@@ -132,7 +132,7 @@ class Scope:
     path: str = ""
     outer: Scope | None = None
     arguments: Mapping[str, str] | None = None
-    given: Mapping[str, Any] = field(default_factory=dict)
+    call_attributes: Mapping[str, Any] = field(default_factory=dict)
     depth: int = 0
     within: Any = None
     attribute: str = ""
@@ -149,14 +149,14 @@ class Scope:
 
     @cached_property
     def inputs(self) -> frozenset[str]:
-        """The names of what comes from outside."""
+        """The names of its inputs."""
         if self.arguments is not None:
             return frozenset(self.graph.input)
         return frozenset(i.name for i in self.graph.input) - self.initialisers.keys()
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int | str, ...]]:
-        """The stated shapes of values: numbers, names, "" where nothing is said of an axis."""
+        """The stated shapes of values: numbers, names, "" for axes without either."""
         infos = [*self.graph.value_info, *getattr(self.graph, "output", ())]
         infos += [] if self.arguments is not None else self.graph.input
         return {
@@ -183,7 +183,7 @@ class Scope:
                 inner = self._below(function, f"{self.path}{label}/")
                 inner.within = node
                 inner.arguments = dict(zip(function.input, node.input, strict=False))
-                inner.given = {a.name: a for a in function.attribute_proto} | {
+                inner.call_attributes = {a.name: a for a in function.attribute_proto} | {
                     a.name: a for a in node.attribute
                 }
                 yield inner
@@ -197,15 +197,15 @@ class Scope:
         return Scope(self.model, graph, path, self, depth=self.depth + 1)
 
     def attributes(self, node: Any) -> dict[str, Any]:
-        """Return a node's attributes by name; those that a function is given are filled in."""
+        """Return a node's attributes by name, with those of a function's call filled in."""
         helper = import_onnx().helper
         values = {}
         for attribute in node.attribute:
             stated = attribute
             if attribute.ref_attr_name:
-                if attribute.ref_attr_name not in self.given:
+                if attribute.ref_attr_name not in self.call_attributes:
                     continue
-                stated = self.given[attribute.ref_attr_name]
+                stated = self.call_attributes[attribute.ref_attr_name]
             value = helper.get_attribute_value(stated)
             if isinstance(value, bytes):
                 value = value.decode("utf-8", "replace")
@@ -215,7 +215,7 @@ class Scope:
         return values
 
     def home(self, name: str) -> tuple[Scope, str] | None:
-        """Return the graph that makes or stores a value, and its name there; None if none does."""
+        """Return the graph that computes or stores a value, and its name there, or None."""
         scope: Scope | None = self
         for _ in range(2 * DEEPEST):
             if scope is None or not name:
@@ -227,12 +227,12 @@ class Scope:
                     return scope, name
                 name = scope.arguments.get(name, "")
             elif scope.arguments is not None:
-                return None  # a function sees its own inputs alone
+                return None  # a function has access to its own inputs alone
             scope = scope.outer
         return None
 
     def without_identity(self, name: str) -> str:
-        """Return the value of which one is a copy, by nodes of this graph; itself if of none."""
+        """Return the value that Identity nodes of this graph copy to a name, or the name itself."""
         for _ in range(LONGEST_CHAIN):
             node = self.producers.get(name)
             if node is None or node.op_type != "Identity" or not node.input:
@@ -241,50 +241,50 @@ class Scope:
         return name
 
     def constant(self, name: str) -> Floats | None:
-        """Return a value that is stored, or made of stored ones alone; None for any other."""
+        """Return a value that is stored or computed from stored ones; None for any other."""
         return self._constant(name, frozenset())
 
     def _constant(self, name: str, above: frozenset[tuple[int, str]]) -> Floats | None:
-        found = self.home(name)
-        if found is None:
+        home = self.home(name)
+        if home is None:
             return None
-        scope, name = found
+        scope, name = home
         key = (id(scope.graph), name)
         if key in above:
             raise ModelError(f"{self.model.path}: its graph goes round in a circle, at {name!r}")
         if len(above) > LONGEST_CHAIN:
-            said = f"a chain of more than {LONGEST_CHAIN} operators makes a constant"
-            raise ModelError(f"{self.model.path}: {said}")
+            reason = f"a chain of more than {LONGEST_CHAIN} operators makes a constant"
+            raise ModelError(f"{self.model.path}: {reason}")
         if name in scope.initialisers:
             return array_of(self.model, scope.initialisers[name])
         node = scope.producers.get(name)
         if node is None or node.op_type not in FOLDED or node.domain not in OWN_DOMAINS:
             return None
-        given = []
-        for each in node.input:
-            value = scope._constant(each, above | {key}) if each else None
-            if each and value is None:
+        values = []
+        for operand in node.input:
+            value = scope._constant(operand, above | {key}) if operand else None
+            if operand and value is None:
                 return None
-            given.append(value)
-        return scope._folded(node, given, list(node.output).index(name))
+            values.append(value)
+        return scope._folded(node, values, list(node.output).index(name))
 
-    def _folded(self, node: Any, given: Sequence[Floats | None], which: int) -> Floats | None:
-        """Return what an operator makes of constants, by ONNX's own reference."""
+    def _folded(self, node: Any, operands: Sequence[Floats | None], which: int) -> Floats | None:
+        """Return an operator's output for constant operands, by ONNX's own evaluator."""
         onnx, reference = import_onnx(), imported("onnx.reference", INSTALL)
         if node.op_type == "Constant":
             stored = [a.t for a in node.attribute if a.name == "value"]
             if stored:
                 return array_of(self.model, stored[0])
-        _require_small(self.model, node, given)
-        names = [f"in {k}" if value is not None else "" for k, value in enumerate(given)]
-        own = onnx.NodeProto()
-        own.CopyFrom(node)
-        del own.input[:], own.output[:]
-        own.input.extend(names)
-        own.output.extend(f"out {k}" for k, _ in enumerate(node.output))
+        _require_small(self.model, node, operands)
+        names = [f"in {k}" if value is not None else "" for k, value in enumerate(operands)]
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        del copy.input[:], copy.output[:]
+        copy.input.extend(names)
+        copy.output.extend(f"out {k}" for k, _ in enumerate(node.output))
         unknown = onnx.TypeProto()
         graph = onnx.helper.make_graph(
-            [own],
+            [copy],
             "constants",
             [onnx.helper.make_value_info(name, unknown) for name in names if name],
             [onnx.helper.make_value_info(f"out {which}", unknown)],
@@ -296,7 +296,7 @@ class Scope:
             evaluator = reference.ReferenceEvaluator(
                 onnx.helper.make_model(graph, opset_imports=[opset])
             )
-            feeds = {n: v for n, v in zip(names, given, strict=True) if n}
+            feeds = {n: v for n, v in zip(names, operands, strict=True) if n}
             (value,) = evaluator.run([f"out {which}"], feeds)
         except Exception as error:  # of constants that do not fit together
             raise ModelError(
@@ -306,18 +306,18 @@ class Scope:
         return np.asarray(value)
 
 
-def _require_small(model: Model, node: Any, given: Sequence[Floats | None]) -> None:
-    """Raise ModelError where an operator would make a large array of small ones."""
-    sizes = [0 if value is None else value.size for value in given]
+def _require_small(model: Model, node: Any, operands: Sequence[Floats | None]) -> None:
+    """Raise ModelError if an operator would make a large array of small ones."""
+    sizes = [0 if value is None else value.size for value in operands]
     entries = sum(sizes)
     shape = {"ConstantOfShape": 0, "Expand": 1}.get(node.op_type)
-    if shape is not None and len(given) > shape and given[shape] is not None:
-        entries = int(np.prod(np.abs(np.asarray(given[shape])).astype(object)))
+    if shape is not None and len(operands) > shape and operands[shape] is not None:
+        entries = int(np.prod(np.abs(np.asarray(operands[shape])).astype(object)))
     if node.op_type == "Gather" and len(sizes) > 1:
         entries = sizes[0] * max(sizes[1], 1)
     if node.op_type in BROADCAST:
         with contextlib.suppress(ValueError):  # which do not fit together: the operator says so
-            shapes = [value.shape for value in given if value is not None]
+            shapes = [value.shape for value in operands if value is not None]
             entries = int(np.prod(np.broadcast_shapes(*shapes), dtype=object))
     if entries > LARGEST_ARRAY:
         raise ModelError(
@@ -327,7 +327,7 @@ def _require_small(model: Model, node: Any, given: Sequence[Floats | None]) -> N
 
 
 def array_of(model: Model, tensor: Any) -> Floats:
-    """Return a stored tensor, bfloat16 and smaller in their own dtype; ModelError if it is none."""
+    """Return a stored tensor, in its own dtype; raise ModelError if it is invalid."""
     onnx = import_onnx()
     name = tensor.name or "a constant"
     if min(tensor.dims, default=0) < 0:
@@ -343,7 +343,7 @@ def array_of(model: Model, tensor: Any) -> Floats:
         array: Floats = onnx.numpy_helper.to_array(tensor)
     except ModelError:
         raise
-    except Exception as error:  # sizes that are not those of the bytes, dtypes that there are not
+    except Exception as error:  # wrong numbers of bytes, unknown dtypes
         raise ModelError(
             f"{model.path}: tensor {name!r} cannot be read ({_words(error)})"
         ) from error
@@ -351,7 +351,7 @@ def array_of(model: Model, tensor: Any) -> Floats:
 
 
 def _external(model: Model, tensor: Any) -> bytes:
-    """Return the bytes of a tensor in a file of its own, which has to lie in the model's folder."""
+    """Return the bytes of external data, which must lie in the model's folder."""
     stated = {entry.key: entry.value for entry in tensor.external_data}
     location, folder = stated.get("location", ""), model.path.resolve().parent
     where = f"{model.path}: tensor {tensor.name!r}: external data"

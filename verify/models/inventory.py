@@ -1,4 +1,4 @@
-"""Every recurrent node of a file, with names that tell them apart."""
+"""All recurrent nodes of a file, with unique names."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .tflite.steps import unrolled
 
 
 def opened(path: Path) -> Model | flatbuffer.File:
-    """Return a file, by what its name ends in; ModelError says why it cannot be read."""
+    """Read a file by its suffix; raise ModelError with a reason if it is invalid."""
     return flatbuffer.read(path) if path.suffix == ".tflite" else read(path)
 
 
 def inventory(model: Model | flatbuffer.File) -> list[Node]:
-    """Return the recurrent nodes of all graphs of a file, with names that tell them apart."""
+    """Return the recurrent nodes of all graphs of a file, with unique names."""
     if isinstance(model, flatbuffer.File):
-        every = [*operators(model), *unrolled(model)]
+        all_nodes = [*operators(model), *unrolled(model)]
     else:
-        every = [node for scope in model.scopes() for node in (*nodes(scope), *steps(scope))]
-    names = Counter(node.name for node in every)
-    seen: Counter[str] = Counter()
+        all_nodes = [node for scope in model.scopes() for node in (*nodes(scope), *steps(scope))]
+    names = Counter(node.name for node in all_nodes)
+    numbers: Counter[str] = Counter()
     named = []
-    for node in every:
+    for node in all_nodes:
         name = node.name
         if names[name] > 1:
             name = f"{node.path}{name}"
-            seen[name] += 1
-            name += f" ({seen[name]})" if seen[name] > 1 else ""
+            numbers[name] += 1
+            name += f" ({numbers[name]})" if numbers[name] > 1 else ""
         named.append(replace(node, name=name))
     return named

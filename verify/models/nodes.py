@@ -1,4 +1,4 @@
-"""The recurrent nodes of a graph: their weights, attributes and states, and what those mean."""
+"""The recurrent nodes of a graph: their weights, attributes, states and conventions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .operation import Operation
 
 KINDS = ("RNN", "GRU", "LSTM")
 SINCE = 7
-"""The first opset whose recurrent operators are today's."""
+"""The first opset with today's recurrent operators."""
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 ORDER = {"RNN": "h", "GRU": "zrh", "LSTM": "iofc"}
@@ -26,25 +26,25 @@ ORDER = {"RNN": "h", "GRU": "zrh", "LSTM": "iofc"}
 
 SLOTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 DEFAULTS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
-"""The activations of one direction where none are stated."""
+"""The default activations of one direction."""
 
 PARAMETERS: Mapping[str, tuple[float, float]] = {
     "Affine": (1.0, 0.0), "LeakyRelu": (0.01, 0.0), "ThresholdedRelu": (1.0, 0.0),
     "ScaledTanh": (1.0, 1.0), "HardSigmoid": (0.2, 0.5), "Elu": (1.0, 0.0),
 }  # fmt: skip
-"""The default alpha and beta of activations that have any."""
+"""The default alpha and beta of the activations that have them."""
 
 PLAIN = ("Relu", "Tanh", "Sigmoid", "Softsign", "Softplus")
-MEANT = {
+CONVENTION_NAMES = {
     ("Sigmoid", 0.0, 0.0): "sigmoid", ("Tanh", 0.0, 0.0): "tanh", ("Relu", 0.0, 0.0): "relu",
 }  # fmt: skip
-"""What a convention calls an activation."""
+"""The conventions' names of activations."""
 
 PASSED_ON = frozenset((
     "Cast", "Expand", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose",
     "Unsqueeze", "Flatten",
 ))  # fmt: skip
-"""Operators through which a value is followed to where it comes from."""
+"""Operators through which a value is followed to its source."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,16 @@ class Activation:
 
 @dataclass(frozen=True)
 class Node:
-    """A recurrent node: what stands in the file of it.
+    """A recurrent node of a file.
 
-    ``name`` tells it from the others of its file, ``path`` in which graph it stands ("" the main
-    one). ``weights`` are its constant inputs W, R, B and P as stored, (directions, ...); ``stored``
-    the names under which they are. ``state`` and ``lengths`` say where those come from, "" where
-    they are left out; ``fixed`` are states that are constants. ``steps`` is the number of steps
-    that is fixed in the graph, None if it is not. ``unrolled`` is a step that an exporter has
-    unrolled, cut out; ``takes_new``: z is the share of the new state, as in no operator.
-    ``problem`` says why it cannot be held, "" if it can.
-    ``reader`` is whose operator it is, ``operator`` TensorFlow Lite's name of it.
+    ``name`` is unique in its file, ``path`` is the graph that holds it ("" for the main one).
+    ``weights`` are its constant inputs W, R, B and P as stored, (directions, ...); ``stored`` are
+    their names in the file. ``state`` and ``lengths`` are the sources of these inputs, "" if they
+    are left out; ``fixed`` are constant states. ``steps`` is the number of steps that is fixed in
+    the graph, or None. ``unrolled`` is a step that an exporter has unrolled, cut out of the graph;
+    ``takes_new``: z is the share of the new state, as in no operator. ``problem`` is the reason
+    why it cannot be checked, "" if it can. ``reader`` is the framework of its operator,
+    ``operator`` the name in TensorFlow Lite.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Node:
 
     @property
     def H(self) -> int:  # noqa: N802 - as in the equations
-        """Its units."""
+        """The number of its units."""
         return int(self.weights["R"].shape[1]) // GATES[self.kind]
 
     @property
@@ -145,26 +145,26 @@ class Node:
 
     @cached_property
     def convention(self) -> Convention:
-        """What its parameters mean; activations that no convention has are the usual ones there."""
-        given: dict[str, Any] = {}
+        """The meaning of its parameters, with default activations if it cannot name them."""
+        fields: dict[str, Any] = {}
         names = {"RNN": ("candidate",), "GRU": ("gate", "candidate"),
                  "LSTM": ("gate", "candidate", "output")}[self.kind]  # fmt: skip
         if self.plain:
             for name, activation in zip(names, self.of_direction, strict=True):
-                given[name] = MEANT[_key(activation)]
+                fields[name] = CONVENTION_NAMES[_key(activation)]
         if self.kind == "GRU":
-            given["reset"] = "after" if self.reset_after else "before"
-            given["update"] = "take" if self.takes_new else "keep"
+            fields["reset"] = "after" if self.reset_after else "before"
+            fields["update"] = "take" if self.takes_new else "keep"
         if "P" in self.weights:
-            given["peepholes"] = "iof"
-        return convention_of(self.family, coupled=self.coupled, **given)
+            fields["peepholes"] = "iof"
+        return convention_of(self.family, coupled=self.coupled, **fields)
 
     @cached_property
     def plain(self) -> bool:
-        """Whether a cell of the reference computes what it does."""
-        if self.clip or not all(_key(a) in MEANT for a in self.activations):
+        """Whether the reference has its cell."""
+        if self.clip or not all(_key(a) in CONVENTION_NAMES for a in self.activations):
             return False
-        functions = tuple(MEANT[_key(a)] for a in self.of_direction)
+        functions = tuple(CONVENTION_NAMES[_key(a)] for a in self.of_direction)
         usual = {
             "RNN": (("tanh",), ("relu",)),
             "GRU": (("sigmoid", "tanh"),),
@@ -176,7 +176,7 @@ class Node:
 
     @property
     def operation(self) -> Operation | None:
-        """What it computes, where no cell of the reference does."""
+        """Its function if the reference has no cell for it, else None."""
         if self.plain:
             return None
         activations = tuple((a.name, a.alpha, a.beta) for a in self.of_direction)
@@ -184,7 +184,7 @@ class Node:
 
     @property
     def more_facts(self) -> dict[str, str]:
-        """What else can be compared with a layer that it was exported from."""
+        """Further facts that are compared with the layer that it was exported from."""
         return {}
 
     @property
@@ -194,28 +194,28 @@ class Node:
 
     @property
     def without_equations(self) -> bool:
-        """Whether there are none that it could be held to."""
+        """Whether there are no equations for it."""
         return self.convention.cell is None
 
     @property
     def words(self) -> str:
-        """Its convention in a few words: gates, where the reset acts, what is unusual."""
-        said = [self.direction] if self.direction != "forward" else []
+        """Its convention in a few words: direction, reset, unusual options."""
+        parts = [self.direction] if self.direction != "forward" else []
         if self.layout:
-            said.append("rows first")
+            parts.append("rows first")
         if self.kind == "GRU":
-            said.append("reset after the product" if self.reset_after
+            parts.append("reset after the product" if self.reset_after
                         else "reset before the product")  # fmt: skip
-            said += ["z takes the new state"] if self.takes_new else []
+            parts += ["z takes the new state"] if self.takes_new else []
         if "P" in self.weights:
-            said.append("peepholes")
+            parts.append("peepholes")
         if self.coupled:
-            said.append("f = 1 - i")
+            parts.append("f = 1 - i")
         if not self.plain or self.of_direction != tuple(Activation(a) for a in DEFAULTS[self.kind]):
-            said.append(" ".join(map(str, self.activations)))
+            parts.append(" ".join(map(str, self.activations)))
         if self.clip:
-            said.append(f"clip {self.clip:g}")
-        return ", ".join(said)
+            parts.append(f"clip {self.clip:g}")
+        return ", ".join(parts)
 
 
 def _key(activation: Activation) -> tuple[str, float, float]:
@@ -223,7 +223,7 @@ def _key(activation: Activation) -> tuple[str, float, float]:
 
 
 def nodes(scope: Scope) -> Iterator[Node]:
-    """Yield the recurrent nodes of one graph; of what cannot be held, why it cannot."""
+    """Yield the recurrent nodes of one graph; those that cannot be checked have a ``problem``."""
     opset = scope.model.opset
     for number, proto in enumerate(scope.graph.node):
         if (proto.domain, proto.op_type) in scope.model.functions:
@@ -238,8 +238,8 @@ def nodes(scope: Scope) -> Iterator[Node]:
             try:
                 yield _node(scope, proto, label)
             except ModelError as error:
-                said = str(error).removeprefix(f"{scope.model.path}: ")
-                yield Node(label, proto.op_type, scope.path, opset=opset, problem=said)
+                problem = str(error).removeprefix(f"{scope.model.path}: ")
+                yield Node(label, proto.op_type, scope.path, opset=opset, problem=problem)
 
 
 def _node(scope: Scope, proto: Any, label: str) -> Node:
@@ -247,18 +247,18 @@ def _node(scope: Scope, proto: Any, label: str) -> Node:
     node = Node(label, kind, scope.path, opset=scope.model.opset, place=(scope, proto))
     if node.opset < SINCE:
         raise ModelError(f"{kind} of opset {node.opset} is another operator than today's")
-    given = dict(zip(SLOTS, proto.input, strict=False))
-    given = {slot: name for slot, name in given.items() if name}
+    inputs = dict(zip(SLOTS, proto.input, strict=False))
+    inputs = {slot: name for slot, name in inputs.items() if name}
     weights: dict[str, Floats] = {}
     stored: dict[str, str] = {}
     for slot in ("W", "R", "B", "P"):
-        if slot in given:
-            value = scope.constant(given[slot])
+        if slot in inputs:
+            value = scope.constant(inputs[slot])
             if value is None:
                 raise ModelError(
-                    f"its {slot}, {given[slot]!r}, is computed in the graph, or missing"
+                    f"its {slot}, {inputs[slot]!r}, is computed in the graph, or missing"
                 )
-            weights[slot], stored[slot] = value, source(scope, given[slot])
+            weights[slot], stored[slot] = value, source(scope, inputs[slot])
     direction = attributes.get("direction", "forward")
     node = replace(
         node, direction=direction, layout=attributes.get("layout", 0),
@@ -268,18 +268,18 @@ def _node(scope: Scope, proto: Any, label: str) -> Node:
     _require_shapes(node, attributes)
     fixed = {}
     for name in node.states:
-        value = scope.constant(given.get(f"initial_{name}", ""))
+        value = scope.constant(inputs.get(f"initial_{name}", ""))
         if value is not None:
             fixed[name] = value
     return replace(
         node, fixed=fixed, activations=_activations(node, attributes),
-        state=_state(scope, given, fixed), steps=_steps(scope, given, node.layout),
-        lengths=source(scope, given["sequence_lens"]) if "sequence_lens" in given else "",
+        state=_state(scope, inputs, fixed), steps=_steps(scope, inputs, node.layout),
+        lengths=source(scope, inputs["sequence_lens"]) if "sequence_lens" in inputs else "",
     )  # fmt: skip
 
 
 def _require_shapes(node: Node, attributes: Mapping[str, Any]) -> None:
-    """Raise ModelError where attributes or weights are none of such a node."""
+    """Raise ModelError for invalid attributes or weights."""
     if node.direction not in ("forward", "reverse", "bidirectional"):
         raise ModelError(f"its direction is {node.direction!r:.40}")
     if node.layout not in (0, 1):
@@ -307,78 +307,78 @@ def _require_shapes(node: Node, attributes: Mapping[str, Any]) -> None:
 
 
 def _activations(node: Node, attributes: Mapping[str, Any]) -> tuple[Activation, ...]:
-    """Return the activations of all directions with their numbers, defaults filled in."""
+    """Return the activations of all directions, with their numbers or the defaults."""
     usual = DEFAULTS[node.kind]
     names = attributes.get("activations") or list(usual) * node.directions
     if len(names) != len(usual) * node.directions:
         raise ModelError(f"it has {len(names)} activations, not {len(usual) * node.directions}")
-    known = {name.lower(): name for name in (*PARAMETERS, *PLAIN)}
+    spellings = {name.lower(): name for name in (*PARAMETERS, *PLAIN)}
     numbers = {key: list(attributes.get(f"activation_{key}") or ()) for key in ("alpha", "beta")}
-    made = []
+    activations = []
     for name in names:
-        if name.lower() not in known:
+        if name.lower() not in spellings:
             raise ModelError(f"its activation {name!r:.40} is none of ONNX")
-        spelt = known[name.lower()]
+        spelt = spellings[name.lower()]
         alpha, beta = PARAMETERS.get(spelt, (0.0, 0.0))
-        if spelt in PARAMETERS:  # numbers stand for those alone that take any
+        if spelt in PARAMETERS:  # others consume no numbers
             alpha = numbers["alpha"].pop(0) if numbers["alpha"] else alpha
             if spelt in ("Affine", "ScaledTanh", "HardSigmoid"):
                 beta = numbers["beta"].pop(0) if numbers["beta"] else beta
-        made.append(Activation(spelt, float(alpha), float(beta)))
+        activations.append(Activation(spelt, float(alpha), float(beta)))
     half = len(usual)
-    if made[:half] != made[-half:]:
+    if activations[:half] != activations[-half:]:
         raise ModelError("its two directions have different activations: split it into two nodes")
-    return tuple(made)
+    return tuple(activations)
 
 
 def source(scope: Scope, name: str) -> str:
-    """Say where a value comes from: the stored tensor, the input, or the operator that makes it."""
-    seen = set()
+    """Return the source of a value: its stored tensor, input, or operator."""
+    visited = set()
     while True:
-        found = scope.home(name)
-        if found is None or (id(found[0].graph), found[1]) in seen:
+        home = scope.home(name)
+        if home is None or (id(home[0].graph), home[1]) in visited:
             return name
-        scope, name = found
-        seen.add((id(scope.graph), name))
+        scope, name = home
+        visited.add((id(scope.graph), name))
         node = scope.producers.get(name)
         if name in scope.initialisers or (node is not None and node.op_type == "Constant"):
             return name
         if node is None:
             return f"input {name}"
-        given = [each for each in node.input if each]
-        if node.op_type not in (*PASSED_ON, "Concat") or not given:
+        inputs = [operand for operand in node.input if operand]
+        if node.op_type not in (*PASSED_ON, "Concat") or not inputs:
             return f"{node.op_type} {node.name}".strip()
-        name = given[0]
+        name = inputs[0]
 
 
-def _state(scope: Scope, given: Mapping[str, str], fixed: Mapping[str, Floats]) -> str:
-    """Say where the initial states come from; "" if they are left out."""
-    said = {}
+def _state(scope: Scope, inputs: Mapping[str, str], fixed: Mapping[str, Floats]) -> str:
+    """Return the sources of the initial states; "" if they are left out."""
+    sources = {}
     for slot in ("initial_h", "initial_c"):
-        if slot not in given:
+        if slot not in inputs:
             continue
         value = fixed.get(slot[-1])
         if value is None:
-            said[slot[-1]] = source(scope, given[slot])
+            sources[slot[-1]] = source(scope, inputs[slot])
         else:
-            said[slot[-1]] = "fixed: numbers" if np.any(value) else "fixed: zeros"
-    if len(set(said.values())) == 1:
-        return next(iter(said.values()))
-    return ", ".join(f"{name}: {text}" for name, text in said.items())
+            sources[slot[-1]] = "fixed: numbers" if np.any(value) else "fixed: zeros"
+    if len(set(sources.values())) == 1:
+        return next(iter(sources.values()))
+    return ", ".join(f"{name}: {text}" for name, text in sources.items())
 
 
-def _steps(scope: Scope, given: Mapping[str, str], layout: int) -> int | None:
-    """Return the number of steps where the graph states one for x."""
-    found = scope.home(given.get("X", ""))
-    shape: Sequence[int | str] = found[0].shapes.get(found[1], ()) if found else ()
+def _steps(scope: Scope, inputs: Mapping[str, str], layout: int) -> int | None:
+    """Return the number of steps that the graph states for x, or None."""
+    home = scope.home(inputs.get("X", ""))
+    shape: Sequence[int | str] = home[0].shapes.get(home[1], ()) if home else ()
     if len(shape) != 3:
         return None
     steps = shape[1 if layout else 0]
     return steps if isinstance(steps, int) and steps > 0 else None
 
 
-def unheld(node: Node) -> str:
-    """Say why a node cannot be held, "" if it can."""
+def problem_of(node: Node) -> str:
+    """Return the reason why a node cannot be checked, "" if it can."""
     if node.problem:
         return node.problem
     if max(node.D, node.H) > LARGEST_SIZE:

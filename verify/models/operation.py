@@ -1,4 +1,4 @@
-"""What a node computes beyond its convention, as data: its activations and its clipping."""
+"""The function of a node beyond its convention, as data: activations and clipping."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ ACTIVATIONS = (
     "Affine", "Elu", "HardSigmoid", "LeakyRelu", "Relu", "ScaledTanh", "Sigmoid", "Softplus",
     "Softsign", "Tanh", "ThresholdedRelu",
 )  # fmt: skip
-"""Those that ONNX has."""
+"""Activations of ONNX."""
 
 FUSED_ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH")
-"""Those that an operator of TensorFlow Lite has, as its schema spells them."""
+"""Activations of TensorFlow Lite's operators, as the schema spells them."""
 
 
 @dataclass(frozen=True)
 class Fused:
-    """What an operator of TensorFlow Lite has beside its gates; clips of 0 are none.
+    """Options of an operator of TensorFlow Lite; a clip of 0 is none.
 
-    ``coupled``: i = 1 - f, from the negated sum of what is i here; ``normalised``: the sums of the
-    gates are, each by itself.
+    ``coupled``: i = 1 - f, with the negated sum of the gate called i here; ``normalised``: the sum
+    of each gate is normalised.
     """
 
     activation: str = "TANH"
@@ -34,10 +34,10 @@ class Fused:
 
 @dataclass(frozen=True)
 class Operation:
-    """What a node computes beyond its convention: activations (name, alpha, beta), and clipping.
+    """The function of a node beyond its convention: activations (name, alpha, beta) and clipping.
 
-    ``base`` is the cell whose parameters it has; ``clips_state``: the cell state is clipped before
-    its activation, too. ``fused`` is what an operator of TensorFlow Lite has, which no other has.
+    ``base`` is the cell of the same parameters; ``clips_state``: the cell state is clipped before
+    its activation, too. ``fused`` are the options of an operator of TensorFlow Lite.
     """
 
     base: str
@@ -49,7 +49,7 @@ class Operation:
 
     @property
     def problem(self) -> str:
-        """What of it is none of ONNX or TensorFlow Lite, "" if nothing."""
+        """The part of it that is invalid, "" if none."""
         if self.fused is not None:
             clips = (self.fused.cell_clip, self.fused.projection_clip)
             sound = self.fused.activation in FUSED_ACTIVATIONS and self.kind in ("RNN", "LSTM")

@@ -1,4 +1,4 @@
-"""What runs a node: ONNX Runtime, ONNX's own evaluator, OpenVINO and tract; LiteRT. One thread."""
+"""Runtimes of nodes: ONNX Runtime, ONNX's evaluator, OpenVINO, tract; LiteRT. One thread each."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ SHOWN = 300
 """Characters of a runtime's refusal that are shown."""
 
 Run: TypeAlias = Callable[[Mapping[str, Floats]], list[Floats]]
-"""Takes arrays by the names of a model's inputs; returns its outputs in their order."""
+"""A function of a model's inputs by name; returns its outputs in their order."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """A runtime: how it is installed, its version, and how it makes a program of a model.
+    """A runtime: its package to install, its version, and its loader.
 
-    ``loaded`` takes the model as bytes, and what each call is given by name. ``suffix`` is what the
-    names of its files end in.
+    ``loaded`` is called with the bytes of a model and examples of its inputs by name. ``suffix`` is
+    that of its files.
     """
 
     name: str
@@ -39,26 +39,26 @@ class Runtime:
     suffix: str = SUFFIX
 
 
-def _onnxruntime(model: bytes, given: Mapping[str, Floats]) -> Run:
+def _onnxruntime(model: bytes, inputs: Mapping[str, Floats]) -> Run:
     session = onnxruntime.session(model)
     return lambda feeds: list(session.run(None, dict(feeds)))
 
 
-def _onnx_reference(model: bytes, given: Mapping[str, Floats]) -> Run:
+def _onnx_reference(model: bytes, inputs: Mapping[str, Floats]) -> Run:
     evaluator = imported("onnx.reference", "onnx").ReferenceEvaluator(
         imported("onnx", "onnx").load_model_from_string(model)
     )
     return lambda feeds: [np.asarray(a) for a in evaluator.run(None, dict(feeds))]
 
 
-def _openvino(model: bytes, given: Mapping[str, Floats]) -> Run:
+def _openvino(model: bytes, inputs: Mapping[str, Floats]) -> Run:
     openvino = imported("openvino", "openvino")
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
     core = openvino.Core()
-    read = core.read_model(model, b"")
-    # With dynamic axes it ignores lengths; every call's own are made static.
-    read.reshape({name: list(array.shape) for name, array in given.items()})
-    compiled = core.compile_model(read, "CPU", settings)
+    network = core.read_model(model, b"")
+    # With dynamic axes it ignores lengths, so each call's shapes are made static.
+    network.reshape({name: list(array.shape) for name, array in inputs.items()})
+    compiled = core.compile_model(network, "CPU", settings)
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     if hint != "f32":
         raise SubjectUnavailable(f"expected precision f32, got {hint}")
@@ -70,18 +70,18 @@ def _openvino(model: bytes, given: Mapping[str, Floats]) -> Run:
     return run
 
 
-def _tract(model: bytes, given: Mapping[str, Floats]) -> Run:
+def _tract(model: bytes, inputs: Mapping[str, Floats]) -> Run:
     tract = imported("tract", "tract")
-    read = (
+    network = (
         tract.onnx().load_from_bytes(model)
         if hasattr(tract.onnx(), "load_from_bytes")
         else _tract_from_file(tract, model)
     )
-    names = [read.input_name(k) for k in range(read.input_count())]
+    names = [network.input_name(k) for k in range(network.input_count())]
     for k, name in enumerate(names):
-        array = given[name]
-        read.set_input_fact(k, f"{','.join(map(str, array.shape))},{TRACT[array.dtype.name]}")
-    runnable = read.into_model().into_runnable()
+        array = inputs[name]
+        network.set_input_fact(k, f"{','.join(map(str, array.shape))},{TRACT[array.dtype.name]}")
+    runnable = network.into_model().into_runnable()
 
     def run(feeds: Mapping[str, Floats]) -> list[Floats]:
         outputs = runnable.run([np.ascontiguousarray(feeds[name]) for name in names])
@@ -99,11 +99,11 @@ def _tract_from_file(tract: Any, model: bytes) -> Any:
         return tract.onnx().load(file.name)
 
 
-def _litert(model: bytes, given: Mapping[str, Floats]) -> Run:
-    """Return a program of one operator; what it keeps stands after its outputs."""
+def _litert(model: bytes, inputs: Mapping[str, Floats]) -> Run:
+    """Return a program of one operator; its state variables follow its outputs."""
     interpreter = litert.interpreter(model)
     for tensor in interpreter.get_input_details():
-        array = given.get(tensor["name"])
+        array = inputs.get(tensor["name"])
         if array is not None and tuple(tensor["shape"]) != array.shape:
             interpreter.resize_tensor_input(tensor["index"], array.shape)
     interpreter.allocate_tensors()
@@ -134,8 +134,8 @@ def _version(module: str, install: str, more: str = "") -> Callable[[], str]:
 
 
 RUNTIMES = {
-    each.name: each
-    for each in (
+    runtime.name: runtime
+    for runtime in (
         Runtime("onnxruntime", "onnxruntime",
                 _version("onnxruntime", "onnxruntime", f", {onnxruntime.PROVIDER}"), _onnxruntime),
         Runtime("onnx-reference", "onnx", _version("onnx", "onnx", "'s evaluator"),
@@ -147,32 +147,32 @@ RUNTIMES = {
                 ".tflite"),
     )
 }  # fmt: skip
-"""By name; the first of a kind of files is taken where none is named."""
+"""Runtimes by name; the first for a suffix is the default."""
 
 
 def default(suffix: str) -> str:
-    """Return the runtime of files whose names end so where none is named; "" if there is none."""
+    """Return the name of the default runtime for a suffix; "" if there is none."""
     return next((r.name for r in RUNTIMES.values() if r.suffix == suffix), "")
 
 
 class PerShape:
-    """A program for the shapes of each call, the last few kept: some runtimes want them static."""
+    """A program for each shape of calls, because some runtimes need static shapes."""
 
-    KEPT = 4
+    CACHED = 4
 
     def __init__(self, runtime: Runtime, model: bytes) -> None:
         self.runtime, self.model = runtime, model
-        self._made: dict[tuple[Any, ...], Run] = {}
+        self._programs: dict[tuple[Any, ...], Run] = {}
 
     def __call__(self, feeds: Mapping[str, Floats]) -> Sequence[Floats]:
         """Return the model's outputs."""
         shaped = self.runtime.name in ("openvino", "tract", "litert")
         key = tuple((n, a.shape) for n, a in feeds.items()) if shaped else ()
-        if key not in self._made:
-            if len(self._made) >= self.KEPT:
-                self._made.pop(next(iter(self._made)))
-            self._made[key] = self._loaded(feeds)
-        return self._made[key](feeds)
+        if key not in self._programs:
+            if len(self._programs) >= self.CACHED:
+                self._programs.pop(next(iter(self._programs)))
+            self._programs[key] = self._loaded(feeds)
+        return self._programs[key](feeds)
 
     def _loaded(self, feeds: Mapping[str, Floats]) -> Run:
         try:
@@ -183,5 +183,5 @@ class PerShape:
             others = [r.name for r in RUNTIMES.values()
                       if r.suffix == self.runtime.suffix and r is not self.runtime]  # fmt: skip
             hint = f"; another may: --runtime {' or '.join(others)}" if others else ""
-            said = words(error)[:SHOWN]
-            raise SubjectCrashed(f"{self.runtime.name} does not take it{hint}: {said}") from error
+            reason = words(error)[:SHOWN]
+            raise SubjectCrashed(f"{self.runtime.name} does not take it{hint}: {reason}") from error

@@ -1,4 +1,4 @@
-"""The inputs of a model that a file of arrays holds."""
+"""Inputs of a model from a file of arrays."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ...reference.arrays import Floats
 from ..subjects.loader import UnknownSubject
 
 
-def sample(path: Path, wanted: Mapping[str, np.dtype[Any]]) -> dict[str, Floats]:
-    """Return a model's inputs by name, in the dtypes that are wanted.
+def sample(path: Path, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Floats]:
+    """Return a model's inputs by name, in its dtypes.
 
-    UnknownSubject if the file holds others, or numbers of another kind.
+    Raises UnknownSubject if the file holds others, or numbers of another kind.
     """
     where = f"--inputs {path}"
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except Exception as error:  # a file of somebody else's may be anything
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UnknownSubject(f"{where}: cannot be read: {said}") from error
-    missing, unknown = wanted.keys() - arrays.keys(), arrays.keys() - wanted.keys()
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UnknownSubject(f"{where}: cannot be read: {reason}") from error
+    missing, unknown = dtypes.keys() - arrays.keys(), arrays.keys() - dtypes.keys()
     if missing or unknown:
-        what = f"no {', '.join(sorted(missing))}" if missing else f"{', '.join(sorted(unknown))}"
-        raise UnknownSubject(f"{where}: {what}; the model's inputs are {', '.join(wanted)}")
-    for name, dtype in wanted.items():
+        names = f"no {', '.join(sorted(missing))}" if missing else f"{', '.join(sorted(unknown))}"
+        raise UnknownSubject(f"{where}: {names}; the model's inputs are {', '.join(dtypes)}")
+    for name, dtype in dtypes.items():
         if arrays[name].dtype.kind != dtype.kind and arrays[name].dtype != dtype:
             raise UnknownSubject(f"{where}: {name} is {arrays[name].dtype}, expected {dtype}")
-    return {name: arrays[name].astype(dtype) for name, dtype in wanted.items()}
+    return {name: arrays[name].astype(dtype) for name, dtype in dtypes.items()}

@@ -1,7 +1,7 @@
-"""The layers that a file was exported from: of arrays by name, of a module, of another file.
+"""Source layers of exported files: from arrays by name, a module, or another file.
 
 Layers are recognised by the names of their arrays: PyTorch's ``weight_ih_l0``, Keras's
-``recurrent_kernel``; a module of PyTorch says more of itself, and so does a file of ONNX.
+``recurrent_kernel``. Modules of PyTorch and files of ONNX also describe the layers themselves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import SubjectUnavailable
 from .graph import LARGEST_ARRAY, SUFFIX, ModelError
 from .inventory import inventory, opened
-from .nodes import DEFAULTS, Node, unheld
+from .nodes import DEFAULTS, Node, problem_of
 
 ORDERS = {
     "torch": {"lstm": "ifgo", "gru": "rzn", "rnn": "a"},
@@ -30,10 +30,10 @@ ORDERS = {
     "onnx": {"lstm": "iofg", "gru": "zrn", "rnn": "a"},
     "TensorFlow Lite": {"lstm": "ifgo", "gru": "zrn", "rnn": "a"},
 }
-"""The gates in the order of whose arrays they are, by the letters of the equations."""
+"""The gates in each framework's order, by the letters of the equations."""
 
 SUFFIXES = (SUFFIX, ".tflite")
-"""What the names of model files end in."""
+"""Suffixes of model files."""
 
 FAMILIES = {1: "rnn", 3: "gru", 4: "lstm"}
 TORCH = re.compile(r"(.*?)\.?(weight|bias)_(ih|hh)(?:_l(\d+))?(_reverse)?$")
@@ -42,13 +42,13 @@ KERAS = re.compile(r"(.*?)[./:]?(recurrent_kernel|kernel|bias)(?::0)?$")
 
 @dataclass(frozen=True)
 class Layer:
-    """One recurrent layer, gate by gate, so that two can be compared.
+    """One recurrent layer, gate by gate, for comparison with another.
 
     ``passes`` have for each direction W_i (H, D), U_i (H, H), b_i (H,) of the input, c_i (H,) of
-    the state, p_i (H,); r_h (P, H) of a projection, s_i (H,) of a layer norm. ``facts`` are what is
-    known beside: ``reset``, ``activations``, ``clip``, ``coupled``, ``direction``, ``steps``, and
-    ``reader``, whose operator it is. ``fixed`` are initial states that are constants.
-    ``names`` are those under which its arrays lie.
+    the state, p_i (H,); r_h (P, H) of a projection, s_i (H,) of a layer norm. ``facts`` are further
+    properties: ``reset``, ``activations``, ``clip``, ``coupled``, ``direction``, ``steps``, and
+    ``reader``, the framework of the operator. ``fixed`` are constant initial states. ``names`` are
+    those of its arrays.
     """
 
     name: str
@@ -71,21 +71,21 @@ def of_node(node: Node) -> Layer:
     order, H = ORDERS["onnx"][node.family], node.H
     passes = []
     for k in range(node.directions):
-        of = {slot: array[k] for slot, array in node.weights.items()}
+        arrays = {slot: array[k] for slot, array in node.weights.items()}
         blocks: dict[str, Floats] = {}
         for number, gate in enumerate(order):
             rows = slice(number * H, (number + 1) * H)
-            blocks |= {f"W_{gate}": of["W"][rows], f"U_{gate}": of["R"][rows]}
-            if "B" in of:
+            blocks |= {f"W_{gate}": arrays["W"][rows], f"U_{gate}": arrays["R"][rows]}
+            if "B" in arrays:
                 half = len(order) * H
-                blocks[f"b_{gate}"] = of["B"][:half][rows]
-                blocks |= {f"c_{gate}": of["B"][half:][rows]} if len(of["B"]) > half else {}
-            if "norm" in of:
-                blocks[f"s_{gate}"] = of["norm"][rows]
-        if "P" in of:
-            blocks |= {f"p_{g}": of["P"][k * H : (k + 1) * H] for k, g in enumerate("iof")}
-        if "projection" in of:
-            blocks["r_h"] = of["projection"]
+                blocks[f"b_{gate}"] = arrays["B"][:half][rows]
+                blocks |= {f"c_{gate}": arrays["B"][half:][rows]} if len(arrays["B"]) > half else {}
+            if "norm" in arrays:
+                blocks[f"s_{gate}"] = arrays["norm"][rows]
+        if "P" in arrays:
+            blocks |= {f"p_{g}": arrays["P"][k * H : (k + 1) * H] for k, g in enumerate("iof")}
+        if "projection" in arrays:
+            blocks["r_h"] = arrays["projection"]
         passes.append(blocks)
     facts = {
         "activations": " ".join(map(str, node.of_direction)), "clip": f"{node.clip:g}",
@@ -100,15 +100,15 @@ def of_node(node: Node) -> Layer:
 
 
 def layers(source: str) -> list[Layer]:
-    """Return the recurrent layers of a source; UnknownSubject says why there are none."""
+    """Return the recurrent layers of a source; raise UnknownSubject if there are none."""
     try:
         if source.endswith(SUFFIXES):
-            every = inventory(opened(Path(source)))
-            found = [of_node(node) for node in every if not unheld(node)]
+            nodes = inventory(opened(Path(source)))
+            result = [of_node(node) for node in nodes if not problem_of(node)]
         elif source.endswith((".safetensors", ".npz")):
-            found = list(of_arrays(_stored(Path(source))))
+            result = list(of_arrays(_stored(Path(source))))
         elif loader.is_file(source):
-            found = list(_of_module(loader.load(source).value, source))
+            result = list(_of_module(loader.load(source).value, source))
         else:
             raise UnknownSubject(
                 f"--against {source}: expected weights.safetensors, weights.npz, module.py:Model "
@@ -116,12 +116,12 @@ def layers(source: str) -> list[Layer]:
             )
     except ModelError as error:
         raise UnknownSubject(f"--against {error}") from error
-    if not found:
+    if not result:
         raise UnknownSubject(
             f"--against {source}: no recurrent layer is recognised in it, by names such as "
             "weight_ih_l0 or recurrent_kernel"
         )
-    return found
+    return result
 
 
 def _stored(path: Path) -> dict[str, Floats]:
@@ -138,14 +138,14 @@ def _stored(path: Path) -> dict[str, Floats]:
     except ImportError as error:
         raise SubjectUnavailable(f"{path}: pip install safetensors to read it") from error
     except Exception as error:  # a file of somebody else's may be anything
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UnknownSubject(f"--against {path}: cannot be read: {said}") from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UnknownSubject(f"--against {path}: cannot be read: {reason}") from error
 
 
 def of_arrays(
     arrays: Mapping[str, Floats], facts: Mapping[str, Mapping[str, str]] | None = None
 ) -> Iterator[Layer]:
-    """Yield the layers that arrays are by their names; ``facts`` of those by what precedes them."""
+    """Yield the layers of arrays by their names; ``facts`` are by the prefixes of the names."""
     torch: dict[tuple[str, int], dict[tuple[str, str], Floats]] = {}
     keras: dict[str, dict[str, Floats]] = {}
     for name, array in arrays.items():
@@ -155,9 +155,9 @@ def of_arrays(
             torch.setdefault(key, {})[f"{kind}_{which}", reverse or ""] = array
         elif named := KERAS.match(name):
             keras.setdefault(named[1], {})[named[2]] = array
-    for (prefix, number), own in torch.items():
-        if ("weight_hh", "") in own and ("weight_ih", "") in own:
-            yield from _of_torch(prefix, number, own, (facts or {}).get(prefix, {}))
+    for (prefix, number), named_arrays in torch.items():
+        if ("weight_hh", "") in named_arrays and ("weight_ih", "") in named_arrays:
+            yield from _of_torch(prefix, number, named_arrays, (facts or {}).get(prefix, {}))
     for prefix, kernels in keras.items():
         if {"kernel", "recurrent_kernel"} <= kernels.keys():
             yield from _of_keras(prefix, kernels)
@@ -168,9 +168,9 @@ def _family(rows: int, H: int) -> str:
 
 
 def _of_torch(
-    prefix: str, number: int, own: Mapping[tuple[str, str], Floats], facts: Mapping[str, str]
+    prefix: str, number: int, arrays: Mapping[tuple[str, str], Floats], facts: Mapping[str, str]
 ) -> Iterator[Layer]:
-    U = own["weight_hh", ""]
+    U = arrays["weight_hh", ""]
     family = _family(U.shape[0], U.shape[1]) if U.ndim == 2 else ""
     if not family:
         return
@@ -178,27 +178,27 @@ def _of_torch(
     letters = {"weight_ih": "W", "weight_hh": "U", "bias_ih": "b", "bias_hh": "c"}
     passes = []
     for suffix in ("", "_reverse"):
-        given = {name: a for (name, reverse), a in own.items() if reverse == suffix}
-        if not {"weight_ih", "weight_hh"} <= given.keys():
+        of_direction = {name: a for (name, reverse), a in arrays.items() if reverse == suffix}
+        if not {"weight_ih", "weight_hh"} <= of_direction.keys():
             continue
         passes.append({
             f"{letters[name]}_{gate}": array[k * H : (k + 1) * H]
-            for name, array in given.items() for k, gate in enumerate(order)
+            for name, array in of_direction.items() for k, gate in enumerate(order)
         })  # fmt: skip
-    known = {"clip": "0", "coupled": "no", "steps": "any" if number >= 0 else "1"}
-    known["direction"] = "bidirectional" if len(passes) == 2 else "forward"
+    defaults = {"clip": "0", "coupled": "no", "steps": "any" if number >= 0 else "1"}
+    defaults["direction"] = "bidirectional" if len(passes) == 2 else "forward"
     if family == "gru":
-        known["reset"] = "after"
+        defaults["reset"] = "after"
     if family != "rnn":
-        known["activations"] = " ".join(DEFAULTS[family.upper()])
+        defaults["activations"] = " ".join(DEFAULTS[family.upper()])
     layer = f"layer {number}" if number > 0 else ""
     name = " ".join(filter(None, (prefix, layer))) or "the layer"
     names = (f"{prefix}.weight_ih" if prefix else "",)
-    yield Layer(name, family, tuple(passes), {**known, **facts}, names=names)
+    yield Layer(name, family, tuple(passes), {**defaults, **facts}, names=names)
 
 
-def _of_keras(prefix: str, own: Mapping[str, Floats]) -> Iterator[Layer]:
-    kernel, recurrent, bias = own["kernel"], own["recurrent_kernel"], own.get("bias")
+def _of_keras(prefix: str, arrays: Mapping[str, Floats]) -> Iterator[Layer]:
+    kernel, recurrent, bias = arrays["kernel"], arrays["recurrent_kernel"], arrays.get("bias")
     if kernel.ndim != 2 or recurrent.ndim != 2:
         return
     H = recurrent.shape[0]
@@ -213,14 +213,14 @@ def _of_keras(prefix: str, own: Mapping[str, Floats]) -> Iterator[Layer]:
             blocks |= {f"b_{gate}": bias[0][columns], f"c_{gate}": bias[1][columns]}
         elif bias is not None:
             blocks[f"b_{gate}"] = bias[columns]
-    known = {"clip": "0", "coupled": "no", "steps": "any"}
+    facts = {"clip": "0", "coupled": "no", "steps": "any"}
     if family == "gru" and bias is not None:
-        known["reset"] = "after" if bias.ndim == 2 else "before"
-    yield Layer(prefix or "the layer", family, (blocks,), known, names=(prefix,))
+        facts["reset"] = "after" if bias.ndim == 2 else "before"
+    yield Layer(prefix or "the layer", family, (blocks,), facts, names=(prefix,))
 
 
 def _of_module(value: Any, source: str) -> Iterator[Layer]:
-    """Yield the layers of a module of PyTorch, or of the class of one; else of its arrays."""
+    """Yield the layers of a module of PyTorch, of its class, or of arrays by name."""
     model = value() if isinstance(value, type) else value
     if callable(model) and not hasattr(model, "state_dict") and not isinstance(model, Mapping):
         model = model()
@@ -240,13 +240,13 @@ def _of_module(value: Any, source: str) -> Iterator[Layer]:
     yield from of_arrays(arrays, facts)
 
 
-# How layers travel from the process that reads them to the one that judges.
+# Layers as arrays, to be sent from the process that reads them to the judge.
 
 FACTS = "layers"
 
 
-class _Travelling(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """What of a layer is no array."""
+class _Header(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """The fields of a layer that are not arrays."""
 
     name: str
     family: str
@@ -257,32 +257,34 @@ class _Travelling(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 def packed(several: Sequence[Layer], prefix: str) -> dict[str, Floats]:
     """Return layers as arrays by name; ``unpacked`` reads them."""
-    said: list[list[Any]] = []
+    headers: list[list[Any]] = []
     arrays: dict[str, Floats] = {}
     for number, layer in enumerate(several):
-        said.append([layer.name, layer.family, dict(layer.facts), layer.names, len(layer.passes)])
+        headers.append(
+            [layer.name, layer.family, dict(layer.facts), layer.names, len(layer.passes)]
+        )
         for k, blocks in enumerate(layer.passes):
             arrays |= {f"{prefix}{number} {k} {name}": a for name, a in blocks.items()}
         arrays |= {f"{prefix}{number} fixed {name}": a for name, a in layer.fixed.items()}
     if sum(a.size for a in arrays.values()) > LARGEST_ARRAY // 4:
         raise UnknownSubject(f"more than {LARGEST_ARRAY // 4} numbers in recurrent layers")
-    text = json.dumps(said).encode()
+    text = json.dumps(headers).encode()
     return {f"{prefix}{FACTS}": np.frombuffer(text, np.uint8), **arrays}
 
 
 def unpacked(arrays: Mapping[str, Floats], prefix: str) -> list[Layer]:
-    """Return the layers that arrays hold under a prefix."""
+    """Return the layers in arrays under a prefix."""
     if f"{prefix}{FACTS}" not in arrays:
         return []
     text = arrays[f"{prefix}{FACTS}"].tobytes()
     several = []
-    for number, said in enumerate(msgspec.json.decode(text, type=list[_Travelling])):
-        passes = tuple(under(arrays, f"{prefix}{number} {k} ") for k in range(said.passes))
+    for number, header in enumerate(msgspec.json.decode(text, type=list[_Header])):
+        passes = tuple(under(arrays, f"{prefix}{number} {k} ") for k in range(header.passes))
         fixed = under(arrays, f"{prefix}{number} fixed ")
-        several.append(Layer(said.name, said.family, passes, said.facts, fixed, said.names))
+        several.append(Layer(header.name, header.family, passes, header.facts, fixed, header.names))
     return several
 
 
 def under(arrays: Mapping[str, Floats], prefix: str) -> dict[str, Floats]:
-    """Return the arrays whose names begin so, by the rest of their names."""
+    """Return the arrays whose names have a prefix, by the rest of their names."""
     return {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}

@@ -1,8 +1,8 @@
 """Recurrent steps that an exporter has unrolled into products, activations, Mul and Add.
 
-A step is recognised by its algebra, never by names: what goes through which activation into which
-product says which gate it is, and the columns of the matrices that reach it are that gate's
-weights. What has gates and makes no known step is told.
+A step is recognised by its algebra, not by names. The activation of a sum and the product that it
+enters identify a gate, and the columns of the matrices in the sum are its weights. Gates that make
+no known step are reported.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from .graph import OWN_DOMAINS, ModelError, Scope, import_onnx
 from .nodes import Activation, Node, source
 
 LEAST = 2
-"""Products in the sum that goes into a gate: of the input, and of the state."""
+"""Products in the sum of a gate: of the input and of the state."""
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A sum of products with constant matrices, and of constants: value -> matrix (in, out)."""
+    """A sum of products with constant matrices and constants; ``products``: value to (in, out)."""
 
     products: Mapping[str, Floats] = field(default_factory=dict)
     bias: Floats | float = 0.0
 
-    def plus(self, other: Linear) -> Linear:
+    def plus(self, addend: Linear) -> Linear:
         """Return the sum."""
         products = dict(self.products)
-        for name, matrix in other.products.items():
+        for name, matrix in addend.products.items():
             products[name] = products[name] + matrix if name in products else matrix
-        return Linear(products, self.bias + other.bias)
+        return Linear(products, self.bias + addend.bias)
 
     def columns(self, part: slice) -> Linear:
         """Return some of its columns."""
@@ -45,15 +45,15 @@ class Linear:
 
     @property
     def width(self) -> int:
-        """How many columns it has; 0 where it has no products."""
+        """The number of its columns; 0 without products."""
         return next((matrix.shape[1] for matrix in self.products.values()), 0)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: its kind, the gates' sums, the values that it takes and makes, its last node.
+    """One step: its kind, the gates' sums, its inputs and outputs, its last node.
 
-    ``r`` of a GRU acts on the product, whose sum is ``m``, or before it.
+    With a gate ``m``, the reset of a GRU acts after the product, whose sum it is.
     """
 
     kind: str
@@ -67,50 +67,50 @@ class Step:
 
 @dataclass(frozen=True)
 class Cut:
-    """A step cut out of a graph: the values that it takes (x, h, c) and makes (h, c).
+    """A step cut out of a graph: its input values (x, h, c) and output values (h, c).
 
-    It takes any number of rows: no ``shapes`` are its own.
+    It takes any number of rows, so ``shapes`` is empty.
     """
 
     scope: Scope
-    taken: Mapping[str, str]
-    made: Mapping[str, str]
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
     shapes: ClassVar[dict[str, tuple[int, ...]]] = {}
 
     def model(self, dtype: str) -> bytes:
-        """Return the step as a model of its own, with inputs x, h, c of (B, width)."""
+        """Return the step as a model with inputs x, h, c of (B, width)."""
         onnx = import_onnx()
-        names = {value: name for name, value in self.taken.items()}
-        kept, constants = self._nodes(frozenset(names))
+        names = {value: name for name, value in self.inputs.items()}
+        originals, constants = self._nodes(frozenset(names))
         number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         nodes = []
-        for node in kept:
-            own = onnx.NodeProto()
-            own.CopyFrom(node)
+        for node in originals:
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
             for k, name in enumerate(node.input):
-                own.input[k] = names.get(name, name)
-            nodes.append(own)
+                copy.input[k] = names.get(name, name)
+            nodes.append(copy)
 
         def value(name: str) -> Any:
             return onnx.helper.make_tensor_value_info(name, number, [None, None])
 
         graph = onnx.helper.make_graph(
-            nodes, "step", [value(name) for name in self.taken],
-            [value(name) for name in self.made.values()],
+            nodes, "step", [value(name) for name in self.inputs],
+            [value(name) for name in self.outputs.values()],
             [onnx.numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()],
         )  # fmt: skip
         opset = onnx.helper.make_opsetid("", self.scope.model.opset)
         version = min(self.scope.model.proto.ir_version or 8, 10)
-        made = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=version)
-        return bytes(made.SerializeToString())
+        model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=version)
+        return bytes(model.SerializeToString())
 
-    def _nodes(self, given: frozenset[str]) -> tuple[list[Any], dict[str, Floats]]:
-        """Return the nodes between what it takes and what it makes, and their constants."""
-        scope, wanted, needed = self.scope, list(self.made.values()), set()
+    def _nodes(self, inputs: frozenset[str]) -> tuple[list[Any], dict[str, Floats]]:
+        """Return the nodes between its inputs and outputs, and their constants."""
+        scope, pending, needed = self.scope, list(self.outputs.values()), set()
         constants: dict[str, Floats] = {}
-        while wanted:
-            name = wanted.pop()
-            if not name or name in given or name in constants:
+        while pending:
+            name = pending.pop()
+            if not name or name in inputs or name in constants:
                 continue
             value = scope.constant(name)
             node = scope.producers.get(name)
@@ -120,16 +120,16 @@ class Cut:
                 raise ModelError(f"{name!r} is needed for the step, and is made elsewhere")
             elif id(node) not in needed:
                 needed.add(id(node))
-                wanted += node.input
+                pending += node.input
         return [node for node in scope.graph.node if id(node) in needed], constants
 
 
 @dataclass
 class Algebra:
-    """What the values of one graph are made of."""
+    """The values of one graph as sums, products and gates."""
 
     scope: Scope
-    _known: dict[str, Linear | None] = field(default_factory=dict)
+    _linears: dict[str, Linear | None] = field(default_factory=dict)
 
     @cached_property
     def users(self) -> dict[str, list[Any]]:
@@ -141,25 +141,25 @@ class Algebra:
         return users
 
     def constant(self, name: str) -> Floats | None:
-        """Return a value made of stored ones; None for any other, and for one that cannot be."""
+        """Return a constant value; None for any other, and for an invalid one."""
         try:
             return self.scope.constant(name)
         except ModelError:
             return None
 
     def made_by(self, name: str, *kinds: str) -> Any | None:
-        """Return the node that makes a value, if it is of one of these kinds."""
+        """Return the node that computes a value if it is of one of these kinds, else None."""
         node = self.scope.producers.get(self.scope.without_identity(name))
         mine = node is not None and node.domain in OWN_DOMAINS and node.op_type in kinds
         return node if mine else None
 
     def linear(self, name: str, depth: int = 0) -> Linear | None:
-        """Return a value as a sum of products with constants; None if it is none."""
-        if name not in self._known:
-            self._known[name] = None  # a circle is no sum
+        """Return a value as a sum of products with constants; None if it is not one."""
+        if name not in self._linears:
+            self._linears[name] = None  # a circle is no sum
             with suppress(ValueError):  # nor are arrays that do not fit together
-                self._known[name] = self._linear(name, depth) if depth < 64 else None
-        return self._known[name]
+                self._linears[name] = self._linear(name, depth) if depth < 64 else None
+        return self._linears[name]
 
     def _linear(self, name: str, depth: int) -> Linear | None:
         node = self.made_by(name, "Gemm", "MatMul", "Add", "Split", "Slice")
@@ -169,11 +169,11 @@ class Algebra:
         if node.op_type in ("Gemm", "MatMul"):
             return self._product(node, attributes, depth)
         if node.op_type == "Add":
-            parts = [self.linear(each, depth + 1) for each in node.input]
+            parts = [self.linear(operand, depth + 1) for operand in node.input]
             return parts[0].plus(parts[1]) if parts[0] and parts[1] else None
-        whole = self.linear(node.input[0], depth + 1)
-        part = self._part(node, attributes, name, whole) if whole and whole.width else None
-        return whole.columns(part) if whole and part else None
+        full = self.linear(node.input[0], depth + 1)
+        part = self._part(node, attributes, name, full) if full and full.width else None
+        return full.columns(part) if full and part else None
 
     def _constant(self, name: str) -> Linear | None:
         value = self.constant(name)
@@ -197,36 +197,36 @@ class Algebra:
         return product.plus(added) if added and attributes.get("beta", 1.0) == 1 else None
 
     def _operand(self, name: str, matrix: Floats) -> Linear | None:
-        """Return a product; that of several values side by side is one of each."""
-        beside = self.made_by(name, "Concat")
-        if beside is None or self.scope.attributes(beside).get("axis") not in (1, -1):
+        """Return a product; one with concatenated values becomes a product with each."""
+        concatenation = self.made_by(name, "Concat")
+        if concatenation is None or self.scope.attributes(concatenation).get("axis") not in (1, -1):
             return Linear({name: matrix})
-        widths = [(self.scope.shapes.get(each) or ("",))[-1] for each in beside.input]
-        known = [w for w in widths if isinstance(w, int) and w > 0]
-        if len(known) == len(widths) - 1:
-            rest = matrix.shape[0] - sum(known)
+        widths = [(self.scope.shapes.get(value) or ("",))[-1] for value in concatenation.input]
+        stated = [w for w in widths if isinstance(w, int) and w > 0]
+        if len(stated) == len(widths) - 1:
+            rest = matrix.shape[0] - sum(stated)
             widths = [w if isinstance(w, int) and w > 0 else rest for w in widths]
         ends = np.cumsum([w if isinstance(w, int) else 0 for w in widths])
-        if len(known) < len(widths) - 1 or ends[-1] != matrix.shape[0]:
+        if len(stated) < len(widths) - 1 or ends[-1] != matrix.shape[0]:
             return None
         starts = [0, *ends[:-1]]
-        rows = zip(beside.input, starts, ends, strict=True)
-        return Linear({each: matrix[a:b] for each, a, b in rows})
+        rows = zip(concatenation.input, starts, ends, strict=True)
+        return Linear({value: matrix[a:b] for value, a, b in rows})
 
     def _part(
-        self, node: Any, attributes: Mapping[str, Any], name: str, whole: Linear
+        self, node: Any, attributes: Mapping[str, Any], name: str, full: Linear
     ) -> slice | None:
-        """Return which columns a Split or a Slice takes; None where that cannot be told."""
+        """Return the columns of a Split or a Slice; None if they are unknown."""
         if node.op_type == "Split":
             if attributes.get("axis", 0) not in (1, -1):
                 return None
             count, which = len(node.output), list(node.output).index(name)
-            given = self.constant(node.input[1]) if len(node.input) > 1 else None
-            sizes = attributes.get("split") if given is None else given.tolist()
-            sizes = sizes or [whole.width // count] * count
+            stored = self.constant(node.input[1]) if len(node.input) > 1 else None
+            sizes = attributes.get("split") if stored is None else stored.tolist()
+            sizes = sizes or [full.width // count] * count
             start = sum(sizes[:which])
             return slice(start, start + sizes[which])
-        values = [self.constant(each) for each in node.input[1:]]
+        values = [self.constant(operand) for operand in node.input[1:]]
         if len(values) < 3 or any(v is None or v.size != 1 for v in values):
             return None
         start, end, axis, step = (
@@ -234,10 +234,10 @@ class Algebra:
         )
         if axis not in (1, -1) or step != 1:
             return None
-        return slice(*slice(start, end).indices(whole.width))
+        return slice(*slice(start, end).indices(full.width))
 
     def gate(self, name: str, *kinds: str) -> Linear | None:
-        """Return the sum that goes through an activation of these kinds into a value."""
+        """Return the sum whose activation of one of these kinds is a value, or None."""
         node = self.made_by(name, *kinds)
         inside = self.linear(node.input[0]) if node is not None else None
         return inside if inside is not None and inside.products else None
@@ -245,7 +245,7 @@ class Algebra:
     # The patterns: an LSTM's cell state, a GRU's state, an RNN's.
 
     def steps(self) -> Iterator[Step]:
-        """Yield every step of an LSTM, GRU or RNN."""
+        """Yield all steps of an LSTM, GRU or RNN."""
         for node in self.scope.graph.node:
             if node.op_type == "Add":
                 yield from self._lstm(node)
@@ -254,9 +254,9 @@ class Algebra:
 
     def _lstm(self, node: Any) -> Iterator[Step]:
         """Yield steps of c' = f * c + i * g and h' = o * tanh(c')."""
-        for kept, written in self._products(node):
-            for f, c in _both(kept):
-                for i, g in _both(written):
+        for forgetting, writing in self._products(node):
+            for f, c in _both(forgetting):
+                for i, g in _both(writing):
                     sums = {"f": self.gate(f, "Sigmoid"), "i": self.gate(i, "Sigmoid"),
                             "g": self.gate(g, "Tanh")}  # fmt: skip
                     if None in sums.values() or self.gate(c, "Tanh", "Sigmoid"):
@@ -268,7 +268,7 @@ class Algebra:
 
     def _products(self, node: Any) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
         """Yield the factors of the two products that a node adds, in both orders."""
-        first, second = (self.made_by(each, "Mul") for each in node.input)
+        first, second = (self.made_by(operand, "Mul") for operand in node.input)
         if first is not None and second is not None:
             yield first.input, second.input
             yield second.input, first.input
@@ -291,15 +291,15 @@ class Algebra:
         for a, b in _both(node.input):
             yield from self._around(node, a, b)
         for first, second in self._products(node):
-            for z, kept in _both(first):
-                for rest, other in _both(second):
+            for z, first_state in _both(first):
+                for rest, second_state in _both(second):
                     if self.gate(z, "Sigmoid") is None or self._complement(rest) != z:
                         continue
-                    yield from self._blended(node, z, kept, other, takes_new=False)
-                    yield from self._blended(node, z, other, kept, takes_new=True)
+                    yield from self._blended(node, z, first_state, second_state, takes_new=False)
+                    yield from self._blended(node, z, second_state, first_state, takes_new=True)
 
     def _around(self, node: Any, product: str, base: str) -> Iterator[Step]:
-        """Z * (far - base) + base."""
+        """Yield steps of z * (far - base) + base."""
         factor = self.made_by(product, "Mul")
         for z, difference in _both(factor.input) if factor is not None else ():
             minus = self.made_by(difference, "Sub")
@@ -312,21 +312,25 @@ class Algebra:
     def _complement(self, name: str) -> str:
         """Return z of 1 - z; "" of anything else."""
         minus = self.made_by(name, "Sub")
-        one = self.constant(minus.input[0]) if minus is not None else None
-        return minus.input[1] if minus is not None and one is not None and (one == 1).all() else ""
+        ones = self.constant(minus.input[0]) if minus is not None else None
+        return (
+            minus.input[1] if minus is not None and ones is not None and (ones == 1).all() else ""
+        )
 
     def _blended(self, node: Any, z: str, h: str, n: str, *, takes_new: bool) -> Iterator[Step]:
         tanh = self.made_by(n, "Tanh")
         update = self.gate(z, "Sigmoid")
         if tanh is None or update is None or h not in update.products:
             return
-        whole = self.linear(tanh.input[0])
-        if whole is not None and len(whole.products) == LEAST:  # the reset acts before the product
-            for name in whole.products:
+        candidate_sum = self.linear(tanh.input[0])
+        if (
+            candidate_sum is not None and len(candidate_sum.products) == LEAST
+        ):  # the reset acts before the product
+            for name in candidate_sum.products:
                 r = self._reset(name, h)
                 if r is not None:
-                    products = {h if k == name else k: m for k, m in whole.products.items()}
-                    gates = {"z": update, "r": r, "n": Linear(products, whole.bias)}
+                    products = {h if k == name else k: m for k, m in candidate_sum.products.items()}
+                    gates = {"z": update, "r": r, "n": Linear(products, candidate_sum.bias)}
                     yield Step("GRU", gates, {"h": h}, {"h": node.output[0]}, node, takes_new)
         added = self.made_by(tanh.input[0], "Add")
         for product, x in _both(added.input) if added is not None else ():
@@ -340,8 +344,8 @@ class Algebra:
     def _reset(self, name: str, h: str) -> Linear | None:
         """Return the gate r of r * h."""
         factor = self.made_by(name, "Mul")
-        for r, other in _both(factor.input) if factor is not None else ():
-            if other == h:
+        for r, operand in _both(factor.input) if factor is not None else ():
+            if operand == h:
                 return self.gate(r, "Sigmoid")
         return None
 
@@ -359,7 +363,7 @@ class Algebra:
                 if (
                     before
                     and before[0].op_type == node.op_type
-                    and any(np.array_equal(matrix, each) for each in before[1].products.values())
+                    and any(np.array_equal(matrix, m) for m in before[1].products.values())
                 ):
                     gates = {"a": inside}
                     yield Step("RNN", gates, {"h": h}, {"h": name}, node, candidate=node.op_type)
@@ -374,28 +378,28 @@ ORDERS = {"LSTM": "iofg", "GRU": "zrn", "RNN": "a"}
 
 
 def steps(scope: Scope) -> Iterator[Node]:
-    """Yield the unrolled steps of a graph, those of one layer once, and gates that make none."""
+    """Yield one node for the unrolled steps of each layer; or for gates that make no step."""
     kinds = {node.op_type for node in scope.graph.node}
     if not kinds & {"Gemm", "MatMul"} or not kinds & {"Tanh", "Sigmoid", "Relu"}:
         return
     algebra = Algebra(scope)
-    found = list(algebra.steps())
+    all_steps = list(algebra.steps())
     layers: dict[tuple[object, ...], list[Node]] = {}
-    outputs = {step.new["h"] for step in found}
-    for step in found:
+    outputs = {step.new["h"] for step in all_steps}
+    for step in all_steps:
         node = _node(algebra, step, outputs)
         weights = tuple(a.tobytes() for a in node.weights.values())
         layers.setdefault((node.kind, weights or node.name), []).append(node)
     for same in layers.values():
         yield replace(same[0], steps=len(same))
-    if not found and (gates := _gates(algebra)):
+    if not all_steps and (gates := _gates(algebra)):
         yield Node(gates[0], "step", scope.path, problem=(
             f"not recognised: {len(gates)} gates, Sigmoid of a sum of two products, that make no "
             "step of an LSTM or GRU"))  # fmt: skip
 
 
 def _gates(algebra: Algebra) -> list[str]:
-    """Return the names of what looks like gates: sigmoids of two products that multiply."""
+    """Return the names of likely gates: factors that are sigmoids of two products."""
     names = []
     for node in algebra.scope.graph.node:
         if node.op_type != "Sigmoid" or not node.output:
@@ -408,7 +412,7 @@ def _gates(algebra: Algebra) -> list[str]:
 
 
 def _node(algebra: Algebra, step: Step, outputs: set[str]) -> Node:
-    """Return a step as a node, its weights as ONNX has them."""
+    """Return a step as a node with its weights in ONNX's layout."""
     scope = algebra.scope
     label = step.last.name or step.last.output[0]
     bare = Node(label, step.kind, scope.path, opset=scope.model.opset)
@@ -452,9 +456,9 @@ def _node(algebra: Algebra, step: Step, outputs: set[str]) -> Node:
 
 
 def _state_of(scope: Scope, step: Step, outputs: set[str]) -> str:
-    """Return which of an LSTM's two operands is h.
+    """Return the one of an LSTM's two operands that is h, "" if that is unknown.
 
-    It is what the loop around the graph carries, an earlier output, or of c's origin or width.
+    It is carried by the loop around the graph, or an earlier output, or of c's origin or width.
     """
     names = list(step.gates["i"].products)
     matrices = step.gates["i"].products
@@ -464,18 +468,18 @@ def _state_of(scope: Scope, step: Step, outputs: set[str]) -> str:
     alike = [name for name in names if source(scope, name) == origin]
     square = [name for name in names if matrices[name].shape[0] == matrices[name].shape[1]]
     stated = [name for name in names if scope.home(name)]  # x of a step may be a restated one
-    known = (carried, earlier, stated, alike, square)
-    return next((each[0] for each in known if len(each) == 1), "")
+    criteria = (carried, earlier, stated, alike, square)
+    return next((matches[0] for matches in criteria if len(matches) == 1), "")
 
 
 def _carried(scope: Scope, new: str) -> str:
-    """Return the input of a loop's body that is a value of the round before; "" if none is."""
+    """Return the input of a loop's body that holds ``new`` of the round before; "" if none."""
     kind = scope.within.op_type if scope.within is not None else ""
-    inputs = [each.name for each in scope.graph.input] if kind in ("Loop", "Scan") else []
-    outputs = [each.name for each in scope.graph.output] if inputs else []
+    inputs = [i.name for i in scope.graph.input] if kind in ("Loop", "Scan") else []
+    outputs = [o.name for o in scope.graph.output] if inputs else []
     if kind == "Loop":  # its first inputs are the round and the condition, its first output that
         inputs, outputs = inputs[2:], outputs[1:]
-    for given, made in zip(inputs, outputs, strict=False):
-        if scope.without_identity(made) == new:
-            return str(given)
+    for before, after in zip(inputs, outputs, strict=False):
+        if scope.without_identity(after) == new:
+            return str(before)
     return ""

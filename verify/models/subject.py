@@ -1,7 +1,7 @@
-"""A node of a file as a subject: cut out, with its own weights and attributes, run by a runtime.
+"""Nodes of files as subjects: cut out, with their own weights and attributes, run by a runtime.
 
-Cases have the node's own widths, directions and layout, and its own weights; inputs and states are
-drawn. In other widths, which a diagnosis asks for, weights are drawn, too.
+Cases have the node's own widths, directions, layout and weights; inputs and states are drawn. In
+the other widths of a diagnosis, weights are drawn, too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .built import BuiltFused, BuiltNode, BuiltStep, turned
 from .departures import Departure, departures
 from .graph import Model, ModelError
 from .inventory import inventory, opened
-from .nodes import DEFAULTS, Activation, Node, unheld
+from .nodes import DEFAULTS, Activation, Node, problem_of
 from .operation import Operation
 from .runtimes import RUNTIMES, Runtime
 from .sources import SUFFIXES, layers, of_node, packed, under, unpacked
@@ -46,33 +46,30 @@ CHECKS = (
     "smoke", "forward", "batch-single", "batch-permutation", "repeat", "padding",
     "causality", "carry", "final", "transition",
 )  # fmt: skip
-"""What is held of a node: what can be asked of fixed weights, without gradients."""
+"""Checks of nodes: those that work with fixed weights and without gradients."""
 
 UNROLLED = "unrolled"
-"""The name among the buffers that says that a step runs with its own weights alone."""
+"""The buffer that marks a step which runs with its own weights alone."""
 
 WEIGHT, OWN, SOURCE, CALL = "weight ", "own ", "source ", "call "
-"""What stands before names among the buffers.
-
-Of weights, of the file's layers and the source's, and of calls in the running graph.
-"""
+"""Prefixes of buffers: weights, layers of the file and of the source, calls in the graph."""
 
 UNSEEN = "unseen"
-"""The name among the buffers of the sentence that says why calls cannot be had."""
+"""The buffer with the reason why calls in the running graph are not available."""
 
 REVERSE = "reverse"
-"""The name among the buffers that says that a node begins at the end of its rows."""
+"""The buffer that marks a node which begins at the end of its rows."""
 
 NORM = "layer_norm"
 """The name of the array of a layer norm's coefficients."""
 
 NUMBER = "number"
-"""The name among the buffers of the node's place among those of its file."""
+"""The buffer with the node's number among those of its file."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """What ``[RUNTIME:]path/to/model.onnx[#NODE]`` says; ``node`` is "" where it names a file.
+    """The parts of ``[RUNTIME:]path/to/model.onnx[#NODE]``; ``node`` is "" for a whole file.
 
     Files of TensorFlow Lite are ``model.tflite``.
     """
@@ -83,16 +80,16 @@ class Name:
 
     @classmethod
     def parse(cls, name: str) -> Name | None:
-        """Return what a subject's name says; None if it names no model file."""
+        """Return the parts of a subject's name; None if it names no model file."""
         suffix = next((s for s in SUFFIXES if name.endswith(s) or f"{s}#" in name), "")
         if not suffix:
             return None
         file, mark, node = name.partition(f"{suffix}#")
         file = f"{file}{suffix}" if mark else file
         runtime, colon, path = file.partition(":")
-        known = colon and (runtime in RUNTIMES or runtime in families())
+        has_runtime = colon and (runtime in RUNTIMES or runtime in families())
         usual = runtimes.default(suffix)
-        return cls(runtime, Path(path), node) if known else cls(usual, Path(file), node)
+        return cls(runtime, Path(path), node) if has_runtime else cls(usual, Path(file), node)
 
     def __str__(self) -> str:
         usual = self.runtime == runtimes.default(self.path.suffix)
@@ -101,15 +98,15 @@ class Name:
 
 
 def file_of(name: str) -> str:
-    """Return the path of the model file that a subject's name has; "" if it has none."""
-    said = Name.parse(name)
-    return str(said.path) if said else ""
+    """Return the path of the model file in a subject's name; "" if there is none."""
+    parts = Name.parse(name)
+    return str(parts.path) if parts else ""
 
 
 class NodeMap(ConventionMap):
-    """The map of a node's convention; in its own shapes arrays are the file's, not drawn.
+    """The map of a node's convention; arrays of the file's shapes are the file's, not drawn.
 
-    ``cell`` is that of a node's own equations, whose parameters may be more than the convention's.
+    ``cell`` is that of a node's own equations, which may have additional parameters.
     """
 
     def __init__(
@@ -121,11 +118,11 @@ class NodeMap(ConventionMap):
         object.__setattr__(self, "cell", cell)
 
     def draw(self, name: str, shape: tuple[int, ...]) -> Array:
-        """Return the file's array where it has this shape, else a drawn one."""
-        own: Array | None = getattr(self, "weights").get(name)  # noqa: B009 - frozen
-        if own is None or own.shape != shape:
+        """Return the file's array if it has this shape, else a drawn one."""
+        stored: Array | None = getattr(self, "weights").get(name)  # noqa: B009 - frozen
+        if stored is None or stored.shape != shape:
             return super().draw(name, shape)
-        return self.case.simplified(name, own.astype(np.float64))
+        return self.case.simplified(name, stored.astype(np.float64))
 
     @property
     def _of_cell(self) -> Cell:
@@ -140,7 +137,7 @@ class NodeMap(ConventionMap):
 
 
 class Compared:
-    """What a node is compared with beside its equations, by the ``arrays`` of its process."""
+    """Further comparisons of a node, from the ``arrays`` of its process."""
 
     arrays: Mapping[str, Array]
 
@@ -151,23 +148,23 @@ class Compared:
 
     @property
     def reverse(self) -> bool:
-        """Whether it begins at the end of its rows, which the equations see turned round."""
+        """Whether it begins at the end of its rows, which are reversed for the equations."""
         return REVERSE in self.arrays
 
     @cached_property
     def departures(self) -> list[Departure]:
-        """How the node departs from what it is compared with."""
-        own, source = unpacked(self.arrays, OWN), unpacked(self.arrays, SOURCE)
-        return departures(int(self.arrays[NUMBER]), own, source)
+        """The departures of the node from its source layer."""
+        of_file, source = unpacked(self.arrays, OWN), unpacked(self.arrays, SOURCE)
+        return departures(int(self.arrays[NUMBER]), of_file, source)
 
     @property
     def unseen(self) -> str:
-        """Why what reaches the node in the running graph cannot be had, "" if it can."""
+        """The reason why its calls in the running graph are not available, "" if they are."""
         return self.arrays[UNSEEN].tobytes().decode() if UNSEEN in self.arrays else ""
 
     @property
     def calls_in_graph(self) -> Iterator[tuple[Inputs, Result]]:
-        """What reached the node in the running graph, and what it made of it."""
+        """The inputs and results of its calls in the running graph."""
         weights = under(self.arrays, WEIGHT)
         for k in count():
             named = under(self.arrays, f"{CALL}{k} ")
@@ -187,16 +184,16 @@ class NodeSubject(Compared):
     node: Node
     runtime: Runtime
     arrays: Mapping[str, Array] = field(default_factory=dict, compare=False)
-    """What was recorded, and the source that it is compared with: the judge asks for them."""
+    """Recorded calls and source layers, which the judge reads."""
 
     @property
     def operation(self) -> Operation | None:
-        """What it computes, where no cell of the reference does."""
+        """Its function if the reference has no cell for it, else None."""
         return self.node.operation
 
     @property
     def convention(self) -> Any:
-        """What its parameters mean."""
+        """The meaning of its parameters."""
         return replace(self.node.convention, padding="zeros", empty_row="zeros")
 
     @property
@@ -206,12 +203,12 @@ class NodeSubject(Compared):
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """That of its weights."""
+        """The dtype of its weights."""
         return (self.node.dtype,)
 
     @property
     def options(self) -> Options:
-        """What its node has: directions, biases, lengths, states."""
+        """The options of its node: directions, biases, lengths, states."""
         node = self.node
         reason = "the node of the file has none"
         return Options(
@@ -224,24 +221,24 @@ class NodeSubject(Compared):
 
     @property
     def fixed(self) -> tuple[tuple[str, int | bool | str], ...]:
-        """What all of its cases have."""
+        """The fields that all of its cases share."""
         return fixed(self.node)
 
     @property
     def held_to(self) -> tuple[str, ...]:
-        """The checks that mean anything for it."""
+        """The ids of the checks that apply to it."""
         node = self.node
         single = node.directions == 1
         needs = {"padding": node.lengths, "carry": node.state and single, "causality": single,
                  "transition": node.state and single}  # fmt: skip
-        held = [check for check in CHECKS if needs.get(check, True)]
-        held += ["source"] if NUMBER in self.arrays else []
+        ids = [check for check in CHECKS if needs.get(check, True)]
+        ids += ["source"] if NUMBER in self.arrays else []
         if any(name == UNSEEN or name.startswith(CALL) for name in self.arrays):
-            held.append("in-graph")
-        return tuple(held)
+            ids.append("in-graph")
+        return tuple(ids)
 
     def version(self) -> str:
-        """Return the runtime's name and version; SubjectUnavailable if it is not there."""
+        """Return the runtime's name and version; raise SubjectUnavailable if it is missing."""
         return self.runtime.version()
 
     def cell(self, case: Case) -> str:
@@ -250,7 +247,7 @@ class NodeSubject(Compared):
 
     @property
     def own_cell(self) -> Any:
-        """The operator's own equations, where the reference has none."""
+        """The operator's own equations if the reference has none, else None."""
         return cell_of(self.operation) if self.operation else None
 
     def parameter_map(self, case: Case) -> NodeMap:
@@ -258,7 +255,7 @@ class NodeSubject(Compared):
         return NodeMap(self.convention, case, self.weights, self.own_cell)
 
     def caller(self, case: Case) -> str:
-        """Return nothing: scripts of failures call it by gatewise."""
+        """Return "": scripts of failures cannot call it without gatewise."""
         return ""
 
     @property
@@ -268,7 +265,7 @@ class NodeSubject(Compared):
 
     @property
     def operator(self) -> Operator:
-        """The operator of ONNX that it is."""
+        """The node as an operator of ONNX."""
         node = self.node
         attributes: dict[str, Any] = {}
         if node.reset_after:
@@ -299,80 +296,80 @@ TAKE_BETA = ("Affine", "HardSigmoid", "ScaledTanh")
 
 
 def fixed(node: Node) -> tuple[tuple[str, int | bool | str], ...]:
-    """Return what every case of a node has: its widths, directions, biases and layout."""
-    own: dict[str, int | bool | str] = {"D": node.D, "H": node.H}
-    own |= {"bidirectional": node.directions == 2, "bias": "B" in node.weights}
-    own |= {"P": node.P} if node.P else {}
-    return (*own.items(), *((("layout", "batch-first"),) if node.layout else ()))
+    """Return the fields that all cases of a node share: widths, directions, biases and layout."""
+    fields: dict[str, int | bool | str] = {"D": node.D, "H": node.H}
+    fields |= {"bidirectional": node.directions == 2, "bias": "B" in node.weights}
+    fields |= {"P": node.P} if node.P else {}
+    return (*fields.items(), *((("layout", "batch-first"),) if node.layout else ()))
 
 
 def own_case(node: Node) -> Case:
-    """Return a smallest case in a node's own widths."""
-    own: dict[str, Any] = dict(fixed(node))
-    return Case(**{"T": 1, "B": 1, "dtype": node.dtype, "state": bool(node.state), **own})
+    """Return the smallest case in a node's own widths."""
+    fields: dict[str, Any] = dict(fixed(node))
+    return Case(**{"T": 1, "B": 1, "dtype": node.dtype, "state": bool(node.state), **fields})
 
 
 def named_weights(node: Node) -> dict[str, Array]:
-    """Return a node's weights by its convention's names, those of every direction."""
+    """Return a node's weights of all directions by its convention's names."""
     gates, H = len(node.weights["W"][0]) // node.H, node.H
     named: dict[str, Array] = {}
     for k in range(node.directions):
         suffix = "_l0_reverse" if k else "_l0"
-        of = {slot: array[k] for slot, array in node.weights.items()}
-        every = {"weight_ih": of["W"], "weight_hh": of["R"]}
-        if "B" in of and len(of["B"]) == gates * H:
-            every["bias"] = of["B"]
-        elif "B" in of:
-            every |= {"bias_ih": of["B"][: gates * H], "bias_hh": of["B"][gates * H :]}
-        every |= {NORM: of["norm"]} if "norm" in of else {}
+        slots = {slot: array[k] for slot, array in node.weights.items()}
+        arrays = {"weight_ih": slots["W"], "weight_hh": slots["R"]}
+        if "B" in slots and len(slots["B"]) == gates * H:
+            arrays["bias"] = slots["B"]
+        elif "B" in slots:
+            arrays |= {"bias_ih": slots["B"][: gates * H], "bias_hh": slots["B"][gates * H :]}
+        arrays |= {NORM: slots["norm"]} if "norm" in slots else {}
         if node.coupled:  # f = 1 - i leaves its block unused
             keep = np.r_[0 : 2 * H, 3 * H : 4 * H]
-            every = {name: array[keep] for name, array in every.items()}
-        if "P" in of:
-            every["peephole"] = of["P"][: len(node.convention.peepholes) * H]
-        if "projection" in of:
-            every["weight_hr"] = of["projection"]
-        named |= {f"{name}{suffix}": array for name, array in every.items()}
+            arrays = {name: array[keep] for name, array in arrays.items()}
+        if "P" in slots:
+            arrays["peephole"] = slots["P"][: len(node.convention.peepholes) * H]
+        if "projection" in slots:
+            arrays["weight_hr"] = slots["projection"]
+        named |= {f"{name}{suffix}": array for name, array in arrays.items()}
     return named
 
 
 def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
-    """Return the subject of a node of a file; UnknownSubject says why there is none."""
-    said = Name.parse(name)
-    if said is None:
+    """Return the subject of a node of a file; raise UnknownSubject if there is none."""
+    parts = Name.parse(name)
+    if parts is None:
         raise UnknownSubject(f"subject {name!r}: expected path/to/model.onnx#NODE")
-    able = [r.name for r in RUNTIMES.values() if r.suffix == said.path.suffix]
-    if said.runtime not in able:
+    able = [r.name for r in RUNTIMES.values() if r.suffix == parts.path.suffix]
+    if parts.runtime not in able:
         raise UnknownSubject(
-            f"subject {name!r}: a runtime of {said.path.suffix} files is one of {', '.join(able)}"
+            f"subject {name!r}: a runtime of {parts.path.suffix} files is one of {', '.join(able)}"
         )
     try:
-        model = opened(said.path)
-        every = inventory(model)
+        model = opened(parts.path)
+        nodes = inventory(model)
     except ModelError as error:
         raise UnknownSubject(str(error)) from error
-    node = next((each for each in every if each.name == said.node), None)
+    node = next((n for n in nodes if n.name == parts.node), None)
     if node is None:
         raise UnknownSubject(
-            f"{said.path}: there is no recurrent node {said.node!r}; there are "
-            f"{', '.join(each.name for each in every[:20]) or 'none'}"
+            f"{parts.path}: there is no recurrent node {parts.node!r}; there are "
+            f"{', '.join(n.name for n in nodes[:20]) or 'none'}"
         )
-    if problem := unheld(node):
+    if problem := problem_of(node):
         raise SubjectUnavailable(f"{node.name}: {problem}")
     arrays: dict[str, Array] = {}
     if against:
-        own = [each for each in every if not unheld(each)]
-        arrays |= {NUMBER: np.array(own.index(node))}
-        arrays |= packed(list(map(of_node, own)), OWN) | packed(layers(against), SOURCE)
+        checked = [n for n in nodes if not problem_of(n)]
+        arrays |= {NUMBER: np.array(checked.index(node))}
+        arrays |= packed(list(map(of_node, checked)), OWN) | packed(layers(against), SOURCE)
     arrays |= {f"{WEIGHT}{n}": array for n, array in named_weights(node).items()}
     marks = {UNROLLED: node.unrolled is not None, REVERSE: node.direction == "reverse"}
-    arrays |= {mark: np.array(1) for mark, there in marks.items() if there}
-    subject = NodeSubject(name, node, RUNTIMES[said.runtime], arrays)
+    arrays |= {mark: np.array(1) for mark, present in marks.items() if present}
+    subject = NodeSubject(name, node, RUNTIMES[parts.runtime], arrays)
     return _with_calls(subject, model, Path(inputs)) if inputs else subject
 
 
 def _with_calls(subject: NodeSubject, model: Model | File, inputs: Path) -> NodeSubject:
-    """Return the subject with what reached it in the running graph, or why that cannot be had."""
+    """Return the subject with its calls in the running graph, or the reason why there are none."""
     node = subject.node
     try:
         if isinstance(model, File):
@@ -380,24 +377,24 @@ def _with_calls(subject: NodeSubject, model: Model | File, inputs: Path) -> Node
         else:
             calls = activations(model, node, subject.runtime, inputs)
     except ModelError as error:
-        said = f"its own inputs cannot be had: {error}"
-        return replace(subject, arrays={**subject.arrays, UNSEEN: _text(said)})
+        reason = f"its own inputs cannot be had: {error}"
+        return replace(subject, arrays={**subject.arrays, UNSEEN: _text(reason)})
     except (UnknownSubject, SubjectUnavailable):
         raise
     except Exception as error:
-        said = f"the whole model does not run: {words(error)}"
-        return replace(subject, arrays={**subject.arrays, UNSEEN: _text(said)})
+        reason = f"the whole model does not run: {words(error)}"
+        return replace(subject, arrays={**subject.arrays, UNSEEN: _text(reason)})
     arrays = dict(subject.arrays)
     for k, call in enumerate(calls):
-        own = call
+        arrays_of_call = call
         if not isinstance(model, File):
-            own = _of_step(node, call) if node.unrolled else _of_call(subject, call)
-        arrays |= {f"{CALL}{k} {name}": array for name, array in own.items()}
+            arrays_of_call = _of_step(node, call) if node.unrolled else _of_call(subject, call)
+        arrays |= {f"{CALL}{k} {name}": array for name, array in arrays_of_call.items()}
     return replace(subject, arrays=arrays)
 
 
-def _text(said: str) -> Array:
-    return np.frombuffer(said.encode(), np.uint8)
+def _text(text: str) -> Array:
+    return np.frombuffer(text.encode(), np.uint8)
 
 
 def _of_step(node: Node, call: Mapping[str, Array]) -> dict[str, Array]:
@@ -429,11 +426,10 @@ def _of_call(subject: NodeSubject, call: Mapping[str, Array]) -> dict[str, Array
 
 @dataclass(frozen=True)
 class Summary:
-    """What is listed of a node: see ``Node``; ``problem`` says why it is not held, "" if it is.
+    """The listed properties of a node, see ``Node``; ``problem`` is "" for one that is checked.
 
-    ``stored`` are the names of its weights in the file; ``operator`` is TensorFlow Lite's name of
-    it, and ``opset`` 0 there; ``D`` and ``H`` are 0 where they are not
-    known.
+    ``stored`` are the names of its weights in the file; ``operator`` is the name in TensorFlow
+    Lite, where ``opset`` is 0; ``D`` and ``H`` are 0 if they are unknown.
     """
 
     name: str
@@ -457,19 +453,19 @@ class Summary:
 
 
 def summaries(path: str) -> list[Summary]:
-    """Return what there is to say of a file's nodes; UnknownSubject if it cannot be read."""
+    """Return the summaries of a file's nodes; raise UnknownSubject if it is invalid."""
     try:
-        every = inventory(opened(Path(path)))
+        nodes = inventory(opened(Path(path)))
     except ModelError as error:
         raise UnknownSubject(str(error)) from error
-    return [_summary(node) for node in every]
+    return [_summary(node) for node in nodes]
 
 
 def _summary(node: Node) -> Summary:
-    whole = not node.problem
+    valid = not node.problem
     return Summary(
-        node.name, node.kind, node.path, node.D if whole else 0, node.H if whole else 0,
-        node.direction, node.words if whole else "", tuple(map(str, node.activations)),
+        node.name, node.kind, node.path, node.D if valid else 0, node.H if valid else 0,
+        node.direction, node.words if valid else "", tuple(map(str, node.activations)),
         node.gates, node.dtype, dict(node.stored), node.state, node.lengths,
-        node.steps, node.opset, node.unrolled is not None, unheld(node), node.operator,
+        node.steps, node.opset, node.unrolled is not None, problem_of(node), node.operator,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What runtimes make of an operator's attributes: those that one ignores, or reads otherwise."""
+"""Variants of operators: attributes that a runtime ignores or reads differently."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OTHER = "run the file by another runtime: gatewise verify --runtime"
 
 @dataclass(frozen=True)
 class Variant:
-    """A cell that computes otherwise, and what that is."""
+    """A cell that computes a variant, with a statement of the difference."""
 
     id: str
     statement: str
@@ -37,7 +37,7 @@ class Variant:
 
 
 class Uncoupled(OperatorCell):
-    """An LSTM whose input_forget is ignored: its unused block for f, of ones here, is read."""
+    """An LSTM whose input_forget is ignored; it uses the block of f, which holds ones here."""
 
     def forget(self, p: Parameters, x: Array, h: Array, i: Array) -> Array:
         """Return σ of the sums of x and of h, and two biases of 1."""
@@ -50,7 +50,7 @@ def cell_of(operation: Operation) -> Cell:
 
 
 def variants(operation: Operation) -> Iterator[Variant]:
-    """Yield what an operation is if some of its attributes are not read as they are meant."""
+    """Yield the variants of an operation of which some attributes are ignored."""
     if operation.fused is not None:
         yield from _fused_variants(operation, operation.fused)
         return
@@ -79,7 +79,7 @@ def variants(operation: Operation) -> Iterator[Variant]:
 
 
 def _fused_variants(operation: Operation, fused: Fused) -> Iterator[Variant]:
-    """Yield what an operator of TensorFlow Lite is if one of its options is not read."""
+    """Yield the variants of an operator of TensorFlow Lite of which one option is ignored."""
     for name, words in (
         ("cell_clip", "It ignores cell_clip."),
         ("projection_clip", "It ignores proj_clip."),
@@ -88,21 +88,21 @@ def _fused_variants(operation: Operation, fused: Fused) -> Iterator[Variant]:
     ):
         usual = getattr(Fused(), name)
         if getattr(fused, name) != usual:
-            other = replace(operation, fused=replace(fused, **{name: usual}))
-            yield Variant(name, words, FusedCell(other))
+            variant = replace(operation, fused=replace(fused, **{name: usual}))
+            yield Variant(name, words, FusedCell(variant))
 
 
 def operation_of(convention: Convention) -> Operation:
     """Return a convention with a cell of the reference as an operation."""
     names = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu"}
-    given = {"rnn": ("candidate",), "gru": ("gate", "candidate"),
+    fields = {"rnn": ("candidate",), "gru": ("gate", "candidate"),
              "lstm": ("gate", "candidate", "output")}[convention.family]  # fmt: skip
-    activations = tuple((names[getattr(convention, each)], 0.0, 0.0) for each in given)
+    activations = tuple((names[getattr(convention, name)], 0.0, 0.0) for name in fields)
     return Operation(str(convention.cell), convention.family.upper(), activations)
 
 
 @dataclass(frozen=True)
-class _Computing:
+class _WithCell:
     """A subject with other equations."""
 
     subject: Any
@@ -114,7 +114,7 @@ class _Computing:
 
 
 def _forwards(subject: Any, case: Case, inputs: Inputs, result: Result) -> bool:
-    """Whether a node that should begin at the end has read its rows from the beginning."""
+    """Return whether a node of direction reverse has read its rows from the first step."""
     if inputs.lengths is not None:
         return False
     tested, ledger = under_test(subject), Ledger()
@@ -124,7 +124,7 @@ def _forwards(subject: Any, case: Case, inputs: Inputs, result: Result) -> bool:
 
 
 def misread(subject: Any, cases: Sequence[Case], operation: Operation) -> Explanation | None:
-    """Return which attribute a runtime does not read as it is meant, if that explains all cases."""
+    """Return the attribute that a runtime ignores or misreads, if that explains all cases."""
     runs = []
     try:
         for case in cases:
@@ -134,10 +134,10 @@ def misread(subject: Any, cases: Sequence[Case], operation: Operation) -> Explan
         return None
 
     def explains(cell: Cell) -> bool:
-        other, ledger = under_test(cast("Any", _Computing(subject, cell))), Ledger()
+        variant, ledger = under_test(cast("Any", _WithCell(subject, cell))), Ledger()
         for case, inputs, result in runs:
             with np.errstate(all="ignore"):
-                compare_outputs(ledger, other, case, result, expected(other, case, inputs))
+                compare_outputs(ledger, variant, case, result, expected(variant, case, inputs))
         return not ledger.failed and any(c.sharp for c in ledger.comparisons)
 
     if not runs or explains(cell_of(operation)):
@@ -145,5 +145,5 @@ def misread(subject: Any, cases: Sequence[Case], operation: Operation) -> Explan
     if subject.reverse and all(_forwards(subject, *run) for run in runs):
         words = "It ignores direction: it begins at the first step, not at the last."
         return Explanation(("direction",), (words,), (OTHER,))
-    found = (each for each in variants(operation) if explains(each.cell))
-    return next((Explanation((v.id,), (v.statement,), (OTHER,)) for v in found), None)
+    explaining = (v for v in variants(operation) if explains(v.cell))
+    return next((Explanation((v.id,), (v.statement,), (OTHER,)) for v in explaining), None)

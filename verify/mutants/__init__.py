@@ -1,8 +1,8 @@
-"""Mutants: subjects that are wrong on purpose, each in one way, to try the checks themselves.
+"""Mutants: subjects with one deliberate mistake each, which test the checks themselves.
 
-A check that no mutant fails proves nothing. ``replaceable_layer`` is a right layer whose parts can
-be replaced; the other modules hold one function a mistake, after a defect that somebody really had,
-and ``equivalent`` holds programs that look different and are right. New modules need no entry.
+A check that no mutant fails proves nothing. ``replaceable_layer`` is a correct layer whose parts
+can be replaced; the other modules hold one function per mistake, modelled on real defects, and
+``equivalent`` holds programs that are written differently and correct. New modules need no entry.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a mutant is, where all of them are found, and how one becomes a subject."""
+"""The catalogue of mutants, and the subjects made of them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .parts import PLAIN
 from .replaceable_layer import Part, ReplaceableLayer
 
 Change = Callable[[ReplaceableLayer], None]
-"""Replace parts of a right layer."""
+"""A function that replaces parts of a correct layer."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A way to be wrong: id, one sentence, the real defect it is modelled on.
+    """A mistake: id, one sentence, and the real defect that it is modelled on.
 
-    The ``statement`` is what users read; ``fix`` is what to do instead, where that is not plain
-    from it. ``cells`` it makes sense for, ``dtypes`` in which it shows. ``killed_by`` are the
-    checks that must see it, the most specific first; none for an equivalence, which must survive.
-    ``needs`` are options without which it does not show; ``isolated``: only ever run it in a
-    process of its own. ``same_as`` is what a diagnosis would call it if it were no mutant: an
-    order of the gates, or an array that is not read.
+    Users read the ``statement`` and the ``fix``, which is left out if the statement implies it.
+    ``cells`` are those to which it applies, ``dtypes`` those in which it shows. ``killed_by`` are
+    the checks that must fail, the most specific first; none for an equivalence, which must pass.
+    ``needs`` are options without which it does not show; ``isolated``: run it only in a process of
+    its own. ``same_as`` is the name of the same defect in a diagnosis that does not know mutants:
+    an order of the gates, or an array that is not read.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Mutant:
 _registered: dict[str, Mutant] = {}
 
 LEFT_OUT = {"F10": "a clip left out or misplaced: no cell of the reference clips"}
-"""Faults that are known and that no mutant has, with the reason."""
+"""Known faults without a mutant, with the reason."""
 
 
 def mutant(
@@ -62,24 +62,24 @@ def mutant(
     change: Part | None = None,
     **about: Any,
 ) -> Callable[[Part], Part]:
-    """Register a mutant: ``change``, or else the decorated function, makes a right layer wrong.
+    """Register a mutant: ``change``, or else the decorated function, changes a correct layer.
 
-    With ``part`` the function stands in the place of that part: it takes the layer, the part as it
-    was, and the part's arguments. ``about`` are the other fields of a ``Mutant``.
+    With ``part`` the function replaces that part; its arguments are the layer, the original part,
+    and the part's arguments. ``about`` are the other fields of a ``Mutant``.
     """
 
     def register(function: Part) -> Part:
         if id in _registered:
             raise ValueError(f"mutant {id} is registered twice")
-        made = in_place_of(part, function)
-        _registered[id] = Mutant(id, statement, made, cells, killed_by, **about)
+        replacement = in_place_of(part, function)
+        _registered[id] = Mutant(id, statement, replacement, cells, killed_by, **about)
         return function
 
     return register(change) if change else register
 
 
 def in_place_of(part: str, function: Part) -> Change:
-    """Return the change by which a function stands in the place of a part; itself without one."""
+    """Return the change that replaces a part by a function; the function itself without a part."""
     return (lambda layer: layer.wrap(part, partial(function, layer))) if part else function
 
 
@@ -91,42 +91,42 @@ def _all() -> tuple[Mutant, ...]:
 
 
 def mutants() -> tuple[Mutant, ...]:
-    """Return every wrong program, by id."""
+    """Return all wrong programs, by id."""
     return tuple(m for m in _all() if m.killed_by)
 
 
 def equivalences() -> tuple[Mutant, ...]:
-    """Return every program that is written differently and is right all the same."""
+    """Return all programs that are written differently and correct."""
     return tuple(m for m in _all() if not m.killed_by)
 
 
 @dataclass(frozen=True)
 class MutantSubject:
-    """The layer of one cell with a mutant's change; without one it is right."""
+    """The layer of one cell with a mutant's change; without a mutant it is correct."""
 
     cell_name: str
     mutant: Mutant | None = None
 
     @property
     def name(self) -> str:
-        """``mutant:L01[lstm]``; ``mutant:none[lstm]`` is right."""
+        """``mutant:L01[lstm]``; ``mutant:none[lstm]`` is correct."""
         return f"mutant:{self.mutant.id if self.mutant else 'none'}[{self.cell_name}]"
 
     @property
     def form(self) -> tuple[str, str]:
-        """What tells another machine the meaning of its parameters."""
+        """The meaning of its parameters, for recordings on other machines."""
         return "explicit", self.cell_name
 
     @property
     def options(self) -> Options:
-        """Everything; other layouts and forward mode only where a mutant is about them."""
+        """All options; other layouts and forward mode only for mutants that need them."""
         needs = self.mutant.needs if self.mutant else ("batch_first", "unbatched", "jvp")
-        given = "readout" in cell_named(self.cell_name).traits
+        gates_are_inputs = "readout" in cell_named(self.cell_name).traits
         return Options(
-            layers=not given,
+            layers=not gates_are_inputs,
             zero_length=True,
             no_steps=True,
-            dropout=not given,
+            dropout=not gates_are_inputs,
             projection=self.cell_name == "lstm-projected",
             batch_first="batch_first" in needs,
             unbatched="unbatched" in needs,
@@ -139,7 +139,7 @@ class MutantSubject:
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """The dtypes in which the mutant shows; both, if it is right."""
+        """The dtypes in which the mutant shows; both, if it is correct."""
         return self.mutant.dtypes if self.mutant else ("float64", "float32")
 
     @property
@@ -156,7 +156,7 @@ class MutantSubject:
         return ExplicitMap(self.cell_name, case)
 
     def caller(self, case: Case) -> str:
-        """Return nothing: a mutant is not to be called without the catalogue."""
+        """Return "": a mutant cannot be called without the catalogue."""
         return ""
 
     def build(self, case: Case) -> ReplaceableLayer:
@@ -167,7 +167,7 @@ class MutantSubject:
 
 
 def right_subject(cell: str) -> MutantSubject:
-    """Return the layer of a cell as every mutant finds it."""
+    """Return the correct layer of a cell."""
     return MutantSubject(cell)
 
 
@@ -179,11 +179,11 @@ def mutant_subject(mutant: Mutant, cell: str) -> MutantSubject:
 
 
 def mutant_named(name: str) -> MutantSubject:
-    """Return the subject called ``mutant:ID[CELL]``; without a cell, of the mutant's first."""
+    """Return the subject ``mutant:ID[CELL]``; the default is the mutant's first cell."""
     id, _, cell = name.removeprefix("mutant:").removesuffix("]").partition("[")
     if id == "none":
         return right_subject(cell or "lstm")
-    known = {m.id: m for m in _all()}
-    if id not in known:
-        raise UnknownSubject(f"subject {name!r} is not known; mutants are {', '.join(known)}")
-    return mutant_subject(known[id], cell or known[id].cells[0])
+    by_id = {m.id: m for m in _all()}
+    if id not in by_id:
+        raise UnknownSubject(f"subject {name!r} is not known; mutants are {', '.join(by_id)}")
+    return mutant_subject(by_id[id], cell or by_id[id].cells[0])

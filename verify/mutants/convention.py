@@ -1,4 +1,4 @@
-"""One convention taken for another: where the reset acts, what z is, how many biases (C)."""
+"""Mistaken conventions: the place of the reset, the polarity of z, the biases (C)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .parts import GRU, LSTM, Gate, candidate, changed, pre_activation, reads, s
 
 
 def reset_elsewhere(p: Parameters, x: Array, h: Array, r: Array) -> Array:
-    """Return a candidate that resets before the product where the cell does after it, or so."""
+    """Return a candidate that resets before the product if the cell does after it, or after it."""
     if "b_hn" in p:
         return tanh(x @ p.W_n + p.b_n + (r * h) @ p.U_n + p.b_hn)
     return tanh(x @ p.W_n + p.b_n + r * (h @ p.U_n))
@@ -87,7 +87,7 @@ mutant(
 
 
 def hard_sigmoid(slope: float) -> Gate:
-    """Return a gate of straight lines: clip(slope s + 1/2, 0, 1)."""
+    """Return a gate clip(slope s + 1/2, 0, 1)."""
 
     def gate(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
         line = pre_activation(p, letter, x, h, c) * slope + 0.5

@@ -21,7 +21,7 @@ CLAMP = 8.0
 
 
 def computed_in(dtype: str, layer: ReplaceableLayer) -> None:
-    """Let the whole layer compute in another dtype than it takes and returns."""
+    """Let the layer compute in another dtype than that of its inputs and outputs."""
     back = layer.case.dtype
     takes(layer, lambda inputs: inputs.map(lambda a: a.astype(dtype)))
     returns(layer, lambda r: Result(r.y.astype(back), tuple(s.astype(back) for s in r.final)))
@@ -45,8 +45,8 @@ mutant(
     fix="keep the state in the dtype of x between steps: look for a cast to bfloat16, or autocast",
     change=lambda layer: layer.wrap(
         "step",
-        lambda right, at, p, x, state: tuple(
-            instead(s, to_bfloat16(plain(s))) for s in right(at, p, x, state)
+        lambda original, at, p, x, state: tuple(
+            instead(s, to_bfloat16(plain(s))) for s in original(at, p, x, state)
         ),
     ),
 )
@@ -106,11 +106,11 @@ mutant(
     part="step",
 )
 def sums_in_random_order(
-    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Array, state: State
+    layer: ReplaceableLayer, original: StepPart, at: At, p: Parameters, x: Array, state: State
 ) -> State:
-    rng = layer.kept.setdefault("rng", np.random.default_rng())
+    rng = layer.memory.setdefault("rng", np.random.default_rng())
     order = rng.permutation(x.shape[1])
-    return right(at, changed(p, W=p.W[:, order]), x[:, order], state)
+    return original(at, changed(p, W=p.W[:, order]), x[:, order], state)
 
 
 @mutant(
@@ -123,15 +123,15 @@ def sums_in_random_order(
     part="run",
 )
 def reads_past_the_end_of_scratch(
-    layer: ReplaceableLayer, right: RunPart, inputs: Inputs
+    layer: ReplaceableLayer, original: RunPart, inputs: Inputs
 ) -> Result:
-    x, scratch = plain(inputs.x), layer.kept.get("scratch", np.zeros(0))
+    x, scratch = plain(inputs.x), layer.memory.get("scratch", np.zeros(0))
     if len(x) == 0:
-        return right(inputs)
+        return original(inputs)
     if scratch.size <= x.size:
         scratch = np.concatenate([scratch, np.zeros(x.size + 1 - scratch.size)])
     stray = np.zeros(x.shape, x.dtype)
     stray[-1, -1, -1] = scratch[x.size]
     scratch[: x.size] = np.nan_to_num(x.real.ravel())
-    layer.kept["scratch"] = scratch
-    return right(replace(inputs, x=inputs.x + stray))
+    layer.memory["scratch"] = scratch
+    return original(replace(inputs, x=inputs.x + stray))

@@ -1,9 +1,9 @@
-"""Programs that are written differently and are right all the same (R): no check may fail them.
+"""Programs that are written differently and correct (R): no check may fail them.
 
-Two equal programs are not among them, because the explicit layout does not show the difference:
-two biases exchanged where only their sum counts, and dropout in evaluation. Two are equal only
-for some parameters, and wrong for those that are drawn: reset before and after the product where
-U_n is diagonal, and peepholes of weight 0.
+Two equal programs are left out, because the explicit layout does not show the difference: two
+biases exchanged where only their sum counts, and dropout in evaluation. Two others are equal only
+for special parameters: reset before and after the product with a diagonal U_n, and peepholes of
+weight 0.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def units_in_another_order(layer: ReplaceableLayer) -> None:
     order = layer.case.generator("order of units").permutation(H)
     back = np.argsort(order)
 
-    def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+    def unroll(original: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
         arrays = {name: array[..., order] for name, array in p.items()}
         arrays["U"] = arrays["U"][:, order]
         start = tuple(s[:, order] for s in at.start)
-        y, final = right(replace(at, start=start), Parameters(p.shapes, arrays), x)
+        y, final = original(replace(at, start=start), Parameters(p.shapes, arrays), x)
         return y[:, :, back], tuple(s[:, back] for s in final)
 
     layer.wrap("unroll", unroll)
@@ -64,10 +64,10 @@ def units_in_another_order(layer: ReplaceableLayer) -> None:
     part="step",
 )
 def update_gate_negated_twice(
-    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Array, state: State
+    layer: ReplaceableLayer, original: StepPart, at: At, p: Parameters, x: Array, state: State
 ) -> State:
-    other = "gru-keeps-old" if layer.cell.name == "gru-takes-new" else "gru-takes-new"
-    return gru_step(other, with_gates(p, W_z=-p.W_z, U_z=-p.U_z, b_z=-p.b_z), x, state)
+    opposite = "gru-keeps-old" if layer.cell.name == "gru-takes-new" else "gru-takes-new"
+    return gru_step(opposite, with_gates(p, W_z=-p.W_z, U_z=-p.U_z, b_z=-p.b_z), x, state)
 
 
 @equivalence(
@@ -77,7 +77,7 @@ def update_gate_negated_twice(
     part="step",
 )
 def all_gates_in_one_product(
-    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Array, state: State
+    layer: ReplaceableLayer, original: StepPart, at: At, p: Parameters, x: Array, state: State
 ) -> State:
     h, c = state
     H = h.shape[1]
@@ -105,7 +105,7 @@ equivalence(
     part="step",
 )
 def state_by_its_difference(
-    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Array, state: State
+    layer: ReplaceableLayer, original: StepPart, at: At, p: Parameters, x: Array, state: State
 ) -> State:
     (h,) = state
     n, z = candidate(p, x, h, gate(p, "r", x, h, h)), gate(p, "z", x, h, h)
@@ -113,7 +113,7 @@ def state_by_its_difference(
 
 
 def peephole_first(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
-    """Return a gate, whose terms are added in another order."""
+    """Return a gate whose terms are added in another order."""
     W, U, b = (getattr(p, f"{array}_{letter}") for array in "WUb")
     return sigmoid(((b + peephole(p, letter, c)) + h @ U) + x @ W)
 
@@ -127,7 +127,7 @@ equivalence(
 
 
 def backwards(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
-    """Return a gate, whose products are added up from the last term on."""
+    """Return a gate whose products are summed from the last term to the first."""
     W, U, b = (getattr(p, f"{array}_{letter}") for array in "WUb")
     return sigmoid(x[:, ::-1] @ W[::-1] + h[:, ::-1] @ U[::-1] + b + peephole(p, letter, c))
 
@@ -141,7 +141,7 @@ equivalence(
 
 
 def in_two_parts(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
-    """Return a gate, to both of whose products a part of the bias is added."""
+    """Return a gate with a part of the bias added to each of its two products."""
     W, U, b = (getattr(p, f"{array}_{letter}") for array in "WUb")
     return sigmoid((x @ W + b / 4) + (h @ U + 0.75 * b) + peephole(p, letter, c))
 
@@ -187,8 +187,8 @@ equivalence(
     "R11",
     "Each row of the batch is computed on its own.",
     part="unroll",
-    change=lambda layer, right, at, p, x: row_after_row(
-        right, at, p, x, lambda b, before: tuple(s[b : b + 1] for s in at.start)
+    change=lambda layer, original, at, p, x: row_after_row(
+        original, at, p, x, lambda b, before: tuple(s[b : b + 1] for s in at.start)
     ),
 )
 
@@ -206,13 +206,13 @@ mutant(
     part="step",
 )
 def bias_as_a_row_of_the_weights(
-    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Array, state: State
+    layer: ReplaceableLayer, original: StepPart, at: At, p: Parameters, x: Array, state: State
 ) -> State:
     shapes = layer.cell.shapes(Sizes(x.shape[1] + 1, layer.case.H))
     W = np.concatenate([p.W, p.b[:, None]], axis=1)
     q = Parameters(shapes, {**p, "W": W, "b": 0 * p.b})
     ones = np.ones((x.shape[0], 1), x.dtype)
-    return right(at, q, np.concatenate([x, ones], axis=1), state)
+    return original(at, q, np.concatenate([x, ones], axis=1), state)
 
 
 @equivalence(
@@ -222,12 +222,12 @@ def bias_as_a_row_of_the_weights(
     part="unroll",
 )
 def in_chunks_of_four(
-    layer: ReplaceableLayer, right: UnrollPart, at: At, p: Parameters, x: Array
+    layer: ReplaceableLayer, original: UnrollPart, at: At, p: Parameters, x: Array
 ) -> tuple[Array, State]:
     outputs, state = [], at.start
     for first in range(0, max(len(x), 1), 4):
         remaining = None if at.lengths is None else np.maximum(at.lengths - first, 0)
-        here = replace(at, start=state, lengths=remaining)
-        y, state = right(here, p, x[first : first + 4])
+        chunk_at = replace(at, start=state, lengths=remaining)
+        y, state = original(chunk_at, p, x[first : first + 4])
         outputs.append(y)
     return np.concatenate(outputs), state

@@ -1,4 +1,4 @@
-"""Equations with a mistake in them: gates, peepholes, updates, time gates (F)."""
+"""Mistakes in equations: gates, peepholes, updates, time gates (F)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .replaceable_layer import At, ReplaceableLayer, StepPart
 
 PEEPHOLES = ("lstm-peephole", "lstm-peephole-old", "lstm-phased")
 OTHER_READING = dict(zip(PEEPHOLES[:2], PEEPHOLES[1::-1], strict=True))
-"""Of the two readings of o's peephole the other one."""
+"""The cell with the other reading of o's peephole."""
 
 
 mutant(
@@ -57,7 +57,7 @@ mutant(
     fix="give o's peephole the other cell state: the new c, as usual, or the old c where the layer "
     "claims that",
     part="step",
-    change=lambda layer, right, at, p, x, state: cell_named(OTHER_READING[layer.cell.name]).step(
+    change=lambda layer, original, at, p, x, state: cell_named(OTHER_READING[layer.cell.name]).step(
         p, x, state
     )[0],
 )
@@ -116,7 +116,7 @@ mutant(
 
 
 def first_for_second(array: str, layer: ReplaceableLayer) -> None:
-    """Let the second gate read an array's slice of the first."""
+    """Let the second gate use the first gate's slice of an array."""
     first, second, *_ = (f"{array}_{letter}" for letter in layer.cell.gates)
     reads(layer, lambda p: with_gates(p, **{second: getattr(p, first)}))
 
@@ -153,7 +153,7 @@ mutant(
     part="step",
 )
 def state_overwritten_while_it_is_read(
-    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Floats, state: State
+    layer: ReplaceableLayer, original: StepPart, at: At, p: Parameters, x: Floats, state: State
 ) -> State:
     half = layer.case.H // 2
     early, _ = layer.cell.step(p, x, state)
@@ -175,7 +175,7 @@ def state_overwritten_while_it_is_read(
     part="step",
 )
 def shares_add_up_to_more_than_one(
-    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Floats, state: State
+    layer: ReplaceableLayer, original: StepPart, at: At, p: Parameters, x: Floats, state: State
 ) -> State:
     (h,) = state
     n, z = candidate(p, x, h, gate(p, "r", x, h, h)), gate(p, "z", x, h, h)
@@ -189,7 +189,7 @@ mutant(
     models="ROCm/rocm-libraries#10551",
     fix="add the bias whatever the size of the input: look for a branch or kernel for T * B > 512",
     change=lambda layer: reads(
-        layer, lambda p: p if layer.given.x[:, :, 0].size <= 512 else changed(p, b=0 * p.b)
+        layer, lambda p: p if layer.inputs.x[:, :, 0].size <= 512 else changed(p, b=0 * p.b)
     ),
 )
 
@@ -201,7 +201,7 @@ mutant(
     models="microsoft/onnxruntime#3893",
     fix="clear scratch before every row, or give each row its own: look for buffers used in turns",
     part="see",
-    change=lambda layer, right, at, x: np.concatenate(
-        [(clean := right(at, x))[:2], clean[2:] + clean[:-2]]
+    change=lambda layer, original, at, x: np.concatenate(
+        [(clean := original(at, x))[:2], clean[2:] + clean[:-2]]
     ),
 )

@@ -20,7 +20,7 @@ PHASED = ("lstm-phased",)
 
 
 def open_time_gate(p: Parameters, phi: Array) -> Array:
-    """Return the right time gate."""
+    """Return the correct time gate."""
     return time_gate(p, phi, LEAK)
 
 
@@ -30,7 +30,7 @@ def phases(
     *,
     gated_c: bool = False,
 ) -> None:
-    """Let a Phased LSTM step otherwise; ``gated_c``: h̃ is taken from the gated cell state."""
+    """Change the step of a Phased LSTM; ``gated_c``: h̃ is computed from the gated cell state."""
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
         h, c = state
@@ -72,10 +72,10 @@ mutant(
     part="step",
 )
 def leak_depends_on_the_mode(
-    layer: ReplaceableLayer, right: StepPart, at: At, p: Parameters, x: Array, state: State
+    layer: ReplaceableLayer, original: StepPart, at: At, p: Parameters, x: Array, state: State
 ) -> State:
     layer.cell = PhasedLSTM(LEAK if layer.training else 0.0)
-    return right(at, p, x, state)
+    return original(at, p, x, state)
 
 
 @mutant(
@@ -113,7 +113,7 @@ def skips(
     following: Callable[[Array, Array, Array], Array] = accumulated,
     read: int = 0,
 ) -> None:
-    """Let a skipping cell step otherwise; ``read`` is the state that the increment sees."""
+    """Change the step of a skipping cell; the increment is computed from the state ``read``."""
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
         *old, u_tilde = state
@@ -122,8 +122,8 @@ def skips(
         names = [name for name in p if name not in ("w_p", "b_p")]
         q = Parameters({n: p.shapes[n] for n in names}, {n: p[n] for n in names})
         proposed, _ = layer.cell.plain.step(q, x, tuple(old))
-        kept = tuple(skip_state(u, s, before) for s, before in zip(proposed, old, strict=True))
-        return (*kept, following(u, u_tilde, increment(p, kept[read])))
+        states = tuple(skip_state(u, s, before) for s, before in zip(proposed, old, strict=True))
+        return (*states, following(u, u_tilde, increment(p, states[read])))
 
     layer.step = step
 
@@ -180,7 +180,7 @@ mutant(
     part="read_state",
 )
 def first_step_may_be_skipped(
-    layer: ReplaceableLayer, right: ReadStatePart, state: State | None, x: Array
+    layer: ReplaceableLayer, original: ReadStatePart, state: State | None, x: Array
 ) -> State:
-    *plain, u = right(state, x)
+    *plain, u = original(state, x)
     return (*plain, zeros(u, u.shape) if state is None else u)

@@ -1,4 +1,4 @@
-"""A right forward pass, and a step's or a sequence's way back with a mistake in it (G)."""
+"""Mistakes in the backward pass of a step or a sequence; the forward pass is correct (G)."""
 
 from __future__ import annotations
 
@@ -30,17 +30,20 @@ def after_step_vjp(
     layer: ReplaceableLayer,
     spoil: Callable[[At, Parameters, Array, State], StepGradients],
 ) -> None:
-    """Let every step's gradients (dp, dx, dold) be a function of the right ones."""
-    layer.wrap("step_vjp", lambda right, at, p, step, d: spoil(at, *right(at, p, step, d)))
+    """Replace the gradients (dp, dx, dold) of every step by a function of the correct ones."""
+    layer.wrap("step_vjp", lambda original, at, p, step, d: spoil(at, *original(at, p, step, d)))
 
 
 def gives(layer: ReplaceableLayer, function: Callable[[Pulled], Pulled]) -> None:
-    """Let the layer return a function of its gradients."""
-    layer.wrap("give_gradients", lambda right, pulled, given: right(function(pulled), given))
+    """Replace the layer's gradients by a function of them."""
+    layer.wrap(
+        "give_gradients",
+        lambda original, pulled, cotangents: original(function(pulled), cotangents),
+    )
 
 
 def gives_named(layer: ReplaceableLayer, function: Callable[[str, Array], Array]) -> None:
-    """Let the layer return a function of each parameter's name and gradient."""
+    """Replace each parameter's gradient by a function of its name and gradient."""
     gives(
         layer, lambda p: replace(p, parameters={n: function(n, d) for n, d in p.parameters.items()})
     )
@@ -56,7 +59,7 @@ def gives_named(layer: ReplaceableLayer, function: Callable[[str, Array], Array]
     part="unroll",
 )
 def jacobians_in_forward_order(
-    layer: ReplaceableLayer, right: UnrollPart, at: At, p: Parameters, x: Array
+    layer: ReplaceableLayer, original: UnrollPart, at: At, p: Parameters, x: Array
 ) -> tuple[Array, State]:
     def rule(*arrays: Array) -> tuple[Sequence[Array], Pull]:
         q, x, start = taken_apart(p, arrays)
@@ -113,7 +116,7 @@ mutant(
     models="wvabrinskas/Neuron#181",
     fix="use g, not i, where g belongs: di = dc g, and dz_g = dc i (1 - g^2)",
     part="step_vjp",
-    change=lambda layer, right, at, p, step, d: right(
+    change=lambda layer, original, at, p, step, d: original(
         at, p, replace(step, gates={**step.gates, "g": step.gates["i"]}), d
     ),
 )
@@ -126,7 +129,7 @@ mutant(
     models="wvabrinskas/Neuron#181",
     fix="apply tanh once in its slope: 1 - h^2 in a tanh RNN, 1 - tanh(c)^2 in an LSTM",
     part="step_vjp",
-    change=lambda layer, right, at, p, step, d: right(
+    change=lambda layer, original, at, p, step, d: original(
         at, p, replace(step, new=(*step.new[:-1], tanh(step.new[-1]))), d
     ),
 )
@@ -142,10 +145,10 @@ mutant(
     part="step_vjp",
 )
 def gradient_of_u_with_the_new_state(
-    layer: ReplaceableLayer, right: StepVjpPart, at: At, p: Parameters, step: Step, d: State
+    layer: ReplaceableLayer, original: StepVjpPart, at: At, p: Parameters, step: Step, d: State
 ) -> StepGradients:
-    dp, dx, d_old = right(at, p, step, d)
-    late, _, _ = right(at, p, replace(step, state=(step.new[0], *step.state[1:])), d)
+    dp, dx, d_old = original(at, p, step, d)
+    late, _, _ = original(at, p, replace(step, state=(step.new[0], *step.state[1:])), d)
     return changed(dp, U=late.U), dx, d_old
 
 
@@ -176,9 +179,9 @@ mutant(
     part="step_vjp",
 )
 def saved_gates_destroyed_on_the_way_back(
-    layer: ReplaceableLayer, right: StepVjpPart, at: At, p: Parameters, step: Step, d: State
+    layer: ReplaceableLayer, original: StepVjpPart, at: At, p: Parameters, step: Step, d: State
 ) -> StepGradients:
-    pulled: StepGradients = right(at, p, step, d)
+    pulled: StepGradients = original(at, p, step, d)
     for values in step.gates.values():
         np.asarray(values)[...] = 0
     return pulled
@@ -195,15 +198,15 @@ def saved_gates_destroyed_on_the_way_back(
     part="step_vjp",
 )
 def peephole_gradient_of_one_row(
-    layer: ReplaceableLayer, right: StepVjpPart, at: At, p: Parameters, step: Step, d: State
+    layer: ReplaceableLayer, original: StepVjpPart, at: At, p: Parameters, step: Step, d: State
 ) -> StepGradients:
     def first(arrays: State) -> State:
         return tuple(a[:1] for a in arrays)
 
-    dp, dx, d_old = right(at, p, step, d)
+    dp, dx, d_old = original(at, p, step, d)
     gates = {name: a[:1] for name, a in step.gates.items()}
     row = Step(step.x[:1], first(step.state), gates, first(step.new), step.active)
-    of_row, _, _ = right(at, p, row, first(d))
+    of_row, _, _ = original(at, p, row, first(d))
     return changed(dp, p=of_row.p), dx, d_old
 
 
@@ -230,7 +233,7 @@ mutant(
 )
 
 
-# Cotangents that are not read, gradients that are not handed out as they should be (G).
+# Ignored cotangents, and gradients that are returned incorrectly (G).
 
 
 mutant(
@@ -241,7 +244,7 @@ mutant(
     models="deeplearning4j/deeplearning4j#8838",
     fix="add the cotangent on the final c to dc at each row's last step",
     part="read_cotangents",
-    change=lambda layer, right, given: (given[0], (given[1][0], None)),
+    change=lambda layer, original, pair: (pair[0], (pair[1][0], None)),
 )
 
 mutant(
@@ -252,7 +255,7 @@ mutant(
     models="chainer/chainer#2505",
     fix="add the cotangent on the final h to dh at each row's last step",
     part="read_cotangents",
-    change=lambda layer, right, given: (given[0], (None, *given[1][1:])),
+    change=lambda layer, original, pair: (pair[0], (None, *pair[1][1:])),
 )
 
 mutant(
@@ -262,8 +265,8 @@ mutant(
     ("cotangents",),
     fix="take a missing cotangent on y as zeros, and read those on the final states all the same",
     part="read_cotangents",
-    change=lambda layer, right, given: (
-        (None, tuple(None for _ in given[1])) if given[0] is None else given
+    change=lambda layer, original, pair: (
+        (None, tuple(None for _ in pair[1])) if pair[0] is None else pair
     ),
 )
 
@@ -285,7 +288,7 @@ mutant(
     ("gradient",),
     fix="sum the gradients of biases over the batch; do not take the mean (no division by B)",
     change=lambda layer: gives_named(
-        layer, lambda name, d: d / layer.given.x.shape[1] if name[0] == "b" else d
+        layer, lambda name, d: d / layer.inputs.x.shape[1] if name[0] == "b" else d
     ),
 )
 
@@ -299,12 +302,12 @@ mutant(
     part="give_gradients",
 )
 def gradient_of_x_over_the_cotangent(
-    layer: ReplaceableLayer, right: GradientsPart, pulled: Pulled, given: Cotangents
+    layer: ReplaceableLayer, original: GradientsPart, pulled: Pulled, cotangents: Cotangents
 ) -> Pulled:
-    dy, width = given[0], pulled.x.shape[2]
+    dy, width = cotangents[0], pulled.x.shape[2]
     if dy is not None:
         dy[:, :, :width] = pulled.x[:, :, : dy.shape[2]]
-    return right(pulled, given)
+    return original(pulled, cotangents)
 
 
 mutant(
@@ -319,9 +322,9 @@ mutant(
 
 
 def in_memory_order(a: Array) -> Array:
-    """Return what lies in memory from the first entry of ``a`` on, in the shape of ``a``.
+    """Return the memory from the first entry of ``a`` on, in the shape of ``a``.
 
-    Where that memory ends, it begins again: a program without bounds would read anything there.
+    After the end of the memory it continues at its beginning.
     """
     if a.flags.c_contiguous:
         return a
@@ -361,7 +364,7 @@ mutant(
 )
 
 
-# Forward-mode derivatives along something else than what was asked for (J).
+# Forward-mode derivatives along wrong tangents (J).
 
 
 mutant(
@@ -371,7 +374,7 @@ mutant(
     needs=("jvp",),
     fix="start from the tangents of the initial states, not from zeros, in forward mode",
     part="read_tangents",
-    change=lambda layer, right, tangents: replace(
+    change=lambda layer, original, tangents: replace(
         tangents, state=tangents.state and tuple(0 * s for s in tangents.state)
     ),
 )
@@ -383,7 +386,7 @@ mutant(
     needs=("jvp",),
     fix="add the tangents of the biases in forward mode: d(x W + b) = dx W + x dW + db",
     part="read_tangents",
-    change=lambda layer, right, tangents: replace(
+    change=lambda layer, original, tangents: replace(
         tangents,
         parameters={n: 0 * t if n[0] == "b" else t for n, t in tangents.parameters.items()},
     ),

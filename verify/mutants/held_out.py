@@ -1,7 +1,7 @@
-"""Wrong layers that the catalogue does not have, to see whether the diagnosis says so.
+"""Wrong layers outside of the catalogue, for which a diagnosis must find no explanation.
 
-Each changes a ``ReplaceableLayer``, as mutants do. None is a mutant, nor two together, nor another
-order of gates, nor an array that is not read: a diagnosis that names one of those is a wrong story.
+Each changes a ``ReplaceableLayer``, as mutants do. None equals a mutant, two mutants together,
+another order of gates, or an unread array: a diagnosis that names one of these is wrong.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def mistake(
     part: str = "",
     needs: tuple[str, ...] = (),
 ) -> Mutant:
-    """Return a mistake of one cell; with ``part`` the change stands in the place of that part."""
+    """Return a mistake of one cell; with ``part`` the change replaces that part."""
     return Mutant(id, statement, in_place_of(part, change), (cell,), needs=needs)
 
 
 def rnn(squash: Function, finish: Callable[[Array, Array], Array] = lambda new, old: new) -> Part:
-    """Return the step of an RNN that squashes otherwise, or makes another state of that."""
-    return lambda layer, right, at, p, x, s: (finish(squash(affine(p, "a", x, s[0])), s[0]),)
+    """Return the step of an RNN with another activation, or another function of new and old."""
+    return lambda layer, original, at, p, x, s: (finish(squash(affine(p, "a", x, s[0])), s[0]),)
 
 
 def softly(s: Array) -> Array:
@@ -62,35 +62,35 @@ def softly(s: Array) -> Array:
 
 def reading(function: Function) -> Part:
     """Return a pass that reads a function of its input, where there is any."""
-    return lambda layer, right, at, p, x: right(at, p, function(x) if len(x) else x)
+    return lambda layer, original, at, p, x: original(at, p, function(x) if len(x) else x)
 
 
 def forget_gate_reads_the_state_before_last(
-    layer: ReplaceableLayer, right: Part, at: At, p: Parameters, x: Array, state: State
+    layer: ReplaceableLayer, original: Part, at: At, p: Parameters, x: Array, state: State
 ) -> State:
-    """Keep the h of two steps ago for the forget gate."""
+    """Step an LSTM whose forget gate reads h of two steps ago."""
     h, c = state
     place = at.level, at.direction
-    late = layer.kept.get(place, h) if at.t else h
-    layer.kept[place] = h
+    late = layer.memory.get(place, h) if at.t else h
+    layer.memory[place] = h
     i, o = gate(p, "i", x, h, c), gate(p, "o", x, h, c)
     c_new = cell_state(gate(p, "f", x, late, c), c, i, tanh(affine(p, "g", x, h)))
     return hidden_state(o, c_new), c_new
 
 
 def update_gate_reads_the_reset_state(
-    layer: ReplaceableLayer, right: Part, at: At, p: Parameters, x: Array, state: State
+    layer: ReplaceableLayer, original: Part, at: At, p: Parameters, x: Array, state: State
 ) -> State:
-    """Step a GRU whose update gate sees r h."""
+    """Step a GRU whose update gate reads r h."""
     (h,) = state
     r = gate(p, "r", x, h, h)
     return (state_keeps_old(gate(p, "z", x, r * h, h), tanh(affine(p, "n", x, r * h)), h),)
 
 
 def update_gate_of_the_mean_unit(
-    layer: ReplaceableLayer, right: Part, at: At, p: Parameters, x: Array, state: State
+    layer: ReplaceableLayer, original: Part, at: At, p: Parameters, x: Array, state: State
 ) -> State:
-    """Step a GRU of one update gate."""
+    """Step a GRU whose units share one update gate."""
     (h,) = state
     r, z = gate(p, "r", x, h, h), gate(p, "z", x, h, h)
     mean = z @ np.full((layer.case.H, layer.case.H), 1 / layer.case.H, z.dtype)
@@ -98,22 +98,22 @@ def update_gate_of_the_mean_unit(
 
 
 def upper_levels_run_backwards(
-    layer: ReplaceableLayer, right: UnrollPart, at: At, p: Parameters, x: Array
+    layer: ReplaceableLayer, original: UnrollPart, at: At, p: Parameters, x: Array
 ) -> tuple[Array, State]:
-    """Turn the input and the outputs of every other level."""
+    """Reverse the input and the outputs of every other level."""
     if at.level % 2 == 0:
-        return right(at, p, x)
-    y, final = right(at, p, layer.turn(1, x, at.lengths))
+        return original(at, p, x)
+    y, final = original(at, p, layer.turn(1, x, at.lengths))
     return layer.turn_back(1, y, at.lengths), final
 
 
 def final_state_averaged(
-    layer: ReplaceableLayer, right: WritePart, y: Array, final: State, lengths: Array | None
+    layer: ReplaceableLayer, original: WritePart, y: Array, final: State, lengths: Array | None
 ) -> tuple[Array, State]:
-    """Mix the initial state into the final one, where one was given."""
-    initial = layer.given.state or final
+    """Average the initial and the final state, if there is an initial one."""
+    initial = layer.inputs.state or final
     mean = tuple(0.5 * f + 0.5 * s for f, s in zip(final, initial, strict=True))
-    return right(y, mean, lengths)
+    return original(y, mean, lengths)
 
 
 def flat_slope(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
@@ -123,39 +123,39 @@ def flat_slope(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Arra
 
 
 def last_row_not_summed(
-    layer: ReplaceableLayer, right: StepVjpPart, at: At, p: Parameters, step: Step, d: State
+    layer: ReplaceableLayer, original: StepVjpPart, at: At, p: Parameters, step: Step, d: State
 ) -> StepGradients:
-    """Pull back, and take the gradient of W from all rows but the last."""
-    dp, dx, d_old = right(at, p, step, d)
+    """Pull back, and compute the gradient of W without the last row."""
+    dp, dx, d_old = original(at, p, step, d)
     if len(step.x) == 1:
         return dp, dx, d_old
     others = tuple(np.concatenate([a[:-1], 0 * a[-1:]]) for a in d)
-    fewer, _, _ = right(at, p, step, others)
+    fewer, _, _ = original(at, p, step, others)
     return changed(dp, W=fewer.W), dx, d_old
 
 
 def closed_reset_gate(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
-    """Return a gate; no cotangent passes that of r."""
-    right = gate(p, letter, x, h, c)
-    return instead(right, plain(right), lambda d: 0 * d) if letter == "r" else right
+    """Return a gate; the gate r passes no cotangent."""
+    value = gate(p, letter, x, h, c)
+    return instead(value, plain(value), lambda d: 0 * d) if letter == "r" else value
 
 
 def weights_one_call_late(
-    layer: ReplaceableLayer, right: ReadPart, named: Mapping[str, Array]
+    layer: ReplaceableLayer, original: ReadPart, named: Mapping[str, Array]
 ) -> Sequence[Parameters]:
     """Keep the weights of every call for the next one."""
     now = {name: np.array(plain(a)) for name, a in named.items()}
-    late = now | layer.kept
-    layer.kept.update(now)
-    return right({name: instead(a, late[name]) for name, a in named.items()})
+    late = now | layer.memory
+    layer.memory.update(now)
+    return original({name: instead(a, late[name]) for name, a in named.items()})
 
 
 def bias_grows_with_calls(
-    layer: ReplaceableLayer, right: ReadPart, named: Mapping[str, Array]
+    layer: ReplaceableLayer, original: ReadPart, named: Mapping[str, Array]
 ) -> Sequence[Parameters]:
     """Count calls, and let the biases grow."""
-    calls = layer.kept["calls"] = layer.kept.get("calls", -1) + 1
-    return right({n: a * (1 + calls / 1000) if n[0] == "b" else a for n, a in named.items()})
+    calls = layer.memory["calls"] = layer.memory.get("calls", -1) + 1
+    return original({n: a * (1 + calls / 1000) if n[0] == "b" else a for n, a in named.items()})
 
 
 def gradients_add_up(layer: ReplaceableLayer) -> None:
@@ -181,10 +181,11 @@ UNKNOWN_MISTAKES = (
             lambda layer: steps(
                 layer, squash=lambda s: -minimum(-minimum(s, 1 + 0 * s), 1 + 0 * s))),
     mistake("flatter_sigmoid", "lstm", "Gates are sigmoid(0.9 s).",
-            lambda layer: steps(layer, gate=lambda *given: sigmoid(0.9 * pre_activation(*given)))),
+            lambda layer: steps(
+                layer, gate=lambda *arguments: sigmoid(0.9 * pre_activation(*arguments)))),
     mistake("sigmoid_of_softsign", "lstm-peephole", "Gates are (1 + softsign(s)) / 2.",
             lambda layer: steps(
-                layer, gate=lambda *given: 0.5 + 0.5 * softly(pre_activation(*given)))),
+                layer, gate=lambda *arguments: 0.5 + 0.5 * softly(pre_activation(*arguments)))),
     mistake("decaying_cell_state", "lstm", "The cell state decays: c' = f c + i g - 0.01 c.",
             lambda layer: steps(layer, blend=lambda f, c, i, g: f * c + i * g - 0.01 * c)),
     mistake("no_tanh_at_the_output", "lstm", "The output is h = o c, without tanh.",
@@ -202,8 +203,8 @@ UNKNOWN_MISTAKES = (
     mistake("leaky_state", "rnn", "The state leaks: h' = 0.9 tanh(s) + 0.1 h.",
             rnn(tanh, lambda new, old: 0.9 * new + 0.1 * old), part="step"),
     mistake("squared_update_gate", "gru", "The update gate is squared before it is used.",
-            lambda layer: steps(layer, gate=lambda p, k, *given: (
-                (g := gate(p, k, *given)) * (g if k == "z" else 1)))),
+            lambda layer: steps(layer, gate=lambda p, k, *others: (
+                (g := gate(p, k, *others)) * (g if k == "z" else 1)))),
     mistake("reset_of_everything", "gru", "The reset gate multiplies the candidate's input as "
             "well: n = tanh(r (x W + h U + b)).",
             lambda layer: steps(layer, candidate=lambda p, x, h, r: tanh(
@@ -227,7 +228,8 @@ UNKNOWN_MISTAKES = (
             lambda layer: reads(layer, lambda p: changed(
                 p, U=p.U * (1 - np.eye(layer.case.H, dtype=p.U.dtype))))),
     mistake("bias_times_step", "rnn", "At step t the bias is added t + 1 times.",
-            lambda layer, right, at, p, *given: right(at, changed(p, b=p.b * (at.t + 1)), *given),
+            lambda layer, original, at, p, *others: original(
+                at, changed(p, b=p.b * (at.t + 1)), *others),
             part="step"),
     mistake("candidate_weights_transposed", "gru-keeps-old",
             "U of the candidate alone is transposed.",
@@ -243,10 +245,10 @@ UNKNOWN_MISTAKES = (
 
     # Around the equations: sequences, states, gradients, training, calls.
     mistake("every_third_step_skipped", "rnn", "Every third step leaves the state as it is.",
-            lambda layer, right, at, p, x, s: s if at.t % 3 == 2 else right(at, p, x, s),
+            lambda layer, original, at, p, x, s: s if at.t % 3 == 2 else original(at, p, x, s),
             part="step"),
     mistake("rows_end_two_steps_early", "lstm", "Every row ends two steps before its length.",
-            lambda layer, right, n: None if n is None else np.maximum(n - 2, 0),
+            lambda layer, original, n: None if n is None else np.maximum(n - 2, 0),
             part="read_lengths", needs=("lengths",)),
     mistake("mean_over_neighbours", "gru",
             "Every step reads the mean of its input and the one before.",
@@ -255,11 +257,11 @@ UNKNOWN_MISTAKES = (
             "Every step reads the input of the step before it, the first one zeros.",
             reading(lambda x: np.concatenate([0 * x[:1], x[:-1]])), part="unroll"),
     mistake("first_step_twice", "rnn", "The first step is made twice.",
-            lambda layer, right, at, p, x, s: right(
-                at, p, x, s if at.t else right(at, p, x, s)), part="step"),
+            lambda layer, original, at, p, x, s: original(
+                at, p, x, s if at.t else original(at, p, x, s)), part="step"),
     mistake("outputs_averaged_in_time", "gru-takes-new",
             "An output is the mean of the new state and the old one.",
-            lambda layer, right, at, new, old: right(at, (0.5 * new[0] + 0.5 * old[0],), old),
+            lambda layer, original, at, new, old: original(at, (0.5 * new[0] + 0.5 * old[0],), old),
             part="show"),
     mistake("upper_levels_run_backwards", "gru-keeps-old",
             "Every other level reads its input last step first.",
@@ -271,8 +273,8 @@ UNKNOWN_MISTAKES = (
             lambda layer: given_states(layer, lambda state: state[::-1])),
     mistake("default_state_of_tenths", "gru-keeps-old",
             "Without an initial state, every unit starts at 0.1.",
-            lambda layer, right, state, x: tuple(
-                s + 0.1 * (state is None) for s in right(state, x)), part="read_state"),
+            lambda layer, original, state, x: tuple(
+                s + 0.1 * (state is None) for s in original(state, x)), part="read_state"),
     mistake("final_state_averaged", "gru",
             "The final state is the mean over rows' own and the initial one.",
             final_state_averaged, part="write"),
@@ -282,7 +284,7 @@ UNKNOWN_MISTAKES = (
     mistake("recurrent_gradient_times_steps", "gru",
             "The gradient of U is multiplied by the number of steps.",
             lambda layer: gives_named(
-                layer, lambda name, d: d * len(layer.given.x) if name[0] == "U" else d)),
+                layer, lambda name, d: d * len(layer.inputs.x) if name[0] == "U" else d)),
     mistake("last_input_gradient_doubled", "rnn",
             "The gradient of the last step's x is twice what it should be.",
             lambda layer: gives(layer, lambda pulled: replace(
@@ -310,7 +312,7 @@ UNKNOWN_MISTAKES = (
             lambda layer: takes(layer, lambda inputs: replace(inputs, x=layer.drop(inputs.x))),
             needs=("layers", "dropout")),
     mistake("kept_scaled_twice", "gru", "What is kept in training is divided by (1 - p)^2.",
-            lambda layer, right, shape: right(shape) / (
+            lambda layer, original, shape: original(shape) / (
                 1 - layer.case.dropout if layer.case.dropout < 1 else 1),
             part="mask", needs=("layers", "dropout")),
     mistake("larger_weights_in_training", "lstm", "In training, W is one hundredth larger.",

@@ -1,4 +1,4 @@
-"""Weights that mean something else than they say: order, transposition, flat buffers (L)."""
+"""Misread weights: order of gates, transposition, flat buffers (L)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SQUARE = ("rnn", "lstm", "lstm-peephole", *GRU)
 
 
 def reordered(p: Parameters, order: str, arrays: Sequence[str] = ("W", "U", "b")) -> Parameters:
-    """Return parameters whose blocks are taken in another order of gates."""
+    """Return parameters with their blocks in another order of gates."""
     gates = {name: p.shapes[name].gates for name in arrays if name in p}
-    index = {n: [own.index(k) for k in order if k in own] for n, own in gates.items()}
+    index = {n: [letters.index(k) for k in order if k in letters] for n, letters in gates.items()}
     return changed(p, **{name: p[name][places] for name, places in index.items()})
 
 
@@ -91,12 +91,12 @@ mutant(
 
 
 def interleaved(columns: Floats, gates: int) -> Floats:
-    """Return packed columns (..., G * H) as they are if H came before G."""
+    """Return packed columns (..., G * H), read as if H came before G."""
     return columns.reshape(*columns.shape[:-1], -1, gates).swapaxes(-1, -2)
 
 
 def packed(p: Parameters, read: Callable[[Floats, int], Floats]) -> Parameters:
-    """Pass (G, ..., H) through the packed form (..., G * H), and read that otherwise."""
+    """Pack (G, ..., H) to (..., G * H), and unpack it by the function ``read``."""
     gates = len(p.W)
 
     def moved(a: Floats) -> Floats:
@@ -119,7 +119,7 @@ mutant(
 
 
 def by_rows(W: Floats) -> Floats:
-    """Return matrices that are stored by columns as they look if read by rows."""
+    """Return matrices that are stored by columns and read by rows."""
     return np.stack([w.ravel("F").reshape(w.shape) for w in W])
 
 
@@ -155,9 +155,9 @@ mutant(
     part="read_parameters",
 )
 def directions_outside_layers(
-    layer: ReplaceableLayer, right: ReadPart, named: Mapping[str, Floats]
+    layer: ReplaceableLayer, original: ReadPart, named: Mapping[str, Floats]
 ) -> Sequence[Parameters]:
-    passes = list(right(named))
+    passes = list(original(named))
     flat = np.concatenate([a.reshape(-1) for p in passes for a in p.values()])
     by_direction = sorted(range(len(passes)), key=lambda k: k % layer.case.directions)
     start = 0
@@ -179,7 +179,7 @@ mutant(
     needs=("layers", "bidirectional"),
     fix="feed the layer above the outputs of both directions: concatenate forward and backward",
     part="drop",
-    change=lambda layer, right, y: right(
+    change=lambda layer, original, y: original(
         y * (np.arange(y.shape[2]) < y.shape[2] // layer.case.directions)
     ),
 )
@@ -194,11 +194,11 @@ mutant(
     part="read_parameters",
 )
 def weights_of_the_first_call(
-    layer: ReplaceableLayer, right: ReadPart, named: Mapping[str, Floats]
+    layer: ReplaceableLayer, original: ReadPart, named: Mapping[str, Floats]
 ) -> Sequence[Parameters]:
     for name, array in named.items():
-        layer.kept.setdefault(name, np.array(plain(array)))
-    return right({name: instead(array, layer.kept[name]) for name, array in named.items()})
+        layer.memory.setdefault(name, np.array(plain(array)))
+    return original({name: instead(array, layer.memory[name]) for name, array in named.items()})
 
 
 mutant(
@@ -211,9 +211,9 @@ mutant(
     fix="read the backward direction's gates in the forward one's order: i, f, g, o (r, z, n in a "
     "GRU)",
     part="read_parameters",
-    change=lambda layer, right, named: [
+    change=lambda layer, original, named: [
         reordered(p, first_two_exchanged(layer)) if k % layer.case.directions else p
-        for k, p in enumerate(right(named))
+        for k, p in enumerate(original(named))
     ],
 )
 
@@ -228,10 +228,9 @@ mutant(
 )
 
 
-# Other layouts at the border: the batch first, or no batch axis at all (B).
+# Other layouts of inputs: batch first, or no batch axis at all (B).
 #
-# Arrays arrive here time first in every layout; what a wrong layer makes of another one is put into
-# these terms.
+# Arrays arrive here time first in every layout; mistakes in another layout are expressed in it.
 
 
 @mutant(
@@ -244,11 +243,11 @@ mutant(
     part="run",
 )
 def reshaped_instead_of_transposed(
-    layer: ReplaceableLayer, right: RunPart, inputs: Inputs
+    layer: ReplaceableLayer, original: RunPart, inputs: Inputs
 ) -> Result:
     if layer.case.layout != "batch-first":
-        return right(inputs)
-    result = right(replace(inputs, x=rearranged(inputs.x, _reshaped)))
+        return original(inputs)
+    result = original(replace(inputs, x=rearranged(inputs.x, _reshaped)))
     return replace(result, y=rearranged(result.y, _reshaped_back))
 
 
@@ -271,9 +270,9 @@ mutant(
     fix="read the initial state without a batch axis, too: give it an axis of size 1, as x gets "
     "one",
     part="read_state",
-    change=lambda layer, right, state, x: (
+    change=lambda layer, original, state, x: (
         tuple(0 * s for s in state)
         if state and layer.case.layout == "unbatched"
-        else right(state, x)
+        else original(state, x)
     ),
 )

@@ -1,4 +1,4 @@
-"""Faults that only long, wide or large inputs show (W)."""
+"""Mistakes that show only for long, wide or large inputs (W)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LATE = 1000
 
 
 def below(limit: int, like: Array) -> Array:
-    """Return 1 for the units before a number, 0 for those from it on; (H,)."""
+    """Return 1 for units below ``limit``, 0 for the others, (H,)."""
     return (np.arange(like.shape[-1]) < limit).astype(like.dtype)
 
 
 def whole_tiles(p: Parameters) -> int:
-    """Return how many units are in whole tiles; all, where there is only one."""
+    """Return the number of units in whole tiles, or all units if there is only one tile."""
     H: int = p.W.shape[2]
     return H - H % TILE if H > TILE else H
 
@@ -35,7 +35,7 @@ mutant(
     fix="carry h across step 32 as across any other: look for chunks of 32 steps that start from "
     "zeros",
     part="step",
-    change=lambda layer, right, at, p, x, state: right(
+    change=lambda layer, original, at, p, x, state: original(
         at, p, x, (0 * state[0], *state[1:]) if at.t == TILE else state
     ),
 )
@@ -66,7 +66,7 @@ mutant(
     ("transition",),
     fix="add the bias at every step: look for a branch, counter or table that ends at step 1000",
     part="step",
-    change=lambda layer, right, at, p, x, state: right(
+    change=lambda layer, original, at, p, x, state: original(
         at, changed(p, b=0 * p.b) if at.t >= LATE else p, x, state
     ),
 )

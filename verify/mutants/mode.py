@@ -15,7 +15,7 @@ from .catalogue import mutant
 from .replaceable_layer import MaskPart, ReplaceableLayer, RunPart
 
 between_levels = partial(mutant, needs=("layers", "dropout"))
-"""Most are about what is dropped between levels."""
+"""Most of these mistakes concern dropout between levels."""
 
 
 @between_levels(
@@ -27,10 +27,10 @@ between_levels = partial(mutant, needs=("layers", "dropout"))
     fix="read the mode at every call: look for it in what is traced, compiled or cached by shape",
     part="run",
 )
-def mode_of_the_first_call(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
+def mode_of_the_first_call(layer: ReplaceableLayer, original: RunPart, inputs: Inputs) -> Result:
     training = layer.training
-    layer.training = layer.kept.setdefault(inputs.x.shape, training)
-    result = right(inputs)
+    layer.training = layer.memory.setdefault(inputs.x.shape, training)
+    result = original(inputs)
     layer.training = training
     return result
 
@@ -44,10 +44,10 @@ def mode_of_the_first_call(layer: ReplaceableLayer, right: RunPart, inputs: Inpu
     part="mask",
 )
 def masks_never_drawn_again(
-    layer: ReplaceableLayer, right: MaskPart, shape: tuple[int, ...]
+    layer: ReplaceableLayer, original: MaskPart, shape: tuple[int, ...]
 ) -> Array:
     layer.rng = layer.case.generator("masks of the subject")
-    return right(shape)
+    return original(shape)
 
 
 between_levels(
@@ -57,7 +57,7 @@ between_levels(
     models="keras-team/keras#19397",
     fix="use the dropout rate that the caller gave: look for an attribute of another name, still 0",
     part="drop",
-    change=lambda layer, right, y: y,
+    change=lambda layer, original, y: y,
 )
 
 between_levels(
@@ -67,7 +67,9 @@ between_levels(
     models="pytorch/pytorch#190057",
     fix="write zeros where the rate is 1: do not divide by 1 - p = 0",
     part="mask",
-    change=lambda layer, right, shape: right(shape) * (1 if layer.case.dropout < 1 else np.inf),
+    change=lambda layer, original, shape: (
+        original(shape) * (1 if layer.case.dropout < 1 else np.inf)
+    ),
 )
 
 between_levels(
@@ -77,7 +79,7 @@ between_levels(
     models="keras-team/keras#20656",
     fix="draw a mask for every step: its shape is that of all outputs, with T steps, not 1",
     part="mask",
-    change=lambda layer, right, shape: np.broadcast_to(right(shape)[:1], shape),
+    change=lambda layer, original, shape: np.broadcast_to(original(shape)[:1], shape),
 )
 
 between_levels(
@@ -86,7 +88,7 @@ between_levels(
     ("dropout",),
     fix="drop with probability p and keep with 1 - p: mask = (random >= p) / (1 - p)",
     part="mask",
-    change=lambda layer, right, shape: (
+    change=lambda layer, original, shape: (
         (layer.rng.random(shape) < layer.case.dropout).astype(layer.case.dtype)
         / (layer.case.dropout or 1)
     ),
@@ -98,7 +100,7 @@ between_levels(
     ("dropout",),
     fix="divide what is kept in training by 1 - p",
     part="mask",
-    change=lambda layer, right, shape: np.sign(right(shape)),
+    change=lambda layer, original, shape: np.sign(original(shape)),
 )
 
 between_levels(
@@ -107,7 +109,7 @@ between_levels(
     ("modes",),
     fix="apply dropout in training only: test the mode before a mask is drawn",
     part="drop",
-    change=lambda layer, right, y: y * layer.mask(y.shape) if layer.case.dropout else y,
+    change=lambda layer, original, y: y * layer.mask(y.shape) if layer.case.dropout else y,
 )
 
 mutant(
@@ -117,7 +119,7 @@ mutant(
     needs=("dropout",),
     fix="apply dropout between layers only, not to the outputs of the last one",
     part="write",
-    change=lambda layer, right, y, final, lengths: right(layer.drop(y), final, lengths),
+    change=lambda layer, original, y, final, lengths: original(layer.drop(y), final, lengths),
 )
 
 
@@ -128,18 +130,18 @@ mutant(
     fix="compute evaluation in the precision of training: look for half-precision weights",
     part="run",
 )
-def evaluation_rounds(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
+def evaluation_rounds(layer: ReplaceableLayer, original: RunPart, inputs: Inputs) -> Result:
     if layer.training:
-        return right(inputs)
+        return original(inputs)
     half = {
         name: instead(a, plain(a).astype(np.float16).astype(a.dtype))
         for name, a in inputs.parameters.items()
     }
-    return right(replace(inputs, parameters=half))
+    return original(replace(inputs, parameters=half))
 
 
 def masks_back(layer: ReplaceableLayer, function: Callable[[Array], Array]) -> None:
-    """Let the cotangents meet a function of the mask that the outputs met."""
+    """Multiply cotangents with a function of the mask of the outputs."""
 
     def drop(y: Array) -> Array:
         if not layer.training or layer.case.dropout == 0:

@@ -1,6 +1,6 @@
-"""Pieces that mutants put in the place of right ones: parameters read otherwise, open steps.
+"""Building blocks of mutants: changed parameters and results, steps with replaceable gates.
 
-The steps are the reference's, line by line, with a place for another gate, candidate or state.
+The steps are the reference's, line by line, with arguments for another gate, candidate or state.
 """
 
 from __future__ import annotations
@@ -23,53 +23,53 @@ from ..subjects.protocol import Cotangents, Inputs, Result
 from .replaceable_layer import At, ReplaceableLayer, UnrollPart
 
 Gate: TypeAlias = Callable[[Parameters, str, Array, Array, Array], Array]
-"""(parameters, letter, x, h, c) to the activated gate; c is 0 where there is none."""
+"""A function of (parameters, letter, x, h, c) that returns the gate; c is 0 without a state c."""
 
 LSTM = ("lstm", "lstm-peephole")
 GRU = ("gru", "gru-takes-new", "gru-keeps-old")
 SKIP = ("skip-rnn", "skip-lstm", "skip-gru")
 RECURRENT = ("rnn", *LSTM, *GRU)
 PLAIN = ("rnn", "lstm", "gru")
-"""One cell of each family, for faults that have nothing to do with the cell."""
+"""One cell of each family, for mistakes that do not depend on the cell."""
 
 
 def reads(layer: ReplaceableLayer, function: Callable[[Parameters], Parameters]) -> None:
-    """Let the layer understand the parameters of every pass otherwise."""
-    layer.wrap("read_parameters", lambda right, named: [function(p) for p in right(named)])
+    """Replace the parameters of every pass by a function of them."""
+    layer.wrap("read_parameters", lambda original, named: [function(p) for p in original(named)])
 
 
 def some(
     arrays: Sequence[Array | None], which: Sequence[int], function: Callable[[Array], Array]
 ) -> tuple[Array, ...]:
-    """Return arrays, some of them as a function has them; what is None stays so."""
+    """Return arrays with a function applied to some of them, except to None."""
     return tuple(
         function(a) if a is not None and k in which else a for k, a in enumerate(arrays)
     )  # fmt: skip
 
 
 def one_step_late(a: Array) -> Array:
-    """Return arrays of all steps, each in the place of the next, zeros in that of the first."""
+    """Return the arrays of all steps, shifted by one step, with zeros in the first."""
     return np.concatenate([0 * a[:1], a[:-1]])
 
 
 def takes(layer: ReplaceableLayer, function: Callable[[Inputs], Inputs]) -> None:
-    """Let the layer run on a function of its inputs."""
-    layer.wrap("run", lambda right, inputs: right(function(inputs)))
+    """Replace the layer's inputs by a function of them."""
+    layer.wrap("run", lambda original, inputs: original(function(inputs)))
 
 
 def returns(layer: ReplaceableLayer, function: Callable[[Result], Result]) -> None:
-    """Let the layer return a function of its outputs."""
-    layer.wrap("run", lambda right, inputs: function(right(inputs)))
+    """Replace the layer's outputs by a function of them."""
+    layer.wrap("run", lambda original, inputs: function(original(inputs)))
 
 
 def pulls(layer: ReplaceableLayer, function: Callable[[Cotangents], Cotangents]) -> None:
-    """Let the layer pull back a function of the cotangents that it is given."""
-    layer.wrap("read_cotangents", lambda right, given: function(right(given)))
+    """Replace the cotangents by a function of them."""
+    layer.wrap("read_cotangents", lambda original, cotangents: function(original(cotangents)))
 
 
 def pulls_outputs(layer: ReplaceableLayer, function: Callable[[Array], Array]) -> None:
-    """Let the layer pull back a function of the gradient of its outputs, where there is one."""
-    pulls(layer, lambda given: (some(given[:1], (0,), function)[0], given[1]))
+    """Replace the cotangent of the outputs by a function of it, if there is one."""
+    pulls(layer, lambda pair: (some(pair[:1], (0,), function)[0], pair[1]))
 
 
 def changed(p: Parameters, /, **arrays: Array) -> Parameters:
@@ -95,12 +95,12 @@ def affine(p: Parameters, letter: str, x: Array, h: Array) -> Array:
 
 
 def peephole(p: Parameters, letter: str, c: Array) -> Array:
-    """Return what a gate's peephole adds; 0 if the cell has none."""
+    """Return the term of a gate's peephole; 0 if the cell has none."""
     return getattr(p, f"p_{letter}") * c if "p" in p else 0.0
 
 
 def pre_activation(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
-    """Return what a gate's sigmoid is applied to."""
+    """Return the argument of a gate's sigmoid."""
     W, U, b = (getattr(p, f"{array}_{letter}") for array in "WUb")
     return x @ W + h @ U + peephole(p, letter, c) + b
 
@@ -111,7 +111,7 @@ def gate(p: Parameters, letter: str, x: Array, h: Array, c: Array) -> Array:
 
 
 def candidate(p: Parameters, x: Array, h: Array, r: Array) -> Array:
-    """Return the candidate of a GRU, reset where the cell resets."""
+    """Return the candidate of a GRU, reset before or after the product as in the cell."""
     return (candidate_reset_after if "b_hn" in p else gru_candidate)(p, x, h, r)
 
 
@@ -141,7 +141,7 @@ def gru_step(
     gate: Gate = gate,
     candidate: Callable[[Parameters, Array, Array, Array], Array] = candidate,
 ) -> State:
-    """Step a GRU of the three."""
+    """Step a GRU; ``cell`` decides the polarity of z."""
     (h,) = state
     r, z = gate(p, "r", x, h, h), gate(p, "z", x, h, h)
     n = candidate(p, x, h, r)
@@ -149,7 +149,7 @@ def gru_step(
 
 
 def steps(layer: ReplaceableLayer, **others: Callable[..., Array]) -> None:
-    """Let an LSTM or a GRU step with another ``gate``, ``blend``, ``candidate``, ..."""
+    """Replace the ``gate``, ``blend``, ``candidate``, ... in the step of an LSTM or a GRU."""
     cell = layer.cell.name
     step = partial(gru_step, cell) if cell in GRU else lstm_step
     layer.step = lambda at, p, x, state: step(p, x, state, **others)
@@ -162,7 +162,7 @@ def row_after_row(
     x: Array,
     start: Callable[[int, State | None], State],
 ) -> tuple[Array, State]:
-    """Unroll each row alone, from ``start`` of its number and of the row before's final state."""
+    """Unroll each row alone, from ``start(row number, final state of the row before)``."""
     outputs: list[Array] = []
     finals: list[State] = []
     for b in range(x.shape[1]):

@@ -1,4 +1,4 @@
-"""Programs that misbehave as programs: they raise, hang, die, or return the wrong kind (P)."""
+"""Programs that raise, hang, crash, or return wrong types and shapes (P)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ANY = ("smoke", "forward")
     fix="accept any number of rows: look for what raises when B > 1",
     part="run",
 )
-def raises_for_batches(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
+def raises_for_batches(layer: ReplaceableLayer, original: RunPart, inputs: Inputs) -> Result:
     if inputs.x.shape[1] > 1:
         raise RuntimeError("no kernel for this batch")
-    return right(inputs)
+    return original(inputs)
 
 
 @mutant(
@@ -38,10 +38,10 @@ def raises_for_batches(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) 
     fix="end the loop over time after T steps: look for a condition that stays true, or a lock",
     part="run",
 )
-def hangs(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
+def hangs(layer: ReplaceableLayer, original: RunPart, inputs: Inputs) -> Result:
     while len(inputs.x) > 4:
         time.sleep(1)
-    return right(inputs)
+    return original(inputs)
 
 
 mutant(
@@ -51,7 +51,7 @@ mutant(
     isolated=True,
     fix="return, or raise an exception: do not end the process with exit() or os._exit()",
     part="run",
-    change=lambda layer, right, inputs: os._exit(0),
+    change=lambda layer, original, inputs: os._exit(0),
 )
 
 mutant(
@@ -62,7 +62,7 @@ mutant(
     fix="check pointers, sizes and strides before native code reads memory: look for a null "
     "pointer",
     part="run",
-    change=lambda layer, right, inputs: ctypes.string_at(0),
+    change=lambda layer, original, inputs: ctypes.string_at(0),
 )
 
 
@@ -75,10 +75,10 @@ mutant(
     "end",
     part="run",
 )
-def eats_memory(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
-    taken: list[Floats] = []
+def eats_memory(layer: ReplaceableLayer, original: RunPart, inputs: Inputs) -> Result:
+    blocks: list[Floats] = []
     while True:
-        taken.append(np.ones(2**23))  # written, so that the pages are really there
+        blocks.append(np.ones(2**23))  # written, so that the pages are really there
 
 
 mutant(
@@ -87,7 +87,7 @@ mutant(
     ("smoke", "forward"),
     fix="return y as (T, B, width), time first, unless batch-first was asked for",
     part="give_outputs",
-    change=lambda layer, right, result: right(replace(result, y=result.y.swapaxes(0, 1))),
+    change=lambda layer, original, result: original(replace(result, y=result.y.swapaxes(0, 1))),
 )
 
 mutant(
@@ -97,7 +97,7 @@ mutant(
     dtypes=("float32",),
     fix="return y in the dtype of x: look for a float64 array that promotes it",
     part="give_outputs",
-    change=lambda layer, right, result: right(replace(result, y=result.y.astype("float64"))),
+    change=lambda layer, original, result: original(replace(result, y=result.y.astype("float64"))),
 )
 
 mutant(
@@ -106,7 +106,7 @@ mutant(
     ("transition",),
     fix="write every step of y: from step 100 on, look for memory never written, overflow or 0 / 0",
     part="give_outputs",
-    change=lambda layer, right, result: right(
+    change=lambda layer, original, result: original(
         replace(result, y=np.where(np.arange(len(result.y))[:, None, None] < 100, result.y, np.nan))
     ),
 )
@@ -120,8 +120,8 @@ mutant(
     part="give_outputs",
 )
 def outputs_overwritten_by_the_next_call(
-    layer: ReplaceableLayer, right: OutputsPart, result: Result
+    layer: ReplaceableLayer, original: OutputsPart, result: Result
 ) -> Result:
-    buffer = layer.kept.setdefault(result.y.shape, np.zeros_like(result.y))
+    buffer = layer.memory.setdefault(result.y.shape, np.zeros_like(result.y))
     buffer[...] = result.y
-    return right(replace(result, y=buffer[:]))
+    return original(replace(result, y=buffer[:]))

@@ -1,8 +1,8 @@
 """LSTMs in integers and in fixed point, and mistakes of quantisation in them.
 
-The layers are written by their parts, as an engine would be, and declare their arithmetic. Each
-mistake replaces a part of one. On ordinary inputs none moves an output by 1e-2, which is what such
-layers are usually compared with; within derived bounds each is seen.
+The layers consist of methods, as in an engine, and declare their arithmetic. Each mistake replaces
+one method. On ordinary inputs no mistake changes an output by 1e-2, the usual tolerance for such
+layers; derived bounds detect all of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GATES = "ifgo"
 
 
 class Integers:
-    """An LSTM whose products are sums of integers; each of its methods is a part."""
+    """An LSTM whose products are sums of integers; each of its methods can be replaced."""
 
     cell = "lstm"
     dtypes = ("float32",)
@@ -40,7 +40,7 @@ class Integers:
         return np.abs(w).max(axis=self.axes, keepdims=True) / np.float32(127)
 
     def rounded(self, v: Array) -> Array:
-        """Return weights by their scale as integers."""
+        """Return weights divided by their scale, as integers."""
         return np.clip(np.rint(v), -128, 127)
 
     def weights(self, p: Any) -> dict[str, tuple[Array, Array]]:
@@ -49,7 +49,7 @@ class Integers:
         return {n: (self.rounded(p[n] / s).astype(np.int64), s) for n, s in scales.items()}
 
     def ends(self, a: Array, letter: str) -> tuple[Array, Array]:
-        """Return the range of what is quantised, 0 in it: of all, or of each row."""
+        """Return the range of activations, which contains 0, of all of them or of each row."""
         axis = -1 if self.rows else None
         low = np.minimum(a.min(axis=axis, keepdims=True), 0)
         return low, np.maximum(a.max(axis=axis, keepdims=True), 0)
@@ -59,7 +59,7 @@ class Integers:
         return np.rint(v)
 
     def nearest(self, v: Array) -> Array:
-        """Return activations by their scale as integers."""
+        """Return activations divided by their scale, as integers."""
         return np.rint(v)
 
     def activations(self, a: Array, letter: str) -> tuple[Array, Array]:
@@ -78,21 +78,21 @@ class Integers:
     def product(self, read: tuple[Array, Array], w: tuple[Array, Array], k: int) -> Array:
         """Return the product of rows (B, D) with one gate's matrix."""
         (q, scale), (integers, steps) = read, w
-        every = np.broadcast_to(steps, integers.shape)[k]
-        if np.ptp(every, axis=0).any():  # a scale for each input: numbers are added, not integers
-            return np.asarray((q * scale) @ (integers[k] * every), np.float32)
-        return self.sums(q, integers[k]).astype(np.float32) * (scale * every[:1])
+        scales = np.broadcast_to(steps, integers.shape)[k]
+        if np.ptp(scales, axis=0).any():  # a scale for each input: numbers are added, not integers
+            return np.asarray((q * scale) @ (integers[k] * scales), np.float32)
+        return self.sums(q, integers[k]).astype(np.float32) * (scale * scales[:1])
 
     def bias(self, b: Array) -> Array:
-        """Return the bias as it is added."""
+        """Return the bias in the form in which it is added."""
         return b
 
-    def kept(self, c: Array) -> Array:
-        """Return the cell state as it is stored."""
+    def state_stored(self, c: Array) -> Array:
+        """Return the stored cell state."""
         return c
 
-    def whole(self, x: Array) -> list[tuple[Array, Array]]:
-        """Return every step of the input, quantised with one range."""
+    def input_steps(self, x: Array) -> list[tuple[Array, Array]]:
+        """Return all steps of the input, quantised with one range."""
         q, scale = self.activations(x, "x")
         return [(q[t], scale[t] if self.rows else scale[0]) for t in range(len(x))]
 
@@ -102,33 +102,33 @@ class Integers:
         shape = (x.shape[1], b.shape[-1])
         h, c = state if state is not None else (np.zeros(shape, x.dtype),) * 2
         y = []
-        for read in self.whole(x):
+        for read in self.input_steps(x):
             hidden = self.activations(h, "h")
             z = [self.product(read, w["W"], k) + self.product(hidden, w["U"], k) + b[k]
                  for k in range(4)]  # fmt: skip
             i, f, o = (sigmoid(z[k]) for k in (0, 1, 3))
-            c = self.kept(np.asarray(f * c + i * np.tanh(z[2]), np.float32))
+            c = self.state_stored(np.asarray(f * c + i * np.tanh(z[2]), np.float32))
             h = o * np.tanh(c)
             y.append(h)
         return np.stack(y), (h, c)
 
 
 class PerChannel(Integers):
-    """With a scale for each unit of each gate."""
+    """Integers with a scale for each unit of each gate."""
 
     quantised = "weights=8, per=channel, activations=8"
     axes = (1,)
 
 
 class PerRow(Integers):
-    """With a range for each row of a batch."""
+    """Integers with a range for each row of a batch."""
 
     quantised = "weights=8, activations=8, range=row"
     rows = True
 
 
-class Given(Integers):
-    """With scales and zero points that are given, as a graph of QDQ nodes has them."""
+class Fixed(Integers):
+    """Integers with constant scales and zero points, as in a graph of QDQ nodes."""
 
     quantised = "weights=8, activations=8, range=given, scales=x:0.03125:128+h:0.00390625:128"
     zeros: ClassVar[dict[str, int]] = {"x": 128, "h": 128}
@@ -141,12 +141,12 @@ class Given(Integers):
 
 
 class CellState(Integers):
-    """With a cell state of 16 bits."""
+    """Integers with a cell state of 16 bits."""
 
     quantised = "weights=8, activations=8, states=c:<16,5>"
     step = 2.0**-11
 
-    def kept(self, c: Array) -> Array:
+    def state_stored(self, c: Array) -> Array:
         levels = np.clip(np.rint(c / np.float32(self.step)), -(2**15), 2**15 - 1)
         return (levels * np.float32(self.step)).astype(np.float32)
 
@@ -172,19 +172,19 @@ class FixedPoint:
         return self.overflow(self.nearest(v / self.step)) * self.step
 
     def sigmoid(self, v: Array) -> Array:
-        """Return a gate as it is stored."""
+        """Return a stored gate."""
         return self.stored(sigmoid(v))
 
     def times(self, a: Array, b: Array) -> Array:
-        """Return a product as it is added."""
+        """Return a product in the form in which it is added."""
         return a * b
 
-    def kept(self, c: Array) -> Array:
-        """Return the cell state as it is stored."""
+    def state_stored(self, c: Array) -> Array:
+        """Return the stored cell state."""
         return self.stored(c)
 
     def added(self, z: Array) -> Array:
-        """Return a pre-activation as it is stored."""
+        """Return a stored pre-activation."""
         return self.stored(z)
 
     def forward(self, p: Any, x: Array, state: Any) -> tuple[Array, tuple[Array, Array]]:
@@ -196,14 +196,14 @@ class FixedPoint:
             z = [self.added(x_t @ W[k] + h @ U[k] + b[k]) for k in range(4)]
             i, f, o = (self.sigmoid(z[k]) for k in (0, 1, 3))
             g = self.stored(np.tanh(z[2]))
-            c = self.kept(self.times(f, c) + self.times(i, g))
+            c = self.state_stored(self.times(f, c) + self.times(i, g))
             h = self.stored(o * self.stored(np.tanh(c)))
             y.append(h)
         return np.stack(y), (h, c)
 
 
 class IntegersAlone:
-    """An LSTM in integers alone, as LiteRT has it: nothing is a float but input and output."""
+    """An LSTM in integers alone, as in LiteRT: only input and output are floats."""
 
     cell = "lstm"
     quantised = (
@@ -238,20 +238,20 @@ class IntegersAlone:
         """Return a product with one gate's matrix, and a bias, in steps of 2^-12."""
         integers, scale = self.rounded(w)
         summed = self.sums(a, integers, letter, k)
-        by = np.float32(scale) * np.float32(self.scales[letter]) / np.float32(2.0**-12)
-        return self.biased(summed, b, scale * self.scales[letter], float(by))
+        factor = np.float32(scale) * np.float32(self.scales[letter]) / np.float32(2.0**-12)
+        return self.biased(summed, b, scale * self.scales[letter], float(factor))
 
     def sums(self, a: Any, w: Any, letter: str, k: int) -> Any:
         """Return sums of integers, of the gate k."""
         return a @ w
 
-    def biased(self, summed: Any, b: Any, scale: float, by: float) -> Any:
+    def biased(self, summed: Any, b: Any, scale: float, factor: float) -> Any:
         """Return sums of products and a bias, rescaled."""
         bias = np.clip(self.nearest(b / scale), -(2**30), 2**30)
-        return self.rescaled(summed + bias, by)
+        return self.rescaled(summed + bias, factor)
 
     def first(self, a: Any) -> Any:
-        """Return the product with x as it is stored."""
+        """Return the stored product with x."""
         return np.clip(a, -(2**15), 2**15 - 1)
 
     def added(self, a: Any, b: Any) -> Any:
@@ -262,27 +262,27 @@ class IntegersAlone:
         """Return a gate in steps of 2^-15."""
         return gemmlowp.sigmoid_table(3)[z + 2**15]
 
-    def tanh(self, z: Any, whole: int) -> Any:
-        """Return tanh in steps of 2^-15 of integers with so many bits before the point."""
-        return gemmlowp.tanh_table(whole)[z + 2**15]
+    def tanh(self, z: Any, integer_bits: int) -> Any:
+        """Return tanh in steps of 2^-15 of integers with ``integer_bits`` before the point."""
+        return gemmlowp.tanh_table(integer_bits)[z + 2**15]
 
-    def shifted(self, v: Any, by: int) -> Any:
+    def shifted(self, v: Any, bits: int) -> Any:
         """Return a product of two parts of the cell state."""
-        return gemmlowp.shifted(v, by)
+        return gemmlowp.shifted(v, bits)
 
     def rest(self, f: Any) -> Any:
         """Return 1 less f."""
         return 2**15 - 1 - f
 
-    def kept(self, c: Any) -> Any:
-        """Return the cell state as it is stored."""
+    def state_stored(self, c: Any) -> Any:
+        """Return the stored cell state."""
         return np.clip(c, -(2**15), 2**15 - 1)
 
     def hidden(self, v: Any) -> Any:
         """Return o tanh(c) as integers of 8 bits, less the zero point."""
         zero = self.zeros["h"]
-        by = float(np.float32(2.0**-15 / self.scales["h"] * 2.0**-15))
-        return np.clip(self.rescaled(v, by), -zero, 255 - zero)
+        factor = float(np.float32(2.0**-15 / self.scales["h"] * 2.0**-15))
+        return np.clip(self.rescaled(v, factor), -zero, 255 - zero)
 
     def gates(self, z: list[Any]) -> list[Any]:
         """Return i, f, g and o."""
@@ -292,7 +292,7 @@ class IntegersAlone:
         W, U, b = (p[n] for n in "WUb")
         shape = (x.shape[1], b.shape[-1])
         h, c = state or (np.zeros((x.shape[1], U.shape[1])), np.zeros(shape))
-        h, c = self.read(h, "h"), self.kept(self.nearest(np.float64(c) / self.step))
+        h, c = self.read(h, "h"), self.state_stored(self.nearest(np.float64(c) / self.step))
         y = []
         for x_t in self.read(x, "x"):
             z = [
@@ -303,16 +303,16 @@ class IntegersAlone:
                 for k in range(len(W))
             ]
             i, f, g, o = self.gates(z)
-            c = self.kept(self.shifted(f * c, 15) + self.shifted(i * g, 19))
+            c = self.state_stored(self.shifted(f * c, 15) + self.shifted(i * g, 19))
             h = self.hidden(o * self.tanh(c, 4))
             y.append(h)
-        every = (np.stack(y), self.scales["h"]), (h, self.scales["h"]), (c, self.step)
-        outputs, h, c = ((a * by).astype(np.float32) for a, by in every)
+        results = (np.stack(y), self.scales["h"]), (h, self.scales["h"]), (c, self.step)
+        outputs, h, c = ((a * scale).astype(np.float32) for a, scale in results)
         return outputs, (h, c)
 
 
 class IntegersProjected(IntegersAlone):
-    """With a projection, of integers of a scale and a zero point of their own."""
+    """IntegersAlone with a projection of integers, which have their own scale and zero point."""
 
     cell = "lstm-projected"
     quantised = (
@@ -324,15 +324,15 @@ class IntegersProjected(IntegersAlone):
 
     def read_inside(self, v: Any) -> Any:
         """Return o tanh(c) as integers of 8 bits, less the zero point."""
-        by = float(np.float32(2.0**-15 / self.inner * 2.0**-15))
-        return np.clip(self.rescaled(v, by), -self.inner_zero, 255 - self.inner_zero)
+        factor = float(np.float32(2.0**-15 / self.inner * 2.0**-15))
+        return np.clip(self.rescaled(v, factor), -self.inner_zero, 255 - self.inner_zero)
 
     def projected(self, a: Any) -> Any:
         """Return a projection of integers."""
         integers, scale = self.rounded(self.R)
-        by = np.float32(scale) * np.float32(self.inner) / np.float32(self.scales["h"])
+        factor = np.float32(scale) * np.float32(self.inner) / np.float32(self.scales["h"])
         zero = self.zeros["h"]
-        return np.clip(self.rescaled(a @ integers, float(by)), -zero, 255 - zero)
+        return np.clip(self.rescaled(a @ integers, float(factor)), -zero, 255 - zero)
 
     def hidden(self, v: Any) -> Any:
         return self.projected(self.read_inside(v))
@@ -343,7 +343,7 @@ class IntegersProjected(IntegersAlone):
 
 
 class IntegersCoupled(IntegersAlone):
-    """With f = 1 - i, from weights of f, which are those of i with the other sign."""
+    """IntegersAlone with f = 1 - i, computed from weights of f, the negated ones of i."""
 
     cell = "lstm-coupled"
 
@@ -358,17 +358,17 @@ class IntegersCoupled(IntegersAlone):
 
 
 RIGHT: tuple[type, ...] = (
-    Integers, PerChannel, PerRow, Given, CellState, FixedPoint, IntegersAlone, IntegersCoupled,
+    Integers, PerChannel, PerRow, Fixed, CellState, FixedPoint, IntegersAlone, IntegersCoupled,
     IntegersProjected,
 )  # fmt: skip
-"""Right layers, each in its own arithmetic."""
+"""Correct layers, each in its own arithmetic."""
 
 
 @dataclass(frozen=True)
 class QuantisationMutant:
-    """A way to quantise wrongly: the right layer, and what stands in the place of its parts.
+    """A mistake of quantisation: the correct layer, and replacements of its methods.
 
-    ``models`` is the defect it is modelled on, if somebody had it.
+    ``models`` is the real defect that it is modelled on, if any.
     """
 
     id: str
@@ -391,11 +391,11 @@ class QuantisationMutant:
 
     @property
     def killed_by(self) -> tuple[str, ...]:
-        """The check that must see it."""
+        """The check that must fail."""
         return (SEEN_BY.get(self.id, "forward"),)
 
     def subject(self) -> Subject:
-        """Return the layer, held to the arithmetic that the right one declares."""
+        """Return the wrong layer as a subject with the declared arithmetic of the correct one."""
         wrong = type(self.layer.__name__, (self.layer,), self.parts)
         return quantised_subject(wrong, f"mutant:{self.id}[{self.layer.cell}]")
 
@@ -406,7 +406,7 @@ def quantised_subject(layer: Any, name: str = "") -> Subject:
 
 
 def quantised_named(name: str) -> Subject | None:
-    """Return the subject called ``mutant:Z01``, its cell behind it or not; None for another."""
+    """Return the subject ``mutant:Z01`` or ``mutant:Z01[CELL]``; None for other names."""
     id = name.removeprefix("mutant:").partition("[")[0]
     return next((m.subject() for m in QUANTISATION_MUTANTS if m.id == id), None)
 
@@ -421,9 +421,9 @@ def _of_bfloat16(a: Array) -> Array:
     return ((bits + 0x8000) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
-def _hidden_as_it_is(right: Callable[..., Any]) -> Callable[..., Any]:
+def _hidden_as_it_is(original: Callable[..., Any]) -> Callable[..., Any]:
     def activations(self: Integers, a: Array, letter: str) -> Any:
-        return (a, np.ones((1, 1), np.float32)) if letter == "h" else right(self, a, letter)
+        return (a, np.ones((1, 1), np.float32)) if letter == "h" else original(self, a, letter)
 
     return activations
 
@@ -455,14 +455,16 @@ def _multiplier_of_16_bits(self: IntegersAlone, v: Any, scale: float) -> Any:
     return gemmlowp.rescaled(v, float(np.ldexp(np.rint(multiplier / 2**16), shift - 15)))
 
 
-def _bias_rescaled_alone(self: IntegersAlone, summed: Any, b: Any, scale: float, by: float) -> Any:
+def _bias_rescaled_alone(
+    self: IntegersAlone, summed: Any, b: Any, scale: float, factor: float
+) -> Any:
     bias = np.clip(self.nearest(b / scale), -(2**30), 2**30)
-    return self.rescaled(summed, by) + self.rescaled(bias, by)
+    return self.rescaled(summed, factor) + self.rescaled(bias, factor)
 
 
 def _zero_of_h_kept(self: IntegersAlone, a: Any, w: Any, letter: str, k: int) -> Any:
-    kept = self.zeros[letter] - 128 if (letter, k) == ("h", 3) else 0
-    return (a + kept) @ w
+    zero = self.zeros[letter] - 128 if (letter, k) == ("h", 3) else 0
+    return (a + zero) @ w
 
 
 def _zero_times_16_bits(self: IntegersAlone, a: Any, w: Any, letter: str, k: int) -> Any:
@@ -471,16 +473,16 @@ def _zero_times_16_bits(self: IntegersAlone, a: Any, w: Any, letter: str, k: int
 
 
 def _saturated_elsewhere(self: IntegersProjected, v: Any) -> Any:
-    by = float(np.float32(2.0**-15 / self.inner * 2.0**-15))
-    return np.clip(self.rescaled(v, by), self.inner_zero - 256, self.inner_zero - 1)
+    factor = float(np.float32(2.0**-15 / self.inner * 2.0**-15))
+    return np.clip(self.rescaled(v, factor), self.inner_zero - 256, self.inner_zero - 1)
 
 
 def _sigmoid_of_floats(self: IntegersAlone, z: Any) -> Any:
     return np.clip(np.rint(sigmoid(z * 2.0**-12) * 2**15), 0, 2**15 - 1).astype(np.int64)
 
 
-def _tanh_of_floats(self: IntegersAlone, z: Any, whole: int) -> Any:
-    exact = np.tanh(z * 2.0 ** (whole - 15)) * 2**15
+def _tanh_of_floats(self: IntegersAlone, z: Any, integer_bits: int) -> Any:
+    exact = np.tanh(z * 2.0 ** (integer_bits - 15)) * 2**15
     return np.clip(np.rint(exact), -(2**15), 2**15 - 1).astype(np.int64)
 
 
@@ -500,13 +502,13 @@ def _one_scale_forward(
 class _OneScale(Integers):
     def weights(self, p: Any) -> dict[str, tuple[Array, Array]]:
         scale = np.float32(max(np.abs(p[n]).max() for n in "WU") / 127)
-        every = np.full((1, 1, 1), scale)
-        return {n: (self.rounded(p[n] / scale).astype(np.int64), every) for n in "WU"}
+        scales = np.full((1, 1, 1), scale)
+        return {n: (self.rounded(p[n] / scale).astype(np.int64), scales) for n in "WU"}
 
 
 QUANTISATION_MUTANTS = tuple(
-    QuantisationMutant(f"Z{number:02d}", *given)  # type: ignore[arg-type]
-    for number, given in enumerate(
+    QuantisationMutant(f"Z{number:02d}", *fields)  # type: ignore[arg-type]
+    for number, fields in enumerate(
         (
             ("The largest weight is divided by 128, not by 127.", Integers,
              {"scale": _scale_of_128}),
@@ -526,26 +528,26 @@ QUANTISATION_MUTANTS = tuple(
             ("All rows share one range, so that a row depends on the others.", PerRow,
              {"rows": False}),
             ("Each step's input has a range of its own, not the whole call's.", Integers,
-             {"whole": lambda self, x: [self.activations(x_t, "x") for x_t in x]}),
+             {"input_steps": lambda self, x: [self.activations(x_t, "x") for x_t in x]}),
             ("The hidden state is multiplied as it is, not quantised.", Integers,
              {"activations": _hidden_as_it_is(Integers.activations)}),
             ("Zero points are rounded down.", Integers, {"zero": lambda self, v: np.floor(v)}),
             ("Sums of products saturate at 16 bits.", Integers,
              {"sums": lambda self, a, w: np.clip(a @ w, -(2**15), 2**15 - 1)},
              "microsoft/onnxruntime#11286"),
-            ("The zero point of h is one too large.", Given, {"zeros": {"x": 128, "h": 129}}),
-            ("Ties of activations are rounded away from 0, not to even.", Given,
+            ("The zero point of h is one too large.", Fixed, {"zeros": {"x": 128, "h": 129}}),
+            ("Ties of activations are rounded away from 0, not to even.", Fixed,
              {"nearest": _ties_away}),
             ("The scale of the cell state is half of what it should be.", CellState,
              {"step": 2.0**-12}),
             ("The cell state is cut off toward 0.", CellState, {
-                "kept": lambda self, c: (np.trunc(c * 2**11) / 2**11).astype(np.float32)}),
+                "state_stored": lambda self, c: (np.trunc(c * 2**11) / 2**11).astype(np.float32)}),
             ("Fixed point is cut off, not rounded.", FixedPoint,
              {"nearest": lambda self, v: np.floor(v)}),
             ("Ties are rounded away from 0, not to even.", FixedPoint, {"nearest": _ties_away}),
             ("What is too large wraps around instead of saturating.", FixedPoint,
              {"overflow": lambda self, q: _in_16_bits(q)}),
-            ("The cell state is not rounded.", FixedPoint, {"kept": lambda self, c: c}),
+            ("The cell state is not rounded.", FixedPoint, {"state_stored": lambda self, c: c}),
             ("Each product is rounded before it is added.", FixedPoint,
              {"times": lambda self, a, b: self.stored(a * b)}),
             ("Gates are not rounded.", FixedPoint, {"sigmoid": lambda self, v: sigmoid(v)}),
@@ -568,9 +570,9 @@ QUANTISATION_MUTANTS = tuple(
             ("Tanh is computed in floats and rounded, not in fixed point.", IntegersAlone,
              {"tanh": _tanh_of_floats}, "tensorflow/tflite-micro#1455"),
             ("Products in the cell state are cut off, not rounded.", IntegersAlone,
-             {"shifted": lambda self, v, by: v >> by}),
+             {"shifted": lambda self, v, bits: v >> bits}),
             ("The cell state saturates as if its scale were half.", IntegersAlone,
-             {"kept": lambda self, c: np.clip(c, -(2**14), 2**14 - 1)}),
+             {"state_stored": lambda self, c: np.clip(c, -(2**14), 2**14 - 1)}),
             ("Outputs are cut off, not rounded.", IntegersAlone,
              {"hidden": lambda self, v: np.clip(
                  (v * 2.0**-30 // self.scales["h"]).astype(int), -129, 126)}),
@@ -600,8 +602,8 @@ SEEN_BY = {
     "Z28": "saturation", "Z35": "state-scale", "Z37": "extreme", "Z39": "saturation",
     "Z40": "zero-point",
 }  # fmt: skip
-"""The check that is about a mistake, where it is not ``forward``."""
+"""The check that detects a mistake, if it is not ``forward``."""
 
 HELD_TO = ("forward", "tie-rounding", "saturation", "zero-point", "channel-scale", "row-scale",
            "state-scale", "extreme")  # fmt: skip
-"""Checks that right layers pass in any arithmetic; some others forbid a range of a whole call."""
+"""Checks that correct layers pass in any arithmetic, also with a range over a whole call."""

@@ -1,7 +1,7 @@
-"""A right layer made of parts, each of which can be replaced: what every mutant starts from.
+"""The correct layer that all mutants change: its parts can be replaced one by one.
 
-The parts are attributes, so that a mutant is an assignment. They run on plain arrays when outputs
-are wanted, and on traced ones when gradients are; see ``tape``.
+The parts are attributes, so that a mutant is an assignment. They run on plain arrays to compute
+outputs, and on traced ones to compute gradients; see ``tape``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 from ..subjects.ragged import Ragged
 
 Part: TypeAlias = Callable[..., Any]
-"""One of the layer's parts, or what takes its place."""
+"""One of the layer's parts, or its replacement."""
 
 StepGradients: TypeAlias = tuple[Parameters, Array, State]
 """The gradients of a step's parameters, input and old state."""
@@ -53,10 +53,10 @@ GradientsPart: TypeAlias = Callable[[Pulled, Cotangents], Pulled]
 
 @dataclass(frozen=True)
 class At:
-    """Where a step is: level and direction of its pass, and ``t`` as that pass counts time.
+    """The position of a step: level and direction of its pass, and its time ``t`` in that pass.
 
     ``start`` is the initial state of the pass, ``lengths`` those of the rows, if they differ;
-    ``mask`` (T, B) says where there are steps, of rows that are padded in front.
+    ``mask`` (T, B) marks the steps of rows that are padded in front.
     """
 
     level: int
@@ -77,15 +77,15 @@ class At:
 class ReplaceableLayer:
     """One layer for one case; ``Built`` of the protocol.
 
-    The order of the parts is the order of a call: what is read from the inputs, one pass, one
-    step, what stands between levels, what is written; then the way back.
+    The parts follow the order of a call: reading of the inputs, one pass, one step, the connection
+    of levels, writing of the outputs; then the backward pass.
     """
 
     def __init__(self, case: Case, cell: Cell) -> None:
         self.case, self.cell = case, cell
         self.training = True
-        self.kept: dict[Any, Any] = {}  # what a mistake remembers from call to call
-        self.given = Inputs({}, np.zeros(0), None, None)
+        self.memory: dict[Any, Any] = {}  # values that mutants keep from call to call
+        self.inputs = Inputs({}, np.zeros(0), None, None)
         self.run: RunPart = self._run
         self.read_parameters: ReadPart = self._read
         self.reorder: ReorderPart = lambda state, rows: tuple(s[:, list(rows)] for s in state)
@@ -112,19 +112,19 @@ class ReplaceableLayer:
         self.read_cotangents: Callable[[Cotangents], Cotangents] = lambda cotangents: cotangents
         self.step_vjp: StepVjpPart = self._step_vjp
         self.read_tangents: Callable[[Inputs], Inputs] = lambda tangents: tangents
-        self.give_gradients: GradientsPart = lambda pulled, given: pulled
+        self.give_gradients: GradientsPart = lambda pulled, cotangents: pulled
 
     @cached_property
     def rng(self) -> np.random.Generator:
-        """What masks are drawn with; most layers draw none, and seeding takes a while."""
+        """The generator of masks, made on first use because seeding is slow."""
         return self.case.generator("masks of the subject")
 
     def wrap(self, part: str, function: Part) -> None:
-        """Put ``function`` in the place of a part; its first argument is the part as it was."""
+        """Replace a part by ``function``, whose first argument is the original part."""
         setattr(self, part, partial(function, getattr(self, part)))
 
     def forward(self, inputs: Inputs) -> Result:
-        self.given = inputs
+        self.inputs = inputs
         with np.errstate(all="ignore"):
             return self.give_outputs(self.run(inputs))
 
@@ -135,7 +135,7 @@ class ReplaceableLayer:
 
     def record(self, inputs: Inputs) -> Recorded:
         """Run the layer so that cotangents can be pulled back through that run."""
-        self.given = inputs
+        self.inputs = inputs
         with np.errstate(all="ignore"):
             tape = Tape()
             leaves = inputs.map(tape.leaf)
@@ -148,7 +148,7 @@ class ReplaceableLayer:
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         """Push tangents forward, by a step into the complex plane."""
-        self.given = inputs
+        self.inputs = inputs
         moved = _moved(inputs, self.read_tangents(tangents))
         with np.errstate(all="ignore"):
             result = self.run(moved)
@@ -159,7 +159,7 @@ class ReplaceableLayer:
         return Result(tangent(result.y), tuple(tangent(s) for s in result.final))
 
     def _run(self, inputs: Inputs) -> Result:
-        """The layer, level by level (E27), direction by direction (E26)."""
+        """Run the layer, level by level (E27), direction by direction (E26)."""
         parameters = self.read_parameters(inputs.parameters)
         lengths = self.read_lengths(inputs.lengths)
         state = inputs.state
@@ -192,7 +192,7 @@ class ReplaceableLayer:
         return ExplicitMap(self.cell.name, self.case).to_reference(named)
 
     def _read_state(self, state: State | None, x: Array) -> State:
-        """The given state, or the cell's own at every level and in every direction."""
+        """Return the initial state, or the cell's own for every level and direction."""
         if state is not None:
             return state
         of_a_pass = self.cell.initial_state(x, x.shape[1], self.case.sizes)
@@ -204,9 +204,9 @@ class ReplaceableLayer:
         state, outputs = at.start, [zeros(at.start[0], (0, *none.shape))]
         for t, x_t in enumerate(rows(x)):
             at = replace(at, t=t)
-            seen = self.see(at, x_t)
-            new = self.step(at, p, seen, state)
-            shown = (self.output(at, p, seen, state, new), *new[1:])
+            input_t = self.see(at, x_t)
+            new = self.step(at, p, input_t, state)
+            shown = (self.output(at, p, input_t, state, new), *new[1:])
             outputs.append(self.show(at, shown, state)[None])
             state = self.carry(at, new, state)
         return np.concatenate(outputs), state
@@ -214,7 +214,7 @@ class ReplaceableLayer:
     def _unroll_packed(
         self, ragged: Ragged, at: At, p: Parameters, x: Array
     ) -> tuple[Array, State]:
-        """Return the same of rows that stand one after another, from boundary to boundary."""
+        """Return the same for packed rows, from boundary to boundary."""
         flat, outputs, finals = ragged.laid(x), [], list[State]()
         for k, (first, last) in enumerate(pairwise(self.boundaries(ragged.cu_seqlens))):
             start = self.begin(k, at.start, finals[-1] if finals else None)
@@ -244,7 +244,7 @@ class ReplaceableLayer:
         return custom(rule, *p.values(), x, *state)
 
     def _output(self, at: At, p: Parameters, x: Array, state: State, new: State) -> Array:
-        """The first state, or what the cell reads, as one operation with its own rule."""
+        """Return the first state, or the cell's readout, as one operation with its own rule."""
         if "readout" not in self.cell.traits:
             return new[0]
         count = len(state)
@@ -266,13 +266,13 @@ class ReplaceableLayer:
         return self.cell.vjp(p, step.x, step.state, step.gates, step.new, d)
 
     def _input_above(self, x: Array, y: Array) -> Array:
-        """The outputs below, behind the columns (a time stamp) that every level sees."""
+        """Return the outputs below, after the columns (a time stamp) that every level reads."""
         timed = "timed" in self.cell.traits
         stamps = self.cell.input_width(self.case.sizes) - self.case.D if timed else 0
         return np.concatenate([x[:, :, :stamps], y], axis=-1) if stamps else y
 
     def _drop(self, y: Array) -> Array:
-        """Dropout between levels, while training."""
+        """Apply dropout between levels, in training."""
         if not self.training or self.case.dropout == 0:
             return y
         return y * self.mask(y.shape)
@@ -280,13 +280,13 @@ class ReplaceableLayer:
     def _mask(self, shape: tuple[int, ...]) -> Array:
         """Draw 0 with the rate p, else 1 / (1 - p)."""
         rate = self.case.dropout
-        kept = (self.rng.random(shape) >= rate).astype(self.case.dtype)
-        return kept if rate == 1 else kept / (1 - rate)
+        mask = (self.rng.random(shape) >= rate).astype(self.case.dtype)
+        return mask if rate == 1 else mask / (1 - rate)
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One run of a layer: what it returned, and the way back through it, as often as asked."""
+    """One run of a layer: its outputs, and its backward pass, which can be repeated."""
 
     layer: ReplaceableLayer
     tape: Tape
@@ -294,18 +294,18 @@ class Recorded:
     traced: Result
     outputs: Result
 
-    def pull(self, given: Cotangents) -> Pulled:
+    def pull(self, cotangents: Cotangents) -> Pulled:
         """Pull a pair of cotangents back through the run."""
         leaves, outputs = self.leaves, self.outputs
         with np.errstate(all="ignore"):
-            dy, dfinal = self.layer.read_cotangents(given)
+            dy, dfinal = self.layer.read_cotangents(cotangents)
             initial = () if leaves.state is None else leaves.state
-            wanted = [*leaves.parameters.values(), leaves.x, *initial]
-            pulled = self.tape.pull([self.traced.y, *self.traced.final], [dy, *dfinal], wanted)
+            targets = [*leaves.parameters.values(), leaves.x, *initial]
+            pulled = self.tape.pull([self.traced.y, *self.traced.final], [dy, *dfinal], targets)
             named = dict(zip(leaves.parameters, pulled, strict=False))
             dx, *dinitial = pulled[len(named) :]
             gradients = Pulled(outputs.y, outputs.final, named, dx, tuple(dinitial))
-            return self.layer.give_gradients(gradients, given)
+            return self.layer.give_gradients(gradients, cotangents)
 
 
 def _moved(inputs: Inputs, along: Inputs) -> Inputs:
@@ -329,6 +329,6 @@ def carried(at: At, new: State, old: State) -> State:
 
 
 def taken_apart(p: Parameters, arrays: Sequence[Array]) -> tuple[Parameters, Array, State]:
-    """Return parameters, input and states, given them one after another."""
+    """Return parameters, input and states from one sequence of arrays."""
     q = Parameters(p.shapes, dict(zip(p, arrays[: len(p)], strict=True)))
     return q, arrays[len(p)], tuple(arrays[len(p) + 1 :])

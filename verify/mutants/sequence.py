@@ -24,7 +24,7 @@ mutant(
     needs=("lengths",),
     fix="hold the state and write zeros to y where t >= length",
     part="read_lengths",
-    change=lambda layer, right, lengths: None,
+    change=lambda layer, original, lengths: None,
 )
 
 
@@ -50,7 +50,9 @@ def backward_direction_starts_in_the_padding(layer: ReplaceableLayer) -> None:
     )
     layer.wrap(
         "unroll",
-        lambda right, at, *args: right(replace(at, lengths=None) if at.direction else at, *args),
+        lambda original, at, *args: original(
+            replace(at, lengths=None) if at.direction else at, *args
+        ),
     )
 
 
@@ -63,7 +65,7 @@ mutant(
     needs=("bidirectional",),
     fix="put the backward outputs back in input order: y[length - 1 - k] is the output of step k",
     part="turn_back",
-    change=lambda layer, right, direction, y, lengths: y,
+    change=lambda layer, original, direction, y, lengths: y,
 )
 
 mutant(
@@ -73,7 +75,9 @@ mutant(
     models="microsoft/onnxruntime#4187",
     fix="return outputs in the order of the input, y[t] for x[t]: remove a flip along time",
     part="write",
-    change=lambda layer, right, y, final, lengths: right(layer.turn(1, y, lengths), final, lengths),
+    change=lambda layer, original, y, final, lengths: original(
+        layer.turn(1, y, lengths), final, lengths
+    ),
 )
 
 
@@ -95,10 +99,10 @@ def batch_axis_reversed(layer: ReplaceableLayer) -> None:
 def ends_in(
     layer: ReplaceableLayer, direction: int, read: Callable[[Array, Array | None], Array]
 ) -> None:
-    """Let the final h of one direction be read from that pass's outputs in input order."""
+    """Replace one direction's final h by a function of its outputs in input order."""
 
-    def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
-        y, final = right(at, p, x)
+    def unroll(original: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+        y, final = original(at, p, x)
         if at.direction != direction or not len(y):
             return y, final
         return y, (read(layer.turn_back(direction, y, at.lengths), at.lengths), *final[1:])
@@ -146,12 +150,12 @@ mutant(
     fix="put sorted rows back with the inverse permutation: argsort(order), not order",
     part="run",
 )
-def sorted_twice(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
+def sorted_twice(layer: ReplaceableLayer, original: RunPart, inputs: Inputs) -> Result:
     if inputs.lengths is None:
-        return right(inputs)
+        return original(inputs)
     order = np.argsort(-inputs.lengths, kind="stable")
     state = inputs.state and tuple(s[:, order] for s in inputs.state)
-    result = right(Inputs(inputs.parameters, inputs.x[:, order], state, inputs.lengths[order]))
+    result = original(Inputs(inputs.parameters, inputs.x[:, order], state, inputs.lengths[order]))
     return Result(result.y[:, order], tuple(s[:, order] for s in result.final))
 
 
@@ -163,7 +167,7 @@ mutant(
     needs=("lengths", "zero_length"),
     fix="return the initial state as the final state of a row of length 0, not zeros",
     part="write",
-    change=lambda layer, right, y, final, lengths: right(
+    change=lambda layer, original, y, final, lengths: original(
         y,
         final if lengths is None else tuple(only((lengths > 0)[None, :, None], s) for s in final),
         lengths,
@@ -179,11 +183,11 @@ mutant(
     part="unroll",
 )
 def sees_the_next_input(
-    layer: ReplaceableLayer, right: UnrollPart, at: At, p: Parameters, x: Array
+    layer: ReplaceableLayer, original: UnrollPart, at: At, p: Parameters, x: Array
 ) -> tuple[Array, State]:
     if x.shape[0] > 1 and at.lengths is None:
         x = np.concatenate([x[:-1] + x[1:] / 1000, x[-1:]])
-    return right(at, p, x)
+    return original(at, p, x)
 
 
 mutant(
@@ -192,13 +196,13 @@ mutant(
     ("no-steps",),
     fix="return the initial state as the final state when T = 0, not zeros",
     part="write",
-    change=lambda layer, right, y, final, lengths: right(
+    change=lambda layer, original, y, final, lengths: original(
         y, final if len(y) else tuple(0 * s for s in final), lengths
     ),
 )
 
 
-# What stands beyond a row's length, and what becomes of it (Q).
+# Padding: its inputs, outputs and gradients (Q).
 
 
 mutant(
@@ -209,7 +213,7 @@ mutant(
     needs=("lengths",),
     fix="write zeros to y beyond the end of a row; hold only the state there",
     part="show",
-    change=lambda layer, right, at, new, old: choose(at.active, new[0], old[0]),
+    change=lambda layer, original, at, new, old: choose(at.active, new[0], old[0]),
 )
 
 
@@ -223,9 +227,9 @@ mutant(
     part="show",
 )
 def padding_not_written(
-    layer: ReplaceableLayer, right: Part, at: At, new: State, old: State
+    layer: ReplaceableLayer, original: Part, at: At, new: State, old: State
 ) -> Array:
-    rng = layer.kept.setdefault("rng", np.random.default_rng())
+    rng = layer.memory.setdefault("rng", np.random.default_rng())
     garbage = rng.standard_normal(new[0].shape).astype(new[0].dtype)
     return choose(at.active, new[0], garbage)
 
@@ -270,7 +274,7 @@ mutant(
     needs=("lengths",),
     fix="ignore cotangents on y where t >= length: set dy to 0 there before the way back",
     part="show",
-    change=lambda layer, right, at, new, old: instead(
+    change=lambda layer, original, at, new, old: instead(
         choose(at.active, new[0], old[0]), plain(only(at.active, new[0]))
     ),
 )
@@ -283,5 +287,5 @@ mutant(
     fix="set x to 0 in the padding, x = where(t < length, x, 0): on the way back a where() around "
     "a step's results multiplies its NaN with 0, which is NaN",
     part="see",
-    change=lambda layer, right, at, x: x,
+    change=lambda layer, original, at, x: x,
 )

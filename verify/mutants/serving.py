@@ -1,4 +1,4 @@
-"""What goes wrong in serving: with states between calls, packed sequences, padding (V)."""
+"""Mistakes in serving: states between calls, packed sequences, padding (V)."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from .replaceable_layer import (
 from .state import starting_where_the_last_call_ended
 
 
-def taken(states: State, rows: Sequence[int]) -> State:
+def rows_of(states: State, rows: Sequence[int]) -> State:
     """Return these rows of the states."""
     return tuple(s[:, list(rows)] for s in states)
 
 
 def unmoved(states: State, rows: Sequence[int]) -> list[int]:
-    """Return as many rows in the order in which they are."""
+    """Return as many row numbers, in their present order."""
     return [k % states[0].shape[1] for k in range(len(rows))]
 
 
@@ -49,12 +49,12 @@ def unmoved(states: State, rows: Sequence[int]) -> list[int]:
     part="give_outputs",
 )
 def states_overwritten_by_the_next_call(
-    layer: ReplaceableLayer, right: OutputsPart, result: Result
+    layer: ReplaceableLayer, original: OutputsPart, result: Result
 ) -> Result:
-    held = layer.kept.setdefault(result.final[0].shape, list(map(np.zeros_like, result.final)))
-    for buffer, s in zip(held, result.final, strict=True):
+    buffers = layer.memory.setdefault(result.final[0].shape, list(map(np.zeros_like, result.final)))
+    for buffer, s in zip(buffers, result.final, strict=True):
         buffer[...] = s
-    return right(replace(result, final=tuple(held)))
+    return original(replace(result, final=tuple(buffers)))
 
 
 mutant(
@@ -64,7 +64,7 @@ mutant(
     models="huggingface/transformers#46190",
     fix="read the given states in a call of one step (decoding) as in longer ones (prefill)",
     part="read_state",
-    change=lambda layer, right, state, x: right(None if len(x) == 1 else state, x),
+    change=lambda layer, original, state, x: original(None if len(x) == 1 else state, x),
 )
 
 
@@ -76,8 +76,8 @@ mutant(
     fix="return the states after the step from a call of one step (decoding), too",
     part="run",
 )
-def one_step_not_written(layer: ReplaceableLayer, right: RunPart, inputs: Inputs) -> Result:
-    result = right(inputs)
+def one_step_not_written(layer: ReplaceableLayer, original: RunPart, inputs: Inputs) -> Result:
+    result = original(inputs)
     if inputs.x.shape[0] != 1 or inputs.state is None or inputs.rows is not None:
         return result
     return replace(result, final=inputs.state)
@@ -89,7 +89,9 @@ mutant(
     ("schedule", "carry", "forward"),
     fix="return the states after the last step of a call (prefill), not those after the one before",
     part="carry",
-    change=lambda layer, right, at, new, old: old if _last(layer, at) else right(at, new, old),
+    change=lambda layer, original, at, new, old: (
+        old if _last(layer, at) else original(at, new, old)
+    ),
 )
 
 
@@ -101,26 +103,26 @@ mutant(
     "the step after it",
 )
 def last_step_twice_in_the_states(layer: ReplaceableLayer) -> None:
-    seen: list[tuple[Parameters, Floats]] = []
+    last: list[tuple[Parameters, Floats]] = []
 
-    def step(right: StepPart, at: At, p: Parameters, x: Floats, state: State) -> State:
-        seen[:] = [(p, x)]
-        return right(at, p, x, state)
+    def step(original: StepPart, at: At, p: Parameters, x: Floats, state: State) -> State:
+        last[:] = [(p, x)]
+        return original(at, p, x, state)
 
-    def carry(right: CarryPart, at: At, new: State, old: State) -> State:
-        state = right(at, new, old)
+    def carry(original: CarryPart, at: At, new: State, old: State) -> State:
+        state = original(at, new, old)
         if not _last(layer, at):
             return state
-        p, x = seen[0]
-        return right(at, layer.step(at, p, x, state), state)
+        p, x = last[0]
+        return original(at, layer.step(at, p, x, state), state)
 
     layer.wrap("step", step)
     layer.wrap("carry", carry)
 
 
 def _last(layer: ReplaceableLayer, at: At) -> bool:
-    """Whether this is the last step of a call of several."""
-    return bool(at.t == layer.given.x.shape[0] - 1 > 0)
+    """Return whether this is the last step of a call of several."""
+    return bool(at.t == layer.inputs.x.shape[0] - 1 > 0)
 
 
 mutant(
@@ -141,9 +143,9 @@ mutant(
     needs=("reorders",),
     fix="put the rows of every state in the new order, of c as of h",
     part="reorder",
-    change=lambda layer, right, states, rows: (
-        *taken(states[:1], rows),
-        *taken(states[1:], unmoved(states, rows)),
+    change=lambda layer, original, states, rows: (
+        *rows_of(states[:1], rows),
+        *rows_of(states[1:], unmoved(states, rows)),
     ),
 )
 
@@ -157,10 +159,10 @@ mutant(
     part="reorder",
 )
 def rows_go_to_where_they_come_from(
-    layer: ReplaceableLayer, right: ReorderPart, states: State, rows: Sequence[int]
+    layer: ReplaceableLayer, original: ReorderPart, states: State, rows: Sequence[int]
 ) -> State:
     back = np.argsort(rows, kind="stable") % states[0].shape[1]
-    return taken(states, list(back) if len(set(rows)) > 1 else rows)
+    return rows_of(states, list(back) if len(set(rows)) > 1 else rows)
 
 
 @mutant(
@@ -172,9 +174,9 @@ def rows_go_to_where_they_come_from(
     part="reorder",
 )
 def only_the_first_layer_is_reordered(
-    layer: ReplaceableLayer, right: ReorderPart, states: State, rows: Sequence[int]
+    layer: ReplaceableLayer, original: ReorderPart, states: State, rows: Sequence[int]
 ) -> State:
-    pairs = zip(taken(states, rows), taken(states, unmoved(states, rows)), strict=True)
+    pairs = zip(rows_of(states, rows), rows_of(states, unmoved(states, rows)), strict=True)
     first = layer.case.directions
     return tuple(np.concatenate([m[:first], s[first:]]) for m, s in pairs)
 
@@ -187,15 +189,15 @@ def only_the_first_layer_is_reordered(
     part="read_state",
 )
 def rows_of_the_first_call_alone_are_held(
-    layer: ReplaceableLayer, right: ReadStatePart, state: State | None, x: Floats
+    layer: ReplaceableLayer, original: ReadStatePart, state: State | None, x: Floats
 ) -> State:
-    first = layer.kept.setdefault("rows", x.shape[1])
-    held = np.arange(x.shape[1])[None, :, None] < first
-    return tuple(np.where(held, s, 0 * s) for s in right(state, x))
+    first = layer.memory.setdefault("rows", x.shape[1])
+    has_state = np.arange(x.shape[1])[None, :, None] < first
+    return tuple(np.where(has_state, s, 0 * s) for s in original(state, x))
 
 
 CHUNK = 4
-"""Steps of a chunk of the programs that look at boundaries between chunks alone."""
+"""Chunk size of programs that check boundaries of sequences only between chunks."""
 
 
 @mutant(
@@ -208,11 +210,11 @@ CHUNK = 4
 )
 def cu_seqlens_ignored(layer: ReplaceableLayer) -> None:
     layer.wrap("begin", _after_the_one_before)
-    layer.wrap("ends", lambda right, finals: right([finals[-1]] * len(finals)))
+    layer.wrap("ends", lambda original, finals: original([finals[-1]] * len(finals)))
 
 
-def _after_the_one_before(right: BeginPart, k: int, start: State, before: State | None) -> State:
-    return right(k, start, before) if before is None else before
+def _after_the_one_before(original: BeginPart, k: int, start: State, before: State | None) -> State:
+    return original(k, start, before) if before is None else before
 
 
 mutant(
@@ -224,7 +226,7 @@ mutant(
     needs=("packed",),
     fix="begin every sequence from its own initial state, at cu_seqlens[k]",
     part="begin",
-    change=lambda layer, *given: _after_the_one_before(*given),
+    change=lambda layer, *arguments: _after_the_one_before(*arguments),
 )
 
 mutant(
@@ -234,8 +236,8 @@ mutant(
     needs=("packed",),
     fix="begin sequence k with step cu_seqlens[k], not with the one after it",
     part="boundaries",
-    change=lambda layer, right, cu_seqlens: np.array(
-        [0, *np.minimum(right(cu_seqlens)[1:-1] + 1, cu_seqlens[-1]), cu_seqlens[-1]]
+    change=lambda layer, original, cu_seqlens: np.array(
+        [0, *np.minimum(original(cu_seqlens)[1:-1] + 1, cu_seqlens[-1]), cu_seqlens[-1]]
     ),
 )
 
@@ -246,8 +248,8 @@ mutant(
     needs=("packed",),
     fix="end sequence k with step cu_seqlens[k + 1] - 1, not with the one before it",
     part="boundaries",
-    change=lambda layer, right, cu_seqlens: np.array(
-        [0, *np.maximum(right(cu_seqlens)[1:-1] - 1, 0), cu_seqlens[-1]]
+    change=lambda layer, original, cu_seqlens: np.array(
+        [0, *np.maximum(original(cu_seqlens)[1:-1] - 1, 0), cu_seqlens[-1]]
     ),
 )
 
@@ -258,7 +260,7 @@ mutant(
     needs=("packed",),
     fix="return the state at the end of sequence k as row k of the final states",
     part="ends",
-    change=lambda layer, right, finals: right(finals[::-1]),
+    change=lambda layer, original, finals: original(finals[::-1]),
 )
 
 mutant(
@@ -268,7 +270,7 @@ mutant(
     needs=("packed",),
     fix="begin sequence k from row k of the initial states, not from the first one",
     part="begin",
-    change=lambda layer, right, k, start, before: right(0, start, before),
+    change=lambda layer, original, k, start, before: original(0, start, before),
 )
 
 mutant(
@@ -278,7 +280,7 @@ mutant(
     needs=("packed",),
     fix="give packed sequences the initial states, too: row k is that of sequence k",
     part="begin",
-    change=lambda layer, right, *given: tuple(0 * s for s in right(*given)),
+    change=lambda layer, original, *arguments: tuple(0 * s for s in original(*arguments)),
 )
 
 
@@ -291,15 +293,15 @@ mutant(
     fix="cut chunks at the boundaries, so that none has steps of two sequences",
 )
 def boundary_within_a_chunk(layer: ReplaceableLayer) -> None:
-    seen: list[Floats] = []
+    last_boundaries: list[Floats] = []
 
-    def boundaries(right: BoundariesPart, cu_seqlens: Floats) -> Floats:
-        seen[:] = [right(cu_seqlens)]
-        return seen[0]
+    def boundaries(original: BoundariesPart, cu_seqlens: Floats) -> Floats:
+        last_boundaries[:] = [original(cu_seqlens)]
+        return last_boundaries[0]
 
-    def begin(right: BeginPart, k: int, start: State, before: State | None) -> State:
-        runs_over = before is not None and seen[0][k] % CHUNK
-        return _after_the_one_before(right, k, start, before if runs_over else None)
+    def begin(original: BeginPart, k: int, start: State, before: State | None) -> State:
+        runs_over = before is not None and last_boundaries[0][k] % CHUNK
+        return _after_the_one_before(original, k, start, before if runs_over else None)
 
     layer.wrap("boundaries", boundaries)
     layer.wrap("begin", begin)
@@ -315,12 +317,12 @@ def boundary_within_a_chunk(layer: ReplaceableLayer) -> None:
     part="begin",
 )
 def gradients_run_over_boundaries(
-    layer: ReplaceableLayer, right: BeginPart, k: int, start: State, before: State | None
+    layer: ReplaceableLayer, original: BeginPart, k: int, start: State, before: State | None
 ) -> State:
-    own = right(k, start, before)
+    state = original(k, start, before)
     if before is None:
-        return own
-    return tuple(instead(b, plain(s)) for b, s in zip(before, own, strict=True))
+        return state
+    return tuple(instead(b, plain(s)) for b, s in zip(before, state, strict=True))
 
 
 mutant(
@@ -331,7 +333,7 @@ mutant(
     needs=("left_padding",),
     fix="let steps that the mask leaves out change no state",
     part="read_mask",
-    change=lambda layer, right, mask: np.ones_like(right(mask)),
+    change=lambda layer, original, mask: np.ones_like(original(mask)),
 )
 
 mutant(
@@ -342,7 +344,7 @@ mutant(
     needs=("left_padding",),
     fix="a step that reads zeros is a step, too: keep the state where the mask says so",
     part="carry",
-    change=lambda layer, right, at, new, old: right(at, new, old) if at.mask is None else new,
+    change=lambda layer, original, at, new, old: original(at, new, old) if at.mask is None else new,
 )
 
 mutant(
@@ -352,7 +354,7 @@ mutant(
     needs=("left_padding",),
     fix="mask row b by mask[b]",
     part="read_mask",
-    change=lambda layer, right, mask: np.repeat(right(mask)[:, :1], mask.shape[1], axis=1),
+    change=lambda layer, original, mask: np.repeat(original(mask)[:, :1], mask.shape[1], axis=1),
 )
 
 mutant(
@@ -362,7 +364,7 @@ mutant(
     needs=("left_padding",),
     fix="take the mask as it is: from the number of its steps nobody knows where they stand",
     part="read_mask",
-    change=lambda layer, right, mask: right(mask)[::-1],
+    change=lambda layer, original, mask: original(mask)[::-1],
 )
 
 
@@ -378,17 +380,17 @@ mutant(
 def final_states_before_the_end(layer: ReplaceableLayer) -> None:
     states: list[State] = []
 
-    def carry(right: CarryPart, at: At, new: State, old: State) -> State:
-        states.append(right(at, new, old))
+    def carry(original: CarryPart, at: At, new: State, old: State) -> State:
+        states.append(original(at, new, old))
         return states[-1]
 
-    def unroll(right: UnrollPart, at: At, p: Parameters, x: Floats) -> tuple[Floats, State]:
+    def unroll(original: UnrollPart, at: At, p: Parameters, x: Floats) -> tuple[Floats, State]:
         states[:] = [at.start]
-        y, final = right(at, p, x)
+        y, final = original(at, p, x)
         if at.mask is None:
             return y, final
-        each = [(states[n], b) for b, n in enumerate(np.sum(at.mask, axis=0))]
-        rows = (tuple(s[b : b + 1] for s in state) for state, b in each)
+        ends = [(states[n], b) for b, n in enumerate(np.sum(at.mask, axis=0))]
+        rows = (tuple(s[b : b + 1] for s in state) for state, b in ends)
         return y, tuple(np.concatenate(row) for row in zip(*rows, strict=True))
 
     layer.wrap("carry", carry)
@@ -402,7 +404,7 @@ mutant(
     needs=("left_padding",),
     fix="begin with the first step that the mask has",
     part="read_mask",
-    change=lambda layer, right, mask: (
-        (shown := right(mask)) & np.concatenate([shown[:1], shown[:-1]])
+    change=lambda layer, original, mask: (
+        (shown := original(mask)) & np.concatenate([shown[:1], shown[:-1]])
     ),
 )

@@ -24,10 +24,10 @@ from .replaceable_layer import (
 
 
 def given_states(layer: ReplaceableLayer, function: Callable[[State], State]) -> None:
-    """Let the layer start from a function of the state that it is given."""
+    """Replace the initial state by a function of it."""
 
-    def read(right: ReadStatePart, state: State | None, x: Floats) -> State:
-        return right(state, x) if state is None else function(state)
+    def read(original: ReadStatePart, state: State | None, x: Floats) -> State:
+        return original(state, x) if state is None else function(state)
 
     layer.wrap("read_state", read)
 
@@ -57,7 +57,7 @@ mutant(
     models="tracel-ai/burn#2701",
     fix="read h_{t-1} at step t, not h_0: assign the new h at the end of every step",
     part="step",
-    change=lambda layer, right, at, p, x, state: right(at, p, x, (at.start[0], *state[1:])),
+    change=lambda layer, original, at, p, x, state: original(at, p, x, (at.start[0], *state[1:])),
 )
 
 mutant(
@@ -69,14 +69,14 @@ mutant(
     models="ml-explore/mlx#3249",
     fix="add b_hn in the first step without an initial state, too: r ⊙ (0 U_n + b_hn) is not 0",
     part="step",
-    change=lambda layer, right, at, p, x, state: right(
-        at, p if at.t or layer.given.state else changed(p, b_hn=0 * p.b_hn), x, state
+    change=lambda layer, original, at, p, x, state: original(
+        at, p if at.t or layer.inputs.state else changed(p, b_hn=0 * p.b_hn), x, state
     ),
 )
 
 
 def of_forward(layer: ReplaceableLayer, state: State) -> State:
-    """Return states with those of the forward direction in the place of both."""
+    """Return the forward direction's states for both directions."""
     directions = layer.case.directions
     return tuple(s[[k - k % directions for k in range(s.shape[0])]] for s in state)
 
@@ -124,8 +124,8 @@ mutant(
     fix="start row b from its own initial state, not from where row b - 1 ended: reset it for "
     "every row",
     part="unroll",
-    change=lambda layer, right, at, p, x: row_after_row(
-        right, at, p, x, lambda b, before: before or tuple(s[:1] for s in at.start)
+    change=lambda layer, original, at, p, x: row_after_row(
+        original, at, p, x, lambda b, before: before or tuple(s[:1] for s in at.start)
     ),
 )
 
@@ -147,14 +147,14 @@ def starting_where_the_last_call_ended(
     """Let a call start from the final state of the last one, where that ``fits`` (state, x)."""
     last: list[State] = []
 
-    def read(right: ReadStatePart, state: State | None, x: Floats) -> State:
-        return last[0] if last and fits(last[0], state, x) else right(state, x)
+    def read(original: ReadStatePart, state: State | None, x: Floats) -> State:
+        return last[0] if last and fits(last[0], state, x) else original(state, x)
 
     def write(
-        right: WritePart, y: Floats, final: State, lengths: Floats | None
+        original: WritePart, y: Floats, final: State, lengths: Floats | None
     ) -> tuple[Floats, State]:
         last[:] = [tuple(np.array(plain(s)) for s in final)]
-        return right(y, final, lengths)
+        return original(y, final, lengths)
 
     layer.wrap("read_state", read)
     layer.wrap("write", write)
@@ -170,14 +170,14 @@ def starting_where_the_last_call_ended(
     part="give_outputs",
 )
 def writes_into_the_callers_arrays(
-    layer: ReplaceableLayer, right: OutputsPart, result: Result
+    layer: ReplaceableLayer, original: OutputsPart, result: Result
 ) -> Result:
-    given = layer.given
-    for s, final in zip(given.state or (), result.final, strict=False):
+    arrays = layer.inputs
+    for s, final in zip(arrays.state or (), result.final, strict=False):
         _write(s, final)
-    if given.state is None:
-        _write(given.x, 2 * given.x)
-    return right(result)
+    if arrays.state is None:
+        _write(arrays.x, 2 * arrays.x)
+    return original(result)
 
 
 def _write(target: Floats, numbers: Floats) -> None:
@@ -193,7 +193,7 @@ mutant(
     models="microsoft/nni#2842",
     fix="return the final states as (h, c), not (c, h)",
     part="write",
-    change=lambda layer, right, y, final, lengths: (y, final[::-1]),
+    change=lambda layer, original, y, final, lengths: (y, final[::-1]),
 )
 
 mutant(
@@ -205,7 +205,7 @@ mutant(
     fix="return the backward direction's own final state as entry 2 * layer + 1, not the forward "
     "one's",
     part="write",
-    change=lambda layer, right, y, final, lengths: (y, of_forward(layer, final)),
+    change=lambda layer, original, y, final, lengths: (y, of_forward(layer, final)),
 )
 
 mutant(
@@ -216,7 +216,7 @@ mutant(
     needs=("lengths",),
     fix="stop the state with its row: update it where t < length, not where t <= length",
     part="carry",
-    change=lambda layer, right, at, new, old: carried(replace(at, t=at.t - 1), new, old),
+    change=lambda layer, original, at, new, old: carried(replace(at, t=at.t - 1), new, old),
 )
 
 
@@ -229,12 +229,12 @@ mutant(
     part="run",
 )
 def time_and_batch_swapped_where_equal(
-    layer: ReplaceableLayer, right: RunPart, inputs: Inputs
+    layer: ReplaceableLayer, original: RunPart, inputs: Inputs
 ) -> Result:
     x = unpacked(inputs.x, inputs.lengths)
     if len(x) != x.shape[1]:
-        return right(inputs)
-    result = right(replace(inputs, x=swapped(x)))
+        return original(inputs)
+    result = original(replace(inputs, x=swapped(x)))
     y = unpacked(swapped(result.y), inputs.lengths)
     after = np.zeros((len(inputs.x) - len(y), *y.shape[1:]), y.dtype)
     return replace(result, y=np.concatenate([y, after]) if len(after) else y)
@@ -264,10 +264,10 @@ def swapped(x: Floats) -> Floats:
     part="read_state",
 )
 def default_state_drawn_at_random(
-    layer: ReplaceableLayer, right: ReadStatePart, state: State | None, x: Floats
+    layer: ReplaceableLayer, original: ReadStatePart, state: State | None, x: Floats
 ) -> State:
-    start = right(state, x)
+    start = original(state, x)
     if state is not None:
         return start
-    rng = layer.kept.setdefault("rng", np.random.default_rng())
+    rng = layer.memory.setdefault("rng", np.random.default_rng())
     return tuple(rng.standard_normal(s.shape).astype(s.dtype) for s in start)

@@ -1,6 +1,6 @@
-"""Number systems on which the reference's equations run as they are written.
+"""Number systems on which the reference's equations run unchanged.
 
 ``bounded`` carries a bound on rounding, ``dual`` a derivative, ``enclosure`` exact balls,
-``complex_step`` derivatives without subtraction, ``tape`` what was computed. ``arithmetic`` says
-how a dtype rounds.
+``complex_step`` derivatives without subtraction, ``tape`` the operations for a backward pass.
+``arithmetic`` describes the rounding of a dtype.
 """

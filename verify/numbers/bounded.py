@@ -2,9 +2,9 @@
 
 A Bounded array is a midpoint (float64) and a bound with this promise: the *exact* result, and
 every result that an implementation may *compute* in the given arithmetic from the same data, lie
-within the bound of the midpoint. It is ball arithmetic, widened after each operation by what that
-operation may round (Wilkinson 1963; Higham 2002, ch. 3), so the equations of the reference, run on
-Bounded numbers, yield the tolerance for comparing anybody's result with the reference's.
+within the bound of the midpoint. It is ball arithmetic, widened after each operation by the
+operation's rounding (Wilkinson 1963; Higham 2002, ch. 3), so the equations of the reference, run on
+Bounded numbers, yield the tolerance for comparing a result with the reference's.
 
 Implementations differ in the order in which they add: one product or two, bias first or last,
 FMA or not. A sum therefore stays *open*: it keeps the sum of its terms' magnitudes (``mass``) and
@@ -30,7 +30,7 @@ OWN_ROUNDING = 1 + 1e-10
 
 
 class Bounded(NumberSystem):
-    """Midpoints, and bounds on how far exact and computed values may lie from them."""
+    """Midpoints, and bounds on the distance of exact and computed values from them."""
 
     value: Floats
 
@@ -57,25 +57,25 @@ class Bounded(NumberSystem):
 
     @classmethod
     def exact(cls, value: ArrayLike, arithmetic: Arithmetic) -> Bounded:
-        """Return numbers that are given, not computed: their bound is 0."""
+        """Return exact numbers: their bound is 0."""
         return cls(value, 0.0, arithmetic)
 
     @property
-    def given(self) -> bool:
-        """Whether these are numbers that were given, as ``exact`` has them, or a part of such."""
-        # A broadcast 0 has no strides; to look at its entries would cost as much as to use them.
+    def is_exact(self) -> bool:
+        """Whether these are exact numbers, made by ``exact``, or parts of such."""
+        # A broadcast 0 has no strides; reading its entries would cost as much as using them.
         error = self.error
         return not (self.roundings or any(error.strides) or (error.size and error.item(0)))
 
     @property
     def bound(self) -> Floats:
-        """The bound, float64, of the shape of ``value``; inf where nothing can be said."""
+        """The bound, float64, of the shape of ``value``; inf where nothing is known."""
         if self._bound is None:  # an array is an operand of several operations
             self._bound = self._bounded()
         return self._bound
 
     def _bounded(self) -> Floats:
-        if self.given:
+        if self.is_exact:
             return np.where(self.mass <= self.arithmetic.largest, 0.0, np.inf)
         if self.roundings > MANY:  # an integer beyond what a float holds
             return np.full(self.value.shape, np.inf)
@@ -124,7 +124,7 @@ def _bounded(x: Any, arithmetic: Arithmetic) -> Bounded:
 
 
 def _rounded(value: Entries, propagated: Entries, arithmetic: Arithmetic) -> Bounded:
-    """Close an operation: one rounding of anything within ``propagated`` of ``value``."""
+    """Return ``value`` with its propagated error and one rounding."""
     rounding = arithmetic.gamma(1) * (np.abs(value) + propagated) + arithmetic.tiny
     error = (propagated + rounding) * OWN_ROUNDING
     return Bounded(value, np.where(np.isnan(error), np.inf, error), arithmetic)
@@ -158,7 +158,7 @@ def _divide(a: Bounded, b: Bounded) -> Bounded:
 
 
 def _matmul(a: Bounded, b: Bounded) -> Bounded:
-    """An open sum of n products, each rounded once; operands rounded first if so declared."""
+    """Return an open sum of n products, each rounded once; operands may be rounded first."""
     (a_size, a_bound), (b_size, b_bound) = _sizes(a), _sizes(b)
     a_most = a_size if a_bound is None else a_size + a_bound
     b_most = b_size if b_bound is None else b_size + b_bound
@@ -171,25 +171,25 @@ def _matmul(a: Bounded, b: Bounded) -> Bounded:
     first = a.arithmetic.product_roundoff
     error = (propagated + (2 * first + first * first) * mass) * OWN_ROUNDING
     roundings = a.arithmetic.roundings(a.value.shape[-1])
-    mass = mass * (1 + first) ** 2 * OWN_ROUNDING  # what is added is made of rounded operands
+    mass = mass * (1 + first) ** 2 * OWN_ROUNDING  # the terms are products of rounded operands
     return Bounded(a.value @ b.value, error, a.arithmetic, mass, roundings)
 
 
 def _sizes(a: Bounded) -> tuple[Floats, Floats | None]:
-    """Return magnitudes, and the bounds if there are any: none for given numbers in range."""
-    if a.given and (not a.mass.size or a.mass.max() <= a.arithmetic.largest):
+    """Return magnitudes and bounds; None for the bounds of exact numbers in range."""
+    if a.is_exact and (not a.mass.size or a.mass.max() <= a.arithmetic.largest):
         return a.mass, None
     return np.abs(a.value), a.bound
 
 
 def _activation(value: Entries, slope: Entries, span: float, a: Bounded) -> Bounded:
-    """An activation with values in a span: its slope times the bound, and its own error."""
+    """Return an activation with values in a span: its slope times the bound, and its rounding."""
     propagated = np.minimum(np.where(slope == 0, 0.0, slope * a.bound), span)
-    own: float | Floats
-    own = a.arithmetic.activation + a.arithmetic.tiny
+    rounding: float | Floats
+    rounding = a.arithmetic.activation + a.arithmetic.tiny
     if a.arithmetic.inner_roundoff:
-        own = own + a.arithmetic.gamma(1) * (np.abs(value) + propagated + own)
-    return Bounded(value, (propagated + own) * OWN_ROUNDING, a.arithmetic)
+        rounding = rounding + a.arithmetic.gamma(1) * (np.abs(value) + propagated + rounding)
+    return Bounded(value, (propagated + rounding) * OWN_ROUNDING, a.arithmetic)
 
 
 def _nearest_zero(a: Bounded) -> Floats:
@@ -221,16 +221,16 @@ def _arctanh(a: Bounded) -> Bounded:
 def _exp(a: Bounded) -> Bounded:
     value = np.exp(a.value)
     propagated = value * np.expm1(a.bound)
-    own = ACTIVATION_UNITS * (a.arithmetic.roundoff + FLOAT64_ROUNDOFF) * (value + propagated)
-    return Bounded(value, (propagated + own + a.arithmetic.tiny) * OWN_ROUNDING, a.arithmetic)
+    rounding = ACTIVATION_UNITS * (a.arithmetic.roundoff + FLOAT64_ROUNDOFF) * (value + propagated)
+    return Bounded(value, (propagated + rounding + a.arithmetic.tiny) * OWN_ROUNDING, a.arithmetic)
 
 
 def _turned(function: Callable[[Floats], Floats]) -> Callable[[Bounded], Bounded]:
-    """Return a sine or cosine: its slope is 1 at most, its own error some units beside 1."""
+    """Return the rule of sine or cosine: slopes up to 1, rounding of some units of 1."""
 
     def bounded(a: Bounded) -> Bounded:
-        own = ACTIVATION_UNITS * (a.arithmetic.roundoff + FLOAT64_ROUNDOFF) + a.arithmetic.tiny
-        bound = (np.minimum(a.bound, 2.0) + own) * OWN_ROUNDING  # all values lie in [-1, 1]
+        rounding = ACTIVATION_UNITS * (a.arithmetic.roundoff + FLOAT64_ROUNDOFF) + a.arithmetic.tiny
+        bound = (np.minimum(a.bound, 2.0) + rounding) * OWN_ROUNDING  # all values lie in [-1, 1]
         return Bounded(function(a.value), bound, a.arithmetic)
 
     return bounded
@@ -273,12 +273,12 @@ def _(s: Bounded) -> Bounded:
 
 @functions.softplus.register
 def _(s: Bounded) -> Bounded:
-    """Enclose ln(1 + exp(s)) as it is printed too, whose sum rounds to a unit near 1."""
+    """Bound also the printed ln(1 + exp(s)), whose sum rounds to a unit near 1."""
     with np.errstate(all="ignore"):
         value = np.asarray(functions.softplus(s.value))
         steepest = np.asarray(functions.sigmoid(s.value + s.bound))
-        own = ACTIVATION_UNITS * s.arithmetic.gamma(1) * (1 + value) + s.arithmetic.tiny
-        return _rounded(value, steepest * s.bound + own, s.arithmetic)
+        rounding = ACTIVATION_UNITS * s.arithmetic.gamma(1) * (1 + value) + s.arithmetic.tiny
+        return _rounded(value, steepest * s.bound + rounding, s.arithmetic)
 
 
 @functions.midpoint.register
@@ -293,7 +293,7 @@ def _(like: Bounded, shape: tuple[int, ...]) -> Bounded:
 
 @functions.switch.register
 def _(s: Bounded, below: Array | float, above: Array | float) -> Bounded:
-    """Choose a side where the sign of s is certain, else return the hull of both."""
+    """Return one side where the sign of s is certain, else the hull of both."""
     with np.errstate(all="ignore"):
         return _switch(s, _bounded(below, s.arithmetic), _bounded(above, s.arithmetic))
 

@@ -1,7 +1,7 @@
-"""Exact values, enclosed: object arrays of Arb balls, on which the reference's equations run as is.
+"""Enclosures of exact values: object arrays of Arb balls, on which the equations run unchanged.
 
-A ball is a midpoint and a radius, and every operation returns a ball that contains every result
-its operands admit (Johansson 2017, doi:10.1109/TC.2017.2690633). At 160 bits the radius of a
+A ball is a midpoint and a radius, and every operation returns a ball that contains all results
+of its operands (Johansson 2017, doi:10.1109/TC.2017.2690633). At 160 bits the radius of a
 layer's output is some 1e-40: the equation's exact value for all purposes here.
 """
 

@@ -1,9 +1,9 @@
-"""``Fixed``: numbers in fixed point, which every operation but an addition rounds to their grid.
+"""``Fixed``: numbers in fixed point; all operations except additions round to their grid.
 
 As in ``Bounded`` a sum stays *open*: products are exact, accumulators wide, and it is rounded when
 something other than an addition uses it. Activations are computed in floating point, and rounded.
-A result is certain unless what is rounded lies as near to a tie as its own error: then it is an
-interval that has both neighbours in it. Sums of integers that the arithmetic holds have no error.
+A rounded number is certain unless it was within its error of a tie: then it is an interval with
+both neighbours. Sums of integers that the arithmetic can represent have no error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNKNOWN = 500.0
 
 
 class Fixed(Bounded):
-    """Numbers in fixed point; ``fraction`` bits after the point hold them as they are."""
+    """Numbers in fixed point, exact with ``fraction`` bits after the point."""
 
     def __init__(
         self,
@@ -39,39 +39,43 @@ class Fixed(Bounded):
         fraction: float = UNKNOWN,
         closed: bool = False,
     ) -> None:
-        """Take midpoints and their error, as ``Bounded`` does; ``closed``: rounded already."""
+        """Take midpoints and their error, as ``Bounded`` does; ``closed``: already rounded."""
         super().__init__(value, error, arithmetic, mass, roundings)
         self.rule, self.fraction, self.is_closed = rule, fraction, closed
 
     @classmethod
-    def read(cls, given: Any, rule: Quantisation, arithmetic: Arithmetic) -> Fixed:
-        """Round what is given; numbers that are in fixed point already stay as they are."""
-        return cls.given_as(given, rule, arithmetic).closed
+    def read(cls, numbers: Any, rule: Quantisation, arithmetic: Arithmetic) -> Fixed:
+        """Round numbers, except for those that are already in fixed point."""
+        return cls.unrounded(numbers, rule, arithmetic).closed
 
     @classmethod
-    def given_as(cls, given: Any, rule: Quantisation, arithmetic: Arithmetic) -> Fixed:
-        """Take what is given as it is, until it is used."""
-        if isinstance(given, Fixed):
-            return given
-        if isinstance(given, Bounded):
-            return cls(given.value, given.bound, arithmetic, rule=rule)
-        value = np.asarray(given, np.float64)
-        whole = bool(np.all(value == np.round(value)))
-        return cls(value, 0.0, arithmetic, rule=rule, fraction=0 if whole else UNKNOWN)
+    def unrounded(cls, numbers: Any, rule: Quantisation, arithmetic: Arithmetic) -> Fixed:
+        """Return numbers unrounded; they are rounded when they are used."""
+        if isinstance(numbers, Fixed):
+            return numbers
+        if isinstance(numbers, Bounded):
+            return cls(numbers.value, numbers.bound, arithmetic, rule=rule)
+        value = np.asarray(numbers, np.float64)
+        integral = bool(np.all(value == np.round(value)))
+        return cls(value, 0.0, arithmetic, rule=rule, fraction=0 if integral else UNKNOWN)
 
     @property
     def format(self) -> FixedPoint:
-        """The format of what is stored."""
+        """The format of stored numbers."""
         return cast("FixedPoint", self.rule.format)
 
     def _bounded(self) -> Floats:
-        """Return the error, without that of sums of integers that the arithmetic holds."""
-        held = np.abs(self.mass) * 2.0**self.fraction < 1 / self.arithmetic.roundoff
-        return np.where(held, self.error, super()._bounded()) if self.roundings else self.error
+        """Return the error; sums of integers that the arithmetic can represent have none."""
+        representable = np.abs(self.mass) * 2.0**self.fraction < 1 / self.arithmetic.roundoff
+        return (
+            np.where(representable, self.error, super()._bounded())
+            if self.roundings
+            else self.error
+        )
 
     @property
     def closed(self) -> Fixed:
-        """The numbers as they are stored."""
+        """The numbers, rounded to their format."""
         if self.is_closed:
             return self
         value, error = stored(self, self.format, self.rule)
@@ -86,13 +90,13 @@ class Fixed(Bounded):
 
     @property
     def as_read(self) -> Fixed:
-        """The numbers as a product reads them: stored, unless they were given."""
-        given = self.fraction == UNKNOWN and not self.roundings
-        return self if given else self.closed
+        """The operands of a product: rounded numbers, except for unrounded inputs."""
+        is_input = self.fraction == UNKNOWN and not self.roundings
+        return self if is_input else self.closed
 
     @property
     def plain(self) -> Bounded:
-        """The numbers as they are read, as any others with bounds."""
+        """The operands of a product as ordinary bounded numbers."""
         read = self.as_read
         return Bounded(read.value, read.error, self.arithmetic)
 
@@ -112,49 +116,49 @@ class Fixed(Bounded):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if ufunc not in UFUNCS or method != "__call__" or kwargs:
             return NotImplemented
-        operands = [Fixed.given_as(x, self.rule, self.arithmetic) for x in inputs]
+        operands = [Fixed.unrounded(x, self.rule, self.arithmetic) for x in inputs]
         with np.errstate(all="ignore"):
             if ufunc in (np.add, np.subtract, np.negative):
-                made = UFUNCS[ufunc](*operands)
+                result = UFUNCS[ufunc](*operands)
                 fraction = max(x.fraction for x in operands)
             elif ufunc in (np.multiply, np.matmul):
-                made, fraction = self._product(ufunc, *(x.as_read for x in operands))
+                result, fraction = self._product(ufunc, *(x.as_read for x in operands))
             else:
                 return self._activation(ufunc, *(x.closed for x in operands))
         open_ = Fixed(
-            made.value, made.error, self.arithmetic, made.mass, max(made.roundings, 1),
+            result.value, result.error, self.arithmetic, result.mass, max(result.roundings, 1),
             rule=self.rule, fraction=fraction,
         )  # fmt: skip
         return open_.closed if self.rule.products and ufunc is np.multiply else open_
 
     def _product(self, ufunc: Any, a: Fixed, b: Fixed) -> tuple[Bounded, float]:
-        """Return products, exact where integers are; the rounding of others is the open sum's."""
+        """Return products, exact for integers; the open sum has the rounding of others."""
         parts = [(np.abs(x.value), x.bound) for x in (a, b)]
         (a_size, a_off), (b_size, b_off) = parts
         error = ufunc(a_size, b_off) + ufunc(a_off, b_size + b_off)
         mass = ufunc(a_size + a_off, b_size + b_off)
         terms = a.value.shape[-1] + 1 if ufunc is np.matmul else 2
-        made = Bounded(ufunc(a.value, b.value), error, self.arithmetic, mass, terms)
-        return made, min(a.fraction + b.fraction, UNKNOWN)
+        product = Bounded(ufunc(a.value, b.value), error, self.arithmetic, mass, terms)
+        return product, min(a.fraction + b.fraction, UNKNOWN)
 
     def _activation(self, ufunc: Any, *operands: Fixed) -> Fixed:
         """Return the stored result of an operation of floating point."""
-        made = UFUNCS[ufunc](*(x.plain for x in operands))
-        return self._of_float(made, certain=ufunc is np.tanh and operands[0].is_zero)
+        result = UFUNCS[ufunc](*(x.plain for x in operands))
+        return self._of_float(result, certain=ufunc is np.tanh and operands[0].is_zero)
 
-    def _of_float(self, made: Any, *, certain: Any = False) -> Fixed:
-        error = np.where(certain, 0.0, made.bound)
-        return Fixed(made.value, error, self.arithmetic, rule=self.rule).closed
+    def _of_float(self, result: Any, *, certain: Any = False) -> Fixed:
+        error = np.where(certain, 0.0, result.bound)
+        return Fixed(result.value, error, self.arithmetic, rule=self.rule).closed
 
     @property
     def is_zero(self) -> Any:
-        """Which numbers are certainly 0: there, every program's activations are exact."""
+        """A mask of the numbers that are certainly 0, whose activations are exact."""
         return (self.value == 0) & (self.error == 0)
 
     def __array_function__(
         self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Join numbers as they are read."""
+        """Join the operands of products."""
         parts: list[Fixed] = []
 
         def plain(value: Any) -> Any:
@@ -175,7 +179,7 @@ class Fixed(Bounded):
 
 
 def stored(number: Bounded, form: FixedPoint, rule: Quantisation) -> tuple[Floats, Floats]:
-    """Return numbers rounded to a format: midpoints, and how far both neighbours are from them."""
+    """Return numbers rounded to a format: midpoints, and the distance of both neighbours."""
     low, high = neighbours(number.value / form.step, number.bound / form.step, rule.rounding)
     least, most = form.ends
     if rule.overflow == "saturate":

@@ -1,8 +1,8 @@
-"""``Followed``: the numbers on which a step of somebody's own runs, forward and back.
+"""``Followed``: numbers on which a user's own step runs, forward and back.
 
-A step is written for NumPy. What it does with these numbers is made of few operations of another
-number system, ``Bounded`` for instance, and each says how it pulls a cotangent back: so a step has
-bounds, and gradients with bounds. What cannot be followed raises TypeError with NumPy's name of it.
+A step is written for NumPy. Its operations on these numbers are composed of a few operations of
+another number system, ``Bounded`` for instance, each with its pullback; so a step gets bounds, and
+gradients with bounds. Operations that cannot be followed raise TypeError with NumPy's name.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ...reference.arrays import Floats, NumberSystem
 from .bounded import Bounded
 
 Number: TypeAlias = Any
-"""An array of the number system beneath."""
+"""An array of the underlying number system."""
 
 Pull: TypeAlias = Callable[[Number], Number]
-"""From the cotangent of a result to that of one argument."""
+"""A function from the cotangent of a result to that of one argument."""
 
 
 class Followed(NumberSystem):
-    """An array of another number system, what it was computed from, and how that pulls back.
+    """An array of another number system, its sources, and the pullback to each of them.
 
-    What is an exponential, or 1 and one (``beside_one``), knows its ``exponent``: their quotient is
-    the sigmoid, which people write in several ways, and which is no quotient of large numbers.
+    An exponential, and 1 plus an exponential (``beside_one``), keep their ``exponent``: their
+    quotient is the sigmoid, which has several spellings, instead of a quotient of large numbers.
     """
 
     def __init__(self, value: Number, sources: Sequence[tuple[Followed, Pull]] = ()) -> None:
@@ -42,8 +42,8 @@ class Followed(NumberSystem):
         name = ufunc.__name__
         rule = RULES.get(name)
         if rule is None or method != "__call__" or kwargs:
-            how = name if method == "__call__" else f"{name}.{method}"
-            raise Unfollowed(f"np.{how}" + (f" with {', '.join(kwargs)}" if kwargs else ""))
+            label = name if method == "__call__" else f"{name}.{method}"
+            raise Unfollowed(f"np.{label}" + (f" with {', '.join(kwargs)}" if kwargs else ""))
         return rule(*(followed(x, self.value) for x in inputs))
 
     def __array_function__(
@@ -59,9 +59,7 @@ class Followed(NumberSystem):
         raise Unfollowed(f"np.{function.__name__}")
 
     def __getitem__(self, key: Any) -> Any:
-        if any(
-            isinstance(each, NumberSystem) for each in (key if isinstance(key, tuple) else [key])
-        ):
+        if any(isinstance(k, NumberSystem) for k in (key if isinstance(key, tuple) else [key])):
             raise Unfollowed("an index that is computed")
         return super().__getitem__(key)
 
@@ -105,21 +103,21 @@ class Followed(NumberSystem):
 
 
 class Unfollowed(TypeError):
-    """What a step does that cannot be followed."""
+    """An operation of a step cannot be followed."""
 
 
 class UnfollowedAttribute(Unfollowed, AttributeError):
-    """The same, for what is looked up, so that ``hasattr`` says no."""
+    """The same for attributes, so that ``hasattr`` returns False."""
 
 
 def followed(x: Any, like: Number) -> Followed:
-    """Return numbers as they are, or a constant in the number system of ``like``."""
+    """Return followed numbers unchanged, or a constant in the number system of ``like``."""
     return x if isinstance(x, Followed) else Followed(lifted(like, x))
 
 
 @singledispatch
 def lifted(like: Number, constant: Any) -> Number:
-    """Return a constant in the number system of ``like``; a float in its dtype, not in its own."""
+    """Return a constant in the number system of ``like``, floats in the dtype of ``like``."""
     array = np.asarray(constant)
     floats = isinstance(like, np.ndarray) and like.dtype.kind != "O" and array.dtype.kind == "f"
     return array.astype(like.dtype) if floats else array
@@ -131,9 +129,9 @@ def _(like: Bounded, constant: Any) -> Bounded:
 
 
 def pulled(
-    outputs: Sequence[Followed], cotangents: Sequence[Number], wanted: Sequence[Followed]
+    outputs: Sequence[Followed], cotangents: Sequence[Number], targets: Sequence[Followed]
 ) -> list[Number]:
-    """Return the gradients of the wanted numbers, given the cotangents of the outputs."""
+    """Return the gradients by ``targets``, from the cotangents of the outputs."""
     gradients: dict[int, Number] = {}
     for output, d in zip(outputs, cotangents, strict=True):
         _add(gradients, output, d)
@@ -142,7 +140,7 @@ def pulled(
         if d is not None:
             for source, pull in node.sources:
                 _add(gradients, source, fitted(pull(d), source.shape))
-    return [gradients.get(id(leaf), functions.zeros(leaf.value, leaf.shape)) for leaf in wanted]
+    return [gradients.get(id(leaf), functions.zeros(leaf.value, leaf.shape)) for leaf in targets]
 
 
 def _add(gradients: dict[int, Number], node: Followed, d: Number) -> None:
@@ -150,16 +148,16 @@ def _add(gradients: dict[int, Number], node: Followed, d: Number) -> None:
 
 
 def _latest_first(outputs: Sequence[Followed]) -> list[Followed]:
-    """Return all that the outputs were computed from, each before what it was computed from."""
+    """Return all sources of the outputs in reverse order of computation."""
     order: list[Followed] = []
-    seen: set[int] = set()
+    visited: set[int] = set()
     stack = [(node, False) for node in outputs]
     while stack:
         node, done = stack.pop()
         if done:
             order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
+        elif id(node) not in visited:
+            visited.add(id(node))
             stack.append((node, True))
             stack += [(source, False) for source, _ in node.sources]
     return order[::-1]
@@ -177,7 +175,7 @@ def fitted(d: Number, shape: tuple[int, ...]) -> Number:
 
 @singledispatch
 def scattered(d: Number, index: Floats, shape: tuple[int, ...]) -> Number:
-    """Return what is moved back: each entry of ``d`` added to the entry that it was taken from."""
+    """Return the transpose of indexing: each entry of ``d`` is added to its source entry."""
     return with_added(np.asarray(d), index, shape)
 
 
@@ -190,28 +188,28 @@ def _(d: Bounded, index: Floats, shape: tuple[int, ...]) -> Bounded:
 
 
 def with_added(array: Floats, index: Floats, shape: tuple[int, ...]) -> Floats:
-    """Return zeros to which entries are added at an index into the flat array."""
+    """Return zeros of ``shape`` with entries added at indices into the flat array."""
     size = math.prod(shape)
-    whole = np.zeros(size, array.dtype)
+    flat = np.zeros(size, array.dtype)
     places = index.ravel()
     if not places.size or np.bincount(places).max() == 1:
-        whole[places] = array.ravel()
+        flat[places] = array.ravel()
     elif array.dtype == np.float64:
-        whole = np.bincount(places, array.ravel(), size)
+        flat = np.bincount(places, array.ravel(), size)
     else:
-        np.add.at(whole, places, array.ravel())
-    return whole.reshape(shape)
+        np.add.at(flat, places, array.ravel())
+    return flat.reshape(shape)
 
 
 def moved(x: Any, function: Callable[[Any], Any]) -> Any:
     """Apply a function that only moves, repeats or leaves out entries; it may return several."""
     result = function(np.arange(x.size).reshape(x.shape))
     if isinstance(result, list | tuple):
-        return [_taken(x, index) for index in result]
-    return _taken(x, np.asarray(result))
+        return [_indexed(x, index) for index in result]
+    return _indexed(x, np.asarray(result))
 
 
-def _taken(x: Followed, index: Floats) -> Followed:
+def _indexed(x: Followed, index: Floats) -> Followed:
     flat = x.value.reshape(-1)[index.ravel()].reshape(index.shape)
     return Followed(flat, [(x, lambda d: scattered(d, index, x.shape))])
 
@@ -228,8 +226,8 @@ def joined(arrays: Sequence[Any], function: Callable[[list[Floats]], Floats]) ->
     def part(start: int, p: Followed) -> Pull:
         return lambda d: d[start : start + p.size].reshape(p.shape)
 
-    whole = Followed(flat, [(p, part(s, p)) for s, p in zip(starts, parts, strict=True)])
-    return _taken(whole, np.asarray(function(indices)))
+    all_entries = Followed(flat, [(p, part(s, p)) for s, p in zip(starts, parts, strict=True)])
+    return _indexed(all_entries, np.asarray(function(indices)))
 
 
 def _where(condition: Any, *sides: Any) -> Any:
@@ -244,11 +242,11 @@ def _summed(x: Any, axis: Any = None, *, keepdims: bool = False) -> Followed:
     value = x.value
     for k in axes:
         value = value.sum(axis=k, keepdims=True)
-    kept = value
+    wide = value
     if not keepdims:
         value = value.reshape(tuple(n for k, n in enumerate(x.shape) if k not in axes))
 
-    return Followed(value, [(x, lambda d: _broadcast(d.reshape(kept.shape), x.shape))])
+    return Followed(value, [(x, lambda d: _broadcast(d.reshape(wide.shape), x.shape))])
 
 
 def _axes(x: Any, axis: Any) -> tuple[int, ...]:
@@ -284,32 +282,34 @@ def _most(pair: Callable[[Any, Any], Any]) -> Callable[..., Any]:
         for k in axes:
             parts = np.split(x, x.shape[k], axis=k)
             x = reduce(pair, parts)
-        kept = [n for k, n in enumerate(x.shape) if keepdims or k not in axes]
-        return moved(x, lambda index: index.reshape(kept))
+        shape = [n for k, n in enumerate(x.shape) if keepdims or k not in axes]
+        return moved(x, lambda index: index.reshape(shape))
 
     return over
 
 
 def _einsum(text: str, *operands: Any) -> Any:
-    """Multiply and sum: over every label that the result lacks."""
+    """Multiply, and sum over all labels that the result lacks."""
     if not isinstance(text, str) or "." in text:
         raise Unfollowed("np.einsum with an ellipsis")
-    read, arrow, kept = text.replace(" ", "").partition("->")
+    read, arrow, output = text.replace(" ", "").partition("->")
     labels = read.split(",")
-    if any(len({*each}) < len(each) for each in labels):
+    if any(len({*operand_labels}) < len(operand_labels) for operand_labels in labels):
         raise Unfollowed("np.einsum along a diagonal")
-    every = sorted({*read} - {","})
+    letters = sorted({*read} - {","})
     if not arrow:
-        kept = "".join(k for k in every if read.count(k) == 1)
+        output = "".join(k for k in letters if read.count(k) == 1)
     like = next(a for a in operands if isinstance(a, Followed)).value
-    order = [*kept, *(k for k in every if k not in kept)]
+    order = [*output, *(k for k in letters if k not in output)]
     product: Any = 1.0
-    for each, operand in zip(labels, operands, strict=True):
+    for operand_labels, operand in zip(labels, operands, strict=True):
         x = followed(operand, like)
-        turned = np.transpose(x, [each.index(k) for k in order if k in each])
-        spread = tuple(slice(None) if k in each else None for k in order)
-        product = product * turned[spread]
-    return _summed(product, tuple(range(len(kept), len(order)))) if every else product
+        transposed = np.transpose(
+            x, [operand_labels.index(k) for k in order if k in operand_labels]
+        )
+        spread = tuple(slice(None) if k in operand_labels else None for k in order)
+        product = product * transposed[spread]
+    return _summed(product, tuple(range(len(output), len(order)))) if letters else product
 
 
 def _clip(x: Any, low: Any = None, high: Any = None) -> Any:
@@ -334,9 +334,9 @@ def _multiply(a: Followed, b: Followed) -> Followed:
 
 def _added(a: Followed, b: Followed) -> Followed:
     result = Followed(a.value + b.value, [(a, lambda d: d), (b, lambda d: d)])
-    for constant, other in ((a, b), (b, a)):
-        if other.exponent is not None and not other.beside_one and _is_one(constant):
-            result.exponent, result.beside_one = other.exponent, True
+    for constant, exponential in ((a, b), (b, a)):
+        if exponential.exponent is not None and not exponential.beside_one and _is_one(constant):
+            result.exponent, result.beside_one = exponential.exponent, True
     return result
 
 
@@ -360,8 +360,10 @@ def _matmul(a: Followed, b: Followed) -> Followed:
         return moved(_matmul(a[None], b), lambda index: index[..., 0, :])  # type: ignore[no-any-return]
     if b.ndim == 1:
         return moved(_matmul(a, b[:, None]), lambda index: index[..., 0])  # type: ignore[no-any-return]
-    left, right = (_turned(x.value) for x in (a, b))
-    return Followed(a.value @ b.value, [(a, lambda d: d @ right), (b, lambda d: left @ d)])
+    a_transposed, b_transposed = (_turned(x.value) for x in (a, b))
+    return Followed(
+        a.value @ b.value, [(a, lambda d: d @ b_transposed), (b, lambda d: a_transposed @ d)]
+    )
 
 
 def _turned(x: Number) -> Number:
@@ -397,7 +399,7 @@ def _log(x: Followed) -> Followed:
 
 
 def _switched(s: Followed, below: Followed, above: Followed) -> Followed:
-    """Choose by the sign of ``s``; both sides have a share where that is not certain."""
+    """Choose by the sign of ``s``; the gradient goes to both sides if the sign is uncertain."""
     shape = np.broadcast_shapes(s.shape, below.shape, above.shape)
     sign, low, high = (_broadcast(x.value, shape) for x in (s, below, above))
     nothing = functions.zeros(sign, shape)
@@ -440,7 +442,7 @@ def _maximum(a: Followed, b: Followed) -> Followed:
 
 
 def _power(x: Followed, exponent: Followed) -> Any:
-    """Raise to a constant power: by products where it is whole, else by roots and logarithms."""
+    """Raise to a constant power: integers by products, others by roots and logarithms."""
     if exponent.sources or exponent.size != 1:
         raise Unfollowed("np.power with an exponent that is computed")
     power = float(np.ravel(functions.midpoint(exponent.value))[0])
@@ -483,7 +485,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "expit": _sigmoid,
     "conjugate": lambda x: x,
 }
-"""NumPy's functions of every entry, and SciPy's, by name."""
+"""NumPy's and SciPy's elementwise functions, by name."""
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.sum: _summed,
@@ -518,7 +520,7 @@ JOINING = {np.stack, np.concatenate, np.hstack, np.vstack, np.column_stack, np.d
 
 
 def _cast(x: Followed, dtype: Any, **_: Any) -> Followed:
-    if np.dtype(dtype) != np.float64:  # that of x, in which a step is written
+    if np.dtype(dtype) != np.float64:  # the dtype in which steps are written
         raise Unfollowed(f"a cast to {np.dtype(dtype)}")
     return x
 

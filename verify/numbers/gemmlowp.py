@@ -19,7 +19,7 @@ Integers: TypeAlias = NDArray[np.int64]
 
 BITS = 16
 LEAST, MOST = -(2 ** (BITS - 1)), 2 ** (BITS - 1) - 1
-"""The ends of what holds gates and cell states; as a gate, ``MOST`` stands for 1."""
+"""The range of gates and cell states; as a gate, ``MOST`` stands for 1."""
 
 MOST_SHIFT = 31
 
@@ -38,7 +38,7 @@ def multiplier_of(scale: float) -> tuple[int, int]:
 def rescaled(x: Integers, scale: float, *, once: bool = False) -> Integers:
     """Return integers times a scale, rounded after the product and again after the shift.
 
-    Or ``once``, ties up, as ``TFLITE_SINGLE_ROUNDING`` has it.
+    With ``once`` they are rounded once, ties up, as with ``TFLITE_SINGLE_ROUNDING``.
     """
     multiplier, shift = multiplier_of(scale)
     if once:
@@ -46,31 +46,31 @@ def rescaled(x: Integers, scale: float, *, once: bool = False) -> Integers:
     return shifted(_high(x << max(shift, 0), multiplier, 31), max(-shift, 0))
 
 
-def shifted(x: Any, by: int) -> Integers:
-    """Return integers by a power of two, to the nearest, ties away from 0."""
+def shifted(x: Any, bits: int) -> Integers:
+    """Return integers divided by 2^bits, rounded to the nearest, ties away from 0."""
     x = np.asarray(x, np.int64)
-    rest, half = x & ((1 << by) - 1), ((1 << by) - 1) // 2 + (x < 0)
-    return np.asarray((x >> by) + (rest > half))
+    rest, half = x & ((1 << bits) - 1), ((1 << bits) - 1) // 2 + (x < 0)
+    return np.asarray((x >> bits) + (rest > half))
 
 
 def saturated(x: Integers, least: int = LEAST, most: int = MOST) -> Integers:
-    """Return integers that 16 bits hold, or others that are given."""
+    """Return integers clipped to 16 bits, or to another range."""
     return np.clip(x, least, most)
 
 
 @cache
-def sigmoid_table(whole: int) -> Integers:
-    """Return sigmoid, in steps of 2^-15, of every int16 with so many bits before the point."""
+def sigmoid_table(integer_bits: int) -> Integers:
+    """Return sigmoid, in steps of 2^-15, of each int16 with ``integer_bits`` before the point."""
     a = np.arange(LEAST, MOST + 1, dtype=np.int64)
-    above = _rescaled_bits(_reciprocal(_exponential(-np.abs(a), whole)), 1)
+    above = _rescaled_bits(_reciprocal(_exponential(-np.abs(a), integer_bits)), 1)
     return np.where(a == 0, 2 ** (BITS - 2), np.where(a > 0, above, MOST - above))
 
 
 @cache
-def tanh_table(whole: int) -> Integers:
-    """Return tanh, in steps of 2^-15, of every int16 with so many bits before the point."""
+def tanh_table(integer_bits: int) -> Integers:
+    """Return tanh, in steps of 2^-15, of each int16 with ``integer_bits`` before the point."""
     a = np.arange(LEAST, MOST + 1, dtype=np.int64)
-    quotient = _wrapped(_reciprocal(_exponential(-np.abs(a), whole + 1)) - _ONE_OF_2)
+    quotient = _wrapped(_reciprocal(_exponential(-np.abs(a), integer_bits + 1)) - _ONE_OF_2)
     return np.asarray(np.sign(a) * _rescaled_bits(quotient, 2))
 
 
@@ -102,19 +102,19 @@ def _rescaled_bits(x: Integers, exponent: int) -> Integers:
     return saturated(x << exponent)
 
 
-def _exponential(a: Integers, whole: int) -> Integers:
-    """Return exp of numbers that are not above 0, in steps of 2^-15."""
-    fraction = BITS - 1 - whole
+def _exponential(a: Integers, integer_bits: int) -> Integers:
+    """Return exp of numbers up to 0, in steps of 2^-15."""
+    fraction = BITS - 1 - integer_bits
     quarter = 1 << (fraction - 2)
     beyond = (a & (quarter - 1)) - quarter
-    result = _exponential_below_a_quarter(_rescaled_bits(beyond, whole))
+    result = _exponential_below_a_quarter(_rescaled_bits(beyond, integer_bits))
     rest = beyond - a
     for exponent, factor in _FACTORS.items():
-        if whole > exponent:
+        if integer_bits > exponent:
             chosen = rest & (1 << (fraction + exponent)) != 0
             result = np.where(chosen, _product(result, _constant(factor)), result)
-    if whole > 5:  # below -32
-        result = np.where(a < _constant(-(1 << (36 - whole))), 0, result)
+    if integer_bits > 5:  # below -32
+        result = np.where(a < _constant(-(1 << (36 - integer_bits))), 0, result)
     return np.where(a == 0, MOST, result)
 
 

@@ -1,4 +1,4 @@
-"""An LSTM's step in integers alone, as LiteRT's ``UNIDIRECTIONAL_SEQUENCE_LSTM`` specifies it.
+"""An LSTM's step in integers alone, as specified by LiteRT's ``UNIDIRECTIONAL_SEQUENCE_LSTM``.
 
 Activations and weights have 8 bits; the cell state has 16, its scale is a power of two. Each
 product with a matrix is rescaled to the format of the gates' pre-activations, 16 bits, and added
@@ -7,8 +7,8 @@ Gates are those of ``gemmlowp``. After ``LstmStepInteger8x8_16`` of TensorFlow L
 ``kernels/lstm_eval.cc`` and ``PopulateQuantizedLstmParams8x8_16`` of
 ``kernels/unidirectional_sequence_lstm.cc``.
 
-Where what is given is so near a tie that an integer may be one or the other, it is an interval, and
-so is what follows. Every operation is monotone, or a product of two.
+An integer whose input is so near a tie that both neighbours are possible is an interval, and so are
+the results of it. All operations are monotone, or products of two operands.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ from .levels import Levels, Operand
 from .quantisation import FixedPoint, Quantisation, neighbours
 
 UNIT = gemmlowp.BITS - 1
-"""Bits after the point of what a gate gives."""
+"""Bits after the point of gates."""
 
 BIAS_END = 2.0**30
-"""The largest bias: half of what 32 bits hold, so that sums of products have room beside it."""
+"""The largest bias: half the range of 32 bits, so that sums of products can be added."""
 
 BIAS_ERROR = 2.0**-50
-"""Of a bias by its scale, relative: files are made in float64."""
+"""Relative error of a bias divided by its scale, which converters compute in float64."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Integers, each between two, which are mostly the same."""
+    """Integers, each with a lower and an upper bound, which are mostly equal."""
 
     low: Any
     high: Any
 
     @classmethod
-    def of(cls, levels: Levels) -> Interval:
+    def from_levels(cls, levels: Levels) -> Interval:
         """Return the integers of numbers on a grid."""
         ends = (np.rint(levels.integers + sign * levels.spread) for sign in (-1, 1))
         return cls(*(end.astype(np.int64) for end in ends))
 
     def map(self, rising: Callable[[Any], Any]) -> Interval:
-        """Return what a function makes of them that never falls."""
+        """Return the image under a function that never falls."""
         return Interval(rising(self.low), rising(self.high))
 
     def at(self, table: Any) -> Interval:
-        """Return entries of a table of all int16, which may fall by a little on its way up."""
+        """Return entries of a table of all int16, which need not be monotone everywhere."""
         low, high = self.low - LEAST, self.high - LEAST
         if np.array_equal(low, high):
             return Interval(table[low], table[high])
@@ -82,70 +82,69 @@ class Interval:
 
     @property
     def negated(self) -> Interval:
-        """The integers with the other sign."""
+        """The negated integers."""
         return Interval(-self.high, -self.low)
 
     def numbers(self, step: float, like: Bounded, *, error: float = 0.0, **grid: Any) -> Levels:
-        """Return them times a step; ``error`` is that of the product, relative."""
+        """Return the integers times a step; ``error`` is the relative error of the product."""
         low, high = (np.asarray(end, np.float64) for end in (self.low, self.high))
         off = error * np.abs(low + high) / 2 * step
-        return Levels.of(low, high, np.asarray(step), 0.0, like.arithmetic, off, **grid)
+        return Levels.from_integers(low, high, np.asarray(step), 0.0, like.arithmetic, off, **grid)
 
 
 def step(
     names: tuple[str, ...], q: Quantisation, p: Parameters, x: Bounded, state: State
 ) -> tuple[State, Gates]:
-    """Return (h, c), and the gates; ``names`` are the cell's, i among them, f if it has one.
+    """Return (h, c), and the gates; ``names`` are the cell's gates.
 
-    With a projection, what it reads is an operand m of its own scale; it has no bias. Without f the
-    gates are coupled: the integer of i is that of 1 less that of f, whose weights are those of i
-    with the other sign.
+    The operand of a projection is m, with its own scale; it has no bias. Without f the gates are
+    coupled: the integer of i is that of 1 minus that of f, whose weights are the negated ones of i.
     """
     h, c = cast("tuple[Bounded, Bounded]", state)
     form = q.state_formats["c"]
     read = [Operand(q, letter).levels(a) for letter, a in (("x", x), ("h", h))]
     coupled = "f" not in names
     z = {n: _pre_activation(q, p, read, k, coupled and n == "i") for k, n in enumerate(names)}
-    sigmoid = gemmlowp.sigmoid_table(_whole(q.gate_format))
-    tanh = gemmlowp.tanh_table(_whole(q.gate_format))
+    sigmoid = gemmlowp.sigmoid_table(_integer_bits(q.gate_format))
+    tanh = gemmlowp.tanh_table(_integer_bits(q.gate_format))
     gates = {name: z[name].at(tanh if name == "g" else sigmoid) for name in names}
     if coupled:
         gates["f"] = gates["i"]
         gates["i"] = gates["f"].negated.map(lambda a: MOST + a)
-    old = Interval.of(c) if isinstance(c, Levels) else _read(c, form, q)
-    kept = (gates["f"] * old).map(lambda a: shifted(a, UNIT))
-    written = (gates["i"] * gates["g"]).map(lambda a: shifted(a, 2 * UNIT - form.fraction))
-    new = (kept + written).map(saturated)
-    shown = gates["o"] * new.at(gemmlowp.tanh_table(_whole(form)))
+    old_c = Interval.from_levels(c) if isinstance(c, Levels) else _read(c, form, q)
+    old_share = (gates["f"] * old_c).map(lambda a: shifted(a, UNIT))
+    new_share = (gates["i"] * gates["g"]).map(lambda a: shifted(a, 2 * UNIT - form.fraction))
+    new_c = (old_share + new_share).map(saturated)
+    shown = gates["o"] * new_c.at(gemmlowp.tanh_table(_integer_bits(form)))
     inner = "m" if "R" in p else "h"
-    hidden = _given(q, inner, shown, 2.0**-UNIT / _scale(q, inner) * 2.0**-UNIT)
+    hidden = _activations(q, inner, shown, 2.0**-UNIT / _scale(q, inner) * 2.0**-UNIT)
     values = {name: gate.numbers(2.0**-UNIT, x).plain for name, gate in gates.items()}
     if "R" in p:
         weights = cast("Levels", p["R"])
         values["h"] = _numbers(q, "m", hidden, x).plain
         scale = np.float32(weights.steps.flat[0]) * _scale(q, "m") / _scale(q, "h")
-        hidden = _given(q, "h", hidden @ Interval.of(weights), scale)
-    return (_numbers(q, "h", hidden, x), new.numbers(form.step, x)), values
+        hidden = _activations(q, "h", hidden @ Interval.from_levels(weights), scale)
+    return (_numbers(q, "h", hidden, x), new_c.numbers(form.step, x)), values
 
 
 def _rescaling(q: Quantisation, scale: float) -> Callable[[Any], Any]:
-    """Return what multiplies integers by a scale."""
+    """Return the function that multiplies integers by a scale."""
     return partial(rescaled, scale=scale, once=q.rescaling == "once")
 
 
 def _scale(q: Quantisation, letter: str) -> Any:
-    """Return a scale that is given, as float32 has it."""
+    """Return the declared scale of an operand in float32."""
     return np.float32(q.given_scales[letter][0])
 
 
-def _given(q: Quantisation, letter: str, integers: Interval, scale: Any) -> Interval:
-    """Return integers rescaled to 8 bits by a scale that is given, less the zero point."""
-    zero, by = q.given_scales[letter][1], _rescaling(q, float(np.float32(scale)))
-    return integers.map(lambda a: saturated(by(a), -zero, 255 - zero))
+def _activations(q: Quantisation, letter: str, integers: Interval, scale: Any) -> Interval:
+    """Return integers rescaled to 8 bits, minus the zero point."""
+    zero, rescale = q.given_scales[letter][1], _rescaling(q, float(np.float32(scale)))
+    return integers.map(lambda a: saturated(rescale(a), -zero, 255 - zero))
 
 
 def _numbers(q: Quantisation, letter: str, integers: Interval, like: Bounded) -> Levels:
-    """Return what such integers mean."""
+    """Return the numbers of integers of an operand."""
     return integers.numbers(
         float(_scale(q, letter)), like, error=like.arithmetic.roundoff,
         operand=Operand(q, letter), zeros=float(q.given_scales[letter][1]),
@@ -160,7 +159,7 @@ def _pre_activation(
     for letter, matrix, a in zip("xh", "WU", read, strict=True):
         weights = cast("Levels", cast("Levels", p[matrix])[k])
         of_weights, of_a = np.float32(weights.steps.flat[0]), _scale(q, letter)
-        summed = Interval.of(a) @ Interval.of(weights)
+        summed = Interval.from_levels(a) @ Interval.from_levels(weights)
         if letter == "x":
             summed = summed + _bias(p["b"][k], float(of_weights) * float(of_a))
         summed = summed.negated if negated else summed
@@ -177,11 +176,11 @@ def _bias(b: Any, scale: float) -> Interval:
 
 
 def _read(c: Bounded, form: FixedPoint, q: Quantisation) -> Interval:
-    """Return a given cell state as it is stored."""
+    """Return an initial cell state in its stored format."""
     ends = neighbours(c.value / form.step, c.bound / form.step, q.rounding)
     return Interval(*(saturated(end.astype(np.int64)) for end in ends))
 
 
-def _whole(form: FixedPoint) -> int:
-    """Return the bits before the point, without the sign's."""
-    return form.whole - 1
+def _integer_bits(form: FixedPoint) -> int:
+    """Return the number of bits before the point, without the sign."""
+    return form.integer_bits - 1

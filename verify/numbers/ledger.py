@@ -1,4 +1,4 @@
-"""Numbers held to what was expected: within the bound, beyond it, or too wide a bound to tell."""
+"""Comparisons with expected numbers: within the bound, beyond it, or with too wide a bound."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .arithmetic import HALVES
 from .bounded import Bounded
 
 MENTIONED = 6
-"""Quantities that a message names beside the worst."""
+"""Further quantities in a message, after the worst."""
 
 
 SHARP = {"float64": 2.0**-25, **dict.fromkeys(HALVES, 0.2)}
 """A comparison counts if its bound is below this share of the largest value; else it is blind.
 
-In float64 half the roundoff of float32, so that what is computed in float32 exceeds the bound;
-in float32 a hundredth, which the effect of every mutant exceeds that is not one of arithmetic; in
-halves a fifth, which the effects of nearly all exceed.
+In float64 it is half the roundoff of float32, so that results of float32 exceed the bound; in
+float32 a hundredth, below the effects of all mutants except those of arithmetic; in halves a fifth,
+below the effects of nearly all.
 """
 
 
@@ -29,19 +29,19 @@ SHARP_ELSEWHERE = 1e-2
 
 
 class Mismatch(AssertionError):
-    """A subject, or the reference itself, does not hold what a check states."""
+    """A subject, or the reference itself, violates the statement of a check."""
 
 
 class Undecided(RuntimeError):
-    """No result of this case would mean anything; the message says why."""
+    """This case cannot decide anything; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One quantity against its oracle: the largest error in units of its bound, and where.
+    """The comparison of one quantity: the largest error in units of its bound, and its place.
 
-    ``first`` is the first entry, in the order of the axes, that is off; None if none is. ``off``
-    of its ``entries`` are off.
+    ``first`` is the first wrong entry, in the order of the axes, or None. ``off`` of the
+    ``entries`` are wrong.
     """
 
     quantity: str
@@ -69,16 +69,16 @@ class Comparison:
 
 @dataclass
 class Ledger:
-    """All comparisons of one case; ``share`` replaces what counts as sharp."""
+    """All comparisons of one case; ``share`` replaces that of ``SHARP``."""
 
     comparisons: list[Comparison] = field(default_factory=list)
     share: float | None = None
 
     def compare(self, quantity: str, got: Array, expected: Bounded, *, first: int = 0) -> None:
-        """Hold an array against its oracle; a wrong shape raises Mismatch at once.
+        """Compare an array with its expected numbers; a wrong shape raises Mismatch at once.
 
-        ``first`` is what index 0 of the first axis is called. An error within a bound too wide to
-        mean anything (a ReLU that may or may not be open) does not count towards the ratio.
+        ``first`` is the label of index 0 of the first axis. An error within a bound that is not
+        sharp (a ReLU that may or may not be open) does not count towards the ratio.
         """
         got = np.asarray(got)
         if got.shape != expected.shape:
@@ -109,7 +109,7 @@ class Ledger:
         )
 
     def require(self, quantity: str, holds: bool, otherwise: str) -> None:
-        """Note that something holds that is no number, or raise Mismatch saying what is so."""
+        """Record that a property holds, or raise Mismatch with ``otherwise``."""
         if not holds:
             raise Mismatch(f"{quantity}: {otherwise}")
         self.comparisons.append(Comparison(quantity, 0.0, (), None, 0.0, 0.0, 0.0, sharp=True))
@@ -121,11 +121,11 @@ class Ledger:
 
     @property
     def sharp(self) -> bool:
-        """Whether anything was compared, and everything within a bound that means something."""
+        """Whether anything was compared, and all bounds are sharp."""
         return bool(self.comparisons) and all(c.sharp for c in self.comparisons)
 
     def assert_within(self) -> None:
-        """Raise Mismatch naming every quantity whose error exceeds its bound, worst first."""
+        """Raise Mismatch with all quantities whose error exceeds their bound, worst first."""
         failed = self.failed
         if failed:
             others = f"; also off: {', '.join(_names(failed[1:]))}" if failed[1:] else ""
@@ -142,9 +142,9 @@ def _named_from(first: int, index: Iterable[Any]) -> tuple[int, ...]:
 
 
 def in_bounds(got: Floats, expected: Floats, bound: Floats) -> Floats:
-    """Return |got - expected| / bound: 0 where nothing is promised, else inf for NaN.
+    """Return |got - expected| / bound: 0 where the bound is infinite, else inf for NaN.
 
-    Shapes are broadcast: many answers may be held to one result.
+    Shapes are broadcast, so that many results can be compared with one.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.abs(got - expected)

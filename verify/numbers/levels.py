@@ -1,9 +1,9 @@
 """``Levels``: integers times a scale, whose products are sums of integers.
 
-What a matrix product reads is divided by its scale and rounded. Programs compute scale and quotient
-in floating point, so near a tie both neighbours are possible: such an integer is an interval, and
-every other is certain. Sums of integers are exact; what follows, their product with the scales, is
-bounded as ever.
+Operands of a matrix product are divided by their scale and rounded. Programs compute scale and
+quotient in floating point, so near a tie both neighbours are possible: such an integer is an
+interval, all others are certain. Sums of integers are exact; their products with the scales have
+bounds as in ``Bounded``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STEP_ERROR = 3
 
 @dataclass(frozen=True)
 class Operand:
-    """How what stands left of a matrix is quantised before they are multiplied."""
+    """The quantisation of the left operand of a matrix product."""
 
     quantisation: Quantisation
     letter: str
@@ -45,7 +45,7 @@ class Operand:
         low, high = self._rounded(quotient, error * OWN_ROUNDING, zeros)
         low = np.clip(low, ends[0] - zeros.max(axis=0), ends[1] - zeros.max(axis=0))
         high = np.clip(high, ends[0] - zeros.min(axis=0), ends[1] - zeros.min(axis=0))
-        return Levels.of(
+        return Levels.from_integers(
             low, high, steps, off, a.arithmetic, operand=self, zeros=zeros.mean(axis=0)
         )
 
@@ -59,12 +59,12 @@ class Operand:
         rounding = self.quantisation.rounding
         if not self._before:
             return neighbours(quotient, error, rounding)
-        every = [
+        candidates = [
             end - signed
             for signed in zeros - 2.0 ** (self.quantisation.activations - 1)
             for end in neighbours(quotient + signed, error, rounding)
         ]
-        return np.minimum.reduce(every), np.maximum.reduce(every)
+        return np.minimum.reduce(candidates), np.maximum.reduce(candidates)
 
     @property
     def _ends(self) -> tuple[float, float]:
@@ -103,7 +103,7 @@ class Operand:
         return *self._floored(steps, relative), np.clip(zeros, least, most)
 
     def _floored(self, steps: Floats, relative: Floats) -> tuple[Floats, Floats]:
-        """Return scales, and their relative errors, where none is less than the least."""
+        """Return scales of at least ``least_scale``, and their relative errors."""
         if not (floor := self.quantisation.least_scale):
             return steps, relative
         low, high = (np.maximum(steps * (1 + sign * relative), floor) for sign in (-1, 1))
@@ -115,7 +115,7 @@ class Operand:
 def _quotient(
     extent: Floats, off: Floats, levels: float, arithmetic: Arithmetic
 ) -> tuple[Floats, Floats]:
-    """Return an extent by a number of levels, 1 for none, and its relative error: 0 if exact."""
+    """Return extent / levels, or 1 for an extent of 0, and its relative error, 0 if exact."""
     steps = np.where(extent > 0, extent / levels, 1.0)
     stored = np.asarray(steps, arithmetic.dtype).astype(np.float64)
     exact = (off == 0) & (stored == steps) & (steps * levels == extent)
@@ -124,9 +124,10 @@ def _quotient(
 
 
 class Levels(Bounded):
-    """Numbers that are integers, each certain or an interval, times a step.
+    """Integers, each certain or an interval, times a step.
 
-    Weights are, and what they are multiplied with: an ``operand`` says how that is quantised.
+    Quantised weights and their operands are of this kind; the ``operand`` of weights describes the
+    quantisation of what they are multiplied with.
     """
 
     integers: Floats
@@ -137,7 +138,7 @@ class Levels(Bounded):
     operand: Operand | None = None
 
     @classmethod
-    def of(
+    def from_integers(
         cls,
         low: Floats,
         high: Floats,
@@ -154,46 +155,48 @@ class Levels(Bounded):
         value = integers * steps
         relative = step_error + 2 * arithmetic.roundoff * (np.asarray(step_error) > 0)
         off = spread * steps * (1 + relative) + np.abs(value) * relative + error
-        made = cls(value, off * OWN_ROUNDING, arithmetic)
+        levels = cls(value, off * OWN_ROUNDING, arithmetic)
         shape = integers.shape
-        made.integers, made.spread = integers, spread
-        made.steps = np.broadcast_to(steps, shape)
-        made.step_error = np.broadcast_to(step_error, shape)
-        made.zeros = np.broadcast_to(zeros, shape)
-        made.operand = operand
-        return made
+        levels.integers, levels.spread = integers, spread
+        levels.steps = np.broadcast_to(steps, shape)
+        levels.step_error = np.broadcast_to(step_error, shape)
+        levels.zeros = np.broadcast_to(zeros, shape)
+        levels.operand = operand
+        return levels
 
     @classmethod
     def between(cls, low: Floats, high: Floats, steps: Floats, weights: Bounded) -> Levels:
         """Return rounded weights.
 
-        A program may compute w + (rounded - w), which is rounded once more, to let gradients pass.
+        To let gradients pass, a program may compute w + (rounded - w), which rounds once more.
         """
         arithmetic = weights.arithmetic
         through = 2 * arithmetic.roundoff * np.abs(weights.value)
-        return cls.of(low, high, steps, STEP_ERROR * arithmetic.roundoff, arithmetic, through)
+        return cls.from_integers(
+            low, high, steps, STEP_ERROR * arithmetic.roundoff, arithmetic, through
+        )
 
     def read_by(self, operand: Operand) -> Levels:
-        """Return the same weights, before which something is quantised."""
+        """Return the same weights with a quantised operand."""
         return self._with(lambda array: array, operand)
 
     def _with(self, function: Callable[[Floats], Floats], operand: Operand | None) -> Levels:
-        made = Levels(function(self.value), function(self.error), self.arithmetic)
+        levels = Levels(function(self.value), function(self.error), self.arithmetic)
         for name in ("integers", "spread", "steps", "step_error", "zeros"):
-            setattr(made, name, function(getattr(self, name)))
-        made.operand = operand
-        return made
+            setattr(levels, name, function(getattr(self, name)))
+        levels.operand = operand
+        return levels
 
     def _rearranged(self, function: Callable[[Floats], Floats]) -> Levels:
         return self._with(function, self.operand)
 
     def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Bounded:
-        """Return the sum: no longer numbers on a grid."""
+        """Return the sum, which is not on a grid."""
         return self.plain.sum(axis=axis, keepdims=keepdims)
 
     @property
     def plain(self) -> Bounded:
-        """The same numbers, not known to be on a grid."""
+        """The same numbers without their grid."""
         return Bounded(self.value, self.error, self.arithmetic)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -207,12 +210,16 @@ class Levels(Bounded):
     def __array_function__(
         self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Rows that have ended read as zeros of the same grid; what else is joined is on none."""
+        """Keep the grid if ended rows are set to 0; other joined numbers have no grid."""
         if function is np.where and isinstance(args[1], Levels) and not np.any(args[2].value):
-            kept = args[1]
-            made = kept._with(lambda array: np.where(args[0], array, 0 * array), kept.operand)
-            made.steps, made.step_error, made.zeros = kept.steps, kept.step_error, kept.zeros
-            return made
+            active = args[1]
+            levels = active._with(lambda array: np.where(args[0], array, 0 * array), active.operand)
+            levels.steps, levels.step_error, levels.zeros = (
+                active.steps,
+                active.step_error,
+                active.zeros,
+            )
+            return levels
 
         def plain(value: Any) -> Any:
             if isinstance(value, list | tuple):
@@ -223,9 +230,9 @@ class Levels(Bounded):
 
 
 def product(a: Levels, b: Levels) -> Bounded:
-    """Return a matrix product: the sum of integers, exact, times both scales.
+    """Return a matrix product: the exact sum of integers times both scales.
 
-    Where a scale differs along the sum, what is added are numbers, as programs have to do it.
+    If a scale varies along the sum, products of numbers are added instead, as programs must do.
     """
     if not (_constant(a.steps, -1) and _constant(b.steps, 0)):
         return _matmul(a.plain, b.plain)
@@ -244,7 +251,7 @@ def product(a: Levels, b: Levels) -> Bounded:
 
 
 def _in_pairs(a: Levels, b: Levels) -> Floats:
-    """Add pairs of products in 16 bits, and those exactly; a zero point is taken off at the end."""
+    """Add pairs of products in 16 bits, and the pairs exactly; subtract the zero point last."""
     odd = a.integers.shape[-1] % 2
     unsigned = np.pad(np.rint(a.integers + a.zeros), ((0, 0), (0, odd)))
     weights = np.pad(np.rint(b.integers), ((0, odd), (0, 0)))

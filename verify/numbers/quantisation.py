@@ -1,14 +1,14 @@
-"""Quantised arithmetics as data: what is rounded to integers, by which scale, and how.
+"""Quantised arithmetics as data: the rounded numbers, their scales, and the rounding.
 
 =====================  =========================================================================
 weights                on a grid: bits, one scale for each matrix, channel, ..., a zero point
-activations            what matrix products read, quantised per call, per row or by given scales
-fixed point            every result that is stored: ``<bits, integer bits>``, sign included
-states                 single states in fixed point, where the rest is not: ``c:<16,4>``
+activations            operands of matrix products, quantised per call, per row or by given scales
+fixed point            all stored results: ``<bits, integer bits>``, sign included
+states                 single states in fixed point, the rest in floats: ``c:<16,4>``
 =====================  =========================================================================
 
-The text of a quantisation, ``weights=8, per=channel, activations=8, range=row``, is what users
-write, what a run keeps, and what travels between processes.
+The text of a quantisation, ``weights=8, per=channel, activations=8, range=row``, is written by
+users, saved in runs, and sent between processes.
 """
 
 from __future__ import annotations
@@ -32,37 +32,36 @@ ROUNDINGS: dict[str, Callable[[Floats], Floats]] = {
     "down": np.floor,
     "zero": np.trunc,
 }
-"""To integers: the nearest, and at a tie the even one, that away from 0, that above; or cut off."""
+"""Rounding to integers: the nearest (ties to even, away from 0, or up), or down, or toward 0."""
 
 OVERFLOWS = ("saturate", "wrap")
 SUMS = ("exact", "pairs")
 RANGES = ("call", "row", "given")
 OPERANDS = {"x": "W", "h": "U", "m": "R"}
-"""What matrix products read, by the letter of a quantisation, and the matrix that it meets: m is
-what a projection reads."""
+"""Operands of matrix products and their matrices; m is the operand of a projection."""
 
 
 INTEGERS_ALONE: dict[str, Any] = {
     "weights": 8, "weight_zero": False, "matrices": "xh", "activations": 8, "range": "given",
     "activation_zero": True, "activation_levels": 0, "sums": "exact", "overflow": "saturate",
 }  # fmt: skip
-"""What a step of integers alone takes for granted."""
+"""Fields that a step of integers alone requires."""
 
 
 class QuantisationError(ValueError):
-    """A quantisation that means nothing; the message says which part, and what is expected."""
+    """An invalid quantisation; the message names the field and the expected values."""
 
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """Numbers of ``bits`` bits, ``whole`` of them before the point, the sign's among these."""
+    """Numbers of ``bits`` bits, ``integer_bits`` of them before the point, sign included."""
 
     bits: int
-    whole: int
+    integer_bits: int
 
     @classmethod
     def parse(cls, text: str) -> FixedPoint:
-        """Read ``<16,6>``."""
+        """Read a format such as ``<16,6>``."""
         match = re.fullmatch(r"<\s*(\d+)\s*,\s*(-?\d+)\s*>", text)
         if not match or not 2 <= int(match[1]) <= 32:
             raise QuantisationError(f"expected <bits,integer bits> as in <16,6>, got {text!r:.40}")
@@ -70,13 +69,13 @@ class FixedPoint:
 
     @property
     def step(self) -> float:
-        """The distance of two numbers."""
-        return float(2.0 ** (self.whole - self.bits))
+        """The distance of two neighbouring numbers."""
+        return float(2.0 ** (self.integer_bits - self.bits))
 
     @property
     def fraction(self) -> int:
-        """The bits after the point."""
-        return self.bits - self.whole
+        """The number of bits after the point."""
+        return self.bits - self.integer_bits
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -85,32 +84,32 @@ class FixedPoint:
         return -half, half - 1
 
     def __str__(self) -> str:
-        return f"<{self.bits},{self.whole}>"
+        return f"<{self.bits},{self.integer_bits}>"
 
 
 @dataclass(frozen=True)
 class Quantisation:
-    """What a layer computes with integers. Bits of 0, and "", stand for: not quantised.
+    """The quantised arithmetic of a layer. Bits of 0, and "", stand for: not quantised.
 
-    * ``per``: the weights that have one scale (``matrix``, ``channel``, ``gate``, ...): their
-      largest magnitude by ``weight_levels``; with ``weight_zero`` they reach from the smallest to
-      the largest, and have a zero point. ``matrices`` are those on the grid, by letters of x and h.
-      ``gradient`` passes ``straight`` through their rounding, or is ``zero``.
-    * ``activations`` are what is multiplied with weights, of the ``operands`` x and h, and m, which
-      is projected. They have a
-      ``range`` of a whole ``call``, of each ``row``, or are ``given`` ``scales``: ``x:0.02:128`` is
-      a scale and a zero point. ``activation_zero`` says that they have one, ``activation_levels``
-      how many levels there are beside the least; no scale is less than ``least_scale``. ``sums`` of
-      products are ``exact``, or ``pairs`` of an unsigned activation with a weight are added in 16
-      bits that saturate, as VPMADDUBSW does where a processor has nothing better. The zero point is
-      added ``after`` rounding, or ``before``: then ties are those of signed levels.
-    * ``fixed`` is the format of all that is stored, ``products`` whether each product is, too;
-      ``initial`` states are ``rounded`` when they are read, or taken as they are ``given``.
+    * ``per``: the group of weights that share a scale (``matrix``, ``channel``, ``gate``, ...),
+      which is their largest magnitude / ``weight_levels``; with ``weight_zero`` the grid reaches
+      from the smallest to the largest weight and has a zero point. ``matrices`` are those on the
+      grid, by letters of x and h. ``gradient`` passes ``straight`` through the rounding, or is
+      ``zero``.
+    * ``activations`` are the bits of the ``operands`` of products, x, h, and m of a projection.
+      Their ``range`` is that of a whole ``call`` or of each ``row``, or ``given`` by ``scales``:
+      ``x:0.02:128`` is a scale and a zero point. ``activation_zero``: they have a zero point;
+      ``activation_levels`` is the number of levels beside the lowest; scales are at least
+      ``least_scale``. ``sums`` of products are ``exact``, or ``pairs`` of an unsigned activation
+      with a weight are added in 16 bits that saturate, as by VPMADDUBSW on older processors. The
+      zero point is added ``after`` rounding or ``before``; then ties are those of signed levels.
+    * ``fixed`` is the format of all stored numbers; ``products``: each product is stored, too;
+      ``initial`` states are ``rounded`` when they are read, or used as ``given``.
     * ``states`` are formats of single states, ``c:<16,4>``; ``rounding`` and ``overflow`` are those
-      of all of it.
-    * ``gates`` is the format of the gates' pre-activations where a step is one of integers alone:
-      products are rescaled to it, and activations are those of fixed point (``integer_lstm``).
-      A ``rescaling`` rounds ``twice``, after the product and after the shift, or ``once``.
+      of all numbers.
+    * ``gates`` is the format of the gates' pre-activations in a step of integers alone: products
+      are rescaled to it, and activations are those of fixed point (``integer_lstm``). A
+      ``rescaling`` rounds ``twice``, after the product and after the shift, or ``once``.
     """
 
     weights: int = 0
@@ -138,7 +137,7 @@ class Quantisation:
     gradient: str = "straight"
 
     def __post_init__(self) -> None:
-        """Refuse what means nothing."""
+        """Raise QuantisationError for invalid fields."""
         choices = {
             "range": RANGES,
             "sums": SUMS,
@@ -174,58 +173,60 @@ class Quantisation:
         _ = self.format, self.state_formats
 
     def _check_integers(self) -> None:
-        """Refuse a step of integers alone of which too little is integers."""
+        """Refuse a step of integers alone whose other fields do not fit."""
         forms = [self.gate_format, self.state_formats.get("c")]
         if (
             {name: getattr(self, name) for name in INTEGERS_ALONE} != INTEGERS_ALONE
             or self.per not in ("gate", "matrix")
             or not {"x", "h"} <= {*self.operands}
-            or not all(form and form.bits == 16 and 1 <= form.whole <= 7 for form in forms)
+            or not all(form and form.bits == 16 and 1 <= form.integer_bits <= 7 for form in forms)
         ):
-            what = (
+            expectation = (
                 "weights=8, per=gate, activations=8, range=given, scales of x and h and "
                 "states=c:<16,..> beside it, and formats <16,1> to <16,7>"
             )
-            raise _expected("gates", what, self.text)
+            raise _expected("gates", expectation, self.text)
 
     @classmethod
-    def parse(cls, given: object) -> Quantisation:
-        """Read a text of ``name=value``, or a mapping; one that is read already stays as it is."""
-        if isinstance(given, cls):
-            return given
-        if isinstance(given, Mapping):
-            return cls(**{name: _read(name, value) for name, value in given.items()})
-        if not isinstance(given, str):
-            raise _expected("quantised", "a text as in 'weights=8, per=channel'", given)
-        pairs = re.findall(r"(\w+)\s*=\s*((?:<[^>]*>|[^,;\s<])+)", given)
-        rest = re.sub(r"(\w+)\s*=\s*((?:<[^>]*>|[^,;\s<])+)", "", given).strip(" ,;\n\t")
+    def parse(cls, declaration: object) -> Quantisation:
+        """Read a text of ``name=value`` or a mapping; return a Quantisation unchanged."""
+        if isinstance(declaration, cls):
+            return declaration
+        if isinstance(declaration, Mapping):
+            return cls(**{name: _read(name, value) for name, value in declaration.items()})
+        if not isinstance(declaration, str):
+            raise _expected("quantised", "a text as in 'weights=8, per=channel'", declaration)
+        pairs = re.findall(r"(\w+)\s*=\s*((?:<[^>]*>|[^,;\s<])+)", declaration)
+        rest = re.sub(r"(\w+)\s*=\s*((?:<[^>]*>|[^,;\s<])+)", "", declaration).strip(" ,;\n\t")
         if rest or not pairs:
-            raise _expected("quantised", "name=value, ... as in 'weights=8, per=channel'", given)
+            raise _expected(
+                "quantised", "name=value, ... as in 'weights=8, per=channel'", declaration
+            )
         return cls(**{name: _read(name, value) for name, value in pairs})
 
     @cached_property
     def text(self) -> str:
-        """The fields that are not the default's, as ``parse`` reads them."""
-        given = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
-        return ", ".join(f"{name}={_written(v)}" for name, v, default in given if v != default)
+        """The fields that differ from the defaults, in the form that ``parse`` reads."""
+        triples = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
+        return ", ".join(f"{name}={_written(v)}" for name, v, default in triples if v != default)
 
     @property
     def stepwise(self) -> bool:
-        """Whether more than the weights is quantised: then a step is no longer the cell's."""
+        """Whether a step is changed: more than the weights is quantised."""
         return bool(self.activations or self.fixed or self.states)
 
     def stores(self, state: str) -> bool:
-        """Whether a state is stored in fixed point."""
+        """Return whether a state is stored in fixed point."""
         return bool(self.fixed) or state in self.state_formats
 
     @cached_property
     def format(self) -> FixedPoint | None:
-        """The format of all that is stored."""
+        """The format of all stored numbers, or None."""
         return FixedPoint.parse(self.fixed) if self.fixed else None
 
     @cached_property
     def gate_format(self) -> FixedPoint:
-        """The format of what gates' activations are applied to."""
+        """The format of the gates' pre-activations."""
         return FixedPoint.parse(self.gates)
 
     @cached_property
@@ -238,8 +239,8 @@ class Quantisation:
 
     @cached_property
     def given_scales(self) -> dict[str, tuple[float, int]]:
-        """The scales and zero points that are given, by operand."""
-        every = {}
+        """The declared scales and zero points, by operand."""
+        scales = {}
         for part in filter(None, self.scales.split("+")):
             name, *numbers = part.split(":")
             try:
@@ -248,37 +249,39 @@ class Quantisation:
                 raise _expected("scales", "as in x:0.02:128+h:0.0078", self.scales) from None
             if name not in OPERANDS or not 0 < scale < np.inf or len(numbers) > 2:
                 raise _expected("scales", "as in x:0.02:128+h:0.0078", self.scales)
-            every[name] = (scale, zero)
-        return every
+            scales[name] = (scale, zero)
+        return scales
 
     @property
     def levels(self) -> float:
-        """By what the largest weight of a group is divided; with a zero point, their range."""
+        """The divisor of a group's largest weight, or of its range with a zero point."""
         most = 2**self.weights - 1
         return self.weight_levels or (most if self.weight_zero else most // 2)
 
     @property
     def words(self) -> str:
         """The arithmetic in words."""
-        said = []
+        parts = []
         if self.weights:
             zero = " with a zero point" if self.weight_zero else ""
-            said.append(f"weights of {self.weights} bits{zero}, one scale for each {self.per}")
+            parts.append(f"weights of {self.weights} bits{zero}, one scale for each {self.per}")
         if self.activations:
-            of = {"call": "a range for each call", "row": "a range for each row"}
-            said.append(f"activations of {self.activations} bits, "
-                        f"{of.get(self.range, 'given scales')}")  # fmt: skip
+            ranges = {"call": "a range for each call", "row": "a range for each row"}
+            parts.append(f"activations of {self.activations} bits, "
+                        f"{ranges.get(self.range, 'given scales')}")  # fmt: skip
         if self.fixed:
-            said.append(f"fixed point {self.fixed}, rounded {self.rounding}, {self.overflow}")
-        said += [f"state {name} in fixed point {form}" for name, form in self.state_formats.items()]
+            parts.append(f"fixed point {self.fixed}, rounded {self.rounding}, {self.overflow}")
+        parts += [
+            f"state {name} in fixed point {form}" for name, form in self.state_formats.items()
+        ]
         if self.gates:
-            said.append(f"gates in fixed point {self.gates}, computed in integers alone")
-        return "; ".join(said)
+            parts.append(f"gates in fixed point {self.gates}, computed in integers alone")
+        return "; ".join(parts)
 
 
-def _expected(name: str, what: str, got: object) -> QuantisationError:
+def _expected(name: str, expectation: str, got: object) -> QuantisationError:
     where = "" if name == "quantised" else f"{name}: "
-    return QuantisationError(f"quantised: {where}expected {what}, got {got!r:.60}")
+    return QuantisationError(f"quantised: {where}expected {expectation}, got {got!r:.60}")
 
 
 def _read(name: str, value: Any) -> Any:
@@ -303,20 +306,20 @@ def _written(value: object) -> str:
 
 
 def neighbours(value: Floats, error: Floats | float, rounding: str) -> tuple[Floats, Floats]:
-    """Return the least and the largest integer to which what is within ``error`` may be rounded."""
+    """Return the least and the largest integer to which numbers within ``error`` may be rounded."""
     nearest = ROUNDINGS[rounding]
     return nearest(value - error), nearest(value + error)
 
 
 def count(low: Floats, high: Floats) -> None:
-    """Count integers that may be one or the other neighbour, where somebody counts them."""
+    """Count ambiguous integers, within a block of ``counting``."""
     if (counted := _counts.get()) is not None:
         counted.ambiguous += int(np.sum(low != high))
 
 
 @dataclass
 class Count:
-    """How many integers were ambiguous."""
+    """The number of ambiguous integers."""
 
     ambiguous: int = 0
 
@@ -326,7 +329,7 @@ _counts: ContextVar[Count | None] = ContextVar("count", default=None)
 
 @contextmanager
 def counting() -> Iterator[Count]:
-    """Count the integers that are rounded in the block and may be one or the other neighbour."""
+    """Count the integers that are rounded in the block and may be either of two neighbours."""
     token = _counts.set(Count())
     try:
         yield _counts.get() or Count()

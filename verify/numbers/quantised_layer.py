@@ -35,7 +35,7 @@ class QuantisedCell(Cell):
         self._read: tuple[Parameters | None, Parameters | None] = (None, None)
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """One step; what it returns is as it is stored. Plain numbers are stepped as they are."""
+        """Return one step's stored states; numbers without bounds are not quantised."""
         if not isinstance(x, Bounded):
             return self.cell.step(p, x, state)
         if self._read[0] is not p:
@@ -46,7 +46,7 @@ class QuantisedCell(Cell):
         if q.gates:
             return integer_lstm.step(self.gates, q, p, x, state)
         if q.fixed:
-            take = Fixed.read if q.initial == "rounded" else Fixed.given_as
+            take = Fixed.read if q.initial == "rounded" else Fixed.unrounded
             old = tuple(take(s, q, x.arithmetic) for s in state)
             new, gates = self.cell.step(read, Fixed.read(x, q, x.arithmetic), old)
             return tuple(Fixed.read(s, q, x.arithmetic) for s in new), gates
@@ -54,7 +54,7 @@ class QuantisedCell(Cell):
         return self._stored(new, gates), gates
 
     def _stored(self, new: Any, gates: Gates) -> State:
-        """Return states as they are stored; h is computed from c as it is stored."""
+        """Return stored states; h is computed from the stored c."""
         q, states = self.quantisation, dict(zip(self.states, new, strict=True))
         for name, form in sorted(q.state_formats.items()):  # c before h
             value, error = stored(states[name], form, q)
@@ -63,14 +63,14 @@ class QuantisedCell(Cell):
                 states["h"] = hidden_state(gates["o"], states["c"])
         return tuple(states.values())
 
-    def whole(self, x: Any) -> Any:
-        """Return the input of a whole call as its steps read it."""
+    def read_input(self, x: Any) -> Any:
+        """Return the input of a whole call, quantised."""
         q = self.quantisation
         read = q.activations and "x" in q.operands and isinstance(x, Bounded)
         return Operand(q, "x").levels(x) if read else x
 
     def parameters(self, p: Parameters) -> Parameters:
-        """Return parameters as a step reads them."""
+        """Return quantised parameters."""
         q = self.quantisation
         if q.fixed:
             return p.map(lambda a: Fixed.read(a, q, a.arithmetic))
@@ -79,9 +79,9 @@ class QuantisedCell(Cell):
         def read(name: str, a: Any) -> Array:
             if name not in letters:
                 return a.plain if isinstance(a, Levels) else a
-            if not isinstance(a, Levels):  # only what it meets is quantised
+            if not isinstance(a, Levels):  # only its operand is quantised
                 low, high = a.value - a.bound, a.value + a.bound
-                a = Levels.of(low, high, np.ones(()), 0.0, a.arithmetic)
+                a = Levels.from_integers(low, high, np.ones(()), 0.0, a.arithmetic)
             levels: Levels = a.read_by(Operand(q, letters[name]))
             return levels
 
@@ -90,17 +90,17 @@ class QuantisedCell(Cell):
     def vjp(
         self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[Parameters, Rows, State]:
-        """Pull back as the cell does, whose numbers are not rounded."""
+        """Pull back by the cell, without rounding."""
         return self.cell.vjp(p, x, state, gates, new, cotangent)
 
     def state_from_outputs(self, p: Parameters, x: Rows, before: Rows, h: Rows) -> State | None:
-        """Return the state where the output is all of it; None where equations need be solved."""
+        """Return the state if the output shows all of it, else None."""
         return (h,) if len(self.states) == 1 else None
 
 
 @dataclass(frozen=True)
 class QuantisedLayer(Layer):
-    """A layer of a quantised cell; every level quantises what it reads as a whole."""
+    """A layer of a quantised cell; each level quantises its whole input at once."""
 
     def forward(
         self,
@@ -117,19 +117,19 @@ class QuantisedLayer(Layer):
         passes: list[Any] = []
         y = x
         for level in range(self.layers):
-            some = slice(level * self.directions, (level + 1) * self.directions)
-            sizes = self.pass_sizes[some][0]
-            this = Layer(cell, sizes, 1, self.bidirectional)
-            read = cell.whole(y)
-            start = None if state is None else tuple(s[some] for s in state)
-            output = this.forward(parameters[some], read, start, lengths)
+            passes_of_level = slice(level * self.directions, (level + 1) * self.directions)
+            sizes = self.pass_sizes[passes_of_level][0]
+            one_level = Layer(cell, sizes, 1, self.bidirectional)
+            read = cell.read_input(y)
+            start = None if state is None else tuple(s[passes_of_level] for s in state)
+            output = one_level.forward(parameters[passes_of_level], read, start, lengths)
             finals.append(output.final)
             passes += output.passes
             y = output.y
-        final = tuple(np.concatenate(each) for each in zip(*finals, strict=True))
+        final = tuple(np.concatenate(parts) for parts in zip(*finals, strict=True))
         return Output(_bounded(y), tuple(map(_bounded, final)), tuple(passes), lengths)
 
 
 def _bounded(numbers: Any) -> Any:
-    """Return numbers with bounds as those who compare with them know them."""
+    """Return fixed-point numbers as ordinary bounded ones."""
     return numbers.plain if isinstance(numbers, Fixed) else numbers

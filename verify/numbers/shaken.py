@@ -1,7 +1,7 @@
-"""``Shaken``: floats in which every operation changes what it reads, by a share, with random signs.
+"""``Shaken``: floats whose operations change their operands by a share with random signs.
 
-What a computation on such numbers is off by shows how far rounding moves its results, also where
-it cancels: a rounding is such a change, by the unit roundoff (Vignes 1993; Parker 1997).
+The deviation of a computation on such numbers shows the effect of rounding on its results, also in
+cancellations: a rounding is such a change, by the unit roundoff (Vignes 1993; Parker 1997).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .followed import lifted, scattered, with_added
 
 
 class Shaken(NumberSystem):
-    """Float64 numbers; ``share`` is by how much they change, ``rng`` draws the signs."""
+    """Float64 numbers; ``share`` is their relative change, ``rng`` draws the signs."""
 
     value: Floats
 
@@ -27,7 +27,7 @@ class Shaken(NumberSystem):
 
     @property
     def changed(self) -> Floats:
-        """The numbers, each changed anew."""
+        """The numbers with new random changes."""
         signs = self.rng.integers(0, 2, self.value.shape)
         return self.value * (1 + self.share * (2 * signs - 1))
 

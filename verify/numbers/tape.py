@@ -1,8 +1,8 @@
-"""``Traced``: a number system that remembers what was computed, and pulls cotangents back.
+"""``Traced``: a number system that records operations, and pulls cotangents back through them.
 
-A wrong subject is wrong in one place. What it computes forward is changed there alone, and its
-gradient is that of the changed program, so that a check sees the one fault and no accident of its
-planting. An operation may bring its own rule (:func:`custom`); a wrong rule is a wrong gradient.
+A mutant is wrong in one place. Its forward computation is changed there alone, and its gradient is
+that of the changed program, so that checks see this one mistake. An operation may have its own rule
+(:func:`custom`); a wrong rule is a wrong gradient.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...reference.arrays import Array, Floats, NumberSystem
 from .followed import fitted, with_added
 
 Pull: TypeAlias = Callable[..., Sequence[Any]]
-"""From the cotangents of all results of an operation to those of all its arguments."""
+"""A function from the cotangents of an operation's results to those of its arguments."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class _Entry:
 
 
 class Tape:
-    """What was computed, in order."""
+    """The recorded operations, in order."""
 
     def __init__(self) -> None:
         self._entries: list[_Entry] = []
 
     def leaf(self, value: Array) -> Traced:
-        """Return numbers whose gradient is wanted."""
+        """Return an array whose gradient can be computed."""
         return Traced(value, self)
 
     def record(
@@ -50,10 +50,12 @@ class Tape:
         self,
         outputs: Sequence[Array],
         cotangents: Sequence[Floats | None],
-        wanted: Sequence[Traced],
+        leaves: Sequence[Traced],
     ) -> list[Floats]:
-        """Return the gradients of the wanted leaves; None is the cotangent of what has none."""
-        gradients: dict[int, Floats] = {}  # by identity: entries keep their arrays, so none recurs
+        """Return the gradients by ``leaves``; a cotangent of None is 0."""
+        gradients: dict[
+            int, Floats
+        ] = {}  # by id, which is unique because entries keep their arrays
         for output, d in zip(outputs, cotangents, strict=True):
             _add_to(gradients, output, d)
         for entry in reversed(self._entries):
@@ -63,7 +65,7 @@ class Tape:
             filled = [_filled(d, r) for d, r in zip(ds, entry.results, strict=True)]
             for argument, d in zip(entry.arguments, entry.pull(*filled), strict=True):
                 _add_to(gradients, argument, d)
-        return [_filled(gradients.get(id(leaf)), leaf) for leaf in wanted]
+        return [_filled(gradients.get(id(leaf)), leaf) for leaf in leaves]
 
 
 class Traced(NumberSystem):
@@ -88,7 +90,7 @@ class Traced(NumberSystem):
     def astype(self, dtype: Any) -> Array:
         """Return the numbers rounded to another dtype."""
         back = self.dtype
-        return custom(lambda a: _one(a.astype(dtype), lambda d: [d.astype(back)]), self)[0]
+        return custom(lambda a: _single(a.astype(dtype), lambda d: [d.astype(back)]), self)[0]
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         rule = RULES.get(ufunc)
@@ -116,15 +118,15 @@ def plain(x: Array) -> Any:
 def custom(
     rule: Callable[..., tuple[Sequence[Array], Pull]], *arguments: Array
 ) -> tuple[Array, ...]:
-    """Apply an operation that says how to pull back: ``rule(*arrays)`` is (results, pull)."""
+    """Apply an operation with its own pullback: ``rule(*arrays)`` returns (results, pull)."""
     values, pull = rule(*(plain(a) for a in arguments))
     tape = next((a.tape for a in arguments if isinstance(a, Traced)), None)
     return tuple(values) if tape is None else tape.record(values, arguments, pull)
 
 
 def instead(x: Array, value: Array, pull: Callable[[Floats], Floats] = lambda d: d) -> Array:
-    """Return ``value`` in the place of ``x``; the cotangent reaches x as ``pull`` says."""
-    return custom(lambda a: _one(value, lambda d: [pull(d)]), x)[0]
+    """Return ``value`` instead of ``x``; the cotangent reaches x through ``pull``."""
+    return custom(lambda a: _single(value, lambda d: [pull(d)]), x)[0]
 
 
 def rearranged(x: Array, function: Callable[[Floats], Floats]) -> Array:
@@ -132,7 +134,7 @@ def rearranged(x: Array, function: Callable[[Floats], Floats]) -> Array:
 
     def rule(a: Floats) -> tuple[Sequence[Floats], Pull]:
         moved = function(1 + np.arange(a.size).reshape(a.shape))
-        places = np.maximum(moved - 1, 0)  # what is written as 0 hands nothing back
+        places = np.maximum(moved - 1, 0)  # written zeros pass no cotangent
         return [function(a)], lambda d: [with_added(np.where(moved, d, 0), places, a.shape)]
 
     return custom(rule, x)[0]
@@ -153,7 +155,7 @@ def _filled(d: Floats | None, like: Traced) -> Floats:
     return np.zeros(like.shape, like.dtype) if d is None else d
 
 
-def _one(value: Array, pull: Pull) -> tuple[Sequence[Array], Pull]:
+def _single(value: Array, pull: Pull) -> tuple[Sequence[Array], Pull]:
     return [value], pull
 
 
@@ -205,10 +207,10 @@ def _through(value: Floats, slope: Floats) -> tuple[Sequence[Floats], Pull]:
 
 
 RULES: dict[Any, Callable[..., tuple[Sequence[Array], Pull]]] = {
-    np.add: lambda a, b: _one(a + b, lambda d: [d, d]),
-    np.subtract: lambda a, b: _one(a - b, lambda d: [d, -d]),
-    np.negative: lambda a: _one(-a, lambda d: [-d]),
-    np.multiply: lambda a, b: _one(a * b, lambda d: [d * b, d * a]),
+    np.add: lambda a, b: _single(a + b, lambda d: [d, d]),
+    np.subtract: lambda a, b: _single(a - b, lambda d: [d, -d]),
+    np.negative: lambda a: _single(-a, lambda d: [-d]),
+    np.multiply: lambda a, b: _single(a * b, lambda d: [d * b, d * a]),
     np.true_divide: _divide,
     np.matmul: _matmul,
     np.tanh: lambda a: _through(np.tanh(a), np.asarray(functions.tanh_slope(np.tanh(a)))),

@@ -1,4 +1,4 @@
-"""The hand-derived VJPs against derivatives by complex step: single equations, and whole cells."""
+"""Comparison of derived VJPs with complex steps: single equations, and whole cells."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COMPLEX_STEP_SHARE = 8
 
 
 def equation_vjp(name: str, function: Callable[..., Any], vjp: Callable[..., Any]) -> Check:
-    """A single equation's VJP gives its derivative in every argument."""
+    """Return the proof that an equation's VJP is its derivative in every argument."""
     shapes = _argument_shapes(function)
 
     def holds(seed: int) -> None:
@@ -49,8 +49,10 @@ def equation_vjp(name: str, function: Callable[..., Any], vjp: Callable[..., Any
                 return (function(*arguments[:k], z, *arguments[k + 1 :]),)
 
             (slope,) = derivative(along, argument, direction)
-            what = f"VJP in argument {k + 1} ({_argument(function, k)})"
-            agree([name], what, (pulled[k] * direction).sum(), (cotangent * slope).sum(), scale=8.0)
+            label = f"VJP in argument {k + 1} ({_argument(function, k)})"
+            agree(
+                [name], label, (pulled[k] * direction).sum(), (cotangent * slope).sum(), scale=8.0
+            )
 
     return proof(
         f"vjp[{name}]",
@@ -62,14 +64,14 @@ def equation_vjp(name: str, function: Callable[..., Any], vjp: Callable[..., Any
 
 
 LENGTHS = {"...": 3, "B": 2, "H": 3, "D": 2, "N": 2, "K": 3, "V": 4}
-"""How long the axes are that signatures name; others are 1."""
+"""Lengths of the axes that signatures name; other axes have length 1."""
 
 
 def _argument_shapes(function: Callable[..., Any]) -> list[tuple[int, ...]]:
-    """Return a shape for every argument, as its annotation names the axes."""
+    """Return a shape for every argument from the axes in its annotation."""
     hints = get_type_hints(function, include_extras=True)
     axes = [hints[n].__metadata__[0].split() for n in inspect.signature(function).parameters]
-    return [tuple(LENGTHS.get(axis, 1) for axis in each) for each in axes]
+    return [tuple(LENGTHS.get(axis, 1) for axis in names) for names in axes]
 
 
 def _argument(function: Callable[..., Any], k: int) -> str:
@@ -77,7 +79,7 @@ def _argument(function: Callable[..., Any], k: int) -> str:
 
 
 def cell_gradient(cell: Cell) -> Check:
-    """Backpropagation through time gives the derivative in every argument, gate by gate."""
+    """Return the proof that BPTT gives the derivative in every argument, gate by gate."""
     names = (*cell.equations, "bptt.backpropagate")
 
     def holds(case: Case) -> None:
@@ -118,7 +120,7 @@ def _slope(cell: Cell, m: Material, name: str, direction: Floats) -> float:
 
 
 def _parts(cell: Cell, m: Material, name: str, shape: tuple[int, ...]) -> list[tuple[str, Floats]]:
-    """Return names and masks: one a gate where the argument has a gate axis, else the whole."""
+    """Return names and masks: one for each gate, or one for an argument without a gate axis."""
     gates = m.p.shapes[name].gates if name in m.p else ()
     if not gates:
         return [(name, np.ones(shape))]
@@ -127,7 +129,7 @@ def _parts(cell: Cell, m: Material, name: str, shape: tuple[int, ...]) -> list[t
 
 
 def reading(cell: Cell, parameter: str) -> Sequence[str]:
-    """Return the cell's equations whose code reads ``p.<parameter>``."""
+    """Return the cell's equations whose code uses ``p.<parameter>``."""
     by_name: dict[str, Equation] = {e.name: e for e in equations()}
     return [n for n in cell.equations if f"p.{parameter} " in _code(by_name[n]) + " "]
 

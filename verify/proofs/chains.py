@@ -1,4 +1,4 @@
-"""The documents' explicit chain rules, E07-E12 and E19, against the plain cell."""
+"""Comparison of the documents' chain rules, E07-E12 and E19, with the plain cell."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def jacobian(case: Case) -> None:
 
 
 def chain(case: Case) -> None:
-    """E08 is what backpropagation through time carries to the initial state."""
+    """E08 is the gradient that backpropagation through time carries to the initial state."""
     p, a, states, x = _run(case)
     dL = case.normal("dL", (case.H,))
     run = unroll(RNN, p, x[:, None], (a[None],))

@@ -1,4 +1,4 @@
-"""Which proofs and which checks are about which equation."""
+"""The proofs and checks of each equation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import proofs
 
 @dataclass(frozen=True)
 class Coverage:
-    """An equation, the proofs of the reference and the checks of subjects that are about it."""
+    """An equation with its proofs of the reference and its checks of subjects."""
 
     id: str
     name: str

@@ -1,4 +1,4 @@
-"""Rounding: what NumPy computes lies within the bound of Bounded around the exact value of Arb."""
+"""Rounding: NumPy's results lie within the bounds of Bounded around the exact values of Arb."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REGIMES = ("ordinary", "cancelling", "saturated", "subnormal")
 
 
 def enclosed(cell: Cell) -> Check:
-    """Computed values, and the midpoints of Bounded, within the bound of the exact ones."""
+    """Return the proof that results and midpoints are within their bounds of exact values."""
 
     def holds(drawn: tuple[Case, str, str]) -> None:
         case, dtype, regime = drawn
@@ -67,23 +67,23 @@ def _everything(cell: Cell, m: Material) -> dict[str, Array]:
     return outputs | {f"gradient of {name}": d for name, d in gradients(cell, m).items()}
 
 
-def _within(cell: Cell, what: str, got: Array, exact: Array, bound: Array) -> float:
-    """Require the bound of every entry; return the largest error in units of it."""
-    known = np.isfinite(bound)
+def _within(cell: Cell, label: str, got: Array, exact: Array, bound: Array) -> float:
+    """Require that all errors are within bounds; return the largest in units of its bound."""
+    finite = np.isfinite(bound)
     off = np.zeros(got.shape)
-    if known.any():
-        if not np.isfinite(got[known]).all():
-            disprove(cell.equations, f"{cell.name}: {what} is not finite")
-        off[known] = distance(got[known], exact[known])
+    if finite.any():
+        if not np.isfinite(got[finite]).all():
+            disprove(cell.equations, f"{cell.name}: {label} is not finite")
+        off[finite] = distance(got[finite], exact[finite])
     if not (off <= bound).all():
         k = tuple(int(i) for i in np.argwhere(~(off <= bound))[0])
-        disprove(cell.equations, f"{cell.name}: {what}{list(k)} is {off[k]:.3g} from the exact "
+        disprove(cell.equations, f"{cell.name}: {label}{list(k)} is {off[k]:.3g} from the exact "
                  f"value, its bound is {bound[k]:.3g}")  # fmt: skip
     return float((off / np.maximum(bound, 1e-300)).max(initial=0.0))
 
 
 def _adversarial(m: Material, regime: str, tiny: float) -> Material:
-    """Bend ordinary material: sums that cancel, gates at their ends, numbers below normal."""
+    """Return difficult material: sums that cancel, saturated gates, subnormal numbers."""
     if "W" not in m.p:
         return m
     if regime == "cancelling":

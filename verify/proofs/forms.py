@@ -1,4 +1,4 @@
-"""Forms: each is the recurrence, and what it computes lies within its own bound."""
+"""Forms: each computes the recurrence within its own bound."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ FORMED = [c for c in cells().values() if isinstance(c, GatedByInput) and c.form_
 
 
 def forms_of(cell: GatedByInput) -> list[str]:
-    """Return the forms that a cell has."""
+    """Return the names of a cell's forms."""
     return [name for name in FORMS if form_named(name).kind in (STEPS, *cell.form_kinds)]
 
 
 def form_is_the_recurrence(cell: Cell, drawn: tuple[Case, str]) -> None:
-    """Computed in float32, and exactly by steps, within the form's bound; so are gradients."""
+    """Outputs and gradients in float32, and exact ones by steps, are within the form's bound."""
     case, form = drawn
     case = Case(case.T, case.B, case.D, case.H, seed=case.seed)
     m = cell_material(cell, case)
@@ -60,9 +60,9 @@ def _everything(layer: Layer | FormedLayer, m: Material) -> dict[object, Array]:
     return named | initial | {"gradient of x": gradient.x}
 
 
-def _within(cell: Cell, what: str, off: Array, bound: Array) -> None:
+def _within(cell: Cell, label: str, off: Array, bound: Array) -> None:
     if not (off <= bound).all():
-        disprove(cell.equations, f"{cell.name}: {what} is {np.max(off / bound):.3g} bounds off")
+        disprove(cell.equations, f"{cell.name}: {label} is {np.max(off / bound):.3g} bounds off")
 
 
 PROOFS: tuple[Check, ...] = tuple(

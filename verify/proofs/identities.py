@@ -27,9 +27,9 @@ def _like(cell: Cell, m: Material, arrays: dict[str, Floats], *states: Floats) -
     return replace(m, p=p, state=states or m.state)
 
 
-def _same(names: list[str], what: str, a: tuple[Floats, ...], b: tuple[Floats, ...]) -> None:
-    for k, (left, right) in enumerate(zip(a, b, strict=True)):
-        agree(names, f"{what}, output {k}", left, right, units=512)
+def _same(names: list[str], label: str, a: tuple[Floats, ...], b: tuple[Floats, ...]) -> None:
+    for k, (first, second) in enumerate(zip(a, b, strict=True)):
+        agree(names, f"{label}, output {k}", first, second, units=512)
 
 
 def polarity(case: Case) -> None:
@@ -111,8 +111,7 @@ def time_gate_shape(case: Case) -> None:
     )
     agree(names, "k beyond r_on", time_gate(p, (1 + end) / 2, 0.25), 0.25 * (1 + end) / 2)
     shifted = m.replaced("s", p.s + 3 * p.tau)
-    one, two = forward(cell, m), forward(cell, shifted)
-    for a, b in zip(one, two, strict=True):
+    for a, b in zip(forward(cell, m), forward(cell, shifted), strict=True):
         agree(names, "shift by three periods", a, b, units=2.0**20)
 
 

@@ -1,4 +1,4 @@
-"""What proofs draw, and how they say that an equation does not hold."""
+"""Random material of proofs, and assertions that name the equations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..numbers.ledger import Mismatch
 
 @dataclass(frozen=True)
 class Material:
-    """Everything one run of a cell over a sequence reads, forward and backward."""
+    """All inputs of one run of a cell over a sequence, forward and backward."""
 
     p: Parameters
     x: Array
@@ -53,7 +53,7 @@ class Material:
 
 
 def cell_material(cell: Cell, case: Case) -> Material:
-    """Draw the material of a case: parameters, input and states as the cell wants them."""
+    """Draw the material of a case: parameters, input and states by the cell."""
     scale = {"unit": 1.0, "tiny": 2.0**-20, "large": 6.0}[case.scale]
     sizes = case.sizes
     p = cell.random_parameters(case.generator("parameters"), sizes)
@@ -79,7 +79,7 @@ def forward(cell: Cell, m: Material) -> tuple[Array, ...]:
 
 
 def gradients(cell: Cell, m: Material) -> dict[str, Array]:
-    """Return the gradient of every argument by name."""
+    """Return the gradients of all arguments by name."""
     run = unroll(cell, m.p, m.x, m.state, m.lengths)
     dp, dx, dstate = backpropagate(cell, m.p, run, m.dy, m.dfinal)
     return {**dp, "x": dx, **{f"state {k}": d for k, d in enumerate(dstate)}}
@@ -101,7 +101,7 @@ def small_cases(*, scales: Sequence[str] = ("unit", "tiny", "large")) -> st.Sear
 
 
 def square_cases() -> st.SearchStrategy[Case]:
-    """Draw cases with D = H: a matrix on the wrong side must show as a number, not as a shape."""
+    """Draw cases with D = H, where a matrix on the wrong side gives wrong numbers, not shapes."""
     return small_cases(scales=["unit"]).map(lambda c: replace(c, D=c.H, T=c.T + 2, P=0))
 
 
@@ -121,14 +121,14 @@ def proof(
 
 
 def disprove(names: Sequence[str], reason: str) -> NoReturn:
-    """Raise the Mismatch that names the equations which do not hold."""
-    known = {e.name: e.label for e in equations()}
-    raise Mismatch(f"{', '.join(known[name] for name in names)}: {reason}")
+    """Raise Mismatch with the equations that do not hold."""
+    labels = {e.name: e.label for e in equations()}
+    raise Mismatch(f"{', '.join(labels[name] for name in names)}: {reason}")
 
 
 def agree(
     names: Sequence[str],
-    what: str,
+    quantity: str,
     got: Array,
     want: Array,
     *,
@@ -142,7 +142,7 @@ def agree(
     """
     got, want = np.asarray(got), np.asarray(want)
     if got.shape != want.shape:
-        disprove(names, f"{what}: shapes {got.shape} and {want.shape} differ")
+        disprove(names, f"{quantity}: shapes {got.shape} and {want.shape} differ")
     allowed = units * 2.0**-53 * np.maximum(scale, np.abs(want).max(initial=0.0))
     off = np.abs(got - want)
     if got.size and not (off <= allowed).all():
@@ -153,4 +153,4 @@ def agree(
                 off.shape,
             )
         )
-        disprove(names, f"{what}: {got[where]:.12g} at {where}, expected {want[where]:.12g}")
+        disprove(names, f"{quantity}: {got[where]:.12g} at {where}, expected {want[where]:.12g}")

@@ -1,4 +1,4 @@
-"""What stands around the cell: E03, E05, E06, E30, E31 and E33."""
+"""Proofs of the equations around the cell: E03, E05, E06, E30, E31 and E33."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _rng(seed: int) -> np.random.Generator:
 
 def _pulls_back(
     names: Sequence[str],
-    what: str,
+    label: str,
     pulled: Array,
     function: Callable[[Array], Array],
     x: Array,
@@ -45,10 +45,10 @@ def _pulls_back(
     *,
     scale: float = 8.0,
 ) -> None:
-    """Hold the gradient of <d, f(x)> to the derivative along a random direction."""
+    """Compare the gradient of <d, f(x)> with the derivative along a random direction."""
     direction = rng.standard_normal(x.shape)
     (slope,) = derivative(lambda z: (function(z),), x, direction)
-    agree(names, what, (pulled * direction).sum(), (d * slope).sum(), scale=scale)
+    agree(names, label, (pulled * direction).sum(), (d * slope).sum(), scale=scale)
 
 
 def softmax_laws(seed: int) -> None:

@@ -17,7 +17,7 @@ EXAMPLES = {"quick": 8, "standard": 30, "thorough": 200}
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one proof."""
+    """The outcome of one proof."""
 
     proof: str
     statement: str
@@ -47,7 +47,7 @@ def _about(proof: Check, pattern: str, ids: dict[str, str]) -> bool:
 
 
 def attempt(proof: Check, *, budget: str = "quick", seed: int = 0) -> Result:
-    """Run one proof; a Mismatch is the answer, anything else raised counts as a failure too."""
+    """Run one proof; a Mismatch and any other exception are failures."""
     started = time.perf_counter()
     message, holds = "", False
     try:
@@ -55,7 +55,7 @@ def attempt(proof: Check, *, budget: str = "quick", seed: int = 0) -> Result:
         holds = True
     except Mismatch as mismatch:
         message = str(mismatch)
-    except Exception as error:  # a wrong equation may as well crash; that must not hide the rest
+    except Exception as error:  # a wrong equation may also crash, which must not stop the others
         message = f"{labels(proof.equations)}: raised {type(error).__name__}: {error}"
     seconds = round(time.perf_counter() - started, 3)
     return Result(proof.id, proof.statement, proof.equations, holds, message, seconds)
@@ -63,5 +63,5 @@ def attempt(proof: Check, *, budget: str = "quick", seed: int = 0) -> Result:
 
 def labels(names: Sequence[str]) -> str:
     """Return the ids and names of equations, as failures print them."""
-    known = {e.name: e.label for e in equations()}
-    return ", ".join(known[name] for name in names)
+    by_name = {e.name: e.label for e in equations()}
+    return ", ".join(by_name[name] for name in names)

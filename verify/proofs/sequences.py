@@ -35,13 +35,13 @@ BOUNDED = [cell for cell in EVERY if "bounded" in cell.traits]
 BPTT = ["bptt.backpropagate"]
 
 agree_back = partial(agree, BPTT, units=4096, scale=8.0)
-"""Hold gradients to each other: sums of many products, in another order."""
+"""Compare gradients: sums of many products in different orders."""
 
 
 def sum_over_time(cell: Cell, case: Case) -> None:
     """E10: the gradient is the sum of those of each step's loss, for every parameter."""
     m = cell_material(cell, case)
-    whole = gradients(cell, m)
+    total = gradients(cell, m)
     parts = [replace(m, dy=m.dy * 0)]
     for t in range(len(m.x)):
         only = np.zeros_like(m.dy)
@@ -51,7 +51,7 @@ def sum_over_time(cell: Cell, case: Case) -> None:
     for part in parts:
         for name, d in gradients(cell, part).items():
             summed[name] = summed.get(name, 0) + d
-    for name, d in whole.items():
+    for name, d in total.items():
         agree_back(f"{cell.name}: gradient of {name}", d, summed[name])
 
 
@@ -59,26 +59,26 @@ def carry(cell: Cell, case: Case) -> None:
     """Two segments with the state carried, forward and backward, are one sequence."""
     m = cell_material(cell, replace(case, lengths=False))
     cut = 1 + case.seed % (case.T - 1)
-    whole = unroll(cell, m.p, m.x, m.state)
+    run = unroll(cell, m.p, m.x, m.state)
     first = unroll(cell, m.p, m.x[:cut], m.state)
     second = unroll(cell, m.p, m.x[cut:], first.final)
     joined = np.concatenate([first.y, second.y])
-    agree(cell.equations, f"{cell.name}: y in two segments", joined, whole.y, units=256)
-    for got, want in zip(second.final, whole.final, strict=True):
+    agree(cell.equations, f"{cell.name}: y in two segments", joined, run.y, units=256)
+    for got, want in zip(second.final, run.final, strict=True):
         agree(cell.equations, f"{cell.name}: final state", got, want, units=256)
-    dp, dx, dstate = backpropagate(cell, m.p, whole, m.dy, m.dfinal)
+    dp, dx, dstate = backpropagate(cell, m.p, run, m.dy, m.dfinal)
     dp2, dx2, dmiddle = backpropagate(cell, m.p, second, m.dy[cut:], m.dfinal)
     dp1, dx1, dstart = backpropagate(cell, m.p, first, m.dy[:cut], dmiddle)
     agree_back(f"{cell.name}: dx", np.concatenate([dx1, dx2]), dx)
     for name, d in dp.items():
-        what = f"{cell.name}: gradient of {name} in two segments"
-        agree_back(what, (dp1 + dp2)[name], d)
+        label = f"{cell.name}: gradient of {name} in two segments"
+        agree_back(label, (dp1 + dp2)[name], d)
     for got, want in zip(dstart, dstate, strict=True):
         agree_back(f"{cell.name}: gradient of the state", got, want)
 
 
 def padding(cell: Cell, case: Case) -> None:
-    """A padded row is the row alone: NaN beyond its length changes nothing, and length 0 holds."""
+    """A padded row equals the row alone: NaN in its padding changes nothing, nor does length 0."""
     lengths = np.array([case.T, case.seed % case.T, 0])
     m = replace(cell_material(cell, replace(case, B=3)), lengths=lengths)
     beyond = np.arange(case.T)[:, None] >= lengths
@@ -87,8 +87,8 @@ def padding(cell: Cell, case: Case) -> None:
     g = gradients(cell, m)
     for b, length in enumerate(lengths):
         row = slice(b, b + 1)
-        own = tuple(s[row] for s in m.state)
-        alone = unroll(cell, m.p, m.x[:length, row], own)
+        state = tuple(s[row] for s in m.state)
+        alone = unroll(cell, m.p, m.x[:length, row], state)
         names = cell.equations
         agree(names, f"{cell.name}: y of row {b}", run.y[:length, row], alone.y, units=256)
         agree(names, f"{cell.name}: y in the padding", run.y[length:, b], 0 * run.y[length:, b])
@@ -183,8 +183,8 @@ def _readout(m: Material) -> Floats:
 
 def _encoder_decoder(cell: Cell, m: Material, case: Case) -> tuple[Any, Any]:
     start = np.ones((case.B, case.D))
-    other = cell.random_parameters(case.generator("decoder"), case.sizes)
-    args = (cell, m.p), (cell, other), _readout(m), m.x, start, case.T + 1, m.lengths
+    decoder = cell.random_parameters(case.generator("decoder"), case.sizes)
+    args = (cell, m.p), (cell, decoder), _readout(m), m.x, start, case.T + 1, m.lengths
     return topologies.encoder_decoder(*args)
 
 
@@ -205,11 +205,11 @@ TOPOLOGIES: dict[str, tuple[int, Run]] = {
     ),
     "encoder_decoder": (3, _encoder_decoder),
 }  # fmt: skip
-"""How each is run, for its output and its pullback, and which of the gradients is that of x."""
+"""Each topology's place of x among the gradients, and the function that runs it."""
 
 
 def pullback(name: str, case: Case) -> None:
-    """Hold a topology's pullback to x against a complex step."""
+    """Compare a topology's pullback to x with a complex step."""
     (place, run), cell = TOPOLOGIES[name], cell_named("lstm")
     m = cell_material(cell, case)
     y, pull = run(cell, m, case)
@@ -227,14 +227,14 @@ def topologies_nest(case: Case) -> None:
     """The last of many-to-many is many-to-one; T = 1 is one-to-one; a generator's first is too."""
     cell = cell_named("lstm")
     m = cell_material(cell, replace(case, lengths=False))
-    every, _ = topologies.many_to_many(cell, m.p, m.x, m.state)
+    outputs, _ = topologies.many_to_many(cell, m.p, m.x, m.state)
     last, _ = topologies.many_to_one(cell, m.p, m.x, m.state)
-    one, _ = topologies.one_to_one(cell, m.p, m.x[0], m.state)
+    single, _ = topologies.one_to_one(cell, m.p, m.x[0], m.state)
     V = _readout(m)
     generated, _ = topologies.one_to_many(cell, m.p, V, m.x[0], m.state, 2)
-    agree(["topology.many_to_one"], "last output", last, every[-1])
-    agree(["topology.one_to_one"], "T = 1", one, every[0])
-    agree(["topology.one_to_many"], "first output", generated[0], every[0] @ V, scale=8.0)
+    agree(["topology.many_to_one"], "last output", last, outputs[-1])
+    agree(["topology.one_to_one"], "T = 1", single, outputs[0])
+    agree(["topology.one_to_many"], "first output", generated[0], outputs[0] @ V, scale=8.0)
     if not np.isfinite(generated).all():
         disprove(["topology.one_to_many"], "outputs are not finite")
 
@@ -246,7 +246,7 @@ def for_every_cell(
     function: Callable[[Cell, Case], None],
     chosen: list[Cell],
 ) -> Iterator[Check]:
-    """Yield one proof a cell, about the cell's equations and those named."""
+    """Yield one proof for each cell, of its equations and those in ``names``."""
     for cell in chosen:
         about = dict.fromkeys((*cell.equations, *names))
         holds = partial(function, cell)

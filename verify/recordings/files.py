@@ -1,4 +1,4 @@
-"""A recording's folder: written whole or not at all, and read as what somebody else wrote."""
+"""A recording's folder: written completely or not at all, and read as untrusted input."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ FILE = re.compile(r"[0-9]{3}-[a-z-]+\.safetensors")
 LARGEST_TENSOR_FILE = 64 * 2**20
 MOST_CASES = 999
 LARGEST_CASE = {"T": 2048, "B": 256, "D": 512, "H": 512, "layers": 8}
-"""Beyond what is ever recorded; a file of few bytes must not cost hours of arithmetic."""
+"""More than is ever recorded; a file of few bytes must not cost hours of arithmetic."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """What the parameters mean.
+    """The meaning of the parameters.
 
     They are those of an adapter of this package (``named``), those of a class of torch.nn
     (``like``), or gatewise's own for a cell (``explicit``).
@@ -47,8 +47,8 @@ class Form:
 class Entry:
     """One case of one check; ``sha256`` is the digest of its file.
 
-    ``ran`` says what ran, where the subject knows, ``lacking`` what should have and did not, and
-    ``flags`` what the framework was set to.
+    ``ran`` lists the kernels that ran, if they are known, ``lacking`` those that should have run
+    and did not, ``flags`` the settings of the framework.
     """
 
     check: str
@@ -61,13 +61,13 @@ class Entry:
 
     @property
     def text(self) -> str:
-        """The case as it prints."""
+        """The case as a line of JSON."""
         return Case.from_json(json.dumps(self.case)).to_json()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recording(Header):
-    """What ``recording.json`` holds; ``device`` is about the GPU, where there is one."""
+    """The contents of ``recording.json``; ``device`` describes the GPU, if there is one."""
 
     subject: str
     form: Form
@@ -87,7 +87,7 @@ class Recording(Header):
 
 
 def write_trace(path: Path, trace: Trace) -> str:
-    """Write what was recorded of one case; return the file's digest."""
+    """Write the trace of one case; return the file's digest."""
     data = encoded(trace)
     path.write_bytes(data)
     return hashlib.sha256(data).hexdigest()
@@ -108,7 +108,7 @@ def write(folder: Path, recording: Recording) -> None:
 
 
 def read(folder: Path) -> Recording:
-    """Read the index and hold every file to its digest; RunFileError says what is wrong."""
+    """Read the index and check the digests of all files; raise RunFileError if one is wrong."""
     where = folder / INDEX
     value = reading.parsed(where, reading.text(where))
     if value.get("schema") != SCHEMA:
@@ -123,7 +123,7 @@ def read(folder: Path) -> Recording:
 LATER = {
     "partial_state", "kept_state", "reorders", "packed", "left_padding", "left_padding_state",
 }  # fmt: skip
-"""Options that older recordings do not name; they have none of them."""
+"""Options that older recordings do not name, and do not have."""
 
 
 def _check_index(where: Path, recording: Recording) -> None:
@@ -134,8 +134,8 @@ def _check_index(where: Path, recording: Recording) -> None:
         raise RunFileError(f"{where}: cells: unknown: {', '.join(odd) or 'none given':.100}")
     if not set(recording.dtypes) <= {*DTYPES} or not recording.dtypes:
         raise RunFileError(f"{where}: dtypes: expected some of {', '.join(DTYPES)}")
-    known = {k for k, v in asdict(Options()).items() if isinstance(v, bool)}
-    if odd := sorted((recording.options.keys() ^ known) - LATER):
+    options = {k for k, v in asdict(Options()).items() if isinstance(v, bool)}
+    if odd := sorted((recording.options.keys() ^ options) - LATER):
         raise RunFileError(f"{where}: options: missing or unknown: {', '.join(odd):.200}")
     if not 0 < len(recording.entries) <= MOST_CASES:
         raise RunFileError(f"{where}: entries: expected 1 to {MOST_CASES} cases")
@@ -161,7 +161,7 @@ def _check_entry(where: str, recording: Recording, entry: Entry) -> None:
 
 
 def tensor_file(folder: Path, entry: Entry) -> bytes:
-    """Return what a case's file holds, if it is the file that was recorded."""
+    """Return the bytes of a case's file; raise RunFileError if it is not the recorded one."""
     path = folder / entry.file
     if path.is_symlink() or not path.is_file():
         raise RunFileError(f"{path}: there is no such file in the recording")
@@ -174,12 +174,12 @@ def tensor_file(folder: Path, entry: Entry) -> bytes:
 
 
 def read_trace(folder: Path, entry: Entry) -> Trace:
-    """Read what was recorded of one case; RunFileError says what is wrong with its file."""
+    """Read the trace of one case; raise RunFileError if its file is invalid."""
     return parse_trace(folder / entry.file, tensor_file(folder, entry))
 
 
 def parse_trace(path: Path, data: bytes) -> Trace:
-    """Return the trace that a safetensors file holds."""
+    """Return the trace in a safetensors file."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -198,9 +198,9 @@ def parse_trace(path: Path, data: bytes) -> Trace:
     if index.ended is not None and index.ended.kind not in ENDS:
         raise RunFileError(f"{path}: ended: expected one of {', '.join(ENDS)}")
     _check_drawn(path, index, arrays)
-    other = {name: dtype for name, dtype in index.other.items() if dtype not in DTYPES}
-    held = restored(arrays, index.other)
-    return Trace(index.drawn, index.calls, index.ended, other, held)
+    unknown_dtypes = {name: dtype for name, dtype in index.other.items() if dtype not in DTYPES}
+    contents = restored(arrays, index.other)
+    return Trace(index.drawn, index.calls, index.ended, unknown_dtypes, contents)
 
 
 def _check_drawn(path: Path, index: Index, arrays: dict[str, Any]) -> None:
@@ -210,7 +210,7 @@ def _check_drawn(path: Path, index: Index, arrays: dict[str, Any]) -> None:
 
 
 def subject(name: str, folder: Path) -> Replayed:
-    """Return the subject that a recording is; RunFileError if it is none."""
+    """Return the subject of a recording; raise RunFileError if it is invalid."""
     require_safetensors()
     recording = read(folder)
     offered: dict[str, Any] = {**recording.options}
@@ -228,7 +228,7 @@ def subject(name: str, folder: Path) -> Replayed:
 
 
 def base(where: Path, recording: Recording, options: Options) -> Any:
-    """Return what knows the meaning of the recorded parameters, without importing any layer."""
+    """Return the adapter of the recorded parameters, without importing any layer."""
     from ..subjects import LIKE, adapter
     from ..subjects.explicit import Explicit
     from ..subjects.torch_like import REFERENCE, TorchLike
@@ -246,13 +246,13 @@ def base(where: Path, recording: Recording, options: Options) -> Any:
 
 @dataclass(frozen=True)
 class Claim:
-    """What is left of a class whose calls were recorded: the cell that it claims."""
+    """Stands for a recorded class, of which only the claimed cell is known."""
 
     cell: str
 
 
 def require_safetensors() -> None:
-    """Raise RunFileError where safetensors is not installed."""
+    """Raise RunFileError if safetensors is not installed."""
     try:
         import safetensors  # noqa: F401
     except ImportError as error:

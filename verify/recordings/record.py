@@ -1,4 +1,4 @@
-"""Record a layer: its checks are run in its own process, and every call is kept."""
+"""Recording of a layer: its checks run in its own process, and all calls are saved."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .trace import Ended, Store, Trace, drawing, same_bits
 
 
 def observed(subject: Subject, check: str, case: Case) -> Trace:
-    """Run a check on one case; return the numbers drawn for it, its calls, and how it ended."""
+    """Run a check on one case; return the drawn numbers, the calls, and the outcome."""
     drawn: dict[str, Floats] = {}
     ended = None
 
     def keep(case: Case, part: str, numbers: Floats) -> Floats:
-        kept = drawn.setdefault(drawing(case, part, numbers.shape), numbers)
-        if not same_bits(kept, numbers):
+        first = drawn.setdefault(drawing(case, part, numbers.shape), numbers)
+        if not same_bits(first, numbers):
             raise RuntimeError(f"{part} of one case was drawn in two ways")
         return numbers
 
@@ -38,23 +38,23 @@ def observed(subject: Subject, check: str, case: Case) -> Trace:
             under_test(subject, calls), replace(case, assumed=narrowest, source=keep)
         )
     except Undecided:
-        ended = None  # the check's judgement, which is made anew
+        ended = None  # the check's judgement, which is repeated on replay
     except (SubjectCrashed, NotOffered, Mismatch) as end:
         ended = Ended(type(end).__name__, str(end))
     store = Store()
     layers: dict[int, int] = {}
-    made = tuple(
+    records = tuple(
         store.call(number, layers.setdefault(id(call.layer.built), len(layers)), call)
         for number, call in enumerate(calls)
     )
     if ended and ended.kind == "Mismatch" and calls and calls[-1].results:
-        ended = None  # the check's judgement, which is made anew
+        ended = None  # the check's judgement, which is repeated on replay
     named = {key: store.keep(f"drawn.{n}", a) for n, (key, a) in enumerate(drawn.items())}
-    return Trace(named, made, ended, store.other, store.arrays)
+    return Trace(named, records, ended, store.other, store.arrays)
 
 
 def form_of(subject: Subject) -> Form | None:
-    """Return what tells another machine the meaning of the parameters; None if nothing does."""
+    """Return the form that gives other machines the parameters' meaning; None if there is none."""
     if adapter(subject.name) is subject:
         return Form("named", subject.name)
     form: tuple[str, str] | None = getattr(subject, "form", None)
@@ -62,7 +62,7 @@ def form_of(subject: Subject) -> Form | None:
 
 
 def planned(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
-    """Return what will be recorded of a subject, as JSON values, or ``problem``: why nothing."""
+    """Return the plan of a recording as JSON values, or ``problem`` with a reason."""
     form = form_of(subject)
     if form is None:
         return {"problem": "only a known subject, a class like torch's or one with explicit gates "
@@ -82,8 +82,8 @@ def planned(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
     return {"form": vars(form), "dtypes": computed, "cases": cases}
 
 
-def taken(subject: Subject, check: str, case: str, path: str) -> dict[str, Any]:
-    """Record one case into a file; return its digest, the device, what ran, and the flags."""
+def record_case(subject: Subject, check: str, case: str, path: str) -> dict[str, Any]:
+    """Record one case into a file; return its digest, the device, the kernels, and the flags."""
     watch: Watching | None = getattr(subject, "watch", None)
     if watch is not None:
         watch.begin()
@@ -100,7 +100,7 @@ def taken(subject: Subject, check: str, case: str, path: str) -> dict[str, Any]:
 
 
 def answer(subject: Subject, request: dict[str, Any]) -> dict[str, Any]:
-    """Do in the subject's process what ``record`` asks for."""
+    """Perform a step of a recording in the subject's process."""
     if request["step"] == "plan":
         return planned(subject, request["dtype"], request["seed"])
-    return taken(subject, request["check"], request["case"], request["path"])
+    return record_case(subject, request["check"], request["case"], request["path"])

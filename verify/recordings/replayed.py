@@ -1,7 +1,7 @@
-"""The subject ``recording:DIR``: it computes nothing, it returns what another machine computed.
+"""The subject ``recording:DIR``, which returns the recorded results of another machine.
 
-A check is run as ever: the numbers that it draws are those of the recording, the calls that it
-makes are answered in the recorded order, and the equations are computed here, with their bounds.
+Checks run as usual: their drawn numbers are those of the recording, their calls are answered in the
+recorded order, and the equations with their bounds are computed here.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ UNANSWERED = {
     "purity": "it looks at the caller's own arrays after a call, and a recording has none",
     "parameters": "it looks at what the constructor makes, and a recording has results alone",
 }
-"""Checks that no recording can answer, and why."""
+"""Checks that no recording can answer, with the reasons."""
 
 ENDS: dict[str, type[Exception]] = {
     "SubjectCrashed": SubjectCrashed,
     "NotOffered": NotOffered,
     "Mismatch": Mismatch,
 }
-"""What can have come instead of a result, by name."""
+"""Exceptions that may be recorded instead of a result, by name."""
 
 Key = tuple[str, str]
 """A check's id, and a case as JSON."""
@@ -40,37 +40,36 @@ Key = tuple[str, str]
 
 @dataclass
 class Watched:
-    """What was seen to run when cases were recorded, of those that were replayed since ``begin``.
+    """The recorded kernels of the cases that were replayed since ``begin``.
 
-    ``of`` has, by check and case, what ran and what was lacking.
+    ``runs`` has, by check and case, the kernels that ran and those that were lacking.
     """
 
-    of: Mapping[Key, tuple[str, str]]
+    runs: Mapping[Key, tuple[str, str]]
     replayed: dict[Key, None] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Forget what was replayed."""
+        """Forget the replayed cases."""
         self.replayed.clear()
 
     @property
     def told(self) -> str:
-        """What ran, as the case says that says most; first of those in which something lacked."""
-        runs = [self.of[key] for key in self.replayed]
+        """The longest list of kernels of a case; cases with lacking kernels come first."""
+        runs = [self.runs[key] for key in self.replayed]
         return max(runs, key=lambda pair: (bool(pair[1]), len(pair[0])), default=("", ""))[0]
 
     @property
     def lacking(self) -> str:
-        """What was lacking, each thing once."""
-        return ", ".join(dict.fromkeys(filter(None, (self.of[k][1] for k in self.replayed))))
+        """The lacking kernels, each once."""
+        return ", ".join(dict.fromkeys(filter(None, (self.runs[k][1] for k in self.replayed))))
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """A recording in the place of the layer that it is of.
+    """A recording in place of its layer.
 
-    ``base`` is what the recorded parameters mean: an adapter, of which nothing is called that
-    runs a layer. ``held`` loads what was recorded for a check and a case; ``playback`` is that of
-    the one case that is answered, if there is one.
+    ``base`` is the adapter of the recorded parameters, whose layer is never run. ``traces`` loads
+    the trace of a check and a case; ``playback`` is that of the case being answered, if any.
     """
 
     name: str
@@ -79,20 +78,20 @@ class Replayed:
     dtypes: tuple[str, ...]
     cells: tuple[str, ...]
     origin: str
-    held: Mapping[Key, Callable[[], Trace]]
+    traces: Mapping[Key, Callable[[], Trace]]
     watch: Watched | None = None
     playback: Playback | None = None
 
     def version(self) -> str:
-        """Return the recorded version, and on which machine it ran."""
+        """Return the recorded version and machine."""
         return self.origin
 
     def cases_for(self, check: str, dtype: str) -> list[Case]:
-        cases = (Case.from_json(text) for id, text in self.held if id == check)
+        cases = (Case.from_json(text) for id, text in self.traces if id == check)
         return [case for case in cases if case.dtype == dtype]
 
     def why_not(self, check: str) -> str:
-        """Say why there are no cases of a check."""
+        """Return the reason why there are no cases of a check."""
         return f"a recording cannot answer it: {UNANSWERED[check]}" if check in UNANSWERED else (
             "the recording holds no case of it"
         )  # fmt: skip
@@ -100,12 +99,12 @@ class Replayed:
     def recorded(self, check: str, case: Case) -> tuple[Replayed, Case]:
         """Return the layer that answers one case of a check, and the case with its numbers.
 
-        Raises NotOffered where the case was not recorded, RunFileError for a file that is none.
+        Raises NotOffered if the case was not recorded, RunFileError for an invalid file.
         """
         key = (check, case.to_json())
-        if key not in self.held:
+        if key not in self.traces:
             raise NotOffered("the recording does not hold this case")
-        playback = Playback(self.held[key]())
+        playback = Playback(self.traces[key]())
         if self.watch is not None:
             self.watch.replayed[key] = None
         return replace(self, playback=playback), replace(case, source=playback.numbers)
@@ -122,19 +121,19 @@ class Replayed:
         return self.base.parameter_map(case)
 
     def caller(self, case: Case) -> str:
-        """Return nothing: another machine's results come from no script here."""
+        """Return "": no script can compute another machine's results."""
         return ""
 
 
 class Playback:
-    """The layer of one recorded case: it answers the calls in the order in which they were made."""
+    """The layer of one recorded case, which answers calls in the recorded order."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self._calls = iter([call for call in trace.calls if call.inputs is not None])
 
     def numbers(self, case: Case, part: str, numbers: Floats) -> Floats:
-        """Return the recorded numbers of a part; what was not recorded is as drawn."""
+        """Return the recorded numbers of a part, or the drawn ones if they were not recorded."""
         name = self.trace.drawn.get(drawing(case, part, numbers.shape))
         return numbers if name is None else np.array(self.trace.arrays[name])
 
@@ -150,7 +149,7 @@ class Playback:
         return result
 
     def train(self, training: bool) -> None:
-        """Nothing: the calls that follow were recorded in that mode."""
+        """Do nothing: the following calls were recorded in that mode."""
 
     def _answer(
         self, inputs: Inputs, pairs: Sequence[Cotangents] | None, tangents: Inputs | None
@@ -180,8 +179,8 @@ class Playback:
 def _result(trace: Trace, recorded: Returned) -> Result:
     def array(name: str) -> Floats:
         if name in trace.other:
-            what = name.partition("results.")[2] or name
-            raise Mismatch(f"{what}: expected a dtype of NumPy, got {trace.other[name]}")
+            quantity = name.partition("results.")[2] or name
+            raise Mismatch(f"{quantity}: expected a dtype of NumPy, got {trace.other[name]}")
         return np.array(trace.arrays[name])
 
     y, final = array(recorded.y), tuple(map(array, recorded.final))

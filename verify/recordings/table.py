@@ -1,4 +1,4 @@
-"""The cases that are recorded: a greedy cover of the mutants, each seen twice where it can be."""
+"""The cases to record: a greedy cover of the mutants, each caught twice if possible."""
 
 from __future__ import annotations
 
@@ -89,16 +89,16 @@ whose cases are too large (``wide`` has widths of 33, 65 and 129); the sharpest 
 Choice = tuple[str, Case]
 
 FROM_THE_SUBJECT = ("dropout", "schedule")
-"""Checks whose cases depend on the layer, or are made for the check: the first that it forces."""
+"""Checks whose forced cases are recorded, because they depend on the layer or the check."""
 
 IN_A_LAYOUT = ("packed", "left-padding")
-"""Checks whose cases are theirs alone: the first that they force, with other seeds."""
+"""Checks of layouts, whose first forced cases are recorded, with other seeds."""
 
 MASKED = 3
-"""So many of them: dropout at three rates, 1 among them; the three schedules."""
+"""Number of such cases: dropout at three rates, 1 among them; three schedules."""
 
 APART = 1000
-"""Seeds of one set of cases and the next are this far apart."""
+"""Distance of the seeds of two sets of cases."""
 
 
 def chosen(subject: Subject, dtype: str, seed: int = 0) -> Iterator[Choice]:
@@ -121,7 +121,7 @@ def chosen(subject: Subject, dtype: str, seed: int = 0) -> Iterator[Choice]:
 
 
 def fitted(case: Case, options: Options) -> Case:
-    """Return a case without the options that are not offered."""
+    """Return a case without options that the subject does not offer."""
     return replace(
         case,
         P=case.P if options.projection else 0,

@@ -1,4 +1,4 @@
-"""One case of one check, recorded: the numbers drawn for it, the calls, and how it ended."""
+"""The trace of one case of one check: the drawn numbers, the calls, and the outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HELD = ("float64", "float32", "float16", "int64", "int32", "bool")
 
 @dataclass(frozen=True)
 class Given:
-    """What a layer was called with; every array by its name in the file."""
+    """The inputs of a call; arrays by their names in the file."""
 
     parameters: dict[str, str]
     x: str
@@ -38,7 +38,7 @@ class Pulling:
 
 @dataclass(frozen=True)
 class Returned:
-    """What came back; ``parameters``, ``x`` and ``initial`` are gradients, where asked for."""
+    """Returned arrays; ``parameters``, ``x`` and ``initial`` are gradients, if requested."""
 
     y: str
     final: tuple[str, ...]
@@ -49,9 +49,9 @@ class Returned:
 
 @dataclass(frozen=True)
 class Made:
-    """One call: of which layer (counted from 0) made for which case, with what, what came back.
+    """One call: the number of its layer, the case that it was built for, inputs and results.
 
-    Of a call that raised there are no results. Without inputs only the mode was switched.
+    A call that raised has no results. A record without inputs only switches the mode.
     """
 
     layer: int
@@ -65,7 +65,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Ended:
-    """What the layer did instead of returning: ``kind`` is the name of the exception."""
+    """The exception that ended a case; ``kind`` is its name."""
 
     kind: str
     message: str
@@ -73,10 +73,10 @@ class Ended:
 
 @dataclass
 class Index:
-    """What was recorded, without the arrays: ``drawn`` has their names by case, part and shape.
+    """A trace without its arrays: ``drawn`` has their names by case, part and shape.
 
-    ``other`` are arrays whose dtype the file does not have, by name: they are stored in one that
-    holds their numbers exactly, and bfloat16 becomes itself again when it is read.
+    ``other`` has, by name, the dtypes of arrays that safetensors lacks: these are stored exactly in
+    another dtype, and bfloat16 is restored when the file is read.
     """
 
     drawn: dict[str, str] = field(default_factory=dict)
@@ -86,14 +86,14 @@ class Index:
 
     @property
     def names(self) -> list[str]:
-        """The name of every array that it speaks of."""
+        """The names of all arrays in it."""
         calls = [(c.inputs, c.cotangents, c.tangents, c.results) for c in self.calls]
         return [*self.drawn.values(), *self.other, *_leaves(calls)]
 
 
 @dataclass
 class Trace(Index):
-    """The whole of it."""
+    """The index and the arrays."""
 
     arrays: dict[str, Floats] = field(default_factory=dict)
 
@@ -109,7 +109,7 @@ def drawing(case: Case, part: str, shape: Sequence[int]) -> str:
 
 
 class Store:
-    """Arrays by content: each is kept once, under the first name that it was given."""
+    """Arrays by content; equal ones are stored once, under their first name."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, Floats] = {}
@@ -117,7 +117,7 @@ class Store:
         self._names: dict[tuple[Any, ...], str] = {}
 
     def keep(self, name: str, array: Floats) -> str:
-        """Keep an array, and return its name."""
+        """Store an array, and return its name."""
         array = np.asarray(array)
         key = (array.shape, str(array.dtype), array.tobytes())
         if key not in self._names:
@@ -131,7 +131,7 @@ class Store:
         return self._names[key]
 
     def call(self, number: int, layer: int, call: Call) -> Made:
-        """Keep the arrays of a call."""
+        """Store the arrays of a call."""
         pairs = None if call.cotangents is None else [Pulling(*pair) for pair in call.cotangents]
         named = {
             "layer": layer,
@@ -145,7 +145,7 @@ class Store:
         return msgspec.convert(named, Made)
 
     def _named(self, where: str, value: Any) -> Any:
-        """Keep all arrays of a value, and return it with names in the place of arrays."""
+        """Store all arrays of a value, and return it with names instead of arrays."""
         if value is None:
             return None
         parts = _parts(value)
@@ -156,7 +156,7 @@ class Store:
 
 
 def _parts(value: Any) -> dict[Any, Any] | None:
-    """Return what a record, a mapping or a sequence holds, by name or number; None for others."""
+    """Return the parts of a record, mapping or sequence by name or number; None for others."""
     if is_dataclass(value):
         # calls are replayed in order
         arrays = (f.name for f in fields(value) if f.name not in ("kept", "rows", "layout"))
@@ -167,7 +167,7 @@ def _parts(value: Any) -> dict[Any, Any] | None:
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """Yield everything in records, mappings and sequences that is none of those."""
+    """Yield the values within nested records, mappings and sequences."""
     parts = _parts(value)
     if parts is not None:
         for part in parts.values():
@@ -176,23 +176,23 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def restored(arrays: Mapping[str, Floats], other: Mapping[str, str]) -> dict[str, Floats]:
-    """Return the arrays of a file, those of bfloat16 in bfloat16; the numbers are the same."""
+def restored(arrays: Mapping[str, Floats], dtypes: Mapping[str, str]) -> dict[str, Floats]:
+    """Return the arrays of a file, with bfloat16 restored."""
     half = ARITHMETICS["bfloat16"]
-    again = dict(arrays)
-    for name, dtype in other.items():
+    result = dict(arrays)
+    for name, dtype in dtypes.items():
         if dtype == half.name:
-            again[name] = arrays[name].astype(half.dtype)
-    return again
+            result[name] = arrays[name].astype(half.dtype)
+    return result
 
 
-def same(trace: Trace, recorded: Any, given: Any) -> bool:
-    """Return whether arrays are there where names were recorded, with the same bits."""
-    if recorded is None or given is None:
-        return recorded is given
-    names, parts = _parts(recorded), _parts(given)
+def same(trace: Trace, recorded: Any, value: Any) -> bool:
+    """Return whether a value has the structure of a record, with the bits of its arrays."""
+    if recorded is None or value is None:
+        return recorded is value
+    names, parts = _parts(recorded), _parts(value)
     if names is None or parts is None:
-        return names is parts and same_bits(trace.arrays[recorded], given)
+        return names is parts and same_bits(trace.arrays[recorded], value)
     return names.keys() == parts.keys() and all(same(trace, names[k], parts[k]) for k in names)
 
 

@@ -1,4 +1,4 @@
-"""What recordings see: wrong layers, recorded and replayed, and those that no recording shows."""
+"""The mutants that recordings show: each is recorded and replayed."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ UNSEEN: dict[str, str] = {
     "P10": ASIDE,
     "V01": ASIDE,
 }
-"""Mutants that recordings do not show, and why; a test holds this list to what is so."""
+"""Mutants that recordings do not show, with the reasons; a test verifies this list."""
 
 
 @dataclass(frozen=True)
 class Sight:
-    """One mutant of one cell in one dtype: by which recorded check it is seen, "" by none.
+    """One mutant of one cell in one dtype, and the recorded check that catches it, "" if none.
 
-    ``wrong`` tells mutants from equivalent programs; ``expected`` is whether it should be seen: it
-    is wrong, and ``UNSEEN`` does not say why not.
+    ``wrong`` distinguishes mutants from equivalent programs; ``expected``: it should be caught,
+    because it is wrong and not in ``UNSEEN``.
     """
 
     mutant: str
@@ -53,12 +53,12 @@ class Sight:
 
     @property
     def right(self) -> bool:
-        """Whether it is as it should be."""
+        """Whether the result is the expected one."""
         return bool(self.seen_by) == self.expected
 
 
 def sights(only: Callable[[Mutant], bool] = lambda mutant: True) -> Iterator[Sight]:
-    """Record and replay every mutant and every equivalent program, until a check fails it."""
+    """Record and replay every mutant and every equivalent program, until a check fails."""
     for mutant in filter(only, (*mutants(), *equivalences())):
         for cell in mutant.cells:
             for dtype in mutant.dtypes:
@@ -71,7 +71,7 @@ def sight(mutant: Mutant, cell: str, dtype: str) -> Sight:
     wrong = bool(mutant.killed_by)
     expected = wrong and mutant.id not in UNSEEN
     seen_by, tried = "", 0
-    if not mutant.isolated:  # what ends the process cannot be tried in this one
+    if not mutant.isolated:  # it would end this process
         for check, case in _ordered(mutant, list(chosen(subject, dtype))):
             tried += 1
             if fails_replayed(subject, (check, case)):
@@ -81,12 +81,12 @@ def sight(mutant: Mutant, cell: str, dtype: str) -> Sight:
 
 
 def _ordered(mutant: Mutant, choices: list[Choice]) -> list[Choice]:
-    """Return the checks that should see it first."""
+    """Return the choices with those checks first that should catch it."""
     return sorted(choices, key=lambda choice: choice[0] not in mutant.killed_by)
 
 
 def fails_replayed(subject: Subject, choice: Choice) -> bool:
-    """Record one case as a file would hold it, replay it, and return whether the check fails."""
+    """Record one case to bytes, replay it, and return whether the check fails."""
     id, case = choice
     recording = replayed(subject, {choice: encoded(observed(subject, id, case))})
     layer, case = recording.recorded(id, case)
@@ -98,13 +98,13 @@ def fails_replayed(subject: Subject, choice: Choice) -> bool:
         return False
 
 
-def replayed(subject: Subject, held: dict[Choice, bytes]) -> Replayed:
-    """Return a recording of an explicit subject that stands in memory."""
+def replayed(subject: Subject, files: dict[Choice, bytes]) -> Replayed:
+    """Return a recording of an explicit subject from bytes in memory."""
     cell = subject.cells[0]
     base = Explicit(subject.name, Claim(cell), subject.options, subject.dtypes)
 
     def loaded(data: bytes) -> Trace:
         return parse_trace(Path(subject.name), data)
 
-    traces = {(id, case.to_json()): partial(loaded, data) for (id, case), data in held.items()}
+    traces = {(id, case.to_json()): partial(loaded, data) for (id, case), data in files.items()}
     return Replayed(subject.name, base, subject.options, subject.dtypes, subject.cells, "", traces)

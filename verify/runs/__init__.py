@@ -1,1 +1,1 @@
-"""What is on disk: a run's header, its verdicts, and what may be known before it."""
+"""Run files: headers, verdicts, diagnoses, and the deviations that a user accepts."""

@@ -1,4 +1,4 @@
-"""What a run says as a whole: the exit code, and the reason for it in a sentence."""
+"""The conclusion of a run: its exit code, and the reason for it in a sentence."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from .status import CONFORMS, COULD_NOT_RUN, DIFFERS, STATUSES, Outcome
 from .verdict import Verdict
 
 OF_PROBLEMS = ("kernel-output", "kernel-steps", "kernel-size", "kernel-calls")
-"""Those of a submission to a benchmark's problem: it may refuse a case, but none of these."""
+"""Checks that a submission to a benchmark's problem must pass, even if it refuses a case."""
 
 ESSENTIAL = ("forward", "gradient", *OF_PROBLEMS)
-"""Checks without which nothing is shown; ``gradient`` only of a subject that offers gradients."""
+"""Checks that a subject must pass to conform; ``gradient`` only if it offers gradients."""
 
 WITHOUT_EQUATIONS = ("derivative",)
-"""The same of a layer that has no equations: its gradients, where it offers any."""
+"""The essential checks of a layer without equations: its gradients, if it offers any."""
 
 WHERE_OFFERED = ("gradient", *WITHOUT_EQUATIONS)
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What a command ends with: its exit code, and why that is not ``CONFORMS``, "" if it is."""
+    """The exit code of a command, and the reason if it is not ``CONFORMS``, else ""."""
 
     code: int
     reason: str = ""
@@ -34,17 +34,17 @@ class Conclusion:
 
 
 def conclusion(verdicts: Sequence[Verdict], chosen: Collection[str] = ()) -> Conclusion:
-    """Return what verdicts say together; ``chosen`` are the checks that the user named, if any.
+    """Return the conclusion of all verdicts; ``chosen`` are the checks that the user named, if any.
 
     A subject conforms if nothing is wrong or open, and each check that was chosen, or else each
-    of ``ESSENTIAL``, passed in at least one dtype. What was not judged shows nothing. A layer
-    without equations conforms if what could be judged passed.
+    of ``ESSENTIAL``, passed in at least one dtype. A layer without equations conforms if all
+    checks that could be judged passed.
     """
     outcomes = {v.status: STATUSES[v.status].outcome for v in verdicts}
     for outcome, code in ((Outcome.WRONG, DIFFERS), (Outcome.OPEN, COULD_NOT_RUN)):
-        there = [v for v in verdicts if outcomes[v.status] is outcome]
-        if there:
-            return Conclusion(code, _counted(there, len(verdicts)))
+        matching = [v for v in verdicts if outcomes[v.status] is outcome]
+        if matching:
+            return Conclusion(code, _counted(matching, len(verdicts)))
     reasons = [
         reason
         for subject in dict.fromkeys(v.subject for v in verdicts)
@@ -55,15 +55,15 @@ def conclusion(verdicts: Sequence[Verdict], chosen: Collection[str] = ()) -> Con
     return Conclusion(COULD_NOT_RUN, "; ".join(reasons)) if reasons else Conclusion(CONFORMS)
 
 
-def _counted(there: Sequence[Verdict], total: int) -> str:
+def _counted(verdicts: Sequence[Verdict], total: int) -> str:
     """Return how many verdicts of each status there are, in words."""
-    statuses = [v.status for v in there]
+    statuses = [v.status for v in verdicts]
     parts = [STATUSES[s].counted(statuses.count(s)) for s in STATUSES if s in statuses]
     return f"of {total} {'check' if total == 1 else 'checks'}, {', '.join(parts)}"
 
 
 def _unjudged(verdicts: Sequence[Verdict], chosen: Collection[str]) -> Iterator[str]:
-    """Yield what of one subject had to be shown, and was not."""
+    """Yield the essential checks of one subject that were not judged, each with the reason."""
     subject = verdicts[0].subject
     essential = WITHOUT_EQUATIONS if verdicts[0].without_equations else ESSENTIAL
     for check in chosen or essential:

@@ -1,4 +1,4 @@
-"""Deviations that a user knows of and accepts: declared in a file, held to what was declared.
+"""Deviations that a user knows and accepts, declared in a file.
 
 .. code-block:: toml
 
@@ -28,7 +28,7 @@ KNOWN = "known deviation"
 
 @dataclass(frozen=True)
 class Deviation:
-    """One accepted failure, until it expires or outgrows what was declared."""
+    """One accepted failure, until it expires or exceeds its declared size."""
 
     subject: str
     check: str
@@ -46,7 +46,7 @@ class Deviation:
         )
 
     def judge(self, verdict: Verdict, today: date) -> None:
-        """Change a verdict to what it is in the light of this declaration."""
+        """Apply this declaration to a verdict: change its status and message in place."""
         if verdict.status == "passed":
             verdict.status = "failed"
             verdict.message = f"declared as a deviation ({self.reason}), but it passes: remove it"
@@ -76,7 +76,7 @@ class Deviations:
 
     @classmethod
     def read(cls, path: Path) -> Deviations:
-        """Read a TOML file; a ValueError says what is wrong with it."""
+        """Read a TOML file; raise ValueError with a reason if it is invalid."""
         if not path.is_file():
             raise ValueError(f"{path}: there is no such file")
         try:
@@ -96,7 +96,7 @@ class Deviations:
         return cls(tuple(declared), str(path))
 
     def require(self, checks: Collection[str], dtypes: Collection[str]) -> None:
-        """Raise ValueError where a declaration names a check or dtype that there is not."""
+        """Raise ValueError if a declaration names an unknown check or dtype."""
         for deviation in self.declared:
             if deviation.check not in checks:
                 raise ValueError(f"{self.path}: check {deviation.check!r:.60} is not known")
@@ -105,7 +105,7 @@ class Deviations:
                                  f"are {', '.join(dtypes)}")  # fmt: skip
 
     def judge(self, verdict: Verdict, today: date | None = None) -> Verdict:
-        """Return the verdict in the light of the first declaration that is about it."""
+        """Apply the first declaration that concerns the verdict, and return the verdict."""
         for deviation in self.declared:
             if deviation.concerns(verdict):
                 deviation.judge(verdict, today or date.today())
@@ -114,7 +114,7 @@ class Deviations:
 
 
 def _deviations(where: str, entry: Any) -> Iterator[Deviation]:
-    """Yield what one entry declares: of several subjects, checks or dtypes each by itself."""
+    """Yield the deviations of one entry: one for each of its subjects, checks and dtypes."""
     if not isinstance(entry, Mapping):
         raise ValueError(f"{where}: expected a table")
     names = {f.name for f in fields(Deviation)}

@@ -1,4 +1,4 @@
-"""A diagnosis, as data: it travels between processes and into run files as JSON."""
+"""The diagnosis of a subject as data, which is sent between processes and saved as JSON."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Explanation:
-    """One mistake, or two, that does exactly what the subject did.
+    """One mistake, or two together, that reproduce what the subject computed.
 
-    ``ids`` are the catalogue's, ``statements`` what is wrong, ``fixes`` what to do instead.
-    ``variant``: it is no mistake, but another cell or arithmetic, and right in its own terms.
+    ``ids`` are those of the catalogue; ``statements`` describe the mistakes, ``fixes`` the
+    changes that correct them. ``variant``: the subject is no mistake, but another cell or
+    arithmetic.
     """
 
     ids: tuple[str, ...]
@@ -26,13 +27,13 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Location:
-    """Where a layer is wrong.
+    """The part of a layer that is wrong.
 
     ``part``: ``outputs``, ``gradients``, ``tangents`` (derivatives in forward mode), ``training``,
     ``calls`` (a call alone is right, but not what calls do to each other or to their arguments),
     ``program`` (it raised, or its process ended).
-    ``needs`` are the options without which the mistake does not show, ``quantities`` what is off,
-    ``place`` the first wrong entry, ``from_size`` from which size on, "" if from the smallest.
+    ``needs`` are the options without which the mistake does not show, ``quantities`` the wrong
+    arrays, ``place`` the first wrong entry, ``from_size`` the smallest size that fails, "" if all.
     """
 
     part: str = ""
@@ -51,14 +52,14 @@ class Location:
 
 @dataclass
 class Diagnosis:
-    """What is wrong with a subject in one dtype, as far as it could be found out.
+    """The explanation of a subject's failures in one dtype.
 
     ``status``: ``conforms``, ``explained`` or ``unexplained``. All ``explanations`` compute the
-    same in every experiment. ``residual`` is how far off they are, ``runner_up`` how far off the
-    nearest of the ``tried`` others is (at least: the search stops at the first number that
-    refutes one), both in units of what rounding explains. ``notes`` are further sentences, shown
-    after the explanation; ``complete``: the search was not stopped for time. ``roots`` are the
-    checks that show each cause, where there are several.
+    same in every experiment. ``residual`` is their deviation from the subject, ``runner_up`` that
+    of the nearest of the other mistakes (at least: the search stops at the first number that
+    refutes one), both in units of what rounding explains; ``tried`` counts the mistakes.
+    ``notes`` are further sentences, shown after the explanation; ``complete``: the search was not
+    stopped for time. ``roots`` are the checks that show each cause, if there are several.
     """
 
     subject: str
@@ -80,7 +81,7 @@ class Diagnosis:
 
     @property
     def headline(self) -> str:
-        """What is wrong, in a sentence or two."""
+        """The first explanation in a sentence or two, or else the message."""
         if self.explanations:
             return " ".join(self.explanations[0].statements)
         return self.message

@@ -1,4 +1,4 @@
-"""What verdicts and a diagnosis say of a subject, the answer first and then what shows it."""
+"""The finding on a subject: its verdicts and diagnosis as text, the answer first."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from .status import STATUSES, Outcome, rank
 from .verdict import PARAMETERS, Verdict
 
 WIDTH = 80
-"""Columns of a terminal that nobody has asked for its width."""
+"""Columns of a terminal of unknown width."""
 
 LABELS = 16
 """Columns of the labels."""
 
 LISTED = 3
-"""Explanations that compute the same, beside the first, that are listed."""
+"""Explanations that are listed beside the first, all of which compute the same."""
 
 MEANINGFUL = 100.0
-"""Up to so many times what rounding explains, another mistake is nearly an explanation, too."""
-
+"""Largest deviation, in units of rounding, of another mistake that is worth a remark."""
 
 SAME_AGAIN = ("purity", "repeat")
-"""Checks that a layer is the same in every call; what compares two calls follows from them."""
+"""Checks that a layer computes the same in every call; checks of two calls rely on them."""
 
 UNJUDGED = "no equations: its numbers are not judged"
 
@@ -35,7 +34,6 @@ NOT_SHOWN = (
     "The numbers themselves: without equations, nothing says what they should be. It is held to "
     "what is true of every recurrence, and its gradients to what it computes itself."
 )
-
 
 NO_SOURCE = "Whether its weights are those of the layer that was exported: --against SOURCE tells."
 
@@ -46,7 +44,7 @@ def counted(number: int, noun: str) -> str:
 
 
 class Line(NamedTuple):
-    """A label, what it labels, and whether that may be broken to fit: a command may not."""
+    """A label, its text, and whether the text may be wrapped: a command may not."""
 
     label: str
     text: str
@@ -55,7 +53,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a run has to say of one subject: all verdicts on it, in order, and its diagnosis.
+    """All verdicts on one subject, in order, and its diagnosis.
 
     ``chosen`` are the checks that the user named, if any.
     """
@@ -72,29 +70,29 @@ class Finding:
 
     @property
     def root(self) -> Verdict | None:
-        """The first check that failed, in the dtype of the diagnosis: checks go from plain on.
+        """The first check that failed, in the dtype of the diagnosis; the plainest come first.
 
-        Without equations a layer is compared with itself: that it is the same again comes first.
+        A layer without equations is compared with itself: there, ``SAME_AGAIN`` come first.
         """
         dtype = self.diagnosis and self.diagnosis.dtype
-        own = [v for v in self.wrong if v.dtype == dtype] or self.wrong
-        if own and self.without_equations:
-            own = sorted(own, key=lambda v: v.check not in SAME_AGAIN)
-        return own[0] if own else None
+        failures = [v for v in self.wrong if v.dtype == dtype] or self.wrong
+        if failures and self.without_equations:
+            failures = sorted(failures, key=lambda v: v.check not in SAME_AGAIN)
+        return failures[0] if failures else None
 
     @property
     def roots(self) -> tuple[Verdict, ...]:
-        """The failures that show each cause: one alone, unless the diagnosis names several."""
+        """One failure for each cause: ``root``, unless the diagnosis names several."""
         if self.root is None:
             return ()
-        own = [v for v in self.wrong if v.dtype == self.root.dtype]
+        failures = [v for v in self.wrong if v.dtype == self.root.dtype]
         named = self.diagnosis.roots if self.diagnosis else ()
-        shown = [v for check in named for v in own if v.check == check]
+        shown = [v for check in named for v in failures if v.check == check]
         return tuple(shown) or (self.root,)
 
     @property
     def conforms(self) -> bool:
-        """Whether nothing is wrong, and everything that was asked was answered."""
+        """Whether no verdict is wrong, and all that were requested are there."""
         return conclusion(self.verdicts, self.chosen).conforms
 
     @property
@@ -112,7 +110,7 @@ class Finding:
 
     @property
     def cause(self) -> str:
-        """What is wrong, or why nothing was shown, in a sentence or two; "" if all is well."""
+        """The reason for failures or open verdicts, in a sentence or two; "" if there are none."""
         if self.diagnosis is not None and self.wrong:
             return self.diagnosis.headline
         root = self.root or next((v for v in self.verdicts if v.open), None)
@@ -120,7 +118,7 @@ class Finding:
 
     @property
     def headline(self) -> str:
-        """Whether it conforms, in a sentence that fits a line."""
+        """A line that says whether the subject conforms."""
         name, total = self.name, counted(len(self.verdicts), "check")
         if self.wrong:
             return f"{name} does not conform: {len(self.wrong)} of {total} failed"
@@ -134,17 +132,17 @@ class Finding:
 
     @property
     def without_equations(self) -> bool:
-        """Whether there were no equations to hold it to."""
+        """Whether the subject has no equations."""
         return self.verdicts[0].without_equations
 
     @property
     def alone(self) -> bool:
-        """Whether it is a node of a model file that is right, held to no source of weights."""
+        """Whether it is a correct node of a model file that was compared with no source layer."""
         node = ".onnx#" in self.subject and not self.wrong
         return node and not self.chosen and all(v.check != "source" for v in self.verdicts)
 
     def lines(self) -> Iterator[Line]:
-        """Yield what is wrong, what to do, where, how sure; then the failures that show it."""
+        """Yield the diagnosis (see ``diagnosis_lines``), then the failures that show it."""
         if self.diagnosis is not None and self.wrong:
             yield from diagnosis_lines(self.diagnosis)
         if meaning := self.verdicts[0].version.partition(PARAMETERS)[2]:
@@ -169,17 +167,15 @@ class Finding:
 
 def findings(verdicts: Sequence[Verdict], diagnoses: Sequence[Diagnosis] = ()) -> list[Finding]:
     """Return the finding on each subject, in the order of the verdicts."""
-    explained = {each.subject: each for each in diagnoses}
+    explained = {diagnosis.subject: diagnosis for diagnosis in diagnoses}
     by_subject: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         by_subject.setdefault(verdict.subject, []).append(verdict)
-    return [
-        Finding(subject, tuple(own), explained.get(subject)) for subject, own in by_subject.items()
-    ]
+    return [Finding(name, tuple(group), explained.get(name)) for name, group in by_subject.items()]
 
 
 def laid_out(lines: Iterator[Line], width: int = WIDTH) -> Iterator[str]:
-    """Yield lines of text: labels in a column of their own, and what they label beside them."""
+    """Yield lines of text: the labels in one column, the texts beside them."""
     for label, text, breaks in lines:
         first, rest = f"  {label:{LABELS}}", " " * (LABELS + 2)
         if breaks:
@@ -192,7 +188,7 @@ def laid_out(lines: Iterator[Line], width: int = WIDTH) -> Iterator[str]:
 
 
 def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[Line]:
-    """Yield what is wrong, what to do, where, and how sure that is."""
+    """Yield the mistake, its fix, its place, and how certain that is."""
     if not diagnosis.explanations:
         yield Line("what is wrong", diagnosis.message)
     different = list({e.statements: e for e in reversed(diagnosis.explanations)}.values())[::-1]
@@ -216,16 +212,16 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[Line]:
 
 
 def certainty(diagnosis: Diagnosis) -> str:
-    """Say how well an explanation fits, and how far off the nearest other one is; "" for none."""
+    """Return how well an explanation fits, and the deviation of the nearest other; "" for none."""
     if not diagnosis.tried:
         return ""
     experiments = counted(diagnosis.experiments, "experiment")
     tried = counted(diagnosis.tried, "mistake")
     if diagnosis.explanations:
         kind = "of this kind" if diagnosis.explanations[0].variant else "with this mistake"
-        every = experiments if diagnosis.experiments == 1 else f"all {experiments}"
+        total = experiments if diagnosis.experiments == 1 else f"all {experiments}"
         text = (
-            f"a layer {kind} returns the same numbers in {every}, within "
+            f"a layer {kind} returns the same numbers in {total}, within "
             f"{diagnosis.residual:.1g} of what rounding explains; tried {tried}"
         )
     else:
@@ -272,7 +268,7 @@ OFFER = "the subject does not offer "
 
 
 def _reasons(status: str, verdicts: Sequence[Verdict]) -> Iterator[Line]:
-    """Yield the checks with a status and why, what is not offered in one paragraph."""
+    """Yield the checks with a status, by reason; options not offered share one paragraph."""
     reasons: dict[str, dict[str, None]] = {}
     for v in verdicts:
         if v.status == status:

@@ -1,4 +1,4 @@
-"""Where a run was made: versions, machine, source state."""
+"""The provenance of a run: versions, machine, source state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGES = ("gatewise", "numpy", "scipy", "hypothesis", "python-flint", "torch")
 
 
 def header(command: str, seed: int) -> dict[str, Any]:
-    """Return what stands in the header of every run: how, when, with what, and where."""
+    """Return the fields of every run's header: command, time, seed, versions, machine, source."""
     return {
         "command": command,
         "created": now(),
@@ -28,13 +28,13 @@ def header(command: str, seed: int) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that matter; absent ones are left out."""
-    known = {"python": platform.python_version()}
+    by_package = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            known[package] = importlib.metadata.version(package)
+            by_package[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return known
+    return by_package
 
 
 def machine() -> dict[str, str]:
@@ -80,7 +80,7 @@ def now() -> str:
 
 
 def gpu() -> dict[str, str]:
-    """Return what torch says of the GPU that it has used; nothing where it has used none."""
+    """Return torch's description of the GPU that it has used, {} if it has used none."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return {}

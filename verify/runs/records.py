@@ -1,4 +1,4 @@
-"""Files of records, read as untrusted input: one sentence refuses what is not as it should be."""
+"""Files of records, read as untrusted input: an invalid one is refused in one sentence."""
 
 from __future__ import annotations
 
@@ -20,33 +20,30 @@ LONGEST = 550
 """Characters of a message."""
 
 LARGEST_FILE = 2**30
-"""Bytes of a file of lines, which are read one after another."""
+"""Bytes of a file of lines."""
 
 LARGEST_HEADER = 64 * 2**20
 LARGEST_LINE = 4 * 2**20
-"""What a verdict or a row may take; those that are written take less than a fortieth of it."""
+"""Bytes of a verdict or a row, 40 times as many as gatewise writes."""
 
 
 APPENDING = (
     os.O_WRONLY | os.O_APPEND | os.O_CREAT
     | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 )  # fmt: skip
-"""Through no link, and without waiting for a reader: somebody may have put a pipe there."""
+"""Flags of ``os.open``: follow no link, and do not wait for the reader of a pipe."""
 
 
 class RunFileError(ValueError):
-    """A run that cannot be read; the message says which file and why.
-
-    It is one line that can be printed, even where it quotes what is none.
-    """
+    """A run that cannot be read; the message, one printable line, names the file and the reason."""
 
     def __init__(self, message: str) -> None:
-        line = "".join(each if each.isprintable() else " " for each in message)
+        line = "".join(c if c.isprintable() else " " for c in message)
         super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]} …")
 
 
 def text(path: Path) -> str:
-    """Return what a file of a run holds."""
+    """Return the text of a file of a run."""
     if not path.is_file():
         raise RunFileError(f"{path}: there is no such file; expected a folder made by a run")
     _require_size(path, LARGEST_HEADER)
@@ -66,23 +63,23 @@ def _decoded(path: Path, data: bytes) -> str:
 
 
 _ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-"""What commands a terminal, and half characters, which UTF-8 cannot hold."""
+"""Control characters, which command a terminal, and surrogates, which UTF-8 does not encode."""
 
 
 def harmless(value: Any) -> Any:
-    """Return a JSON value whose texts any file and terminal takes; else they have U+FFFD there."""
+    """Return a JSON value with U+FFFD for the characters that files or terminals do not take."""
     if isinstance(value, str):
         return _ODD.sub("\ufffd", value)
     if isinstance(value, dict):
-        return {harmless(name): harmless(each) for name, each in value.items()}
+        return {harmless(name): harmless(v) for name, v in value.items()}
     return [*map(harmless, value)] if isinstance(value, list | tuple) else value
 
 
-def parsed(path: Path, said: str) -> dict[str, Any]:
+def parsed(path: Path, text: str) -> dict[str, Any]:
     """Return a JSON object."""
     try:
-        value = json.loads(said, parse_constant=_refuse)
-        if "\\u" in said or _ODD.search(said):  # JSON may escape them
+        value = json.loads(text, parse_constant=_refuse)
+        if "\\u" in text or _ODD.search(text):  # JSON may escape them
             value = harmless(value)
     except (ValueError, RecursionError) as error:
         raise RunFileError(f"{path}: not JSON ({error})") from error
@@ -92,9 +89,9 @@ def parsed(path: Path, said: str) -> dict[str, Any]:
 
 
 def lines(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the objects of a file of one JSON object per line, each with where it stands.
+    """Yield the objects of a file of one JSON object per line, each with its file and line number.
 
-    A last line without its newline is what a killed run had begun to write; it is left out.
+    A last line without its newline, which a killed run leaves behind, is skipped.
     """
     if not path.exists():
         return
@@ -114,18 +111,18 @@ def lines(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def as_read(record: T, where: Path | str = "row") -> T:
-    """Return a record as it will be read once it is written; RunFileError if it will not."""
+    """Return a record as it would be read from a file; raise RunFileError if it cannot be."""
     try:
-        said = json.dumps(dataclasses.asdict(record), allow_nan=False)  # type: ignore[call-overload]
+        text = json.dumps(dataclasses.asdict(record), allow_nan=False)  # type: ignore[call-overload]
     except (TypeError, ValueError, RecursionError) as error:
         raise RunFileError(f"{where}: cannot be written as JSON ({error})") from error
-    return typed(type(record), parsed(Path(where), said), where)
+    return typed(type(record), parsed(Path(where), text), where)
 
 
 def write(path: Path, record: Any) -> None:
     """Write a record as a file of its own."""
-    said = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False)
-    path.write_text(f"{said}\n", encoding="utf-8")
+    text = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False)
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def append(path: Path, record: Any) -> None:
@@ -139,9 +136,9 @@ def append(path: Path, record: Any) -> None:
 
 
 def drop_torn_line(path: Path) -> None:
-    """Cut off what a killed run had begun to write, so that more can be appended.
+    """Cut off an incomplete last line, so that more can be appended.
 
-    The file is shortened, not written anew: on a full disk that would lose all of it.
+    The file is truncated in place: to write it anew on a full disk would lose all of it.
     """
     if not path.exists():
         return
@@ -156,7 +153,7 @@ def drop_torn_line(path: Path) -> None:
 
 
 def field(path: Path, value: dict[str, Any], name: str, kind: type) -> Any:
-    """Return a field that has to be there, of exactly this type."""
+    """Return a required field; raise RunFileError unless it is of exactly this type."""
     if type(value.get(name)) is not kind:
         raise RunFileError(f"{path}: {name}: expected {kind.__name__}, got {value.get(name)!r:.60}")
     return value[name]
@@ -167,18 +164,20 @@ def _refuse(constant: str) -> None:
 
 
 def typed(kind: type[T], value: Any, where: Path | str = "row") -> T:
-    """Return ``value`` as a dataclass; RunFileError says which field is not what it should be.
+    """Return ``value`` as a dataclass; raise RunFileError that names an invalid field.
 
-    Fields that the class does not have are refused, and numbers that a float does not hold; fields
-    with a default may be missing.
+    Unknown fields and numbers that are not finite are refused; fields with a default may be
+    missing.
     """
     try:
         record = msgspec.convert(value, kind)
         odd = _oddity(record, value)
     except msgspec.ValidationError as error:
-        said, _, place = str(error).replace("`", "").partition(" - at $")
-        said = said[0].lower() + said[1:]
-        raise RunFileError(f"{where}: {place.lstrip('.')}{': ' if place else ''}{said}") from error
+        reason, _, place = str(error).replace("`", "").partition(" - at $")
+        reason = reason[0].lower() + reason[1:]
+        raise RunFileError(
+            f"{where}: {place.lstrip('.')}{': ' if place else ''}{reason}"
+        ) from error
     except (UnicodeEncodeError, OverflowError, RecursionError) as error:
         raise RunFileError(f"{where}: {error}") from error
     if odd:
@@ -187,7 +186,7 @@ def typed(kind: type[T], value: Any, where: Path | str = "row") -> T:
 
 
 def _oddity(record: Any, value: Any) -> str:
-    """Return what of a value its record does not have, or not as a number; "" for nothing."""
+    """Return the unknown field or the number that is not finite in a value, "" if none."""
     if isinstance(record, float):
         return "" if math.isfinite(record) else f"expected a finite number, got {record}"
     if record is value:
@@ -195,9 +194,9 @@ def _oddity(record: Any, value: Any) -> str:
     if dataclasses.is_dataclass(record):
         if unknown := sorted(value.keys() - record.__dataclass_fields__.keys()):
             return f"unknown fields: {', '.join(unknown):.200}"
-        pairs = ((name, getattr(record, name), each) for name, each in value.items())
+        pairs = ((name, getattr(record, name), v) for name, v in value.items())
     elif isinstance(record, dict):
-        pairs = ((name, each, value[name]) for name, each in record.items())
+        pairs = ((name, v, value[name]) for name, v in record.items())
     elif isinstance(record, list | tuple):
         pairs = ((f"[{n}]", *pair) for n, pair in enumerate(zip(record, value, strict=True)))
     else:
@@ -206,12 +205,12 @@ def _oddity(record: Any, value: Any) -> str:
 
 
 def schema(*kinds: type[Any]) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of what ``typed`` reads as one of these classes."""
+    """Return the JSON Schema (draft 2020-12) of the values that ``typed`` accepts as these."""
     places, parts = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     for part in parts.values():
         part["description"] = part.get("description", "").partition("\n")[0]
         part["additionalProperties"] = False
     if len(kinds) > 1:
         return {"anyOf": list(places), "$defs": parts}
-    own = parts.pop(places[0]["$ref"].rpartition("/")[2])
-    return {**own, "$defs": parts} if parts else own
+    top = parts.pop(places[0]["$ref"].rpartition("/")[2])
+    return {**top, "$defs": parts} if parts else top

@@ -1,9 +1,8 @@
 """Runs are files: a folder with ``run.json`` (the plan) and lines that are only ever added.
 
-``verdicts.jsonl`` and ``diagnoses.jsonl`` are what checks leave, ``rows.jsonl`` what a bench
-does. Every line is on disk before the next piece starts, so a killed run loses none of them; what
-was planned and has no line is *not tested*. Reading trusts nothing: what does not have the expected
-form is refused in one sentence.
+Checks write ``verdicts.jsonl`` and ``diagnoses.jsonl``, a bench writes ``rows.jsonl``. Every line
+is on disk before the next piece starts, so a killed run loses none; a planned check without a line
+is *not tested*. Files are read as untrusted input: a wrong form is refused in one sentence.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ READABLE = {f"gatewise.run/{version}": version for version in (1, 2, 3, 4, 5)}
 FILES: dict[type, str] = {
     Verdict: "verdicts.jsonl", Diagnosis: "diagnoses.jsonl", dict: "rows.jsonl"
 }  # fmt: skip
-"""Where each kind of record is kept."""
+"""The file of each kind of record."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What every file says first: how, when, with what and where it was made."""
+    """The common fields of ``run.json``: how, when, with what and where the run was made."""
 
     schema: str
     command: str
@@ -57,9 +56,9 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckHeader(Header):
-    """What ``run.json`` of checks holds.
+    """The contents of ``run.json`` of checks.
 
-    ``request`` is what was asked for, from which an unfinished run is gone on with.
+    ``request`` holds the arguments of the command, with which an unfinished run is continued.
     """
 
     budget: str
@@ -68,35 +67,35 @@ class CheckHeader(Header):
 
     @property
     def plan(self) -> str:
-        """The digest of what its verdicts depend on, which they carry."""
-        planned = [asdict(each) for each in self.planned]
+        """A digest of everything that its verdicts depend on; each verdict holds it."""
+        planned = [asdict(p) for p in self.planned]
         parts = [self.seed, self.budget, self.versions, planned, self.request]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run(CheckHeader):
-    """A run of checks as read: verdicts, and what explains those that failed."""
+    """A run of checks as read: its verdicts, and the diagnoses of failures."""
 
     verdicts: tuple[Verdict, ...]
     diagnoses: tuple[Diagnosis, ...] = ()
 
     @property
     def untested(self) -> tuple[Planned, ...]:
-        """What was planned and has no verdict."""
+        """The planned checks without a verdict."""
         done = {v.planned for v in self.verdicts}
         return tuple(p for p in self.planned if p not in done)
 
     @property
     def in_order(self) -> list[Verdict]:
-        """The verdicts as they were planned."""
+        """The verdicts in the order of the plan."""
         order = {planned: place for place, planned in enumerate(self.planned)}
         return sorted(self.verdicts, key=lambda verdict: order[verdict.planned])
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchHeader(Header):
-    """What ``run.json`` of a bench holds; ``settings`` are what the plan was made from."""
+    """The contents of ``run.json`` of a bench; its plan was made from ``settings``."""
 
     kind: str
     settings: dict[str, Any]
@@ -107,15 +106,15 @@ class BenchHeader(Header):
 class BenchRun(BenchHeader):
     """A bench's run as read: the rows that were finished.
 
-    A row is a JSON object with ``id`` (one of ``planned``) and ``status``; what else it holds is
-    the bench's own, who reads it with ``typed``.
+    A row is a JSON object with ``id`` (one of ``planned``) and ``status``; its other fields are
+    the bench's own, which reads them with ``typed``.
     """
 
     rows: tuple[dict[str, Any], ...]
 
     @property
     def untested(self) -> tuple[str, ...]:
-        """What was planned and has no row."""
+        """The planned ids without a row."""
         done = {row["id"] for row in self.rows}
         return tuple(id for id in self.planned if id not in done)
 
@@ -129,7 +128,7 @@ def start(
     planned: Sequence[Planned],
     request: Mapping[str, Any] | None = None,
 ) -> CheckHeader:
-    """Create the folder of a run of checks, and write its header; return that as it is read."""
+    """Create the folder of a run of checks; write its header and return it as it is read."""
     header = records.as_read(CheckHeader(
         schema=SCHEMA, budget=budget, planned=tuple(planned), request=dict(request or {}),
         **provenance.header(command, seed),
@@ -163,7 +162,7 @@ def append(folder: Path, record: Verdict | Diagnosis | dict[str, Any]) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep others from adding to a run meanwhile; RunFileError where one does already."""
+    """Lock a run against other writers; raise RunFileError if another process holds the lock."""
     with (folder / "run.json").open("rb") as file:
         if not _lock(file.fileno()):
             raise RunFileError(f"{folder}: another process is adding to this run; wait for its end")
@@ -171,9 +170,9 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock an open file until it is closed; return whether nobody else has it.
+    """Lock an open file until it is closed; return whether no other process holds the lock.
 
-    Some file systems have no locks: there, nobody is known to have one.
+    On file systems without locks, return True.
     """
     if sys.platform == "win32":
         import msvcrt
@@ -196,13 +195,13 @@ def _lock(descriptor: int) -> bool:
 
 
 def drop_torn_line(folder: Path) -> None:
-    """Cut off what a killed run had begun to write, so that more can be appended."""
+    """Cut off incomplete last lines, so that more can be appended."""
     for name in FILES.values():
         records.drop_torn_line(folder / name)
 
 
 def read(folder: Path) -> Run | BenchRun:
-    """Read a run of any kind; RunFileError says what is wrong with one."""
+    """Read a run of any kind; raise RunFileError with a reason if it is invalid."""
     where = folder / "run.json"
     value = records.parsed(where, records.text(where))
     schema = str(value.get("schema"))
@@ -214,7 +213,7 @@ def read(folder: Path) -> Run | BenchRun:
 
 
 def read_checks(folder: Path) -> Run:
-    """Read a run of checks; RunFileError says what is wrong with one, or that it is none."""
+    """Read a run of checks; raise RunFileError if it is invalid or of another kind."""
     run = read(folder)
     if not isinstance(run, Run):
         raise RunFileError(f"{folder}: expected a run of checks, got one of {run.kind}")
@@ -222,7 +221,7 @@ def read_checks(folder: Path) -> Run:
 
 
 def read_bench(folder: Path) -> BenchRun:
-    """Read a bench's run; RunFileError says what is wrong with one, or that it is none."""
+    """Read a bench's run; raise RunFileError if it is invalid or of another kind."""
     run = read(folder)
     if not isinstance(run, BenchRun):
         raise RunFileError(f"{folder}: expected a bench's run, got one of checks")
@@ -230,13 +229,13 @@ def read_bench(folder: Path) -> BenchRun:
 
 
 def newest(runs: Path) -> Path:
-    """Return the run folder made last below ``runs``."""
-    there = sorted(runs.glob("*/run.json"), key=lambda path: path.stat().st_mtime)
-    if not there:
+    """Return the newest run folder below ``runs``."""
+    paths = sorted(runs.glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+    if not paths:
         raise RunFileError(
             f"{runs}: there is no run yet; make one with: gatewise verify torch:LSTM"
         )
-    return there[-1].parent
+    return paths[-1].parent
 
 
 def _checks(folder: Path, header: CheckHeader) -> Run:
@@ -251,7 +250,7 @@ def _checks(folder: Path, header: CheckHeader) -> Run:
 
 
 def sound(verdict: Verdict) -> Verdict:
-    """Return a verdict as it will be read; RunFileError says why nobody could read it."""
+    """Return a verdict as it would be read; raise RunFileError if it could not be."""
     value = asdict(records.as_read(verdict, "verdict"))
     return _verdict(Path("verdict"), value, verdict.plan)
 

@@ -1,6 +1,6 @@
-"""What a verdict can say, and what each status is everywhere: mark, rank, sentences, exit code.
+"""The statuses of verdicts: mark, rank, sentences and exit code of each.
 
-A status is one entry of ``STATUSES``: tables, pages, JUnit XML and exit codes follow from it.
+Tables, pages, JUnit XML and exit codes follow from the entries of ``STATUSES``.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ CONFORMS, DIFFERS, COULD_NOT_RUN = 0, 1, 3
 
 
 class Outcome(Enum):
-    """What a status says of the subject; the value is what JUnit calls that."""
+    """The meaning of a status for the subject; the values are the words of JUnit XML."""
 
     RIGHT = ""
     WRONG = "failure"
     OPEN = "error"
-    """Nothing was found wrong, but a run with these is not green either."""
+    """No error was found, but a run with these statuses is not green either."""
     ACCEPTED = "skipped"
 
 
 @dataclass(frozen=True)
 class Status:
-    """One status.
+    """One status of a verdict.
 
     ``mark`` stands on pages, ``emoji`` in Markdown, ``style`` is rich's on a terminal;
-    ``meaning`` explains it in a legend; ``one`` and ``many`` follow a number of checks; ``title``
-    and ``intro`` stand above a page's list of them. ``compared``: the subject ran, and what it
-    computed was compared.
+    ``meaning`` explains it in a legend; ``singular`` and ``plural`` follow a number of checks;
+    ``title`` and ``intro`` stand above a page's list of them. ``compared``: the subject ran, and
+    its results were compared.
     """
 
     name: str
@@ -39,8 +39,8 @@ class Status:
     emoji: str
     style: str
     meaning: str
-    one: str
-    many: str
+    singular: str
+    plural: str
     title: str = ""
     intro: str = ""
     compared: bool = False
@@ -52,14 +52,14 @@ class Status:
 
     @property
     def explained(self) -> bool:
-        """Whether a terminal says why: what a subject does not offer is no news."""
+        """Whether a terminal shows the reason; options that a subject does not offer need none."""
         if self.outcome is Outcome.ACCEPTED:
             return self.compared
         return self.outcome is not Outcome.RIGHT
 
     def counted(self, number: int) -> str:
-        """Return how many there are, in words."""
-        return f"{number} {self.one if number == 1 else self.many}"
+        """Return a number of verdicts with this status, in words."""
+        return f"{number} {self.singular if number == 1 else self.plural}"
 
 
 _ALL = (
@@ -106,24 +106,24 @@ _ALL = (
 )  # fmt: skip
 
 STATUSES = {status.name: status for status in _ALL}
-"""All of them by name, the worst first."""
+"""All statuses by name, the worst first."""
 
 
 def rank(status: str) -> int:
-    """Return a status's place, the worst first."""
+    """Return a status's place in order, 0 for the worst."""
     return list(STATUSES).index(status)
 
 
-def shown(there: Iterable[str]) -> list[Status]:
-    """Return those statuses that are there as tables show them: passed, then the worst first."""
-    names = set(there)
-    known = [status for status in STATUSES.values() if status.name in names]
-    return sorted(known, key=lambda status: status.outcome is not Outcome.RIGHT)
+def shown(names: Iterable[str]) -> list[Status]:
+    """Return statuses in the order of tables: passed, then the worst first."""
+    present = set(names)
+    statuses = [status for status in STATUSES.values() if status.name in present]
+    return sorted(statuses, key=lambda status: status.outcome is not Outcome.RIGHT)
 
 
 @dataclass(frozen=True)
 class Tone:
-    """What a whole run says: its mark on a page, in Markdown, and the colour of its badge."""
+    """The look of a whole run's result: its mark on pages and in Markdown, its badge's colour."""
 
     mark: str
     emoji: str
@@ -136,4 +136,4 @@ TONES = {
     "incomplete": Tone("○", "⚪", "lightgrey"),
     "measured": Tone("◷", "", ""),
 }
-"""The tones of a headline; what was measured is neither right nor wrong, and has no badge."""
+"""The tones of a headline; a measurement is neither right nor wrong, and has no badge."""

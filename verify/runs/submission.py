@@ -1,4 +1,4 @@
-"""What a run says of a submission to a benchmark's problem, for a program that writes kernels."""
+"""The finding on a submission to a benchmark's problem, as JSON for the program that wrote it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ SCHEMA = "gatewise.submission/1"
 
 
 def submission_json(finding: Finding, problem: str, time: object = None) -> dict[str, Any]:
-    """Return one object of JSON.
+    """Return the finding as a JSON object.
 
-    ``correct``; ``reason``, a sentence, "" if it is; ``worst``, the largest error in units of its
-    bound, and where; ``bound``, the bound of the number that ``reason`` is about, None where it is
-    about no number; ``diagnosis``: what is wrong, what to do, and how sure that is. ``time`` is
-    there where it was measured.
+    ``correct``; ``reason``, a sentence, "" if it is correct; ``worst``, the largest error in units
+    of its bound, with its check and quantity; ``bound``, the bound of the number that ``reason`` is
+    about, None if it is about none; ``diagnosis``, the mistakes and their fixes. ``time`` is left
+    out if it was not measured.
     """
     root = finding.root
-    explained = finding.diagnosis if finding.wrong else None
-    explanations = explained.explanations if explained else []
-    said: dict[str, Any] = {
+    diagnosis = finding.diagnosis if finding.wrong else None
+    explanations = diagnosis.explanations if diagnosis else []
+    fields: dict[str, Any] = {
         "schema": SCHEMA,
         "subject": finding.subject,
         "problem": problem,
@@ -34,13 +34,13 @@ def submission_json(finding: Finding, problem: str, time: object = None) -> dict
         "bound": _bound(root),
         "worst": _worst(finding.verdicts),
         "diagnosis": {
-            "statements": [" ".join(each.statements) for each in explanations],
-            "fixes": [fix for each in explanations for fix in each.fixes],
-            "message": explained.message if explained and not explanations else "",
+            "statements": [" ".join(explanation.statements) for explanation in explanations],
+            "fixes": [fix for explanation in explanations for fix in explanation.fixes],
+            "message": diagnosis.message if diagnosis and not explanations else "",
         },
         "checks": {verdict.check: verdict.status for verdict in finding.verdicts},
     }  # fmt: skip
-    return said if time is None else said | {"time": time}
+    return fields if time is None else fields | {"time": time}
 
 
 def _reason(finding: Finding) -> str:

@@ -1,4 +1,4 @@
-"""What became of one check of one subject in one dtype."""
+"""The verdict: the outcome of one check of one subject in one dtype."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import msgspec
 from .status import STATUSES, Outcome
 
 PARAMETERS = "; its parameters: "
-"""What stands in a version before the meaning of parameters that have names of their own."""
+"""Separates a version from the meaning of parameters that have names of their own."""
 
 UNSHARP = "no bound is sharp enough to fail at "
-"""What stands in a message before given sizes that show nothing."""
+"""Beginning of the message about sizes at which no bound is sharp."""
 
 NO_EQUATIONS, OWN_EQUATIONS = "none", "own:"
-"""In the place of a cell: there are no equations, or the user's own, whose name follows."""
+"""Values of ``cell`` for no equations, and for the user's own, whose name follows."""
 
 SHARED = "none: "
-"""What stands before the reason why nothing keeps a subject apart from its judge."""
+"""Beginning of ``isolation`` if the subject shares its judge's process; the reason follows."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class Planned:
 
 @dataclass
 class Verdict:
-    """One check of one subject in one dtype.
+    """The outcome of one check of one subject in one dtype.
 
     ``status`` is one of ``STATUSES``; only ``passed`` says that the check holds.
     ``worst_ratio`` is the largest error in units of its bound over all cases;
-    ``equations`` are those that the drawn cases touched, or, where none was drawn, those that they
-    might have; ``place`` is the first wrong entry in words; ``case`` is the failing case,
-    simplified, ``drawn`` the first that failed, as it was drawn; ``script`` a program that shows
-    the failure without gatewise; ``arithmetic`` is the finest whose bounds hold all that was seen;
-    ``ran`` what is known to have run, by the profiler's names, ``lacking`` what should have run
-    and did not; ``isolation`` is what kept a program of others apart from its judge; ``plan`` the
-    digest of its run's plan, "" outside of a run.
+    ``equations`` are those that the drawn cases use, or could use if none was drawn; ``place`` is
+    the first wrong entry in words; ``case`` is the failing case, simplified, ``drawn`` the first
+    that failed, as it was drawn; ``script`` is a program that shows the failure without gatewise;
+    ``arithmetic`` is the finest whose bounds hold all results; ``ran`` lists the kernels that ran,
+    by the profiler's names, ``lacking`` those that should have run and did not; ``isolation`` says
+    how the subject was kept apart from its judge; ``plan`` is the digest of its run's plan, ""
+    outside of a run.
     """
 
     subject: str
@@ -77,37 +77,37 @@ class Verdict:
 
     @property
     def dependent(self) -> str:
-        """Why the subject is not independent of its judge, "" if it is."""
+        """The reason why the subject is not independent of its judge, "" if it is."""
         return self.isolation.removeprefix(SHARED) if self.isolation.startswith(SHARED) else ""
 
     @property
     def planned(self) -> Planned:
-        """What it is about."""
+        """Its subject, check and dtype."""
         return Planned(self.subject, self.check, self.dtype)
 
     @property
     def wrong(self) -> bool:
-        """Whether the subject does not conform by it."""
+        """Whether it shows that the subject does not conform."""
         return STATUSES[self.status].outcome is Outcome.WRONG
 
     @property
     def open(self) -> bool:
-        """Whether nothing is wrong and nothing was shown."""
+        """Whether it shows neither that the check holds nor that it fails."""
         return STATUSES[self.status].outcome is Outcome.OPEN
 
     @property
     def cause(self) -> str:
-        """What failures of the same cause have in common; "" where it takes numbers to say."""
+        """The text that failures of one cause share, see ``cause``; "" unless ``wrong``."""
         return cause(self.message) if self.wrong else ""
 
     @property
     def without_equations(self) -> bool:
-        """Whether there were none to hold its numbers to."""
+        """Whether the subject has no equations."""
         return self.cell == NO_EQUATIONS
 
     @property
     def compared(self) -> bool:
-        """Whether the subject ran, and what it computed was compared."""
+        """Whether the subject ran and its results were compared."""
         return STATUSES[self.status].compared
 
 
@@ -118,14 +118,14 @@ _NUMBER = r"(?<![\w.])[-+]?\d[\w.+-]*"
 
 
 def cause(message: str) -> str:
-    """Return what messages of the same cause have in common, "" for numbers that are off.
+    """Return the part that messages of one cause share, "" for a wrong number.
 
-    That is the exception and the line that raised it, or the array and what is wrong with it.
+    It names the exception and the line that raised it, or the array and its wrong shape or dtype.
     """
     if returned := re.fullmatch(_RETURNED, message, re.DOTALL):
-        name, what, expected, got = returned.groups()
+        name, attribute, expected, got = returned.groups()
         name = "a gradient" if name.startswith("gradient of ") else name
-        if what == "dtype":
+        if attribute == "dtype":
             return f"{name} comes back in {got} for {expected} input"
         return f"{name} comes back in another shape than it should"
     if raised := re.match(_RAISED, message, re.DOTALL):

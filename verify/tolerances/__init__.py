@@ -1,5 +1,5 @@
-"""Tolerances: how far right implementations lie apart, and what a tolerance lets through.
+"""Tolerances: the spread of correct implementations, and the mistakes that a tolerance passes.
 
-``evaluation`` computes as some right implementation might; ``certificate`` derives the smallest
-tolerance that none exceeds, and measures what of it is used; ``grade`` judges somebody's own.
+``evaluation`` computes like some correct implementation; ``certificate`` derives the smallest
+tolerance that none exceeds, and measures the share that is used; ``grade`` judges a tolerance.
 """

@@ -1,7 +1,7 @@
 """Certificates: the smallest tolerance that no right implementation exceeds, quantity by quantity.
 
-The bound of every number is derived by the equations on ``Bounded``, for these inputs and any order
-of sums. What right implementations really use of it is measured over random right evaluations.
+The bound of each number is derived by the equations on ``Bounded``, for these inputs and any order
+of sums. The share that correct implementations use is measured over random correct evaluations.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ from .evaluation import Evaluation
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What one quantity may be off: its largest bound, in four measures, and the share in use.
+    """The tolerance of one quantity: its largest bound, in four measures, and the share in use.
 
     ``absolute``; ``relative``, to each number itself; ``of_largest``, relative to the largest
     number; ``ulps``, units in the last place of each number. ``used`` is the largest error of all
-    right evaluations in units of its bound, ``seen`` the largest itself. inf where nothing can be
-    said.
+    evaluations in units of its bound, ``seen`` the largest error itself. Unknown values are inf.
     """
 
     quantity: str
@@ -46,7 +45,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake of the catalogue: what it returns, and whether this setting can show it at all.
+    """A mistake of the catalogue: its results, and whether this setting can show it at all.
 
     ``shown`` if a number lies beyond its bound; ``got`` has no quantity whose shape is wrong, and
     is empty for a mistake that raises.
@@ -60,10 +59,10 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Setting:
-    """A cell at sizes and with inputs, what is expected of it, and what it may be off.
+    """A cell with sizes and inputs, its expected results and their bounds.
 
     One call with an initial state, rows of one length, and cotangents on all outputs. Without
-    ``gradients`` mistakes are asked for outputs alone.
+    ``gradients`` only outputs of mistakes are computed.
     """
 
     subject: MutantSubject
@@ -74,23 +73,23 @@ class Setting:
     gradients: bool = True
 
     def evaluated(self, rng: np.random.Generator) -> dict[str, Floats]:
-        """Compute everything as some right implementation might; float64 arrays by quantity."""
+        """Return the results of some correct implementation; float64 arrays by quantity."""
         evaluation = Evaluation.drawn(self.case.arithmetic, rng)
-        layer, own = layer_of(self.subject, self.case), self.subject.parameter_map(self.case)
-        pulled = evaluated(layer, own, self.inputs, evaluation.given, self.cotangents)
+        layer, parameters = layer_of(self.subject, self.case), self.subject.parameter_map(self.case)
+        pulled = evaluated(layer, parameters, self.inputs, evaluation.lift, self.cotangents)
         named = by_name(layer.cell.states, pulled)
         return {name: np.asarray(a).astype(np.float64) for name, a in named.items()}
 
     def tolerances(self, evaluations: int, seed: int) -> tuple[Tolerance, ...]:
-        """Return each quantity's tolerance, with the share that so many evaluations use."""
-        used, seen = dict.fromkeys(self.expected, 0.0), dict.fromkeys(self.expected, 0.0)
+        """Return each quantity's tolerance, with the share that ``evaluations`` use of it."""
+        used, largest = dict.fromkeys(self.expected, 0.0), dict.fromkeys(self.expected, 0.0)
         rng = np.random.default_rng(seed)
         for _ in range(evaluations):
             for name, got in self.evaluated(rng).items():
                 error = np.abs(got - self.expected[name].value)
                 used[name] = max(used[name], self.ratio(name, got))
-                seen[name] = max(seen[name], float(error.max(initial=0.0)))
-        return tuple(_tolerance(n, w, used[n], seen[n]) for n, w in self.expected.items())
+                largest[name] = max(largest[name], float(error.max(initial=0.0)))
+        return tuple(_tolerance(n, w, used[n], largest[n]) for n, w in self.expected.items())
 
     def ratio(self, quantity: str, got: Floats) -> float:
         """Return the largest error of a quantity in units of its bound."""
@@ -98,25 +97,25 @@ class Setting:
         return float(np.max(in_bounds(got, want.value, want.bound), initial=0.0))
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what each mistake of the cell makes of these inputs, computed in float64."""
+        """Yield the results of each mistake of the cell on these inputs, in float64."""
         for mutant in mutants():
             at_home = self.subject.cell_name in mutant.cells and "float64" in mutant.dtypes
             if at_home and not mutant.isolated:
                 yield self.mistake(mutant)
 
     def mistake(self, mutant: Mutant, dtype: str = "float64") -> Mistake:
-        """Return what a mistake of the cell makes of these inputs, computed in a dtype."""
+        """Return the results of a mistake of the cell on these inputs, in a dtype."""
         subject = under_test(mutant_subject(mutant, self.subject.cell_name))
         case = replace(self.case, dtype=dtype, assumed="")
         states = layer_of(subject, self.case).cell.states
         try:
             with np.errstate(all="ignore"):
                 built, wide = subject.build(case), dtype == "float64"
-                # copies: some mistakes write into what they are called with
+                # copies, because some mistakes write into their arguments
                 inputs = self.inputs.map(_wide) if wide else self.inputs
                 pair = cotangents_of(_wide, self.cotangents) if wide else self.cotangents
                 result = built.gradient(inputs, pair) if self.gradients else built.forward(inputs)
-        except (SubjectCrashed, Mismatch):  # seen without any tolerance
+        except (SubjectCrashed, Mismatch):  # visible without any tolerance
             return Mistake(mutant.id, mutant.statement, shown=True, got={})
         got = {n: np.asarray(a) for n, a in by_name(states, result).items()}
         same = {n: a.astype(np.float64) for n, a in got.items() if self._fits(n, a)}
@@ -131,11 +130,11 @@ def _wide(array: Floats) -> Floats:
     return np.array(array, dtype=np.float64)
 
 
-def setting(cell: str, case: Case, given: Mapping[str, Floats] | None = None) -> Setting:
-    """Draw inputs and derive what is expected; arrays that are given stand in place of drawn ones.
+def setting(cell: str, case: Case, arrays: Mapping[str, Floats] | None = None) -> Setting:
+    """Draw inputs and derive expected results; ``arrays`` replace drawn ones.
 
-    Weights are drawn as PyTorch does, uniformly from [-1/√H, 1/√H]. Raises ValueError for an array
-    that is none of the cell's or has another shape.
+    Weights are drawn as in PyTorch, uniformly from [-1/√H, 1/√H]. Raises ValueError for an array
+    that the cell does not have or of another shape.
     """
     subject = right_subject(cell)
     drawn = draw_inputs(subject, case)
@@ -144,20 +143,20 @@ def setting(cell: str, case: Case, given: Mapping[str, Floats] | None = None) ->
         name: generator.uniform(-reach, reach, a.shape).astype(case.number_type)
         for name, a in drawn.parameters.items()
     }
-    inputs = _replaced(Inputs(parameters, drawn.x, drawn.state, None), given or {})
+    inputs = _replaced(Inputs(parameters, drawn.x, drawn.state, None), arrays or {})
     cotangents = draw_cotangents(subject, case)
-    held = under_test(subject)
-    want = expected_gradient(held, case, inputs, cotangents)
+    tested = under_test(subject)
+    want = expected_gradient(tested, case, inputs, cotangents)
     states = layer_of(subject, case).cell.states
     return Setting(subject, case, inputs, cotangents, by_name(states, want))
 
 
-def _replaced(inputs: Inputs, given: Mapping[str, Floats]) -> Inputs:
+def _replaced(inputs: Inputs, arrays: Mapping[str, Floats]) -> Inputs:
     leaves = inputs.leaves
-    for name, array in given.items():
+    for name, array in arrays.items():
         if name not in leaves:
-            known = ", ".join(map(repr, leaves))
-            raise ValueError(f"{name!r}: no such array; there are {known}")
+            names = ", ".join(map(repr, leaves))
+            raise ValueError(f"{name!r}: no such array; there are {names}")
         if np.shape(array) != leaves[name].shape:
             raise ValueError(
                 f"{name}: has the shape {np.shape(array)}, and the sizes ask for "
@@ -171,17 +170,17 @@ def _replaced(inputs: Inputs, given: Mapping[str, Floats]) -> Inputs:
     return Inputs(named, leaves["x"], tuple(states) or None, inputs.lengths)
 
 
-def _tolerance(quantity: str, want: Bounded, used: float, seen: float) -> Tolerance:
+def _tolerance(quantity: str, want: Bounded, used: float, largest_error: float) -> Tolerance:
     value, bound = np.abs(want.value), np.asarray(want.bound)
     if not value.size:
-        return Tolerance(quantity, 0.0, 0.0, 0.0, 0.0, used, seen)
+        return Tolerance(quantity, 0.0, 0.0, 0.0, 0.0, used, largest_error)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(bound == 0, 0.0, bound / value)
         ulps = bound / units_in_the_last_place(value, want)
         of_largest = float(bound.max() / value.max()) if bound.max() else 0.0
     return Tolerance(
         quantity, float(bound.max()), float(relative.max()), of_largest, float(ulps.max()),
-        used, seen,
+        used, largest_error,
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
-"""Right evaluations: the equations in a dtype, with sums in some order and some activations.
+"""Correct evaluations: the equations in a dtype, with sums in some order and some activations.
 
-A right implementation may add the products of a matrix product in any order, one by one, in pairs,
-with a fused multiply-add or in a wider format, and take its activations from any library that errs
-no more than ``ACTIVATION_UNITS`` allow. An ``Evaluation`` chooses among these at random.
+A correct implementation may add the products of a matrix product in any order, one by one, in
+pairs, with a fused multiply-add or in a wider format, and take its activations from any library
+with errors of up to ``ACTIVATION_UNITS``. An ``Evaluation`` chooses among these at random.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ...reference.arrays import Array, Floats
 from ..numbers.arithmetic import FLOAT32, HALVES, Arithmetic
 
 ORDERS = ("one by one", "pairs", "fused", "wide")
-"""How a sum of products may be computed."""
+"""Ways to compute a sum of products."""
 
 PRINTED_UP_TO = 8.0
-"""|s| up to which tanh may be computed as it is printed, by two exponentials."""
+"""|s| up to which tanh may be computed by the printed formula of two exponentials."""
 
 ACTIVATIONS = ("library", "wide", "printed", "other")
 """NumPy's own; rounded from float64; by exponentials; tanh by the sigmoid, or this by tanh."""
@@ -29,9 +29,9 @@ ACTIVATIONS = ("library", "wide", "printed", "other")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One way to compute: a generator that chooses orders, and the activations' way.
+    """One way to compute: a generator that chooses orders of sums, and a kind of activations.
 
-    ``inner`` is what matrix products and activations are computed in: the dtype, or float32.
+    ``inner`` is the dtype of matrix products and activations: that of the arrays, or float32.
     """
 
     arithmetic: Arithmetic
@@ -48,20 +48,20 @@ class Evaluation:
         inner = FLOAT32.dtype if finer else arithmetic.dtype
         return cls(arithmetic, rng, str(rng.choice(ACTIVATIONS)), inner)
 
-    def given(self, array: Floats) -> Evaluated:
-        """Return numbers that are given, in the dtype."""
+    def lift(self, array: Floats) -> Evaluated:
+        """Return input numbers in the dtype."""
         return self.stored(np.asarray(array))
 
     def stored(self, array: Array) -> Evaluated:
-        """Round to the dtype in which arrays are kept; what was exact in float64 rounds once."""
-        kept = np.asarray(array).astype(self.arithmetic.dtype).astype(np.float64).view(Evaluated)
-        kept.evaluation = self
-        return kept
+        """Round exact float64 numbers to the dtype, once."""
+        rounded = np.asarray(array).astype(self.arithmetic.dtype).astype(np.float64).view(Evaluated)
+        rounded.evaluation = self
+        return rounded
 
     def product(self, a: Array, b: Array) -> Evaluated:
-        """Multiply matrices, the sums in an order of this evaluation's choice."""
+        """Multiply matrices, with sums in an order of this evaluation's choice."""
         order = self.rng.permutation(a.shape[-1])
-        a, b = (self._operand(each) for each in (a[..., order], b[..., order, :]))
+        a, b = (self._operand(m) for m in (a[..., order], b[..., order, :]))
         terms = np.moveaxis(a[..., :, :, None] * b[..., None, :, :], -2, 0)
         return self.stored(self._summed(terms))
 
@@ -75,7 +75,7 @@ class Evaluation:
         return self.stored(total)
 
     def activated(self, exactly: Callable[[Floats], Floats], s: Array) -> Evaluated:
-        """Compute tanh or the sigmoid (``exactly``, on float64) as this evaluation does."""
+        """Compute tanh or the sigmoid (``exactly`` is it on float64) by this evaluation's kind."""
         ways = _TANH if exactly is np.tanh else _SIGMOID
         plain = np.asarray(s)
         if self.activation == "wide":
@@ -84,7 +84,7 @@ class Evaluation:
             return self.stored(ways[self.activation](plain.astype(self.inner)))
 
     def _operand(self, array: Array) -> Floats:
-        """Return an operand of a matrix product as the hardware reads it."""
+        """Return an operand of a matrix product, rounded by the hardware."""
         wide = np.asarray(array)
         if not self.arithmetic.product_roundoff:
             return wide
@@ -93,7 +93,7 @@ class Evaluation:
         return np.asarray(np.ldexp(np.round(fraction * steps) / steps, exponent))
 
     def _summed(self, terms: Floats) -> Floats:
-        """Add exact float64 terms over the first axis, rounding as the chosen order does."""
+        """Add exact float64 terms over the first axis, with the rounding of a random order."""
         way = str(self.rng.choice(ORDERS))
         if way == "wide" or not len(terms):
             return np.asarray(terms.sum(axis=0))
@@ -132,16 +132,16 @@ _SIGMOID: Mapping[str, Callable[[Floats], Floats]] = {
 
 
 class Evaluated(np.ndarray[Any, Any]):
-    """Numbers that an ``Evaluation`` computes; every operation rounds to its dtype.
+    """Numbers of an ``Evaluation``; every operation rounds to its dtype.
 
-    They are kept in float64, in which sums and products of two halves or floats are exact enough
+    They are stored in float64, in which sums and products of two halves or floats are exact enough
     to be rounded once (Figueroa 1995): float64 has more than twice their digits.
     """
 
     evaluation: Evaluation
 
     def __array_finalize__(self, base: Any) -> None:
-        """Take the evaluation on to parts and views."""
+        """Pass the evaluation on to parts and views."""
         if base is not None and hasattr(base, "evaluation"):
             self.evaluation = base.evaluation
 

@@ -1,6 +1,6 @@
-"""Grades: whether a tolerance is too tight, sound or blind, and what it lets through.
+"""Grades: whether a tolerance is too tight, sound or blind, and the mistakes that it passes.
 
-A tolerance is held as ``allclose`` does: |got - expected| <= atol + rtol |expected|, for every
+A tolerance is applied as by ``allclose``: |got - expected| <= atol + rtol |expected|, for every
 number of every output, state and gradient.
 """
 
@@ -16,17 +16,17 @@ from ..numbers.bounded import Bounded
 from .certificate import Mistake, Setting
 
 TOO_TIGHT, SOUND, BLIND = "too tight", "sound", "blind"
-"""Refuses right implementations; neither; lets mistakes through that this setting shows."""
+"""Refuses correct implementations; neither; passes mistakes that this setting shows."""
 
 
 @dataclass(frozen=True)
 class Grade:
-    """What a tolerance does.
+    """The grade of a tolerance.
 
-    ``refused`` of ``evaluations`` right evaluations exceed it; ``narrower`` are the quantities for
-    which it is narrower than the derived bound, so that some right implementation may exceed it;
-    ``passed`` are the mistakes that it lets through of those that the setting shows, ``caught`` how
-    many it does not.
+    ``refused`` counts correct evaluations, of ``evaluations``, that exceed it; ``narrower`` are the
+    quantities for which it is narrower than the derived bound, so that some correct implementation
+    may exceed it; of the mistakes that the setting shows, ``passed`` are those within the
+    tolerance, and ``caught`` counts the others.
     """
 
     atol: float

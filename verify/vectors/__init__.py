@@ -1,1 +1,1 @@
-"""Test vectors that travel: numbers with bounds, and the mistakes that each of them catches."""
+"""Test vectors for other programs: numbers with bounds, and the mistakes that they catch."""

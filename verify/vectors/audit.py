@@ -1,7 +1,7 @@
-"""Somebody's vectors in front of the catalogue: which mistakes they see, and which they miss.
+"""Audits of published vectors: the mistakes of the catalogue that they catch and miss.
 
-A published vector is held to the equations, with derived bounds; then every mistake computes it. A
-mistake is seen where it is off by more than what the suite allows and what rounding explains.
+A published vector is compared with the equations, with derived bounds; then every mistake computes
+it. A mistake is caught if it deviates by more than the suite allows and rounding explains.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GROUPS = {
     "M": "training and modes", "P": "the process and the shapes", "Q": "sequences and lengths",
     "S": "states", "V": "serving, from call to call", "W": "long sequences and wide layers",
 }  # fmt: skip
-"""What mistakes are about, by the first letter of their ids."""
+"""Titles of groups of mistakes, by the first letter of their ids."""
 
 
 Pair = tuple[Floats, tuple[Floats, ...]]
@@ -41,19 +41,19 @@ Pair = tuple[Floats, tuple[Floats, ...]]
 
 
 class Unread(ValueError):
-    """Why a file, or a test in it, cannot be audited."""
+    """A file, or a test in it, cannot be audited; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a suite allows: |got - expected| <= atol + rtol |expected|, plus so many ULPs of it."""
+    """A tolerance: |got - expected| <= atol + rtol |expected| + ulp units in the last place."""
 
     atol: float = 0.0
     rtol: float = 0.0
     ulp: float = 0.0
 
-    def of(self, value: Floats, dtype: str) -> Floats:
-        """Return it for each number."""
+    def around(self, value: Floats, dtype: str) -> Floats:
+        """Return the tolerance of each number."""
         unit = ARITHMETICS[dtype]
         _, exponent = np.frexp(np.maximum(np.abs(value), unit.tiny))
         ulps = self.ulp * 2 * np.ldexp(unit.roundoff / 2, exponent)
@@ -66,18 +66,18 @@ class Allowed:
 
 @dataclass(frozen=True)
 class Published:
-    """A test of somebody's: how arrays are to be read, a call, and the numbers that are expected.
+    """A published test: the meaning of its arrays, a call, and the expected numbers.
 
-    ``inputs`` has parameters as ``own`` reads them, x (T, B, D), states (passes, B, width);
-    ``expected`` is by name, ``y``, ``final h``, and gradients, by the equations' names, where there
-    are ``cotangents``. ``bounds`` are what is allowed of each number, instead of ``allowed``;
-    ``unit`` is how far a printed number may be from the one that was computed.
+    ``inputs`` has parameters in the layout of ``parameter_map``, x (T, B, D), states (passes, B,
+    width). ``expected`` has ``y``, ``final h``, and, with ``cotangents``, gradients by the
+    equations' names. ``bounds`` replace ``allowed`` with a bound of each number; ``unit`` is the
+    rounding of printed numbers.
     """
 
     name: str
     cell: str
     case: Case
-    own: ParameterMap
+    parameter_map: ParameterMap
     inputs: Inputs
     expected: Mapping[str, Floats]
     allowed: Allowed
@@ -88,14 +88,14 @@ class Published:
     unit: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse arrays of other shapes; Unread says which."""
+        """Raise Unread for arrays of wrong shapes."""
         case, cell = self.case, cell_named(self.cell)
         widths = cell.widths(case.sizes)
         passes = case.layers * case.directions
-        given = self.inputs.leaves
-        wanted = {"x": (case.T, case.B, cell.input_width(case.sizes))}
-        wanted |= {f"state {k}": (passes, case.B, w) for k, w in enumerate(widths)}
-        odd = [n for n, shape in wanted.items() if n in given and given[n].shape != shape]
+        arrays = self.inputs.leaves
+        shapes = {"x": (case.T, case.B, cell.input_width(case.sizes))}
+        shapes |= {f"state {k}": (passes, case.B, w) for k, w in enumerate(widths)}
+        odd = [n for n, shape in shapes.items() if n in arrays and arrays[n].shape != shape]
         outputs = {"y": (case.T, case.B, widths[0] * case.directions)}
         outputs |= {f"final {s}": (passes, case.B, w)
                     for s, w in zip(cell.states, widths, strict=True)}  # fmt: skip
@@ -105,20 +105,22 @@ class Published:
 
     @cached_property
     def derived(self) -> Mapping[str, Bounded]:
-        """What the equations give, with a bound of each number."""
+        """The results of the equations, with a bound of each number."""
         lift = partial(exact, arithmetic=ARITHMETICS[self.case.dtype], rectified=self.rectified)
         cell, case = cell_named(self.cell), self.case
         layer = Layer(cell, case.sizes, case.layers, case.bidirectional)
-        return by_name(cell.states, evaluated(layer, self.own, self.inputs, lift, self.cotangents))
+        return by_name(
+            cell.states, evaluated(layer, self.parameter_map, self.inputs, lift, self.cotangents)
+        )
 
     @property
     def allowance(self) -> str:
-        """What is allowed, in words."""
+        """The tolerance in words."""
         return "what rounding explains" if self.bounds is not None else str(self.allowed)
 
     @property
     def ratio(self) -> float:
-        """The largest error of what is expected, in units of its bound."""
+        """The largest error of the expected numbers, in units of their bounds."""
         ratios = [0.0]
         for name, value in self.expected.items():
             want = self.derived[name]
@@ -129,36 +131,37 @@ class Published:
 
     @property
     def tight(self) -> bool:
-        """Whether a right implementation may be refused: a bound is wider than what is allowed."""
+        """Whether correct implementations may be refused: a bound is wider than the tolerance."""
         return self.bounds is None and any(
-            bool(np.any(self.derived[n].bound > self.allowed.of(a, self.case.dtype)))
+            bool(np.any(self.derived[n].bound > self.allowed.around(a, self.case.dtype)))
             for n, a in self.expected.items()
         )
 
     @cached_property
-    def seen(self) -> frozenset[str]:
-        """The mistakes that it sees."""
-        return frozenset(m.id for m in at_home(self.cell) if self._sees(m))
+    def caught(self) -> frozenset[str]:
+        """The ids of the mistakes that it catches."""
+        return frozenset(m.id for m in at_home(self.cell) if self._catches(m))
 
-    def _sees(self, mutant: Mutant) -> bool:
+    def _catches(self, mutant: Mutant) -> bool:
         dtype = self.case.dtype if "float64" not in mutant.dtypes else "float64"
         if mutant.isolated or dtype not in mutant.dtypes:
             return False
-        made = self.made_by(mutant)
-        return made is None or any(self._beyond(name, made[name]) for name in self.expected)
+        results = self.made_by(mutant)
+        return results is None or any(self._beyond(name, results[name]) for name in self.expected)
 
     def made_by(self, mutant: Mutant) -> Mapping[str, Floats] | None:
-        """Return what a mistake makes of it, by name; None if it raises."""
+        """Return the results of a mistake by name; None if it raises."""
         dtype = self.case.dtype if "float64" not in mutant.dtypes else "float64"
         case = Case(**{**vars(self.case), "dtype": dtype})
         with np.errstate(all="ignore"):
             try:
-                layer, given = mutant_subject(mutant, self.cell).build(case), self._given(dtype)
+                layer = mutant_subject(mutant, self.cell).build(case)
+                inputs = self._mutant_inputs(dtype)
                 result: Result = (
-                    layer.forward(given)
+                    layer.forward(inputs)
                     if self.cotangents is None
                     else layer.gradients(
-                        given, [cotangents_of(lambda d: d.astype(dtype), self.cotangents)]
+                        inputs, [cotangents_of(lambda d: d.astype(dtype), self.cotangents)]
                     )[0]
                 )
             except Exception:
@@ -166,18 +169,18 @@ class Published:
         named = by_name(cell_named(self.cell).states, result)
         return {name: np.asarray(array).astype(np.float64) for name, array in named.items()}
 
-    def _given(self, dtype: str) -> Inputs:
-        """Return what a mistake is called with, the parameters as the equations have them."""
+    def _mutant_inputs(self, dtype: str) -> Inputs:
+        """Return the inputs of mistakes, with parameters in the layout of the equations."""
         numbers = self.inputs.map(lambda a: floats(a, rectified=self.rectified).astype(dtype))
-        p = self.own.to_reference(numbers.parameters)
+        p = self.parameter_map.to_reference(numbers.parameters)
         return replace(numbers, parameters=ExplicitMap(self.cell, self.case).from_reference(p))
 
     def _beyond(self, name: str, got: Floats) -> bool:
-        """Whether a mistake's numbers are off by more than what is allowed, and by rounding."""
+        """Return whether a mistake's numbers deviate by more than tolerance and rounding."""
         want = self.expected[name]
         if got.shape != want.shape:
             return True
-        room = self.allowed.of(want, self.case.dtype) + self.derived[name].bound
+        room = self.allowed.around(want, self.case.dtype) + self.derived[name].bound
         if self.bounds is not None:
             room = self.bounds[name]
         return bool(np.any(in_bounds(got, want, room) > 1))
@@ -190,7 +193,7 @@ def at_home(cell: str) -> tuple[Mutant, ...]:
 
 @dataclass(frozen=True)
 class Share:
-    """A group of mistakes of a cell that vectors can show: those that are missed, of how many."""
+    """A group of mistakes that vectors can show: the missed ones, and the size of the group."""
 
     group: str
     missed: tuple[Mutant, ...]
@@ -199,7 +202,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the vectors of one cell see together."""
+    """The mistakes that the vectors of one cell catch together."""
 
     cell: str
     vectors: tuple[Published, ...]
@@ -209,28 +212,28 @@ class Audit:
         """The mistakes of the cell that some vector could show, gradients included."""
         dtype = self.vectors[0].case.dtype
         home = at_home(self.cell)
-        return tuple(m for m in home if m.id in self.seen or not hidden(m, dtype, None))
+        return tuple(m for m in home if m.id in self.caught or not hidden(m, dtype, None))
 
     @cached_property
-    def seen(self) -> frozenset[str]:
-        """Those that some vector sees."""
-        return frozenset().union(*(each.seen for each in self.vectors))
+    def caught(self) -> frozenset[str]:
+        """The ids of the mistakes that at least one vector catches."""
+        return frozenset().union(*(vector.caught for vector in self.vectors))
 
     @property
     def shares(self) -> tuple[Share, ...]:
-        """Every group, with what is missed."""
+        """All groups, with their missed mistakes."""
         result = []
         for letter, title in GROUPS.items():
-            own = [m for m in self.showable if m.id[0] == letter]
-            missed = tuple(m for m in own if m.id not in self.seen)
-            if own:
-                result.append(Share(title, missed, len(own)))
+            group = [m for m in self.showable if m.id[0] == letter]
+            missed = tuple(m for m in group if m.id not in self.caught)
+            if group:
+                result.append(Share(title, missed, len(group)))
         return tuple(result)
 
 
 def audits(vectors: Sequence[Published]) -> tuple[Audit, ...]:
-    """Return an audit of each cell, of the vectors that are right by the equations."""
-    cells = dict.fromkeys(each.cell for each in vectors if each.ratio <= 1)
+    """Return an audit of each cell, with the vectors that agree with the equations."""
+    cells = dict.fromkeys(v.cell for v in vectors if v.ratio <= 1)
     return tuple(
         Audit(cell, tuple(v for v in vectors if v.cell == cell and v.ratio <= 1)) for cell in cells
     )

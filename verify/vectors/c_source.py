@@ -1,4 +1,4 @@
-"""Vectors as C: ``vectors.h`` says what they are, ``vectors.c`` holds them.
+"""Vectors as C: ``vectors.h`` declares the types, ``vectors.c`` holds the data.
 
 Numbers are hexadecimal constants of double, which hold those of narrower dtypes exactly.
 """
@@ -63,7 +63,7 @@ def write(folder: Path, document: Vectors) -> tuple[Path, Path]:
 
 
 def _data(document: Vectors) -> Iterator[str]:
-    """Yield the lines of the data, what is pointed at before what points."""
+    """Yield the lines of the data, with arrays before the pointers to them."""
     yield '#include "vectors.h"'
     yield "#include <math.h>"
     places = {id: place for place, id in enumerate(document.notes)}
@@ -94,10 +94,10 @@ def _test(test: Test) -> str:
 
 
 def _arrays(name: str, arrays: Mapping[str, Given] | Mapping[str, Wanted]) -> Iterator[str]:
-    """Yield the numbers of some arrays, and the array of what describes them."""
+    """Yield the numbers of some arrays, and the array of their descriptions."""
     rows = []
     named: list[tuple[str, Given | Wanted]] = [*arrays.items()]
-    for place, (own, array) in enumerate(named):
+    for place, (array_name, array) in enumerate(named):
         bound = "0"
         yield from _numbers(f"{name}_{place}", array.values)
         if isinstance(array, Wanted):
@@ -105,14 +105,14 @@ def _arrays(name: str, arrays: Mapping[str, Given] | Mapping[str, Wanted]) -> It
             yield from _numbers(bound, array.bounds)
         axes = (*map(str, array.shape), *("0",) * (MOST_AXES - len(array.shape)))
         shape = f"{len(array.shape)}, {{{', '.join(axes)}}}, {len(array.values)}"
-        rows.append(f"{{{_text(own)}, {shape}, {name}_{place}, {bound}}},")
+        rows.append(f"{{{_text(array_name)}, {shape}, {name}_{place}, {bound}}},")
     yield f"static const gatewise_array {name}[] = {{"
     yield from rows
     yield "};"
 
 
 def _numbers(name: str, values: Sequence[str]) -> Iterator[str]:
-    """Yield an array of numbers; C has none of no entries."""
+    """Yield an array of numbers, of one 0 if it is empty, because C has no empty arrays."""
     written = [SPECIAL.get(value, value) for value in values] or ["0"]
     yield f"static const double {name}[] = {{"
     for start in range(0, len(written), PER_LINE):

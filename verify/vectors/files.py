@@ -1,7 +1,7 @@
-"""Files of vectors: what is given, what is expected with a bound for each entry, what is caught.
+"""Files of vectors: given arrays, expected ones with a bound of each entry, caught mistakes.
 
-Numbers are exact: hexadecimal floats, as C, Java, Python and others read them. Bounds are decimal,
-rounded up. ``SCHEMA`` is the version; fields that it does not have are refused.
+Numbers are exact: hexadecimal floats, which C, Java, Python and others read. Bounds are decimal,
+rounded up. ``SCHEMA`` is the version; unknown fields are refused.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from .vector import Vector
 SCHEMA = "gatewise.vectors/1"
 FILE = "vectors.json"
 LARGEST = 2**28
-"""Bytes of arrays that are read; those of vectors are a thousandth of it."""
+"""Bytes of a file of arrays, a thousand times as many as vectors have."""
 
 EQUATIONS = "equations"
 
 
 class Given(msgspec.Struct, forbid_unknown_fields=True):
-    """An array that the layer is called with, entries in C order."""
+    """An argument of the layer, entries in C order."""
 
     shape: tuple[int, ...]
     values: list[str]
 
 
 class Wanted(msgspec.Struct, forbid_unknown_fields=True):
-    """An array that is expected: each entry within its bound of its value; bound inf: anything."""
+    """An expected array: each entry within its bound of its value; a bound of inf allows all."""
 
     shape: tuple[int, ...]
     values: list[str]
@@ -51,13 +51,13 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Test(msgspec.Struct, forbid_unknown_fields=True):
-    """One call: sizes, arrays, what is expected, and the mistakes that it catches.
+    """One call: sizes, given and expected arrays, and the mistakes that it catches.
 
-    ``comment`` says what it is there for; ``outputs_catch`` are the mistakes that it catches
-    without gradients.
+    ``comment`` gives its purpose; ``outputs_catch`` are the mistakes that it catches without
+    gradients.
     """
 
-    __test__ = False  # pytest takes it for tests
+    __test__ = False  # not a test class of pytest
 
     id: int
     comment: str
@@ -74,7 +74,7 @@ class Test(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Note(msgspec.Struct, forbid_unknown_fields=True):
-    """A mistake of the catalogue: what it is, and the real defect that it is modelled on."""
+    """A mistake of the catalogue: its statement, and the real defect that it is modelled on."""
 
     mistake: str
     source: str
@@ -83,10 +83,10 @@ class Note(msgspec.Struct, forbid_unknown_fields=True):
 class Vectors(msgspec.Struct, forbid_unknown_fields=True):
     """A file of vectors of one cell in one dtype.
 
-    ``weights`` says how parameters lie: those of the equations, W (G, D, H), U (G, H, H), b (G, H),
-    with the suffix of layer and direction (``_l0_reverse``), or those of a framework; ``equations``
+    ``weights`` is the layout of parameters: that of the equations, W (G, D, H), U (G, H, H), b (G,
+    H), with the suffix of layer and direction (``_l0_reverse``), or a framework's; ``equations``
     are then its formula. ``missed`` are the mistakes that larger vectors would show, ``not_shown``
-    those that none can, and why.
+    those that no vectors can, with the reasons.
     """
 
     schema: str
@@ -102,26 +102,28 @@ class Vectors(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def vectors(selection: Selection) -> Vectors:
-    """Return a selection as it is written."""
+    """Return the file of a selection."""
     catalogue = {mutant.id: mutant for mutant in mutants()}
     notes = {
         id: Note(catalogue[id].statement, catalogue[id].models) for id in sorted(selection.catches)
     }
-    own = selection.adapter
-    tests = [_test(number, each, own) for number, each in enumerate(selection.vectors, 1)]
+    adapter = selection.adapter
+    tests = [_test(number, v, adapter) for number, v in enumerate(selection.vectors, 1)]
     return Vectors(
-        SCHEMA, selection.cell, selection.dtype, own.name if own else EQUATIONS,
-        formula.plain(own.convention) if own else (), versions(), notes, dict(selection.missed),
-        dict(selection.unseen), tests,
+        SCHEMA, selection.cell, selection.dtype, adapter.name if adapter else EQUATIONS,
+        formula.plain(adapter.convention) if adapter else (), versions(), notes,
+        dict(selection.missed), dict(selection.unseen), tests,
     )  # fmt: skip
 
 
-def _test(number: int, vector: Vector, own: FrameworkSubject | None) -> Test:
+def _test(number: int, vector: Vector, adapter: FrameworkSubject | None) -> Test:
     case = vector.case
-    given = {name: Given(a.shape, _exact(a)) for name, a in weights.given(vector, own).items()}
+    given = {
+        name: Given(a.shape, _exact(a)) for name, a in weights.given_arrays(vector, adapter).items()
+    }
     expected = {
         name: Wanted(want.value.shape, _exact(want.value), _above(want.bound))
-        for name, want in weights.expected(vector, own).items()
+        for name, want in weights.expected(vector, adapter).items()
     }
     return Test(
         number, vector.reason, case.T, case.B, case.D, case.H, case.layers, case.bidirectional,
@@ -140,7 +142,7 @@ def _hexadecimal(value: float) -> str:
 
 
 def _above(bounds: Floats) -> list[str]:
-    """Return bounds with three digits, none smaller than it is."""
+    """Return bounds with three digits, rounded up."""
     written = []
     for bound in map(float, np.asarray(bounds).flat):
         shown = f"{bound:.2e}"
@@ -151,7 +153,7 @@ def _above(bounds: Floats) -> list[str]:
 
 
 def write(folder: Path, document: Vectors) -> Path:
-    """Write a file of vectors into a folder, which is made; return its path."""
+    """Write a file of vectors into a folder, which is created; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
     path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=0) + b"\n")
@@ -159,11 +161,11 @@ def write(folder: Path, document: Vectors) -> Path:
 
 
 def arrays(document: Vectors) -> dict[str, Array]:
-    """Return every array by test and name, as ``npz`` and ``safetensors`` hold them."""
+    """Return all arrays by test and name, for ``npz`` and ``safetensors``."""
     named: dict[str, Array] = {}
     for test in document.tests:
-        for name, given in test.given.items():
-            named[f"{test.id}/given/{name}"] = numbers(given.values, given.shape)
+        for name, array in test.given.items():
+            named[f"{test.id}/given/{name}"] = numbers(array.values, array.shape)
         for name, wanted in test.expected.items():
             named[f"{test.id}/expected/{name}"] = numbers(wanted.values, wanted.shape)
             named[f"{test.id}/bound/{name}"] = numbers(wanted.bounds, wanted.shape)
@@ -171,13 +173,13 @@ def arrays(document: Vectors) -> dict[str, Array]:
 
 
 def numbers(values: list[str], shape: tuple[int, ...]) -> Floats:
-    """Return an array of numbers that were written, hexadecimal or decimal."""
+    """Return an array of numbers from their text, hexadecimal or decimal."""
     read = [float.fromhex(v) if "x" in v else float(v) for v in values]
     return np.array(read, np.float64).reshape(shape)
 
 
 def read(folder: Path) -> Vectors:
-    """Read a file of vectors, as untrusted input; RunFileError says what is wrong with it."""
+    """Read an untrusted file of vectors; raise RunFileError with a reason if it is invalid."""
     path = folder / FILE if folder.is_dir() else folder
     try:
         document = msgspec.json.decode(text(path), type=Vectors)
@@ -186,40 +188,40 @@ def read(folder: Path) -> Vectors:
     if document.schema != SCHEMA:
         raise RunFileError(f"{path}: schema {document.schema!r}, expected {SCHEMA!r}")
     for test in document.tests:
-        for name, given in test.given.items():
-            _hold(f"{path}: test {test.id}, {name}", given)
+        for name, array in test.given.items():
+            _check(f"{path}: test {test.id}, {name}", array)
         for name, wanted in test.expected.items():
-            _hold(f"{path}: test {test.id}, {name}", wanted)
+            _check(f"{path}: test {test.id}, {name}", wanted)
     return document
 
 
-def _hold(where: str, array: Given | Wanted) -> None:
-    """Refuse an array whose entries are not as many as its shape says, or no numbers."""
+def _check(where: str, array: Given | Wanted) -> None:
+    """Raise RunFileError for a wrong number of entries, or entries that are not numbers."""
     lists = [array.values, *([array.bounds] if isinstance(array, Wanted) else [])]
     count = math.prod(array.shape)
-    if min(array.shape, default=0) < 0 or any(len(each) != count for each in lists):
+    if min(array.shape, default=0) < 0 or any(len(entries) != count for entries in lists):
         raise RunFileError(f"{where}: its entries are not as many as its shape says")
     try:
-        for each in lists:
-            numbers(each, array.shape)
+        for entries in lists:
+            numbers(entries, array.shape)
     except (ValueError, OverflowError) as error:
         raise RunFileError(f"{where}: {error}") from error
 
 
 def outputs(path: Path) -> Mapping[str, Mapping[str, Any]]:
-    """Read what a program made of vectors: arrays by test and name.
+    """Read a program's outputs for vectors: arrays by test and name.
 
     A JSON object ``{"1": {"y": [[...]], ...}}`` with numbers or hexadecimal strings, or an ``npz``
-    whose arrays are called ``1/y``. RunFileError says what is wrong with it.
+    with arrays named ``1/y``. Raises RunFileError with a reason for an invalid file.
     """
     if path.suffix == ".npz":
         return _of_npz(path)
     try:
-        said = msgspec.json.decode(text(path), type=dict[str, dict[str, Any]])
+        by_test = msgspec.json.decode(text(path), type=dict[str, dict[str, Any]])
     except (msgspec.DecodeError, RecursionError) as error:
         raise RunFileError(f"{path}: no outputs of vectors ({error})") from error
     return {test: {n: _array(path, test, n, a) for n, a in named.items()}
-            for test, named in said.items()}  # fmt: skip
+            for test, named in by_test.items()}  # fmt: skip
 
 
 def _of_npz(path: Path) -> dict[str, dict[str, Array]]:
@@ -241,7 +243,7 @@ def _of_npz(path: Path) -> dict[str, dict[str, Array]]:
 def _array(path: Path, test: str, name: str, value: Any) -> Floats:
     def plain(entry: Any) -> Any:
         if isinstance(entry, list):
-            return [plain(each) for each in entry]
+            return [plain(e) for e in entry]
         return float.fromhex(entry) if isinstance(entry, str) else float(entry)
 
     try:

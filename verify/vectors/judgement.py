@@ -1,4 +1,4 @@
-"""What somebody's program made of vectors, judged without running it."""
+"""The judgement of a program's outputs for vectors, without running the program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .files import Test, Vectors, numbers
 
 @dataclass(frozen=True)
 class Result:
-    """One test: ``passed``, ``failed`` or ``not tested``, the worst error in bounds, and why."""
+    """One test: ``passed``, ``failed`` or ``not tested``, the worst error in bounds, the reason."""
 
     test: int
     status: str
@@ -38,12 +38,12 @@ class Judgement:
 
     @property
     def failed(self) -> bool:
-        """Whether one failed."""
+        """Whether at least one test failed."""
         return any(r.status == "failed" for r in self.results)
 
 
 def judge(document: Vectors, outputs: Mapping[str, Mapping[str, Any]]) -> Judgement:
-    """Hold outputs to their vectors. What is not there was not tested."""
+    """Compare outputs with their vectors; tests without outputs are not tested."""
     results = tuple(_judged(test, outputs.get(str(test.id), {})) for test in document.tests)
     failed = {r.test for r in results if r.status == "failed"}
     tested = {r.test for r in results if r.status != "not tested"}

@@ -1,9 +1,9 @@
 """Vectors as node tests of ONNX: a model of one operator, its inputs and outputs, a tolerance.
 
 A folder ``test_CELL_K`` has ``model.onnx``, ``test_data_set_0/input_K.pb`` and ``output_K.pb``, and
-``data.json`` with ``rtol`` and ``atol``, which ONNX's loader reads. Those are the narrowest that no
-right implementation exceeds; ``bound_K.pb`` has what it may be off for each number by itself. Y is
-left out where rows end early: ONNX does not say what stands after their ends.
+``data.json`` with ``rtol`` and ``atol``, which ONNX's loader reads. They are the narrowest that no
+correct implementation exceeds; ``bound_K.pb`` has the bound of each number. Y is left out if rows
+end early, because ONNX does not specify outputs after their ends.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ DTYPES = {"float32": "FLOAT", "float64": "DOUBLE"}
 INDEX = "node_tests.json"
 LOST = "no node test shows it: Y is left out where rows end early, or the tolerance hides it"
 RELATIVE = (0.0, *(10.0**-k for k in range(8, 2, -1)))
-"""What ``rtol`` may be; ``atol`` is what it then has to be."""
+"""Candidates for ``rtol``; each determines the smallest ``atol``."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """An output as a file holds it, and the bound of each number around what is written."""
+    """An output of a file, and the bound of each number around the written one."""
 
     name: str
     value: Floats

@@ -1,8 +1,8 @@
-"""Published vectors of any form that can be audited: whose form a file has, and its tests.
+"""Readers of published vectors that can be audited.
 
-Node tests of ONNX, WebNN's conformance tests, gatewise's own vectors, and plain arrays, of which
-the convention is found as ``explain`` finds it. All are data of others: parsed, bounded in size,
-and nothing of them is run.
+They are node tests of ONNX, WebNN's conformance tests, gatewise's own vectors, and plain arrays,
+whose convention is identified as by ``explain``. All are untrusted data: parsed, bounded in size,
+and never run.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from . import files, public_onnx, public_webnn, weights
 from .audit import Allowed, Published, Unread
 
 INSTALLED = "onnx:"
-"""Stands for the node tests that the installed package of ONNX makes."""
+"""Stands for the node tests of the installed package of ONNX."""
 
 ARRAYS = (".npz", ".safetensors", ".json")
 SCRIPTS = (".js", ".mjs", ".html")
 CLOSE = Allowed(atol=1e-8, rtol=1e-5)
-"""What ``numpy.allclose`` allows where nothing else is said."""
+"""The default tolerance of ``numpy.allclose``."""
 
 
 @dataclass(frozen=True)
 class Plain:
-    """How plain arrays are read: by name from a file, of which cell, with how many places.
+    """Options of plain arrays: their reader, cell, and number of printed places.
 
-    ``arrays`` raises ValueError for a file that has none; ``cell`` is rnn, lstm or gru.
+    ``arrays`` raises ValueError for a file without arrays; ``cell`` is rnn, lstm or gru.
     """
 
     arrays: Callable[[Path], Mapping[str, Floats]]
@@ -51,7 +51,7 @@ class Plain:
 
 
 def read(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Published | Unread]:
-    """Yield the tests of a folder or a file, or why one is not read."""
+    """Yield the tests of a folder or a file, or Unread for a test that is not supported."""
     tests: Iterator[Published | Unread]
     if str(path) == INSTALLED:
         tests = public_onnx.installed(allowed)
@@ -59,13 +59,13 @@ def read(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Publishe
         tests = _folder(path, plain, allowed)
     elif path.suffix in SCRIPTS:
         tests = public_webnn.read(path, allowed)
-    elif path.suffix == ".json" and _is_own(path):
-        tests = _own(path, allowed)
+    elif path.suffix == ".json" and _is_gatewise(path):
+        tests = _gatewise(path, allowed)
     elif path.suffix in ARRAYS:
         tests = _plain(path, plain, allowed)
     else:
-        known = ", ".join((*SCRIPTS, *ARRAYS))
-        raise Unread(f"{path}: expected a folder, {INSTALLED}, or one of {known}")
+        suffixes = ", ".join((*SCRIPTS, *ARRAYS))
+        raise Unread(f"{path}: expected a folder, {INSTALLED}, or one of {suffixes}")
     yield from tests
 
 
@@ -79,23 +79,23 @@ def _folder(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Publi
     if inside:
         return
     kinds = (files.FILE,) if (path / files.FILE).is_file() else (*SCRIPTS, *ARRAYS)
-    paths = [each for each in sorted(path.iterdir()) if each.name.endswith(kinds)]
+    paths = [file for file in sorted(path.iterdir()) if file.name.endswith(kinds)]
     if not paths:
         raise Unread(f"{path}: no node tests, vectors, scripts or arrays in it")
-    for each in paths:
+    for file in paths:
         try:
-            yield from read(each, plain, allowed)
+            yield from read(file, plain, allowed)
         except Unread as reason:
             yield reason
 
 
-def _is_own(path: Path) -> bool:
+def _is_gatewise(path: Path) -> bool:
     with path.open("rb") as file:
         return b'"gatewise.vectors/' in file.read(200)
 
 
-def _own(path: Path, allowed: Allowed | None) -> Iterator[Published]:
-    """Yield gatewise's own vectors, each number with its own bound if nothing else is allowed."""
+def _gatewise(path: Path, allowed: Allowed | None) -> Iterator[Published]:
+    """Yield gatewise's own vectors, with their bounds unless a tolerance is allowed."""
     try:
         document = files.read(path)
     except RunFileError as error:
@@ -105,7 +105,7 @@ def _own(path: Path, allowed: Allowed | None) -> Iterator[Published]:
 
 
 def of_test(document: files.Vectors, test: files.Test, allowed: Allowed | None = None) -> Published:
-    """Return one of gatewise's own vectors; weights in a convention without their gradients."""
+    """Return one of gatewise's own vectors; those in a convention lack gradients of weights."""
     name, final = f"test {test.id}: {test.comment}", test.expected.get("final h")
     width = final.shape[-1] if final is not None and final.shape else test.H
     sizes = {"T": test.T, "B": test.B, "D": test.D, "H": test.H, "layers": test.layers,
@@ -115,25 +115,27 @@ def of_test(document: files.Vectors, test: files.Test, allowed: Allowed | None =
     try:
         case = Case.from_json(json.dumps(sizes))
         cell_named(document.cell)
-        adapter, own, stems = _convention(document, case)
-        given = _numbers(test.given, adapter, stems)
+        adapter, parameter_map, stems = _convention(document, case)
+        arrays = _numbers(test.given, adapter, stems)
         expected = _numbers(test.expected, adapter)
         limits = {n: files.Given(w.shape, w.bounds) for n, w in test.expected.items()}
         bounds = _numbers(limits, adapter)
-    except ValueError as error:  # Unfit is one
+    except ValueError as error:  # Unfit is a ValueError
         raise Unread(f"{name}: {error}") from error
     none = np.zeros(0)
-    lacking = [n for n, shape in own.shapes().items() if np.shape(given.get(n, none)) != shape]
-    if lacking or np.shape(given.get("x", none))[:2] != (test.T, test.B):
+    lacking = [
+        n for n, shape in parameter_map.shapes().items() if np.shape(arrays.get(n, none)) != shape
+    ]
+    if lacking or np.shape(arrays.get("x", none))[:2] != (test.T, test.B):
         raise Unread(f"{name}: {', '.join(lacking) or 'x'}: is missing or has another shape")
-    states = [array for n, array in given.items() if n.startswith("initial ")]
-    lengths = given["lengths"].astype(int) if case.lengths else None
-    parameters = {n: given[n].astype(case.number_type) for n in own.shapes()}
-    inputs = Inputs(parameters, given["x"], tuple(states) or None, lengths)
-    finals = tuple(a for n, a in given.items() if n.startswith("cotangent of final "))
-    back = (given["cotangent of y"], finals) if "cotangent of y" in given else None
+    states = [array for n, array in arrays.items() if n.startswith("initial ")]
+    lengths = arrays["lengths"].astype(int) if case.lengths else None
+    parameters = {n: arrays[n].astype(case.number_type) for n in parameter_map.shapes()}
+    inputs = Inputs(parameters, arrays["x"], tuple(states) or None, lengths)
+    finals = tuple(a for n, a in arrays.items() if n.startswith("cotangent of final "))
+    back = (arrays["cotangent of y"], finals) if "cotangent of y" in arrays else None
     return Published(
-        name, document.cell, case, own, inputs, expected, allowed or Allowed(),
+        name, document.cell, case, parameter_map, inputs, expected, allowed or Allowed(),
         cotangents=back, bounds=None if allowed else bounds,
     )  # fmt: skip
 
@@ -141,15 +143,19 @@ def of_test(document: files.Vectors, test: files.Test, allowed: Allowed | None =
 def _convention(
     document: files.Vectors, case: Case
 ) -> tuple[FrameworkSubject | None, ParameterMap, list[str]]:
-    """Return whose weights a file has, their map, and the names of their arrays."""
+    """Return the adapter of a file's weights, their map, and the names of their arrays."""
     if document.weights == files.EQUATIONS:
         return None, ExplicitMap(document.cell, case), []
     try:
         adapter = weights.adapter(document.weights, document.cell)
     except ValueError as error:
         raise Unread(str(error)) from error
-    own = adapter.parameter_map(case)
-    return adapter, own, [packed.name for packed in own.convention.arrays(bias=case.bias)]
+    parameter_map = adapter.parameter_map(case)
+    return (
+        adapter,
+        parameter_map,
+        [packed.name for packed in parameter_map.convention.arrays(bias=case.bias)],
+    )
 
 
 def _numbers(
@@ -158,28 +164,30 @@ def _numbers(
     stems: Sequence[str] = (),
 ) -> dict[str, Floats]:
     read = {name: files.numbers(a.values, a.shape) for name, a in arrays.items()}
-    return weights.taken(read, adapter, stems)
+    return weights.from_file(read, adapter, stems)
 
 
 def _plain(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Published]:
-    """Yield the one call of plain arrays, by the first convention that explains its outputs."""
+    """Yield the call of plain arrays, in the first convention that explains its outputs."""
     if not plain.cell:
         raise Unread(f"{path}: plain arrays: say what they are of: --cell rnn, lstm or gru")
     try:
         several = examples(plain.arrays(path), {}, plain.cell)
         if plain.printed is not None:
-            several = [replace(each, printed=plain.printed) for each in several]
+            several = [replace(e, printed=plain.printed) for e in several]
         explained = explain(plain.cell, several)
     except (Unreadable, ValueError) as error:
         raise Unread(f"{path.name}: {error}") from error
-    right = [fit for fit in explained.looks if fit.outputs_fit and fit.convention.cell is not None]
-    if not right:
+    fitting = [
+        fit for fit in explained.looks if fit.outputs_fit and fit.convention.cell is not None
+    ]
+    if not fitting:
         worst = explained.nearest
         raise Unread(
             f"{path.name}: no convention gives these numbers; of the nearest one the worst is off "
             f"by {worst.residual:.2g}: gatewise explain says more"
         )
-    fit = right[0]
+    fit = fitting[0]
     example = replace(fit.example, gradients={}, cotangents=None)
     recorded = Recorded(fit.candidate, example)
     result, case = recorded.result(), recorded.case

@@ -1,7 +1,7 @@
 """Published vectors as node tests of ONNX: folders with ``model.onnx`` and ``test_data_set_0``.
 
-A model of one RNN, LSTM or GRU is read, weights among its inputs or inside. Data of anybody: a
-model is parsed, checked for its one node and never run.
+A model consists of one RNN, LSTM or GRU, with weights among its inputs or inside. Models are
+untrusted: they are parsed, checked for their single node, and never run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 OUTPUTS = ("y", "final h", "final c")
 USUAL = {"rnn": ["Tanh"], "lstm": ["Sigmoid", "Tanh", "Tanh"], "gru": ["Sigmoid", "Tanh"]}
 OWN = Allowed(atol=1e-7, rtol=1e-3)
-"""What ONNX's runner allows where a test does not say so."""
+"""The default tolerance of ONNX's runner."""
 
 LARGEST = 2**24
 """Bytes of a model or an array: node tests are far smaller."""
@@ -42,13 +42,13 @@ def folders(root: Path) -> list[Path]:
 
 
 def read(folder: Path, allowed: Allowed | None) -> Iterator[Published]:
-    """Yield the tests of one folder, a data set each; Unread says why there are none."""
+    """Yield the tests of one folder, one per data set; raise Unread if there are none."""
     onnx = imported("onnx", "onnx")
     model = _parsed(folder / "model.onnx", onnx.ModelProto())
     _check_node(folder.name, model)
     used = allowed_in(folder) if allowed is None else allowed
-    inside = {each.name for each in model.graph.initializer}
-    count = sum(each.name not in inside for each in model.graph.input)
+    inside = {tensor.name for tensor in model.graph.initializer}
+    count = sum(i.name not in inside for i in model.graph.input)
     for data in sorted(folder.glob("test_data_set_*")):
         fed = _arrays(onnx, data, "input", count)
         wanted = _arrays(onnx, data, "output", len(model.graph.output))
@@ -61,7 +61,7 @@ def read(folder: Path, allowed: Allowed | None) -> Iterator[Published]:
 
 
 def installed(allowed: Allowed | None) -> Iterator[Published | Unread]:
-    """Yield the node tests of these operators that the installed package of ONNX makes."""
+    """Yield the node tests of these operators in the installed package of ONNX."""
     onnx = imported("onnx", "onnx")
     loader = imported("onnx.backend.test.loader", "onnx")
     with warnings.catch_warnings():  # the package computes all its tests to list them
@@ -73,16 +73,16 @@ def installed(allowed: Allowed | None) -> Iterator[Published | Unread]:
             continue
         used = Allowed(case.atol, case.rtol) if allowed is None else allowed
         for inputs, outputs in case.data_sets:
-            fed, wanted = ([_array(onnx, each) for each in side] for side in (inputs, outputs))
+            fed, wanted = ([_array(onnx, a) for a in side] for side in (inputs, outputs))
             try:
                 yield _published(onnx, case.name, case.model, fed, wanted, used)
             except Unread as reason:
                 yield reason
 
 
-def _array(onnx: Any, each: Any) -> Floats:
-    tensor = isinstance(each, onnx.TensorProto)
-    return np.asarray(onnx.numpy_helper.to_array(each) if tensor else each)
+def _array(onnx: Any, value: Any) -> Floats:
+    tensor = isinstance(value, onnx.TensorProto)
+    return np.asarray(onnx.numpy_helper.to_array(value) if tensor else value)
 
 
 def _check_node(name: str, model: Any) -> None:
@@ -118,66 +118,66 @@ def _published(
     wanted: Sequence[Floats],
     allowed: Allowed,
 ) -> Published:
-    """Return a test with the steps first and time forwards."""
+    """Return a test with time as the first axis, in forward order."""
     node = model.graph.node[0]
     family = KINDS[node.op_type]
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    given, expected = _by_role(onnx, name, model.graph, fed, wanted)
+    arrays, expected = _by_role(onnx, name, model.graph, fed, wanted)
     rows_first = bool(attributes.get("layout", 0))
     direction = _text(attributes.get("direction", b"forward"))
     both, backward = direction == "bidirectional", direction == "reverse"
     _check(name, family, attributes, 1 + both)
-    if "X" not in given or "W" not in given or "R" not in given:
+    if "X" not in arrays or "W" not in arrays or "R" not in arrays:
         raise Unread(f"{name}: X, W or R is not given")
-    x = np.swapaxes(given["X"], 0, 1) if rows_first else given["X"]
-    lengths = given.get("sequence_lens")
+    x = np.swapaxes(arrays["X"], 0, 1) if rows_first else arrays["X"]
+    lengths = arrays.get("sequence_lens")
     full = lengths is None or bool(np.all(lengths == x.shape[0]))
     ends = np.full(x.shape[1], x.shape[0]) if full else np.asarray(lengths)
-    c = _convention(family, attributes, given)
-    H = given["R"].shape[-1]
+    c = _convention(family, attributes, arrays)
+    H = arrays["R"].shape[-1]
     if not x.size or max((*x.shape, H)) > LARGEST_SIZE or np.any(ends > x.shape[0]):
         raise Unread(f"{name}: arrays of these shapes are not read")
-    states = [given.get(f"initial_{s}") for s in c.states]
+    states = [arrays.get(f"initial_{s}") for s in c.states]
     state = None
     if any(s is not None for s in states):
         zero = np.zeros((1 + both, x.shape[1], H), x.dtype)
         state = tuple(zero if s is None else _passes_first(s, rows_first) for s in states)
     case = Case(
-        x.shape[0], x.shape[1], x.shape[2], H, bidirectional=both, bias="B" in given,
+        x.shape[0], x.shape[1], x.shape[2], H, bidirectional=both, bias="B" in arrays,
         lengths=not full, state=state is not None, dtype=x.dtype.name,
     )  # fmt: skip
-    own = ConventionMap(c, case)
+    parameter_map = ConventionMap(c, case)
     result = {n: _expected(n, a, case, rows_first) for n, a in expected.items() if a.size}
     if backward:
         x = turned(x, ends)
         result = {n: turned(a, ends) if n == "y" else a for n, a in result.items()}
-    inputs = Inputs(_parameters(c, given), x, state, None if full else ends)
+    inputs = Inputs(_parameters(c, arrays), x, state, None if full else ends)
     shapes = {n: np.shape(a) for n, a in inputs.parameters.items()}
-    if c.cell is None or shapes != dict(own.shapes()):
+    if c.cell is None or shapes != dict(parameter_map.shapes()):
         raise Unread(f"{name}: its weights have other shapes than ONNX says")
     words = formula.summary(c) + (", backwards" if backward else "")
-    return Published(name, c.cell, case, own, inputs, result, allowed, words)
+    return Published(name, c.cell, case, parameter_map, inputs, result, allowed, words)
 
 
 def _by_role(
     onnx: Any, name: str, graph: Any, fed: Sequence[Floats], wanted: Sequence[Floats]
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Return what the node is given, fed or inside the model, and what is expected of it."""
-    if any(each.external_data for each in graph.initializer):
+    """Return the node's inputs, fed or inside the model, and its expected outputs, by role."""
+    if any(tensor.external_data for tensor in graph.initializer):
         raise Unread(f"{name}: arrays in other files are not read")
     node = graph.node[0]
-    held = {each.name: np.asarray(onnx.numpy_helper.to_array(each)) for each in graph.initializer}
-    names = [each.name for each in graph.input if each.name not in held]
-    held |= dict(zip(names, fed, strict=True))
-    outputs = dict(zip((each.name for each in graph.output), wanted, strict=True))
-    given = {role: held[n] for role, n in zip(INPUTS, node.input, strict=False) if n in held}
+    values = {t.name: np.asarray(onnx.numpy_helper.to_array(t)) for t in graph.initializer}
+    names = [i.name for i in graph.input if i.name not in values]
+    values |= dict(zip(names, fed, strict=True))
+    outputs = dict(zip((o.name for o in graph.output), wanted, strict=True))
+    inputs = {role: values[n] for role, n in zip(INPUTS, node.input, strict=False) if n in values}
     expected = {r: outputs[n] for r, n in zip(OUTPUTS, node.output, strict=False) if n in outputs}
-    return given, expected
+    return inputs, expected
 
 
 def _check(name: str, family: str, attributes: Mapping[str, Any], passes: int) -> None:
-    """Raise Unread for what no cell of the reference does."""
-    kinds = [_text(each) for each in attributes.get("activations", ())]
+    """Raise Unread for attributes that no cell of the reference has."""
+    kinds = [_text(a) for a in attributes.get("activations", ())]
     if kinds and kinds != USUAL[family] * passes:
         raise Unread(f"{name}: activations {', '.join(kinds)}: no such cell in the reference")
     if attributes.get("clip"):
@@ -187,32 +187,32 @@ def _check(name: str, family: str, attributes: Mapping[str, Any], passes: int) -
 
 
 def _convention(
-    family: str, attributes: Mapping[str, Any], given: Mapping[str, Floats]
+    family: str, attributes: Mapping[str, Any], arrays: Mapping[str, Floats]
 ) -> Convention:
     others: dict[str, Any] = {}
     if family == "gru" and not attributes.get("linear_before_reset", 0):
         others["reset"] = "before"
-    if family == "lstm" and np.any(given.get("P", 0)):
+    if family == "lstm" and np.any(arrays.get("P", 0)):
         others["peepholes"] = "iof"
     return convention(family, **others)
 
 
-def _parameters(c: Convention, given: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return the arrays of every direction, by the convention's names."""
+def _parameters(c: Convention, arrays: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return the arrays of all directions by the convention's names."""
     named = {}
-    for place, suffix in zip(range(len(given["W"])), ("_l0", "_l0_reverse"), strict=False):
-        named[f"weight_ih{suffix}"] = given["W"][place]
-        named[f"weight_hh{suffix}"] = given["R"][place]
-        if "B" in given:
-            halves = np.split(given["B"][place], 2)
+    for place, suffix in zip(range(len(arrays["W"])), ("_l0", "_l0_reverse"), strict=False):
+        named[f"weight_ih{suffix}"] = arrays["W"][place]
+        named[f"weight_hh{suffix}"] = arrays["R"][place]
+        if "B" in arrays:
+            halves = np.split(arrays["B"][place], 2)
             named |= dict(zip((f"bias_ih{suffix}", f"bias_hh{suffix}"), halves, strict=True))
         if c.peepholes:
-            named[f"peephole{suffix}"] = given["P"][place]
+            named[f"peephole{suffix}"] = arrays["P"][place]
     return named
 
 
 def _expected(name: str, array: Floats, case: Case, rows_first: bool) -> Floats:
-    """Return an output as the equations have it: y (T, B, width), states (directions, B, H)."""
+    """Return an output in the equations' layout: y (T, B, width), states (directions, B, H)."""
     wide = np.asarray(array, np.float64)
     if name != "y":
         return _passes_first(wide, rows_first)
@@ -226,7 +226,7 @@ def _passes_first(state: Floats, rows_first: bool) -> Floats:
 
 
 def turned(array: Floats, ends: Floats) -> Floats:
-    """Return steps in the other order, each row within its own end."""
+    """Return the steps in reverse order, each row within its length."""
     result = np.array(array)
     for row, end in enumerate(ends):
         result[:end, row] = array[:end, row][::-1]
@@ -238,7 +238,7 @@ def _text(value: Any) -> str:
 
 
 def allowed_in(folder: Path) -> Allowed:
-    """Return what a test itself allows: its ``data.json``, else what the runner does."""
+    """Return a test's tolerance from its ``data.json``, or else the runner's."""
     path = folder / "data.json"
     if not path.is_file() or path.stat().st_size > LARGEST:
         return OWN

@@ -27,7 +27,7 @@ LARGEST = 2**24
 """Bytes of a script."""
 
 DEEPEST = 40
-"""How deep literals may be nested."""
+"""Largest depth of nested literals."""
 
 START = re.compile(r"\b(?:const|let|var)\s+\w*[Tt]ests\s*=\s*(?=\[)")
 TOKEN = re.compile(
@@ -44,7 +44,7 @@ ORDERS = {"gru": "zrn", "lstm": "iofg"}
 
 
 def read(path: Path, allowed: Allowed | None) -> Iterator[Published | Unread]:
-    """Yield the tests of a script, or why one is not read; Unread if it has none."""
+    """Yield the tests of a script, or Unread for unsupported ones; raise Unread without tests."""
     if path.stat().st_size > LARGEST:
         raise Unread(f"{path}: larger than {LARGEST} bytes")
     text = path.read_text(encoding="utf-8", errors="replace")
@@ -55,12 +55,12 @@ def read(path: Path, allowed: Allowed | None) -> Iterator[Published | Unread]:
         tests = _Literal(text, start.end()).value()
     except (ValueError, IndexError, OverflowError) as error:
         raise Unread(f"{path}: {error}") from error
-    own = {dtype: Allowed(ulp=float(n)) for dtype, n in ULPS.findall(text[: start.start()])}
+    tolerances = {dtype: Allowed(ulp=float(n)) for dtype, n in ULPS.findall(text[: start.start()])}
     for number, test in enumerate(tests, 1):
         where = f"{path.name}, test {number}"
         try:
-            made = _published(test, where)
-            yield replace(made, allowed=allowed or own.get(made.case.dtype, Allowed()))
+            vector = _published(test, where)
+            yield replace(vector, allowed=allowed or tolerances.get(vector.case.dtype, Allowed()))
         except Unread as reason:
             yield reason
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
@@ -68,13 +68,13 @@ def read(path: Path, allowed: Allowed | None) -> Iterator[Published | Unread]:
 
 
 class _Literal:
-    """A literal of JavaScript: arrays, objects, strings, numbers; ValueError for anything else."""
+    """A parser of JavaScript literals: arrays, objects, strings, numbers; else ValueError."""
 
     def __init__(self, text: str, at: int) -> None:
         self.text, self.at = text, at
 
     def value(self, depth: int = 0) -> Any:
-        """Return the value that begins here."""
+        """Return the value at the current position."""
         kind, mark = self._next()
         if depth > DEEPEST:
             raise ValueError(f"literals nested deeper than {DEEPEST}")
@@ -99,10 +99,10 @@ class _Literal:
 
     def _items(self, end: str, item: Any) -> Iterator[Any]:
         while True:
-            here = self.at
+            start = self.at
             if self._next()[1] == end:
                 return
-            self.at = here
+            self.at = start
             yield item()
             mark = self._next()[1]
             if mark == end:
@@ -111,7 +111,7 @@ class _Literal:
                 raise ValueError(f"expected a comma or {end!r}, got {mark[:40]!r}")
 
     def _next(self) -> tuple[str, str]:
-        """Return the next mark and its kind, without blanks and comments."""
+        """Return the next token and its kind, skipping blanks and comments."""
         while mark := TOKEN.match(self.text, self.at):
             self.at = mark.end()
             if mark.lastgroup:
@@ -126,24 +126,24 @@ def _published(test: Mapping[str, Any], where: str) -> Published:
     if kind not in OPERATORS or len(graph["operators"]) != 1:
         raise Unread(f"{where}: operator {kind}: no single gru, gruCell, lstm or lstmCell")
     family, cell = OPERATORS[kind], kind.endswith("Cell")
-    named = {key: value for each in operator["arguments"] for key, value in each.items()}
+    named = {key: value for pair in operator["arguments"] for key, value in pair.items()}
     options = named.get("options", {})
-    arrays = {name: _array(given) for name, given in graph["inputs"].items()}
+    arrays = {name: _array(entry) for name, entry in graph["inputs"].items()}
 
-    def given(name: str) -> Array | None:
+    def argument(name: str) -> Array | None:
         key = options.get(name, named.get(name))
         return arrays.get(key) if isinstance(key, str) else None
 
-    peephole = given("peepholeWeight")
+    peephole = argument("peepholeWeight")
     c = _convention(family, options, peephole)
-    x, W, R = (given(name) for name in ("input", "weight", "recurrentWeight"))
+    x, W, R = (argument(name) for name in ("input", "weight", "recurrentWeight"))
     if x is None or W is None or R is None:
         raise Unread(f"{where}: input, weight or recurrentWeight is missing")
     x, W, R = (a[None] if cell else a for a in (x, W, R))
     direction = options.get("direction", "forward")
     both = direction == "both"
     H = R.shape[-1]
-    state = _state(given, x, 1 + both, H, len(c.states))
+    state = _state(argument, x, 1 + both, H, len(c.states))
     case = Case(
         x.shape[0], x.shape[1], x.shape[2], H, bidirectional=both,
         state=state is not None, dtype=x.dtype.name,
@@ -151,7 +151,7 @@ def _published(test: Mapping[str, Any], where: str) -> Published:
     if max((*x.shape, H)) > LARGEST_SIZE or not x.size:
         raise Unread(f"{where}: arrays of these shapes are not read")
     stored = {"weight_ih": W, "weight_hh": R}
-    for name, bias in (("bias_ih", given("bias")), ("bias_hh", given("recurrentBias"))):
+    for name, bias in (("bias_ih", argument("bias")), ("bias_hh", argument("recurrentBias"))):
         stored[name] = np.zeros(W.shape[:2], x.dtype) if bias is None else bias
     if c.peepholes:
         stored["peephole"] = peephole
@@ -162,29 +162,33 @@ def _published(test: Mapping[str, Any], where: str) -> Published:
         x = turned(x, ends)
         expected = {n: turned(a, ends) if n == "y" else a for n, a in expected.items()}
     rectified = _rectified(options.get("activations", USUAL[family]), family, where)
-    own = ConventionMap(c, case)
-    if {n: np.shape(a) for n, a in parameters.items()} != dict(own.shapes()) or c.cell is None:
+    parameter_map = ConventionMap(c, case)
+    if {n: np.shape(a) for n, a in parameters.items()} != dict(
+        parameter_map.shapes()
+    ) or c.cell is None:
         raise Unread(f"{where}: its weights have other shapes than WebNN says")
     words = formula.summary(c) + ", all activations ReLU" * rectified
     inputs = Inputs(parameters, x, state, None)
     name = f"{where}: {test.get('name', '')}"
-    return Published(name, c.cell, case, own, inputs, expected, Allowed(), words, rectified)
+    return Published(
+        name, c.cell, case, parameter_map, inputs, expected, Allowed(), words, rectified
+    )
 
 
 def _parameters(
     stored: Mapping[str, Array], passes: int, recurrent: tuple[int, ...]
 ) -> dict[str, Array]:
-    """Return the arrays of every direction by the convention's names; vectors may be flat."""
+    """Return the arrays of all directions by the convention's names; vectors may be flat."""
     named = {}
     for place, suffix in zip(range(passes), ("_l0", "_l0_reverse"), strict=False):
         for name, array in stored.items():
-            whole = array if array.ndim == len(recurrent) else array.reshape(passes, -1)
-            named[f"{name}{suffix}"] = whole[place]
+            by_pass = array if array.ndim == len(recurrent) else array.reshape(passes, -1)
+            named[f"{name}{suffix}"] = by_pass[place]
     return named
 
 
 def _rectified(activations: Any, family: str, where: str) -> bool:
-    """Return whether all activations are ReLU; Unread if they are others than a cell has."""
+    """Return whether all activations are ReLU; raise Unread for unsupported ones."""
     if {*activations} == {"relu"}:
         return True
     if activations != USUAL[family]:
@@ -192,20 +196,20 @@ def _rectified(activations: Any, family: str, where: str) -> bool:
     return False
 
 
-def _array(given: Mapping[str, Any]) -> Array:
+def _array(entry: Mapping[str, Any]) -> Array:
     """Return an array of a test, in its dtype."""
-    dtype = given["descriptor"]["dataType"]
+    dtype = entry["descriptor"]["dataType"]
     if dtype not in ("float32", "float16"):
         raise Unread(f"arrays of {dtype} are not read")
-    shape = tuple(int(n) for n in given["descriptor"]["shape"])
-    data = given["data"]
+    shape = tuple(int(n) for n in entry["descriptor"]["shape"])
+    data = entry["data"]
     values = np.asarray(data, np.float64)
-    whole = np.full(shape, values) if values.ndim == 0 else values.reshape(shape)
-    return whole.astype(dtype)
+    full = np.full(shape, values) if values.ndim == 0 else values.reshape(shape)
+    return full.astype(dtype)
 
 
 def _convention(family: str, options: Mapping[str, Any], peephole: Array | None) -> Convention:
-    """Return how weights lie: ``layout``, two biases, the GRU's reset; peepholes that are not 0."""
+    """Return the convention: order of gates, two biases, the GRU's reset, peepholes unless 0."""
     order = str(options.get("layout", ORDERS[family]))
     after = family == "gru" and options.get("resetAfter", True)
     others: dict[str, Any] = {}
@@ -218,11 +222,13 @@ def _convention(family: str, options: Mapping[str, Any], peephole: Array | None)
     return Convention(family, order, bias=(order, second), states=states, merge="axis", **others)
 
 
-def _state(given: Any, x: Array, passes: int, H: int, count: int) -> tuple[Array, ...] | None:
-    """Return the states (passes, B, H) that are given, zeros for one that is not; None without."""
+def _state(argument: Any, x: Array, passes: int, H: int, count: int) -> tuple[Array, ...] | None:
+    """Return the initial states (passes, B, H), zeros for a missing one; None without any."""
     names = (("initialHiddenState", "hiddenState"), ("initialCellState", "cellState"))[:count]
-    initial = [next((a for a in map(given, each) if a is not None), None) for each in names]
-    if all(each is None for each in initial):
+    initial = [
+        next((a for a in map(argument, aliases) if a is not None), None) for aliases in names
+    ]
+    if all(s is None for s in initial):
         return None
     shape = (passes, x.shape[1], H)
     return tuple(np.zeros(shape, x.dtype) if s is None else s.reshape(shape) for s in initial)
@@ -231,7 +237,7 @@ def _state(given: Any, x: Array, passes: int, H: int, count: int) -> tuple[Array
 def _expected(
     graph: Mapping[str, Any], outputs: Any, case: Case, family: str, cell: bool
 ) -> dict[str, Floats]:
-    """Return the outputs by name: final states, then the sequence where it is returned."""
+    """Return the outputs by name: final states, then the sequence if it is returned."""
     names = ["final h", *(["final c"] if family == "lstm" else []), "y"]
     listed = outputs if isinstance(outputs, list) else [outputs]
     expected = {}

@@ -1,7 +1,7 @@
 """Numbers on which every sigmoid and tanh is a ReLU, as in WebNN's tests of its operators.
 
-The reference has no cell with such gates; on these numbers the lines of any cell compute one, and
-so do all mistakes.
+The reference has no cell with such gates. On these numbers the equations of any cell compute one,
+and so do all mistakes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..numbers.bounded import Bounded
 
 
 class RectifiedFloats(np.ndarray[Any, Any]):
-    """Plain numbers."""
+    """Floats on which sigmoid and tanh are ReLU."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         plain = [np.asarray(x) for x in inputs]
@@ -34,33 +34,33 @@ def _(s: RectifiedFloats) -> RectifiedFloats:
 
 
 class RectifiedBounded(Bounded):
-    """Numbers with bounds."""
+    """Bounded numbers on which sigmoid and tanh are ReLU."""
 
     @classmethod
-    def of(cls, x: Any) -> Any:
-        """Return the same numbers, with these activations."""
+    def from_bounded(cls, x: Any) -> Any:
+        """Return the same bounded numbers with these activations; other values unchanged."""
         if not isinstance(x, Bounded) or isinstance(x, cls):
             return x
         return cls(x.value, x.error, x.arithmetic, x.mass, x.roundings)
 
     def _rearranged(self, function: Any) -> Bounded:
-        rearranged: Bounded = self.of(super()._rearranged(function))
+        rearranged: Bounded = self.from_bounded(super()._rearranged(function))
         return rearranged
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if ufunc is np.tanh:
-            return self.of(functions.relu(self))
-        return self.of(super().__array_ufunc__(ufunc, method, *inputs, **kwargs))
+            return self.from_bounded(functions.relu(self))
+        return self.from_bounded(super().__array_ufunc__(ufunc, method, *inputs, **kwargs))
 
     def __array_function__(
         self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        return self.of(super().__array_function__(function, types, args, kwargs))
+        return self.from_bounded(super().__array_function__(function, types, args, kwargs))
 
 
 @functions.sigmoid.register
 def _(s: RectifiedBounded) -> Bounded:
-    rectified: Bounded = RectifiedBounded.of(functions.relu(s))
+    rectified: Bounded = RectifiedBounded.from_bounded(functions.relu(s))
     return rectified
 
 

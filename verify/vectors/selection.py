@@ -1,4 +1,4 @@
-"""Which cases become vectors: the fewest numbers that catch the mistakes of a cell."""
+"""The selection of cases for vectors: the fewest numbers that catch a cell's mistakes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..subjects.framework import FrameworkSubject
 from .vector import ALL, FAR_STATE, NAN_PADDING, OUTPUTS, Vector, in_convention, vector
 
 SIZES = ((3, 2, 2, 3), (4, 3, 3, 2), (1, 1, 2, 2), (5, 1, 1, 1), (2, 3, 4, 4))
-"""T, B, D, H: all different where a mistake may exchange two of them."""
+"""T, B, D, H: different from each other, so that exchanged axes show."""
 
 DEPTHS = ((1, False), (2, False), (1, True), (2, True))
 SPECIAL = (
@@ -31,10 +31,10 @@ SPECIAL = (
     Case(4, 2, 3, 5, scale="huge", seed=1),
     Case(4, 2, 3, 5, scale="subnormal", seed=2),
 )
-"""No steps, many steps, rows of length 0, no bias, weights at the ends of what a dtype holds."""
+"""No steps, many steps, rows of length 0, no bias, weights at the ends of a dtype's range."""
 
 Part = tuple[Case, str]
-"""A case, and the one output that has a cotangent, or one of vector.py's words for others."""
+"""A case, and the only output with a cotangent, or one of the constants of ``vector.py``."""
 
 
 def candidates(cell: str, dtype: str, seed: int) -> Iterator[Part]:
@@ -62,10 +62,11 @@ def candidates(cell: str, dtype: str, seed: int) -> Iterator[Part]:
 
 @dataclass(frozen=True)
 class Selection:
-    """The vectors of a cell in a dtype, and the mistakes that none of them can show, with why.
+    """The vectors of a cell in a dtype, and the mistakes that they do not catch.
 
-    ``adapter`` has the convention of their weights; None for that of the equations. ``missed`` are
-    mistakes that vectors of other sizes would show.
+    ``unseen`` are the mistakes that no vectors can show, ``missed`` those that vectors of other
+    sizes would show, each with its reason. ``adapter`` has the convention of the weights; None is
+    that of the equations.
     """
 
     cell: str
@@ -90,16 +91,16 @@ def select(
 ) -> Selection:
     """Choose vectors greedily: the next is the one that catches most for its size.
 
-    Those of an ``adapter`` are what its framework offers, with weights in its convention.
-    ``on_case`` is called after each candidate, with what it is.
+    With an ``adapter`` only cases that its framework offers are used, with weights in its
+    convention. ``on_case`` is called with the description of each candidate.
     """
     gradients = adapter is None or adapter.options.gradient
     pool: list[Vector] = []
     for case, output in offered(adapter, candidates(cell, dtype, seed)):
-        each = vector(cell, case, output, gradients=gradients)
-        on_case(each.reason)
-        if np.isfinite(each.expected["y"].bound).all():
-            pool.append(each)
+        candidate = vector(cell, case, output, gradients=gradients)
+        on_case(candidate.reason)
+        if np.isfinite(candidate.expected["y"].bound).all():
+            pool.append(candidate)
     chosen = [] if any(v.catches for v in pool) else [v for v in pool if _is_plain(v.case)]
     caught: frozenset[str] = frozenset()
     while pool:
@@ -111,8 +112,8 @@ def select(
         caught |= best.catches
     chosen = _without_spare(chosen) if caught else chosen
     if adapter is not None:
-        chosen = [in_convention(each, adapter) for each in chosen]
-        caught = frozenset().union(*(each.catches for each in chosen))
+        chosen = [in_convention(v, adapter) for v in chosen]
+        caught = frozenset().union(*(v.catches for v in chosen))
     unseen, missed = _others(cell, dtype, caught, adapter)
     return Selection(cell, dtype, tuple(chosen), unseen, missed, adapter)
 
@@ -128,19 +129,19 @@ def offered(adapter: FrameworkSubject | None, parts: Iterable[Part]) -> Iterator
 
 
 def _is_plain(case: Case) -> bool:
-    """Whether a case is one of those for a cell of which the catalogue has no mistakes."""
+    """Return whether a case is used for a cell without mistakes in the catalogue."""
     sizes = (case.T, case.B, case.D, case.H)
     return sizes == SIZES[0] and case.state and case.scale == "unit" and not case.seed
 
 
 def _without_spare(chosen: list[Vector]) -> list[Vector]:
-    """Drop what later choices have made unnecessary, the largest first."""
-    kept = list(chosen)
-    for each in sorted(chosen, key=lambda v: -v.entries):
-        others: Iterable[frozenset[str]] = (v.catches for v in kept if v is not each)
-        if each.catches <= frozenset().union(*others):
-            kept.remove(each)
-    return kept
+    """Drop vectors that later choices made unnecessary, the largest first."""
+    needed = list(chosen)
+    for candidate in sorted(chosen, key=lambda v: -v.entries):
+        others: Iterable[frozenset[str]] = (v.catches for v in needed if v is not candidate)
+        if candidate.catches <= frozenset().union(*others):
+            needed.remove(candidate)
+    return needed
 
 
 TRAINING = "it shows in training alone, where masks are drawn"
@@ -155,7 +156,7 @@ NOT_OF_ONE_CALL = {
     "cotangents": "it shows where an output has no cotangent at all",
     "wide": "it shows at widths that would make vectors large",
 }  # fmt: skip
-"""Checks of what the numbers of one call do not show, and why."""
+"""Checks of properties that the numbers of one call do not show, with the reasons."""
 
 ENDS = "it ends its process, or never returns: no numbers show that"
 TOO_LARGE = "it shows at sizes or in relations that these vectors do not have: {}"
@@ -164,16 +165,16 @@ TOO_LARGE = "it shows at sizes or in relations that these vectors do not have: {
 GRADIENTS = {
     "gradient", "cotangents", "gradient-window", "carry-gradient", "vjp-linearity",
 }  # fmt: skip
-"""Checks of gradients; what only they see, outputs do not show."""
+"""Checks of gradients; outputs do not show mistakes that only these catch."""
 
 NEEDS = {"zero-length": "zero_length", "no-steps": "no_steps"}
-"""Checks of what a framework may not offer, and the option."""
+"""Checks of options that a framework may lack, and the option."""
 
 
 def _others(
     cell: str, dtype: str, caught: frozenset[str], adapter: FrameworkSubject | None
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the mistakes that no such vector can show, and those that some would, with why."""
+    """Return the uncaught mistakes that no vector shows, and those that others would show."""
     unseen, missed = {}, {}
     for mutant in mutants():
         if cell not in mutant.cells or mutant.id in caught:
@@ -186,7 +187,7 @@ def _others(
 
 
 def hidden(mutant: Mutant, dtype: str, adapter: FrameworkSubject | None) -> str:
-    """Say why no vector shows a mistake; "" if one does."""
+    """Return the reason why no vector shows a mistake; "" if vectors do."""
     if mutant.isolated:
         return ENDS
     if "float64" not in mutant.dtypes and dtype not in mutant.dtypes:
@@ -201,7 +202,7 @@ def hidden(mutant: Mutant, dtype: str, adapter: FrameworkSubject | None) -> str:
 
 
 def _refused(mutant: Mutant, adapter: FrameworkSubject) -> str:
-    """Say what a framework does not offer without which a mistake does not show."""
+    """Return the missing options without which a mistake does not show, as a reason."""
     checks = {*mutant.killed_by}
     if not adapter.options.gradient and "forward" not in checks and GRADIENTS & checks:
         return "it shows in gradients alone"
@@ -209,4 +210,4 @@ def _refused(mutant: Mutant, adapter: FrameworkSubject) -> str:
     lacking = adapter.options.missing(tuple(dict.fromkeys(needed)))
     if not lacking or checks & {*NOT_OF_ONE_CALL}:
         return ""
-    return f"{adapter.name} does not offer {', '.join(WORDS[each] for each in lacking)}"
+    return f"{adapter.name} does not offer {', '.join(WORDS[option] for option in lacking)}"

@@ -1,4 +1,4 @@
-"""One vector: a case's numbers, what is expected of them, and the mistakes that they catch."""
+"""One vector: the numbers of a case, its expected results, and the mistakes that it catches."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from ..subjects.protocol import Cotangents, Inputs, Subject
 from ..tolerances.certificate import Mistake, Setting
 
 ALL, FAR_STATE, NAN_PADDING, OUTPUTS = "", "far state", "NaN in the padding", "outputs alone"
-"""Cotangents on all outputs; with ``FAR`` states; with NaN after the ends of rows; on none.
+"""Cotangents on all outputs; also with ``FAR`` states; also with NaN in the padding; on none.
 
-NaN there must have no influence. It stands there, too, where a row has length 0.
+NaN in the padding must have no influence; it also fills rows of length 0.
 """
 
 FAR = 100.0
-"""By what initial states are multiplied, which are then beyond what a clip would leave."""
+"""The factor on initial states that puts them beyond any clip."""
 
 
 @dataclass(frozen=True)
 class Vector:
-    """One case with its numbers, what is expected of them, and the mistakes that they catch.
+    """One case with its numbers, its expected results, and the mistakes that it catches.
 
-    ``setting`` has the weights as the equations have them, where mistakes are made; ``inputs`` and
-    ``expected`` have them as they are written, which may be somebody's convention. ``in_outputs``
-    are those of the mistakes that show without gradients. ``output`` is the one that has a
-    cotangent, or ALL, FAR_STATE, NAN_PADDING or OUTPUTS.
+    ``setting`` has weights in the layout of the equations, for the mistakes; ``inputs`` and
+    ``expected`` have them in the layout of the file, which may be a framework's. ``in_outputs``
+    are the mistakes that show without gradients. ``output`` is the only one with a cotangent, or
+    ALL, FAR_STATE, NAN_PADDING or OUTPUTS.
     """
 
     setting: Setting
@@ -61,7 +61,7 @@ class Vector:
 
     @property
     def given(self) -> dict[str, Floats]:
-        """What the layer is called with, by name; cotangents where gradients are expected."""
+        """The arguments of the layer by name, with cotangents if gradients are expected."""
         named = {n.replace("state ", "initial "): a for n, a in self.inputs.leaves.items()}
         for k, state in enumerate(self.states):
             if f"initial {k}" in named:
@@ -76,13 +76,13 @@ class Vector:
 
     @property
     def entries(self) -> int:
-        """How many numbers it has."""
-        given = sum(array.size for array in self.given.values())
-        return int(given + 2 * sum(want.value.size for want in self.expected.values()))
+        """The number of its numbers."""
+        arguments = sum(array.size for array in self.given.values())
+        return int(arguments + 2 * sum(want.value.size for want in self.expected.values()))
 
     @property
     def reason(self) -> str:
-        """What it is there for, in a line."""
+        """A description of its case in a line."""
         case = self.case
         parts = [f"{case.T} steps, {case.B} rows"]
         parts += ["rows of different lengths"] * case.lengths
@@ -99,7 +99,7 @@ class Vector:
 
 
 def vector(cell: str, case: Case, output: str = ALL, *, gradients: bool = True) -> Vector:
-    """Draw a case's numbers, derive what is expected, and run every mistake on them."""
+    """Draw a case's numbers, derive the expected results, and run all mistakes."""
     subject, gradients = right_subject(cell), gradients and output != OUTPUTS
     states = layer_of(subject, case).cell.states
     inputs, (dy, dfinal) = draw_inputs(subject, case), draw_cotangents(subject, case)
@@ -121,36 +121,42 @@ def vector(cell: str, case: Case, output: str = ALL, *, gradients: bool = True) 
 def wanted(
     subject: Subject, case: Case, inputs: Inputs, cotangents: Cotangents, *, gradients: bool
 ) -> dict[str, Bounded]:
-    """Return what is expected of a subject by name, with or without gradients."""
-    held, states = under_test(subject), layer_of(subject, case).cell.states
+    """Return a subject's expected results by name, with or without gradients."""
+    tested, states = under_test(subject), layer_of(subject, case).cell.states
     if gradients:
-        return by_name(states, expected_gradient(held, case, inputs, cotangents))
-    return by_name(states, expected(held, case, inputs))
+        return by_name(states, expected_gradient(tested, case, inputs, cotangents))
+    return by_name(states, expected(tested, case, inputs))
 
 
 def mistakes(setting: Setting) -> Iterator[Mistake]:
-    """Yield what each mistake makes of a setting, in float64 or else in the setting's own dtype.
+    """Yield the results of each mistake in a setting, in float64 or else in the setting's dtype.
 
-    What is wrong about the dtype of an answer alone is left out: vectors have numbers alone.
+    Mistakes in the dtype of results alone are left out, because vectors contain only numbers.
     """
     yield from setting.mistakes()
     dtype, cell = setting.case.dtype, setting.subject.cell_name
     for mutant in mutants():
         if cell in mutant.cells and dtype in mutant.dtypes and "float64" not in mutant.dtypes:
-            made = setting.mistake(mutant, dtype)
-            if made.got:
-                yield made
+            mistake = setting.mistake(mutant, dtype)
+            if mistake.got:
+                yield mistake
 
 
 def in_convention(vector: Vector, adapter: FrameworkSubject) -> Vector:
-    """Return a vector whose weights have a framework's convention, with the bounds of that.
+    """Return a vector with weights in a framework's convention, and the bounds of that.
 
-    What a mistake makes of it is the same; where bounds are wider, fewer may be caught. Nothing is
-    promised in the padding, unless the framework has zeros there.
+    Mistakes compute the same; wider bounds may catch fewer of them. Outputs in the padding are
+    arbitrary unless the framework has zeros there.
     """
     case, setting = vector.case, vector.setting
-    own, plain = adapter.parameter_map(case), ExplicitMap(setting.subject.cell_name, case)
-    arrays = divided(own.convention, own.pack(plain.to_reference(setting.inputs.parameters)))
+    parameter_map, explicit = (
+        adapter.parameter_map(case),
+        ExplicitMap(setting.subject.cell_name, case),
+    )
+    arrays = divided(
+        parameter_map.convention,
+        parameter_map.pack(explicit.to_reference(setting.inputs.parameters)),
+    )
     inputs = replace(setting.inputs, parameters=arrays)
     free = bool(case.lengths) and adapter.convention.padding != "zeros"
     inside = np.ones((case.T, case.B, 1), bool)
@@ -162,7 +168,7 @@ def in_convention(vector: Vector, adapter: FrameworkSubject) -> Vector:
     if free:
         y = want["y"]
         want["y"] = Bounded(y.value, np.where(inside, y.bound, np.inf), y.arithmetic)
-    catches, in_outputs = _caught(setting, want, lambda got: _renamed(got, plain, own))
+    catches, in_outputs = _caught(setting, want, lambda got: _renamed(got, explicit, parameter_map))
     return Vector(
         setting, inputs, want, vector.catches & catches, vector.in_outputs & in_outputs,
         vector.output,
@@ -174,27 +180,27 @@ def _caught(
     want: Mapping[str, Bounded],
     renamed: Callable[[Mapping[str, Floats]], Mapping[str, Floats]],
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the mistakes of which some number is beyond its bound, and those of an output."""
+    """Return the mistakes with a number beyond its bound, and those with one in an output."""
     outputs = {name: w for name, w in want.items() if not name.startswith(GRADIENT)}
     alone = replace(setting, expected=outputs, gradients=False)
-    known = {mutant.id: mutant for mutant in mutants()}
+    by_id = {mutant.id: mutant for mutant in mutants()}
     caught, in_outputs = set(), set()
     for mistake in mistakes(setting):
         got = renamed(mistake.got)
         if not _beyond(got, want):
             continue
         caught.add(mistake.id)
-        raised = not got and setting.gradients  # perhaps on the way back alone
-        got = alone.mistake(known[mistake.id]).got if raised else got
+        raised = not got and setting.gradients  # perhaps in the backward pass alone
+        got = alone.mistake(by_id[mistake.id]).got if raised else got
         if _beyond(got, outputs):
             in_outputs.add(mistake.id)
     return frozenset(caught), frozenset(in_outputs)
 
 
 def divided(convention: Convention, arrays: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return arrays whose biases, where they stand in two as halves, differ; their sum is the same.
+    """Return arrays in which the halves of two biases differ, with the same sum.
 
-    ``bias_hh`` has the leading bit, ``bias_ih`` the rest, so that no rounding comes in.
+    ``bias_hh`` has the leading bit, ``bias_ih`` the rest, so that nothing is rounded.
     """
     result, stored = dict(arrays), {packed.name: packed for packed in convention.arrays()}
     for name in (key for key in arrays if key.startswith("bias_ih")):
@@ -202,28 +208,28 @@ def divided(convention: Convention, arrays: Mapping[str, Floats]) -> dict[str, F
         first, second = (stored[key.rpartition("_l")[0]] for key in (name, twin))
         ours, theirs = first.split(arrays[name], {}), second.split(arrays[twin], {})
         for part in ours.keys() & theirs.keys():
-            whole = np.asarray(ours[part] + theirs[part]).astype(np.float64)
-            lead = np.ldexp(np.sign(whole) / 2, np.frexp(whole)[1])
-            ours[part] = (whole - lead).astype(arrays[name].dtype)
+            total = np.asarray(ours[part] + theirs[part]).astype(np.float64)
+            lead = np.ldexp(np.sign(total) / 2, np.frexp(total)[1])
+            ours[part] = (total - lead).astype(arrays[name].dtype)
             theirs[part] = lead.astype(arrays[name].dtype)
         result |= {name: first.join(ours), twin: second.join(theirs)}
     return result
 
 
 def _renamed(
-    got: Mapping[str, Floats], plain: ExplicitMap, own: ConventionMap
+    got: Mapping[str, Floats], explicit: ExplicitMap, parameter_map: ConventionMap
 ) -> Mapping[str, Floats]:
-    """Return what a mistake made, gradients of weights as those of a convention's arrays."""
-    names = [GRADIENT + name for name in plain.shapes()]
+    """Return a mistake's results, with gradients by the arrays of a convention."""
+    names = [GRADIENT + name for name in explicit.shapes()]
     if not {*names} <= got.keys():
         return got
-    gradients = plain.to_reference({n.removeprefix(GRADIENT): got[n] for n in names})
+    gradients = explicit.to_reference({n.removeprefix(GRADIENT): got[n] for n in names})
     others = {name: array for name, array in got.items() if name not in names}
-    return others | {GRADIENT + n: a for n, a in own.from_reference(gradients).items()}
+    return others | {GRADIENT + n: a for n, a in parameter_map.from_reference(gradients).items()}
 
 
 def _beyond(got: Mapping[str, Floats], want: Mapping[str, Bounded]) -> bool:
-    """Whether a quantity is missing, or a number lies beyond its bound."""
+    """Return whether a quantity is missing, or a number lies beyond its bound."""
     return any(
         name not in got or bool(np.any(in_bounds(got[name], w.value, w.bound) > 1))
         for name, w in want.items()

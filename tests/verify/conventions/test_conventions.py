@@ -108,7 +108,7 @@ def test_there_is_a_map_if_and_only_if_it_is_said(pair, seed):
     one, other, case, named = random_pair(pair, seed)
     relation = compare(one, other)
     event(relation.kind)
-    if not relation.there.always:
+    if not relation.forward.always:
         with pytest.raises(NoHome):
             translated(one, other, case, named)
         return
@@ -123,11 +123,11 @@ def test_there_is_a_map_if_and_only_if_it_is_said(pair, seed):
 def test_a_condition_is_enough_and_needed(pair, seed):
     one, other, case, named = random_pair(pair, seed)
     relation = compare(one, other)
-    if not relation.there.conditions:
+    if not relation.forward.conditions:
         return
-    for condition in relation.there.conditions:
+    for condition in relation.forward.conditions:
         event(re.sub("[-0-9.]+", "N", condition))
-    met = meeting(relation.there.conditions, one, case, named)
+    met = meeting(relation.forward.conditions, one, case, named)
     result = translated(one, other, case, met)
     same, mapped = run(one, case, met, np.random.default_rng(1)), run(
         other, case, result, np.random.default_rng(1))  # fmt: skip
@@ -177,7 +177,7 @@ def meeting(conditions, convention, case, named):
 def test_the_map_is_the_one_through_the_reference(pair, seed):
     """From one to the reference and from there to the other, where both have the same cell."""
     one, other, case, named = random_pair(pair, seed)
-    assume(one.cell and one.cell == other.cell and compare(one, other).there.always)
+    assume(one.cell and one.cell == other.cell and compare(one, other).forward.always)
     result = translated(one, other, case, named)
     there = ConventionMap(other, case)
     via = there.pack(ConventionMap(one, case).to_reference(named))
@@ -194,7 +194,7 @@ def test_where_activations_are_equal(name):
     s = np.linspace(-2.49, 2.51, 5000)
     for one, other in itertools.combinations(CHOICES[name], 2):
         a, b = (Convention(family_of, GATES[family_of], **{name: c}) for c in (one, other))
-        said = compare(a, b).there.never
+        said = compare(a, b).forward.never
         off = family.activation(one)(s) - family.activation(other)(s)
         at_zero = family.activation(one)(np.zeros(1)) == family.activation(other)(np.zeros(1))
         crossings = np.count_nonzero(np.diff(np.sign(off)))
@@ -269,3 +269,11 @@ def test_a_refusal_names_the_pass_and_the_condition():
     named["bias_hh_l0"][10:] = 0
     with pytest.raises(NoHome, match=r"l1: b_hn is not 0.*possible only when b_hn = 0"):
         translated(TORCH_GRU, other, case, named)
+
+
+def test_a_constant_of_f_alone_is_never_coupled():
+    coupled = Convention("lstm", "igo", ("igo",), coupled=True)
+    constant = Convention("lstm", "ifgo", forget_offset=1.0)
+    for relation in (compare(coupled, constant), compare(constant, coupled)):
+        assert relation.forward.never == relation.backward.never
+        assert relation.forward.never == "f's sum has a constant that -i's has not"

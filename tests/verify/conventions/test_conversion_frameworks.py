@@ -63,7 +63,7 @@ def torch_file(name, case):
     convention = end(torch_name(name)).convention
     shapes = stored_shapes(convention, case)
     named = {n: case.normal(n, shape, 0.5) for n, shape in shapes.items()}
-    conditions = compare(convention, end(name).convention).there.conditions
+    conditions = compare(convention, end(name).convention).forward.conditions
     H = case.H
     for key, array in named.items():
         if "b_hn = 0" in conditions and key.startswith("bias_hh"):
@@ -86,7 +86,7 @@ def run(name, case, arrays):
 def carried(source, target, arrays):
     """Return the conversion, and the target's file."""
     done = convert(end(source), end(target), arrays)
-    return done, end(target).stored.written(done.result)
+    return done, end(target).stored.to_file(done.result)
 
 
 FOREIGN = [
@@ -127,7 +127,7 @@ def test_the_adapters_run_as_the_equations_say(name):
     verify(name, origin, back, run)
 
     if there.source.family != "rnn":
-        wrong, _ = carried(origin, name, with_gates_swapped(there.given, case.H))
+        wrong, _ = carried(origin, name, with_gates_swapped(there.arrays, case.H))
         with pytest.raises(Mismatch, match=name):
             verify(origin, name, replace(there, result=wrong.result), run)
 
@@ -202,6 +202,6 @@ def test_peepholes(name):
     assert new
     assert not any(done.result[key].any() for key in new)
     carried(name, "torch:LSTM", file)
-    file = end(name).stored.written({**done.result, new[0]: done.result[new[0]] + 1})
+    file = end(name).stored.to_file({**done.result, new[0]: done.result[new[0]] + 1})
     with pytest.raises(NoHome, match=r"p_. is not 0"):
         carried(name, "torch:LSTM", file)

@@ -60,27 +60,27 @@ WRITTEN = {
 def test_written_and_read(form):
     stored, stems, case, shapes = WRITTEN[form]
     named = drawn(stems, case)
-    file = stored.written(named)
+    file = stored.to_file(named)
     assert {name: array.shape for name, array in file.items()} == shapes
 
     for before in ("", "params/", "model.encoder."):
         below = {before + name: array for name, array in file.items()}
-        found, extra = stored.opened(stems, below)
+        found, extra = stored.from_file(stems, below)
         assert same(found, named)
         assert not extra
     assert msgspec.convert(asdict(stored), Stored) == stored
 
 
 def test_numbers_in_paths():
-    file = PATHS.written(drawn(WEIGHTS, BOTH))
+    file = PATHS.to_file(drawn(WEIGHTS, BOTH))
     numbered = {f"model/bi_3/{n.replace('lstm', 'lstm_7')}": a for n, a in file.items()}
-    assert same(PATHS.opened(WEIGHTS, numbered)[0], drawn(WEIGHTS, BOTH))
+    assert same(PATHS.from_file(WEIGHTS, numbered)[0], drawn(WEIGHTS, BOTH))
 
 
 def test_copies_are_passed_over_and_others_are_not():
     named = drawn(WEIGHTS, ONE)
     file = named | {"again": named["weight_hh_l0"], "more": named["weight_hh_l0"] + 1}
-    assert Stored().opened(WEIGHTS, file)[1] == ["more"]
+    assert Stored().from_file(WEIGHTS, file)[1] == ["more"]
 
 
 @pytest.mark.parametrize(("arrays", "said"), [
@@ -92,7 +92,7 @@ def test_copies_are_passed_over_and_others_are_not():
 def test_arrays_that_cannot_be_taken_apart(arrays, said):
     stored = Stored(JOINED, joined="concatenated", axis=True)
     with pytest.raises(Unfit, match=said):
-        stored.opened((*WEIGHTS, "bias_ih", "bias_hh"), arrays)
+        stored.from_file((*WEIGHTS, "bias_ih", "bias_hh"), arrays)
 
 
 LINEN = [f"{s}{g}/kernel" for s in "ih" for g in "ifgo"] + [f"h{g}/bias" for g in "ifgo"]
@@ -128,7 +128,7 @@ def end(name):
 def test_the_frameworks_names(name):
     e = end(name)
     named = {n: ONE.normal(n, shape) for n, shape in stored_shapes(e.convention, ONE).items()}
-    file = e.stored.written(named)
+    file = e.stored.to_file(named)
     assert sorted(file) == sorted(FILES[name])
     _, case, found = infer(e, file)
     assert same(found, named)
@@ -143,7 +143,7 @@ def test_the_frameworks_names(name):
 def test_joined_arrays(name, shapes):
     e = end(name)
     wanted = stored_shapes(e.convention, ONE).items()
-    file = e.stored.written({n: ONE.normal(n, shape) for n, shape in wanted})
+    file = e.stored.to_file({n: ONE.normal(n, shape) for n, shape in wanted})
     assert {n: file[n].shape for n in shapes} == shapes
 
 
@@ -152,7 +152,7 @@ def test_a_projection_of_paddle():
     e, case = end("paddle:LSTM"), Case(1, 1, 3, 4, P=2)
     c = replace(e.convention, projected=True)
     named = {n: case.normal(n, shape) for n, shape in stored_shapes(c, case).items()}
-    file = e.stored.written(named)
+    file = e.stored.to_file(named)
     assert file["0.cell.weight_ho"].shape == (4, 2)
     assert same(infer(e, file)[2], named)
 
@@ -168,7 +168,7 @@ def test_a_projection_of_paddle():
 def test_what_is_wrong_with_a_file(spoil, said):
     e = end("onnxruntime:LSTM")
     shapes = stored_shapes(e.convention, ONE).items()
-    file = e.stored.written({n: ONE.normal(n, shape) for n, shape in shapes})
+    file = e.stored.to_file({n: ONE.normal(n, shape) for n, shape in shapes})
     spoil(file)
     if said is None:
         assert infer(e, file)[1].bias is False

@@ -14,7 +14,7 @@ from gatewise.verify.mutants.quantised import (
     QUANTISATION_MUTANTS,
     RIGHT,
     CellState,
-    Given,
+    Fixed,
     Integers,
     quantised_subject,
 )
@@ -97,7 +97,7 @@ UNSEEN = {
     "saturation": (Integers, {"sums": lambda self, a, w: np.clip(a @ w, -(2**15), 2**15 - 1)}),
     "state-scale": (CellState, {
         "kept": lambda self, c: np.clip(CellState.kept(self, c), np.float32(-8), np.float32(8))}),
-    "tie-rounding": (Given, {"nearest": lambda self, v: np.copysign(np.floor(abs(v) + 0.5), v)}),
+    "tie-rounding": (Fixed, {"nearest": lambda self, v: np.copysign(np.floor(abs(v) + 0.5), v)}),
 }  # fmt: skip
 """Checks, and parts of a layer that are wrong only where these checks look."""
 

@@ -79,8 +79,8 @@ def test_intervals_hold_every_choice_of_neighbours():
 
 def test_numbers_on_a_grid_are_read_as_their_integers():
     low = np.array([[3.0, -4.0]])
-    levels = Levels.of(low, np.array([[3.0, -3.0]]), np.asarray(0.5), 0.0, FLOAT32)
-    read = Interval.of(levels)
+    levels = Levels.from_integers(low, np.array([[3.0, -3.0]]), np.asarray(0.5), 0.0, FLOAT32)
+    read = Interval.from_levels(levels)
 
     assert (read.low.tolist(), read.high.tolist()) == ([[3, -4]], [[3, -3]])
     back = read.numbers(0.5, Bounded.exact(np.zeros(1), FLOAT32))

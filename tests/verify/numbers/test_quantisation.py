@@ -179,7 +179,7 @@ def test_products_are_of_integers_and_contain_both_neighbours():
     """What is ambiguous spreads; what is not is as exact as float32."""
     rng = np.random.default_rng(1)
     w = np.round(rng.standard_normal((6, 3)) * 40)
-    weights = Levels.of(w, w, np.asarray(0.01), 0.0, FLOAT32).read_by(Operand(CALL, "h"))
+    weights = Levels.from_integers(w, w, np.asarray(0.01), 0.0, FLOAT32).read_by(Operand(CALL, "h"))
     x = rng.standard_normal((2, 6)).astype(np.float32).astype(float)
     sharp = Bounded.exact(x, FLOAT32) @ weights
     vague = Bounded(x, np.full(x.shape, 1e-3), FLOAT32) @ weights

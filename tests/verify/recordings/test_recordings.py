@@ -138,11 +138,11 @@ def test_calls_that_were_not_recorded_are_not_made_up():
     subject = right_subject("lstm")
     recording = in_memory(subject, ("forward", SHORT))
     key = ("forward", SHORT.to_json())
-    trace = recording.held[key]()
+    trace = recording.traces[key]()
     name = trace.calls[0].inputs.x
     other = {**trace.arrays, name: trace.arrays[name] * 2}
     drawn = {k: n for k, n in trace.drawn.items() if n != name}
-    recording.held[key] = lambda: replace(trace, arrays=other, drawn=drawn)
+    recording.traces[key] = lambda: replace(trace, arrays=other, drawn=drawn)
 
     verdict_is(verdict(recording, *("forward", SHORT)), "not supported", "record it again")
 

@@ -261,7 +261,7 @@ JSON = st.recursive(
 def read_or_refused(folder):
     """Return why a recording is refused, or how many cases it holds; nothing else is raised."""
     try:
-        return "", len(files.subject("recording:there", folder).held)
+        return "", len(files.subject("recording:there", folder).traces)
     except RunFileError as error:
         return str(error), 0
 

@@ -49,7 +49,7 @@ def test_sums_are_computed_in_many_orders():
     given = evaluation()
     generator = np.random.default_rng(1)
     a, b = (generator.standard_normal(s).astype(np.float32) for s in ((3, 40), (40, 2)))
-    products = {np.asarray(given.given(a) @ given.given(b)).tobytes() for _ in range(20)}
+    products = {np.asarray(given.lift(a) @ given.lift(b)).tobytes() for _ in range(20)}
     exact = a.astype(float) @ b.astype(float)
     bound = 41 * 2.0**-24 * (np.abs(a).astype(float) @ np.abs(b))
 
@@ -63,7 +63,7 @@ def test_sums_are_computed_in_many_orders():
 def test_activations_err_no_more_than_is_allowed(way):
     """Eight unit roundoffs, absolutely; and the ways differ, so that they are ways."""
     s = np.linspace(-20, 20, 4001).astype(np.float32)
-    given = evaluation(activation=way).given(s)
+    given = evaluation(activation=way).lift(s)
     for got, exact in ((np.tanh(given), np.tanh(s.astype(float))),
                        (sigmoid(given), sigmoid(s.astype(float)))):  # fmt: skip
         assert np.max(np.abs(np.asarray(got) - exact)) <= 8 * 2.0**-24
@@ -71,12 +71,12 @@ def test_activations_err_no_more_than_is_allowed(way):
 
 def test_the_ways_to_compute_an_activation_differ():
     s = np.linspace(-3, 3, 1001).astype(np.float32)
-    ways = {np.asarray(np.tanh(evaluation(activation=w).given(s))).tobytes() for w in ACTIVATIONS}
+    ways = {np.asarray(np.tanh(evaluation(activation=w).lift(s))).tobytes() for w in ACTIVATIONS}
     assert len(ways) == len(ACTIVATIONS)
 
 
 def test_numbers_are_kept_in_the_dtype():
-    given = evaluation("float16", inner="float32").given(np.linspace(0, 1, 7))
+    given = evaluation("float16", inner="float32").lift(np.linspace(0, 1, 7))
     for got in (given * given, given / 3, given[1:3], np.stack([given, given]), given.sum(axis=0),
                 np.tanh(given), 1 - given, np.where(given > 0.5, given, 0.1 * given)):  # fmt: skip
         plain = np.asarray(got)
@@ -86,7 +86,7 @@ def test_numbers_are_kept_in_the_dtype():
 def test_tf32_rounds_the_operands_of_products_alone():
     """1 + 2^-12 has too many digits for TF32, and not for float32."""
     odd = np.array([[1 + 2.0**-12]])
-    given = evaluation("tf32").given(odd)
+    given = evaluation("tf32").lift(odd)
     assert float((given @ given)[0, 0]) == 1.0
     assert float((given * given)[0, 0]) == float(np.float32(odd[0, 0] ** 2))
 

@@ -228,10 +228,10 @@ def _changes(q: Quantisation) -> Iterator[dict[str, Any]]:
 def _formats(form: FixedPoint) -> Iterator[FixedPoint]:
     """Yield a point that stands elsewhere, and other numbers of bits."""
     for moved in (1, -1, 2, -2):
-        yield FixedPoint(form.bits, form.whole + moved)
+        yield FixedPoint(form.bits, form.integer_bits + moved)
     for bits in (8, 12, 16, 18, 24, 32):
-        yield FixedPoint(bits, form.whole)
-        yield FixedPoint(bits, bits - (form.bits - form.whole))
+        yield FixedPoint(bits, form.integer_bits)
+        yield FixedPoint(bits, bits - (form.bits - form.integer_bits))
 
 
 def _scales(q: Quantisation) -> Iterator[str]:

@@ -114,8 +114,8 @@ def _rows_of_others(family: str) -> Iterator[Hypothesis]:
 
 def _dx_masked(layer: ReplaceableLayer) -> None:
     gives(layer, lambda pulled: replace(
-        pulled, x=pulled.x if layer.given.lengths is None
-        else _masked(pulled.x, layer.given.lengths)))  # fmt: skip
+        pulled, x=pulled.x if layer.inputs.lengths is None
+        else _masked(pulled.x, layer.inputs.lengths)))  # fmt: skip
 
 
 def _clipped(layer: ReplaceableLayer, lengths: Array) -> Array:
@@ -153,7 +153,7 @@ def _of_zeros(layer: ReplaceableLayer) -> None:
 
 def _goes_on(layer: ReplaceableLayer) -> None:
     def write(right: WritePart, y: Array, final: State, none: None) -> tuple[Array, State]:
-        lengths = layer.given.lengths
+        lengths = layer.inputs.lengths
         if lengths is not None:
             y = _masked(y, lengths)
         return right(y, final, none)
@@ -172,7 +172,7 @@ def _where_lengths_differ(
     function: Callable[[Array, ReplaceableLayer], Array],
     layer: ReplaceableLayer,
 ) -> None:
-    move(layer, lambda a: a if layer.given.lengths is None else function(a, layer))
+    move(layer, lambda a: a if layer.inputs.lengths is None else function(a, layer))
 
 
 # The backward direction of rows with padding.

@@ -207,7 +207,7 @@ def _carried(here: Callable[[At], bool], which: Sequence[int], *, given: bool) -
         def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
             last = layer.case.directions - 1
             before = (at.level, 0) if at.direction else (at.level - 1, at.direction or last)
-            if here(at) and before in ends and (given or layer.given.state is None):
+            if here(at) and before in ends and (given or layer.inputs.state is None):
                 start = tuple(ends[before][k] if k in which else s for k, s in enumerate(at.start))
                 at = replace(at, start=start)
             y, final = right(at, p, x)

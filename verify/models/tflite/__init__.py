@@ -1,7 +1,6 @@
-"""Files of TensorFlow Lite: read, their recurrent operators as nodes, run one by one by LiteRT.
+"""Files of TensorFlow Lite: their recurrent operators as nodes, run one by one by LiteRT.
 
-``flatbuffer`` reads and writes files, ``operators`` says what each recurrent operator of one means
-as a node of ``verify.models``, ``equations`` what it computes where no cell of the reference does,
-``single`` runs one that is cut out, ``steps`` recognises unrolled ones, and ``activations`` reads
-what reaches either in the running graph.
+``flatbuffer`` reads files, ``operators`` describes recurrent operators as nodes, ``equations`` has
+their equations if the reference has no cell for them, ``single`` runs one that is cut out,
+``steps`` recognises unrolled ones, ``activations`` reads inputs and outputs in the running graph.
 """

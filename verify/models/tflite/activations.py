@@ -1,4 +1,4 @@
-"""What reaches an operator in the running graph of TensorFlow Lite, and what it makes of it."""
+"""The inputs and outputs of an operator in the running graph of TensorFlow Lite."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .operators import OPERATORS, FusedNode
 
 
 def calls(file: File, node: Node, inputs: Path) -> list[dict[str, Floats]]:
-    """Return what a node takes and makes in the one call of a model, in the equations' layout.
+    """Return a node's inputs and outputs in one call of a model, in the equations' layout.
 
-    x (T, B, D), y, ``state 0``, ..., ``final 0``, ...; ModelError says why there is nothing.
+    They are x (T, B, D), y, ``state 0``, ..., ``final 0``, ... Raises ModelError if there are none.
     """
     cut, at = node.unrolled, node.at if isinstance(node, FusedNode) else None
     graph = at.graph if at is not None else cut.graph
@@ -29,21 +29,23 @@ def calls(file: File, node: Node, inputs: Path) -> list[dict[str, Floats]]:
     if at is None and cut.before is not None:
         raise ModelError("its input is multiplied outside of the step, for all steps at once")
     interpreter = _ready(file, inputs)
-    before = {}
+    initial = {}
     if at is not None:  # the variables change in the call
-        states = [at.input(k) for own in OPERATORS[at.name][1].states for k in own]
-        before = {k: np.array(interpreter.get_tensor(k)) for k in states}
+        states = [at.input(k) for places in OPERATORS[at.name][1].states for k in places]
+        initial = {k: np.array(interpreter.get_tensor(k)) for k in states}
     interpreter.invoke()
 
     def value(number: int) -> Floats:
         return np.array(interpreter.get_tensor(number))
 
     if at is None:
-        given, made = ({n: (a := value(k)).reshape(1, -1, a.shape[-1]) for n, k in own.items()}
-                       for own in (cut.taken, cut.made))  # fmt: skip
-        call = {"x": given["x"], "y": made["h"]}
+        before, after = (
+            {n: (a := value(k)).reshape(1, -1, a.shape[-1]) for n, k in tensors.items()}
+            for tensors in (cut.inputs, cut.outputs)
+        )
+        call = {"x": before["x"], "y": after["h"]}
         for k, name in enumerate(node.states):
-            call |= {f"state {k}": given[name], f"final {k}": made[name]}
+            call |= {f"state {k}": before[name], f"final {k}": after[name]}
         return [call]
     x, y = value(at.inputs[0]), np.concatenate([value(k) for k in at.outputs], axis=-1)
     if x.ndim == 2:  # one step
@@ -52,14 +54,14 @@ def calls(file: File, node: Node, inputs: Path) -> list[dict[str, Floats]]:
         x, y = np.swapaxes(x, 0, 1), np.swapaxes(y, 0, 1)
     call, count = {"x": x, "y": y}, len(node.states)
     for k, _ in enumerate(node.states):
-        call[f"state {k}"] = np.stack([before[n] for n in states[k::count]])
+        call[f"state {k}"] = np.stack([initial[n] for n in states[k::count]])
         call[f"final {k}"] = np.stack([value(n) for n in states[k::count]])
     return [call]
 
 
 def _ready(file: File, inputs: Path) -> Any:
-    """Return an interpreter that keeps every tensor, with the inputs of a file of arrays."""
-    interpreter = single.interpreter(file.data, whole=True)
+    """Return an interpreter that keeps all tensors, with the inputs of a file of arrays."""
+    interpreter = single.interpreter(file.data, keep_tensors=True)
     details = {d["index"]: d for d in interpreter.get_input_details()}
     named = _by_name(interpreter, details)
     feeds = sample(inputs, {name: np.dtype(details[k]["dtype"]) for name, k in named.items()})

@@ -1,7 +1,7 @@
 """TensorFlow Lite's recurrent operators as cells: clips, layer norm, i = 1 - f, any activation.
 
-Where the reference has a cell that computes the same, that one is taken; this is for the others.
-The lines run on floats, on ``Bounded`` numbers and on enclosures.
+These cells are for operators of which the reference has no cell. The equations run on floats, on
+``Bounded`` numbers and on enclosures.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
 
 
 def normalised(s: Array) -> Array:
-    """Return each row (B, H) with mean 0 and, but for ε, variance 1."""
+    """Return rows (B, H) normalised to mean 0 and, up to ε, variance 1."""
     count = s.shape[1]
     centred = s - s.sum(axis=1)[:, None] / count
     return centred / np.sqrt((centred * centred).sum(axis=1)[:, None] / count + EPSILON)
 
 
 class FusedCell(Cell):
-    """An operator: W, U, b; p of peepholes, R of a projection, norm of layer norm."""
+    """An operator with W, U, b; p of peepholes, R of a projection, norm of layer norm."""
 
     title = "operator of TensorFlow Lite"
     equations: tuple[str, ...] = ()
 
     def __init__(self, operation: Operation) -> None:
-        """Take what it computes."""
+        """Take the operation."""
         self.operation, self.fused = operation, operation.fused or Fused()
         lstm = operation.kind == "LSTM"
         self.gates = (("i", "g", "o") if self.fused.coupled else ("i", "f", "g", "o")) if lstm \
@@ -56,12 +56,12 @@ class FusedCell(Cell):
         self.traits = frozenset({"projected"} if self.fused.projected else ())
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
-        """W (G, D, H), U (G, P, H), b (G, H); p and norm (G, H), R (H, P) where there are any."""
+        """Return shapes: W (G, D, H), U (G, P, H), b (G, H); perhaps p, norm (G, H), R (H, P)."""
         P, of_gates = self.widths(sizes)[0], Shape(self.gates, (sizes.H,))
         shapes = super().shapes(sizes) | {"U": Shape(self.gates, (P, sizes.H))}
         if self.fused.peepholes:
-            seen = tuple(g for g in "ifo" if g in self.gates)
-            shapes["p"] = Shape(seen, (sizes.H,))
+            peepholes = tuple(g for g in "ifo" if g in self.gates)
+            shapes["p"] = Shape(peepholes, (sizes.H,))
         if self.fused.projected:
             shapes["R"] = Shape((), (sizes.H, P))
         if self.fused.normalised:
@@ -69,20 +69,20 @@ class FusedCell(Cell):
         return shapes
 
     def widths(self, sizes: Sizes) -> tuple[int, ...]:
-        """The hidden state may be projected, the cell state is not."""
-        own = sizes.projected if self.fused.projected else sizes.H
-        return (own, sizes.H)[: len(self.states)]
+        """Return the widths of the states; only the hidden state may be projected."""
+        width = sizes.projected if self.fused.projected else sizes.H
+        return (width, sizes.H)[: len(self.states)]
 
     def step(self, p: Parameters, x: Rows, state: State) -> tuple[State, Gates]:
-        """Return the next state, as the float kernels of TensorFlow Lite compute it."""
+        """Return the next state by the float kernels of TensorFlow Lite."""
         fused, h, activation = self.fused, state[0], ACTIVATIONS[self.fused.activation]
         if self.operation.kind == "RNN":
             return (activation(x @ p.W_a + h @ p.U_a + p.b_a),), {}
 
-        def total(gate: str, seen: Array | None = None) -> Array:
+        def total(gate: str, cell_state: Array | None = None) -> Array:
             s = x @ getattr(p, f"W_{gate}") + h @ getattr(p, f"U_{gate}")
-            if fused.peepholes and seen is not None:
-                s = s + getattr(p, f"p_{gate}") * seen
+            if fused.peepholes and cell_state is not None:
+                s = s + getattr(p, f"p_{gate}") * cell_state
             if fused.normalised:
                 s = getattr(p, f"norm_{gate}") * normalised(s)
             return s + getattr(p, f"b_{gate}")
@@ -104,5 +104,5 @@ class FusedCell(Cell):
     def vjp(
         self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[Parameters, Rows, State]:
-        """Raise: what runs files has no gradients to hold to any."""
+        """Raise NotImplementedError: runtimes of files have no gradients."""
         raise NotImplementedError("an operator of a file has no gradients")

@@ -1,4 +1,4 @@
-"""A file of TensorFlow Lite, read with mistrust by LiteRT's own schema."""
+"""Untrusted files of TensorFlow Lite, read by LiteRT's own schema."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Operator:
     options: Any
 
     def input(self, place: int) -> int:
-        """Return the tensor in a place; -1 if there is none."""
+        """Return the tensor of an input; -1 if it is left out."""
         return self.inputs[place] if place < len(self.inputs) else -1
 
 
@@ -50,42 +50,42 @@ class File:
 
     @cached_property
     def operators(self) -> list[list[Operator]]:
-        """The operators of every graph, in their order."""
-        known, codes = names_of("BuiltinOperator"), self.model.operatorCodes or []
-        every: list[list[Operator]] = []
+        """The operators of each graph, in their order."""
+        kinds, codes = names_of("BuiltinOperator"), self.model.operatorCodes or []
+        graphs: list[list[Operator]] = []
         for number, graph in enumerate(self.model.subgraphs):
-            every.append([])
+            graphs.append([])
             tensors = len(graph.tensors or ())
-            for own in (graph.inputs, graph.outputs):
-                if own is not None and any(not 0 <= k < tensors for k in own):
+            for ends in (graph.inputs, graph.outputs):
+                if ends is not None and any(not 0 <= k < tensors for k in ends):
                     raise self.error(f"graph {number} has inputs or outputs that there are not")
-            for place, each in enumerate(graph.operators or ()):
-                if not 0 <= each.opcodeIndex < len(codes):
+            for place, operator in enumerate(graph.operators or ()):
+                if not 0 <= operator.opcodeIndex < len(codes):
                     raise self.error(f"operator {place} of graph {number} has no kind")
-                code = codes[each.opcodeIndex]
-                kind = known.get(max(code.builtinCode, code.deprecatedBuiltinCode), "")
+                code = codes[operator.opcodeIndex]
+                kind = kinds.get(max(code.builtinCode, code.deprecatedBuiltinCode), "")
                 custom = kind in ("CUSTOM", "")
                 inputs, outputs = (
-                    tuple(map(int, () if own is None else own))
-                    for own in (each.inputs, each.outputs)
+                    tuple(map(int, () if ends is None else ends))
+                    for ends in (operator.inputs, operator.outputs)
                 )
                 if any(not -1 <= k < tensors for k in (*inputs, *outputs)):
                     raise self.error(f"operator {place} of graph {number} reads or writes tensors "
                                      "that there are not")  # fmt: skip
                 name = text(code.customCode) if custom else kind
-                every[-1].append(
-                    Operator(number, place, name, custom, inputs, outputs, each.builtinOptions)
+                graphs[-1].append(
+                    Operator(number, place, name, custom, inputs, outputs, operator.builtinOptions)
                 )
-        return every
+        return graphs
 
     @cached_property
     def producers(self) -> dict[tuple[int, int], Operator]:
-        """The operators by graph and tensor that they make."""
-        return {(o.graph, k): o for own in self.operators for o in own for k in o.outputs}
+        """The operators by graph and output tensor."""
+        return {(o.graph, k): o for graph in self.operators for o in graph for k in o.outputs}
 
-    def error(self, said: str) -> ModelError:
+    def error(self, reason: str) -> ModelError:
         """Return the error of a file that cannot be read."""
-        return ModelError(f"{self.path}: {said}")
+        return ModelError(f"{self.path}: {reason}")
 
     def tensor(self, graph: int, number: int) -> Any:
         """Return a tensor by the schema's class."""
@@ -98,21 +98,23 @@ class File:
     def shape(self, graph: int, number: int) -> tuple[int, ...]:
         """Return a tensor's shape, -1 for an axis of any length."""
         tensor = self.tensor(graph, number)
-        given = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
-        return tuple(map(int, () if given is None else given))
+        shape = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
+        return tuple(map(int, () if shape is None else shape))
 
     def dtype(self, graph: int, number: int) -> str:
         """Return the name of a tensor's dtype, as the schema spells it."""
         return names_of("TensorType").get(self.tensor(graph, number).type, "an unknown dtype")
 
     def constant(self, graph: int, number: int) -> Floats | None:
-        """Return a tensor of floats that is stored, or a stored one of float16 that is widened.
+        """Return a stored tensor of floats, also one of float16 that the graph widens.
 
-        None for one that is computed; ModelError for one whose bytes are not those of its shape.
+        Returns None for a computed tensor; raises ModelError for a wrong number of bytes.
         """
-        made = self.producers.get((graph, number))
-        if made is not None:
-            inner = self.constant(graph, made.input(0)) if made.name == "DEQUANTIZE" else None
+        producer = self.producers.get((graph, number))
+        if producer is not None:
+            inner = (
+                self.constant(graph, producer.input(0)) if producer.name == "DEQUANTIZE" else None
+            )
             return None if inner is None or inner.dtype != np.float16 else inner.astype(np.float32)
         stored = self.stored(graph, number)
         dtype = FLOATS.get(self.dtype(graph, number))
@@ -131,22 +133,25 @@ class File:
         return np.frombuffer(stored, dtype).reshape(shape)
 
     def dequantised(self, graph: int, number: int) -> Floats | None:
-        """Return a stored tensor of 8 bits as the numbers that it stands for; None for another."""
+        """Return the dequantised numbers of a stored tensor of 8 bits; None for any other."""
         tensor, raw = self.tensor(graph, number), self.stored(graph, number)
         kinds = {"INT8": np.int8, "UINT8": np.uint8}
-        dtype, said = kinds.get(self.dtype(graph, number)), tensor.quantization
-        if raw is None or dtype is None or said is None or said.scale is None:
+        dtype, quantisation = kinds.get(self.dtype(graph, number)), tensor.quantization
+        if raw is None or dtype is None or quantisation is None or quantisation.scale is None:
             return None
         shape = list(map(int, tensor.shape))
-        scale, zero = (np.asarray(a, np.float64).reshape(-1) for a in (said.scale, said.zeroPoint))
+        scale, zero = (
+            np.asarray(a, np.float64).reshape(-1)
+            for a in (quantisation.scale, quantisation.zeroPoint)
+        )
         axes = [1] * len(shape)
         if len(scale) > 1:
-            axes[said.quantizedDimension] = len(scale)
-        whole = np.frombuffer(raw, dtype).reshape(shape).astype(np.float64)
-        return ((whole - zero.reshape(axes)) * scale.reshape(axes)).astype(np.float32)
+            axes[quantisation.quantizedDimension] = len(scale)
+        integers = np.frombuffer(raw, dtype).reshape(shape).astype(np.float64)
+        return ((integers - zero.reshape(axes)) * scale.reshape(axes)).astype(np.float32)
 
     def stored(self, graph: int, number: int) -> bytes | None:
-        """Return the bytes that are stored for a tensor; None if none are."""
+        """Return the stored bytes of a tensor, or None."""
         index, buffers = self.tensor(graph, number).buffer, self.model.buffers or []
         where = f"tensor {self.name(graph, number)!r}"
         if not 0 <= index < len(buffers):
@@ -162,13 +167,13 @@ class File:
 
 
 def text(name: Any) -> str:
-    """Return a name of a file, printable."""
-    whole = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name or "")
-    return "".join(c if c.isprintable() else "?" for c in whole)[:200]
+    """Return a printable name from a file."""
+    decoded = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name or "")
+    return "".join(c if c.isprintable() else "?" for c in decoded)[:200]
 
 
 def read(path: Path) -> File:
-    """Return a file's model; ModelError says in a sentence why it is none."""
+    """Return a file's model; raise ModelError with a reason if it is invalid."""
     if not path.is_file():
         raise ModelError(f"{path}: there is no such file")
     if path.stat().st_size > LARGEST_FILE:
@@ -200,7 +205,7 @@ def read(path: Path) -> File:
 
 
 def _require_few(path: Path, model: Any) -> None:
-    """Raise ModelError for a file that says that it has more than can be."""
+    """Raise ModelError for a file that claims too many operators and tensors."""
     counts = [model.SubgraphsLength(), model.BuffersLength(), model.OperatorCodesLength()]
     if max(counts) <= MOST:
         graphs = (model.Subgraphs(k) for k in range(model.SubgraphsLength()))

@@ -22,20 +22,20 @@ INSTEAD = (
     "hold the float model that it was converted from, and LiteRT's integers with: gatewise verify "
     "'litert-quantised:*'"
 )
-"""What to do about a quantised node."""
+"""The advice for a quantised node."""
 
 ORDER = {"LSTM": "iofg", "RNN": "a"}
-"""The gates in the order in which nodes have them."""
+"""The gates in the order of nodes."""
 
 OWN_ORDER = "ifgo"
-"""The gates in the order of the operators' inputs, of which each is an array of its own."""
+"""The gates in the order of the operators' inputs, one array each."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Where an operator has its arrays: the first input of each, by direction; states by name.
+    """Numbers of an operator's inputs: the first of each array, by direction; states by name.
 
-    W, R, B, P and ``norm`` have one input a gate, from there on.
+    W, R, B, P and ``norm`` have one input per gate from that number on.
     """
 
     W: tuple[int, ...]
@@ -61,7 +61,7 @@ OPERATORS: Mapping[str, tuple[str, Inputs]] = {
     "BIDIRECTIONAL_SEQUENCE_RNN": ("RNN", Inputs(
         (1, 5), (2, 6), (3, 7), ((4,), (8,)), auxiliary=(9, 10, 11))),
 }  # fmt: skip
-"""The kind of an operator, and where it has what."""
+"""The kind of each operator, and the numbers of its inputs."""
 
 ONE_STEP = ("LSTM", "RNN")
 """Operators of one step: x is (B, D)."""
@@ -72,17 +72,17 @@ CONVERTERS_CLIP = 10.0
 ACTIVATIONS = {
     "TANH": Activation("Tanh"), "RELU": Activation("Relu"), "NONE": Activation("Affine", 1.0),
 }  # fmt: skip
-"""What is an activation of ONNX, too."""
+"""Activations that ONNX has, too."""
 
 
 @dataclass(frozen=True)
 class FusedNode(Node):
-    """A recurrent operator of TensorFlow Lite; weights as those of ONNX, gates joined.
+    """A recurrent operator of TensorFlow Lite, with weights in ONNX's layout, gates joined.
 
-    ``weights`` may have ``projection`` (directions, P, H) and ``norm`` (directions, gates x H)
-    beside; B is one bias. Of coupled gates, i = 1 - f, what the file has of f is i's here with the
-    other sign, as f = 1 - i has it. ``fused`` is what the reference's cells may not have;
-    ``arrays`` are the file's by their places among the operator's inputs.
+    ``weights`` may also have ``projection`` (directions, P, H) and ``norm`` (directions, gates x
+    H); B is one bias. Coupled gates i = 1 - f are written as f = 1 - i: the file's arrays of f
+    are those of i here, with the opposite sign. ``fused`` are the operator's options; ``arrays``
+    are the file's by their numbers among the operator's inputs.
     """
 
     fused: Fused = field(default_factory=Fused)
@@ -98,23 +98,23 @@ class FusedNode(Node):
 
     @property
     def one_step(self) -> bool:
-        """Whether it computes one step a call."""
+        """Whether it computes one step per call."""
         return self.operator in ONE_STEP
 
     @cached_property
     def convention(self) -> Convention:
-        """What its parameters mean; what no convention has is left out there."""
+        """The meaning of its parameters, without options that no convention has."""
         order = ORDER[self.kind].replace("f" if self.fused.coupled else " ", "")
-        given: dict[str, Any] = {"bias": (order,), "coupled": self.fused.coupled}
+        fields: dict[str, Any] = {"bias": (order,), "coupled": self.fused.coupled}
         if self.plain and self.kind == "RNN":
-            given["candidate"] = self.fused.activation.lower()
+            fields["candidate"] = self.fused.activation.lower()
         if self.fused.peepholes:
-            given["peepholes"] = "io" if self.fused.coupled else "iof"
-        return convention_of(self.family, projected=self.fused.projected, **given)
+            fields["peepholes"] = "io" if self.fused.coupled else "iof"
+        return convention_of(self.family, projected=self.fused.projected, **fields)
 
     @cached_property
     def plain(self) -> bool:
-        """Whether a cell of the reference computes what it does."""
+        """Whether the reference has its cell."""
         activation = self.fused.activation
         if self.kind == "RNN":
             return activation in ("TANH", "RELU")
@@ -123,12 +123,12 @@ class FusedNode(Node):
 
     @property
     def operation(self) -> Operation | None:
-        """What it computes, where no cell of the reference does."""
+        """Its function if the reference has no cell for it, else None."""
         return None if self.plain else Operation(self.family, self.kind, (), fused=self.fused)
 
     @property
     def more_facts(self) -> dict[str, str]:
-        """Its clips and its layout; the clip that TensorFlow's converter writes is none."""
+        """Its clips and its layout; the clip of TensorFlow's converter counts as none."""
         cell = self.fused.cell_clip
         return {
             "clip": "0" if cell in (0, CONVERTERS_CLIP) else f"{cell:g} (of the cell state)",
@@ -139,34 +139,34 @@ class FusedNode(Node):
 
     @property
     def begins_at_zero(self) -> bool:
-        """True: its variables are zeros at first."""
+        """True, because its variables are initially zeros."""
         return True
 
     @property
     def without_equations(self) -> bool:
-        """False: there are equations for every one."""
+        """False, because there are equations for all operators."""
         return False
 
     @property
     def words(self) -> str:
         """Its convention in a few words."""
         fused = self.fused
-        said = ["forward and reverse"] if self.directions == 2 else []
-        said.append("one step a call" if self.one_step else
+        parts = ["forward and reverse"] if self.directions == 2 else []
+        parts.append("one step a call" if self.one_step else
                     "rows first" if self.layout else "steps first")  # fmt: skip
-        said += ["peepholes"] if fused.peepholes else []
-        said += [f"projection to {self.P}"] if fused.projected else []
-        said += ["layer norm"] if fused.normalised else []
-        said += ["i = 1 - f"] if fused.coupled else []
-        said += [fused.activation] if fused.activation != "TANH" else []
-        said += [f"cell clip {fused.cell_clip:g}"] if fused.cell_clip else []
-        said += [f"projection clip {fused.projection_clip:g}"] if fused.projection_clip else []
-        return ", ".join(said)
+        parts += ["peepholes"] if fused.peepholes else []
+        parts += [f"projection to {self.P}"] if fused.projected else []
+        parts += ["layer norm"] if fused.normalised else []
+        parts += ["i = 1 - f"] if fused.coupled else []
+        parts += [fused.activation] if fused.activation != "TANH" else []
+        parts += [f"cell clip {fused.cell_clip:g}"] if fused.cell_clip else []
+        parts += [f"projection clip {fused.projection_clip:g}"] if fused.projection_clip else []
+        return ", ".join(parts)
 
 
 def operators(file: File) -> list[Node]:
-    """Return the recurrent operators of all graphs, those that cannot be held with the reason."""
-    return [node for graph in file.operators for each in graph for node in _nodes(file, each)]
+    """Return the recurrent operators of all graphs; those that cannot be checked have a problem."""
+    return [node for graph in file.operators for o in graph for node in _nodes(file, o)]
 
 
 def _nodes(file: File, operator: Operator) -> Iterator[Node]:
@@ -202,7 +202,7 @@ def _node(file: File, operator: Operator, bare: FusedNode, places: Inputs) -> Fu
     _require_floats(file, operator, passes)
     weights: dict[str, Floats] = {}
     for slot in ("W", "R", "B", "P", "projection", "norm"):
-        arrays = [a for each in passes if (a := each.array(slot)) is not None]
+        arrays = [a for p in passes if (a := p.array(slot)) is not None]
         if len(arrays) == both:
             if len({a.shape for a in arrays}) > 1:
                 raise ModelError(f"the {slot} of its two directions are of different shapes")
@@ -217,15 +217,15 @@ def _node(file: File, operator: Operator, bare: FusedNode, places: Inputs) -> Fu
         passes[0].coupled, *(max(0.0, float(getattr(options, name, 0.0)))
                              for name in ("cellClip", "projClip")),
     )  # fmt: skip
-    if {each.coupled for each in passes} == {True, False}:
+    if {p.coupled for p in passes} == {True, False}:
         raise ModelError("its two directions are different: i = 1 - f in one alone")
     usual = (Activation("Sigmoid"),) if bare.kind == "LSTM" else ()
-    own = ACTIVATIONS.get(activation, Activation(activation))
+    of_cell = ACTIVATIONS.get(activation, Activation(activation))
     node = replace(
         bare, weights=weights, fused=fused,
         direction="bidirectional" if both == 2 else "forward",
         layout=0 if bare.one_step or options.timeMajor else 1, coupled=fused.coupled,
-        activations=(*usual, *([own] * (2 if usual else 1))),
+        activations=(*usual, *([of_cell] * (2 if usual else 1))),
         merged=bool(getattr(options, "mergeOutputs", True)),
         stored=passes[0].stored, arrays=_arrays(file, operator, passes),
     )  # fmt: skip
@@ -245,32 +245,32 @@ class _Pass:
 
     @property
     def coupled(self) -> bool:
-        """Whether there is no input gate: i = 1 - f."""
+        """Whether there is no separate input gate: i = 1 - f."""
         return self.kind == "LSTM" and self.operator.input(self.places.W[self.direction]) < 0
 
     @property
     def tensors(self) -> dict[str, dict[str, int]]:
-        """The tensors of every array by gate, those that are left out with -1."""
+        """The tensors of each array by gate, -1 for those that are left out."""
         gates = OWN_ORDER if self.kind == "LSTM" else "a"
-        every = {}
+        result = {}
         for slot in ("W", "R", "B", "P", "projection", "norm"):
             firsts = getattr(self.places, slot)
             if firsts:
-                own = {"P": "ifo", "projection": "h"}.get(slot, gates)
+                letters = {"P": "ifo", "projection": "h"}.get(slot, gates)
                 first = firsts[self.direction]
-                every[slot] = {g: self.operator.input(first + k) for k, g in enumerate(own)}
-        return every
+                result[slot] = {g: self.operator.input(first + k) for k, g in enumerate(letters)}
+        return result
 
     @property
     def stored(self) -> dict[str, str]:
-        """The name of the first tensor of every array."""
+        """The name of the first tensor of each array."""
         graph = self.operator.graph
         names = {}
         for slot, gates in self.tensors.items():
-            given = [k for k in gates.values() if k >= 0]
-            if given:
-                more = f" and {len(given) - 1} more" if len(given) > 1 else ""
-                names[slot] = f"{self.file.name(graph, given[0])}{more}"
+            present = [k for k in gates.values() if k >= 0]
+            if present:
+                more = f" and {len(present) - 1} more" if len(present) > 1 else ""
+                names[slot] = f"{self.file.name(graph, present[0])}{more}"
         return names
 
     def array(self, slot: str) -> Floats | None:
@@ -304,20 +304,20 @@ class _Pass:
 
 
 def _arrays(file: File, operator: Operator, passes: Sequence[_Pass]) -> dict[int, Floats]:
-    """Return the arrays of all directions by their places among the inputs."""
-    tensors = {k for each in passes for own in each.tensors.values() for k in own.values()}
+    """Return the arrays of all directions by their numbers among the inputs."""
+    tensors = {k for p in passes for gates in p.tensors.values() for k in gates.values()}
     places = {place: k for place, k in enumerate(operator.inputs) if k in tensors - {-1}}
     arrays = {place: file.constant(operator.graph, k) for place, k in places.items()}
     return {place: array for place, array in arrays.items() if array is not None}
 
 
 def _require_floats(file: File, operator: Operator, passes: Sequence[_Pass]) -> None:
-    """Raise ModelError, with what to do, for an operator of quantised weights."""
-    tensors = [k for each in passes for own in each.tensors.values() for k in own.values()]
-    made = {k: file.producers.get((operator.graph, k)) for k in tensors if k >= 0}
+    """Raise ModelError, with advice, for an operator of quantised weights."""
+    tensors = [k for p in passes for gates in p.tensors.values() for k in gates.values()]
+    producers = {k: file.producers.get((operator.graph, k)) for k in tensors if k >= 0}
     dtypes = {
         file.dtype(operator.graph, o.input(0) if o and o.name == "DEQUANTIZE" else k)
-        for k, o in made.items()
+        for k, o in producers.items()
     }
     if few := sorted(dtypes & set(QUANTISED)):
         x = file.dtype(operator.graph, operator.input(0))
@@ -328,14 +328,13 @@ def _require_floats(file: File, operator: Operator, passes: Sequence[_Pass]) -> 
 
 
 def _require_shapes(node: FusedNode) -> None:
-    """Raise ModelError where weights do not fit together."""
+    """Raise ModelError if weights do not fit together."""
     gates, shapes = GATES[node.kind], {slot: a.shape[1:] for slot, a in node.weights.items()}
     for slot, axes in (("W", 2), ("R", 2), ("B", 1)):
         if len(shapes[slot]) != axes or 0 in shapes[slot]:
             raise ModelError(f"its {slot} is {list(shapes[slot])}")
     H, D, P = shapes["R"][0] // gates, shapes["W"][1], shapes["R"][1]
-    seen = 3
-    wanted = {"W": (gates * H, D), "R": (gates * H, P), "B": (gates * H,), "P": (seen * H,),
+    wanted = {"W": (gates * H, D), "R": (gates * H, P), "B": (gates * H,), "P": (3 * H,),
               "projection": (P, H), "norm": (gates * H,)}  # fmt: skip
     if "projection" not in shapes and P != H:
         raise ModelError(f"its R reads {P} units, of {H}, and it has no projection")
@@ -346,7 +345,7 @@ def _require_shapes(node: FusedNode) -> None:
 
 
 def _with_states(file: File, operator: Operator, node: FusedNode, places: Inputs) -> FusedNode:
-    """Return a node with what is known of its states; ModelError where they do not fit."""
+    """Return a node with the source of its states; raise ModelError if they do not fit."""
     graph = operator.graph
     if any(operator.input(p + 1) >= 0 for p in places.projection):
         raise ModelError("its projection has a bias: it is not held")
@@ -364,9 +363,9 @@ def _with_states(file: File, operator: Operator, node: FusedNode, places: Inputs
             name, shape = file.name(graph, number), file.shape(graph, number)
             names.append(name)
             if not file.tensor(graph, number).isVariable:
-                what = "is fixed in the file" if file.constant(graph, number) is not None \
+                reason = "is fixed in the file" if file.constant(graph, number) is not None \
                     else "is computed in the graph"  # fmt: skip
-                raise ModelError(f"its state {name!r} {what}, and no variable: it is never kept, "
+                raise ModelError(f"its state {name!r} {reason}, and no variable: it is never kept, "
                                  "and LiteRT refuses it")  # fmt: skip
             if len(shape) != 2 or shape[1] not in (width, -1):
                 raise ModelError(f"its state {name!r} is {list(shape)}, of {width} units")
@@ -376,5 +375,6 @@ def _with_states(file: File, operator: Operator, node: FusedNode, places: Inputs
                     f"with time_major = {major} its input {list(x)} has {rows} rows, and its state "
                     f"{name!r} has {shape[0]}: the flag or the state is wrong"
                 )
-    said = "a variable of the model: zeros at first, then kept from call to call"
-    return replace(node, state=said)
+    return replace(
+        node, state="a variable of the model: zeros at first, then kept from call to call"
+    )

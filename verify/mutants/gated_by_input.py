@@ -1,4 +1,4 @@
-"""Cells that are given their gates: decays, corrections, normalisers, chunks (K)."""
+"""Cells whose gates are inputs: decays, corrections, normalisers, chunks (K)."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ CORRECTS = ("gated-delta", "kda", "deltanet")
 EVERY = ("gated-delta", "retnet", "gla", "kda", "deltanet")
 STATE_SPACES = {"ssd": ssd, "selective": selective}
 BITS = 12
-"""Bits that a state keeps when it is rounded too early."""
+"""Bits of a state that is rounded too early."""
 
 mistake = partial(mutant, killed_by=("forward",))
-"""Nearly all show in the outputs of any run."""
+"""Most of these mistakes show in the outputs of any run."""
 
 
 def cell_of(layer: ReplaceableLayer) -> GatedByInput:
-    """Return the layer's cell; TypeError for one that computes its gates."""
+    """Return the layer's cell; raise TypeError if it computes its gates."""
     if not isinstance(layer.cell, GatedByInput):
         raise TypeError(f"{layer.cell.name} is not given its gates")
     return layer.cell
 
 
-def given_of(layer: ReplaceableLayer, x: Array) -> dict[str, Any]:
+def parts_of(layer: ReplaceableLayer, x: Array) -> dict[str, Any]:
     """Return the named arrays of one step, or of all."""
     return cell_of(layer).split(x, layer.case.sizes)
 
@@ -47,37 +47,37 @@ def given_of(layer: ReplaceableLayer, x: Array) -> dict[str, Any]:
 def replaced(
     layer: ReplaceableLayer, x: Array, function: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> Array:
-    """Return the input of one step, or of all, with some of its arrays as a function has them."""
-    given = given_of(layer, x)
-    return cell_of(layer).joined(given | function(given), x, layer.case.sizes)
+    """Return the input of one step, or of all, with some arrays replaced by a function."""
+    parts = parts_of(layer, x)
+    return cell_of(layer).joined(parts | function(parts), x, layer.case.sizes)
 
 
 def sees(layer: ReplaceableLayer, function: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Let every step read some arrays as a function of all that it is given."""
-    layer.wrap("see", lambda right, at, x: replaced(layer, right(at, x), function))
+    """Replace some input arrays of every step by a function of all of them."""
+    layer.wrap("see", lambda original, at, x: replaced(layer, original(at, x), function))
 
 
 def updates(
     layer: ReplaceableLayer, function: Callable[[Parameters, dict[str, Any], State], State]
 ) -> None:
-    """Let every step be a function of what it learns, of the given arrays and of the old states."""
-    layer.step = lambda at, p, x, state: function(p, given_of(layer, x), state)
+    """Replace the step by a function of the parameters, input arrays and old states."""
+    layer.step = lambda at, p, x, state: function(p, parts_of(layer, x), state)
 
 
 def outputs(
     layer: ReplaceableLayer, function: Callable[[dict[str, Any], State, State], Array]
 ) -> None:
-    """Let the output be a function of the given arrays, of the old states and of the new ones."""
-    layer.output = lambda at, p, x, state, new: function(given_of(layer, x), state, new).reshape(
+    """Replace the output by a function of the input arrays, the old and the new states."""
+    layer.output = lambda at, p, x, state, new: function(parts_of(layer, x), state, new).reshape(
         x.shape[0], -1
     )
 
 
-def decayed(layer: ReplaceableLayer, given: dict[str, Any], S: Array) -> Array:
-    """Return the memory after its decay, as the layer's member of the family has it."""
-    if "g" not in given:
+def decayed(layer: ReplaceableLayer, parts: dict[str, Any], S: Array) -> Array:
+    """Return the memory after the decay of the layer's cell."""
+    if "g" not in parts:
         return delta.retention(S) if layer.cell.name == "retnet" else S
-    return (delta.decay if given["g"].ndim == 2 else delta.decay_by_key)(given["g"], S)
+    return (delta.decay if parts["g"].ndim == 2 else delta.decay_by_key)(parts["g"], S)
 
 
 mistake(
@@ -194,11 +194,11 @@ mistake(
     part="unroll",
 )
 def padding_decays(
-    layer: ReplaceableLayer, right: UnrollPart, at: At, p: Parameters, x: Array
+    layer: ReplaceableLayer, original: UnrollPart, at: At, p: Parameters, x: Array
 ) -> tuple[Array, State]:
-    y, (S,) = right(at, p, x)
+    y, (S,) = original(at, p, x)
     for _ in range(-len(x) % CHUNK):
-        S = decayed(layer, given_of(layer, x[-1]), S)
+        S = decayed(layer, parts_of(layer, x[-1]), S)
     return y, (S,)
 
 
@@ -208,7 +208,7 @@ mistake(
     cells=("mlstm",),
     fix="carry n beside C from chunk to chunk",
     part="step",
-    change=lambda layer, right, at, p, x, state: right(
+    change=lambda layer, original, at, p, x, state: original(
         at, p, x, (state[0], 0 * state[1], state[2]) if at.t and at.t % CHUNK == 0 else state
     ),
 )
@@ -264,7 +264,7 @@ mistake(
 )
 def first_chunk_from_zeros(
     layer: ReplaceableLayer,
-    right: OutputPart,
+    original: OutputPart,
     at: At,
     p: Parameters,
     x: Array,
@@ -272,12 +272,12 @@ def first_chunk_from_zeros(
     new: State,
 ) -> Array:
     if at.t == 0:
-        layer.kept["state"] = tuple(0 * s for s in at.start)
+        layer.memory["state"] = tuple(0 * s for s in at.start)
     if at.t >= CHUNK:
-        return right(at, p, x, state, new)
-    old = layer.kept["state"]
-    layer.kept["state"] = layer.step(at, p, x, old)
-    return right(at, p, x, old, layer.kept["state"])
+        return original(at, p, x, state, new)
+    old = layer.memory["state"]
+    layer.memory["state"] = layer.step(at, p, x, old)
+    return original(at, p, x, old, layer.memory["state"])
 
 
 mutant(
@@ -317,7 +317,7 @@ mistake(
     models="state-spaces/mamba#716",
     fix="compose (a, b) after (a', b') as (a a', a b' + b), the later one first",
     part="unroll",
-    change=lambda layer, right, at, p, x: right(
+    change=lambda layer, original, at, p, x: original(
         at, p, replaced(layer, x, lambda a: {"g": one_step_late(a["g"])}) if len(x) else x
     ),
 )
@@ -337,7 +337,7 @@ mistake(
     models="vllm-project/vllm#48578",
     fix="read the output from the state before it is rounded for the cache",
     part="output",
-    change=lambda layer, right, at, p, x, state, new: right(
+    change=lambda layer, original, at, p, x, state, new: original(
         at, p, x, state, tuple(map(_rounded, new))
     ),
 )
@@ -376,17 +376,17 @@ mistake(
     cells=tuple(STATE_SPACES),
     fix="write Δ x B, not x B",
     change=lambda layer: updates(
-        layer, lambda p, a, s: _written(layer, a, 0 * a["dt"] + 1, _kept(layer, p, a, s))
+        layer, lambda p, a, s: _written(layer, a, 0 * a["dt"] + 1, _decayed_state(layer, p, a, s))
     ),
 )
 
 
-def _kept(layer: ReplaceableLayer, p: Parameters, a: dict[str, Any], s: State) -> Array:
+def _decayed_state(layer: ReplaceableLayer, p: Parameters, a: dict[str, Any], s: State) -> Array:
     return STATE_SPACES[layer.cell.name].decay(a["dt"], p["A"], s[0])
 
 
-def _written(layer: ReplaceableLayer, a: dict[str, Any], dt: Array, kept: Array) -> State:
-    return (STATE_SPACES[layer.cell.name].write(dt, a["x"], a["B"], kept),)
+def _written(layer: ReplaceableLayer, a: dict[str, Any], dt: Array, S: Array) -> State:
+    return (STATE_SPACES[layer.cell.name].write(dt, a["x"], a["B"], S),)
 
 
 mistake(
@@ -448,9 +448,9 @@ mistake(
 
 
 def _exponential_forget(a: dict[str, Any], s: State) -> State:
-    kept = a["f"] + s[2]
-    m = switch(kept - a["i"], a["i"], kept)
-    i, f = mlstm.input_gate(a["i"], m), np.exp(kept - m)
+    old = a["f"] + s[2]
+    m = switch(old - a["i"], a["i"], old)
+    i, f = mlstm.input_gate(a["i"], m), np.exp(old - m)
     return mlstm.memory(f, s[0], i, a["k"], a["v"]), mlstm.normaliser(f, s[1], i, a["k"]), m
 
 
@@ -460,7 +460,10 @@ mistake(
     cells=("slstm",),
     fix="divide c by n before the output gate",
     part="step",
-    change=lambda layer, right, *given: ((new := right(*given))[0] * new[2], *new[1:]),
+    change=lambda layer, original, *arguments: (
+        (new := original(*arguments))[0] * new[2],
+        *new[1:],
+    ),
 )
 
 mistake(
@@ -481,7 +484,7 @@ mutant(
     models="huggingface/transformers#46873",
     fix="decay in the path of a single step as in that of many",
     part="unroll",
-    change=lambda layer, right, at, p, x: right(
+    change=lambda layer, original, at, p, x: original(
         at, p, replaced(layer, x, lambda a: {"g": 0 * a["g"]}) if len(x) == 1 else x
     ),
 )
@@ -492,7 +495,7 @@ mistake(
     cells=tuple(STATE_SPACES),
     fix="let a step update the state first, and read C h then",
     part="output",
-    change=lambda layer, right, at, p, x, state, new: right(at, p, x, state, state),
+    change=lambda layer, original, at, p, x, state, new: original(at, p, x, state, state),
 )
 
 mistake(
@@ -508,16 +511,16 @@ mistake(
     "What is written is discretised by zero-order hold, (exp(Δ A) - 1) / A, and not by Δ.",
     cells=tuple(STATE_SPACES),
     fix="write Δ x B, as Mamba's programs do: zero-order hold is another recurrence",
-    change=lambda layer: updates(layer, lambda p, a, s: _held(layer, p, a, s)),
+    change=lambda layer: updates(layer, lambda p, a, s: _zero_order_hold(layer, p, a, s)),
 )
 
 
-def _held(layer: ReplaceableLayer, p: Parameters, a: dict[str, Any], s: State) -> State:
-    kept = _kept(layer, p, a, s)
+def _zero_order_hold(layer: ReplaceableLayer, p: Parameters, a: dict[str, Any], s: State) -> State:
+    S = _decayed_state(layer, p, a, s)
     if layer.cell.name == "ssd":
-        return _written(layer, a, (np.exp(a["dt"] * p["A"]) - 1) / p["A"], kept)
+        return _written(layer, a, (np.exp(a["dt"] * p["A"]) - 1) / p["A"], S)
     hold = (np.exp(a["dt"][..., None] * p["A"]) - 1) / p["A"]
-    return (kept + hold * a["x"][..., None] * a["B"][:, None, :],)
+    return (S + hold * a["x"][..., None] * a["B"][:, None, :],)
 
 
 mistake(
