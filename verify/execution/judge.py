@@ -148,7 +148,7 @@ def _say_what_was_refused(verdict: Verdict, judge: Judge) -> None:
 
 def _say_what_ran(verdict: Verdict, watch: Watching) -> None:
     """Say what ran; where it is something else than was asked for, a pass says nothing of that."""
-    verdict.ran, verdict.lacking = watch.told, watch.lacking
+    verdict.ran, verdict.lacking = watch.summary, watch.lacking
     if watch.lacking and verdict.status in ("passed", "blind"):
         verdict.status, verdict.message = "fallback", watch.lacking
 

@@ -293,7 +293,7 @@ class Borrowing:
         """Keep what was seen: what was imported once is used ever after."""
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """Nothing: what ran is the subject."""
         return ""
 

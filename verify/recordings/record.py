@@ -93,7 +93,7 @@ def taken(subject: Subject, check: str, case: str, path: str) -> dict[str, Any]:
     return {
         "sha256": digest,
         "device": getattr(subject, "gpu", gpu)(),
-        "ran": watch.told if watch else "",
+        "ran": watch.summary if watch else "",
         "lacking": watch.lacking if watch else "",
         "flags": flags(recorded) if flags else {},
     }

@@ -53,7 +53,7 @@ class Watched:
         self.replayed.clear()
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What ran, as the case says that says most; first of those in which something lacked."""
         runs = [self.of[key] for key in self.replayed]
         return max(runs, key=lambda pair: (bool(pair[1]), len(pair[0])), default=("", ""))[0]
