@@ -50,7 +50,7 @@ def measured(name: str, setting: Setting, dtype: str, steps: int, seeds: Sequenc
         right=band(exact), rate=rate(np.array([slope(lags[late], logs[late]) for logs in exact])),
         wrong=_median([_first(_is_wrong(*pair)) for pair in gradients]),
         zero=_median([_first(~dx.any(axis=1)) for dx, _ in gradients]),
-        ran=watch.told if watch is not None else "",
+        ran=watch.summary if watch is not None else "",
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ...verify.subjects import subject_named
 from ...verify.subjects.frameworks.torch_backends import import_torch_with
-from ...verify.subjects.profiler import seen
+from ...verify.subjects.profiler import operators_and_kernels
 from ...verify.subjects.protocol import Subject
 from ...verify.subjects.torch_module import TorchModule, cuda_setting
 from ..run import UnsupportedError
@@ -81,7 +81,7 @@ class CudaPrepared(TorchPrepared):
         with profile(activities=[ProfilerActivity.CUDA]) as p:
             self.call(of, cotangents)
         spent: dict[str, float] = {}
-        _, kernels = seen(p.events())
+        _, kernels = operators_and_kernels(p.events())
         for event in (e for e in p.events() or () if e.name in kernels):
             spent[event.name] = spent.get(event.name, 0.0) + event.device_time
         return sorted(spent, key=lambda name: -spent[name])[:8]

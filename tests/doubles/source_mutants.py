@@ -518,7 +518,7 @@ TORCH = (
       "spread=len(names) > 2 and", "spread=len(names) > 3 and",
       f"{CELL_LIKE}::test_how_a_cell_is_called_is_seen_from_its_signature"),
     M("o's peephole always sees the new c", "verify/subjects",
-      "peepholes=every, output_peephole=seen", 'peepholes=every, output_peephole="new"',
+      "=peepholes, output_peephole=cell_read", '=peepholes, output_peephole="new"',
       f"{CELL_LIKE}::test_a_cell_with_its_own_names_is_mapped_and_passes"),
     M("a row may compute any cell", "verify/subjects",
       "if subject.cells[0] not in self.cells:", "if subject.cells[0] is self.cells:",

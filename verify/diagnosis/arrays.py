@@ -1,7 +1,8 @@
-"""Which mistake explains arrays alone: one recorded example, and no program to run again.
+"""Diagnosis of recorded arrays: one example of a call, without a program that can be run again.
 
-Every mistake, under every convention whose arrays have these shapes, is run on the one example, the
-likeliest conventions first. What one example cannot tell apart is told: there is no other.
+Every known mistake is computed on the example under every convention whose arrays have its shapes,
+the likeliest conventions first. All mistakes that reproduce the example are reported, since no
+further example can distinguish them.
 """
 
 from __future__ import annotations
@@ -33,28 +34,28 @@ from .observation import VALUES, Experiment, Observation, of_calls
 from .search import Explainer, Search, is_gradient
 
 SECONDS = 60.0
-"""Seconds for a search, unless others are given."""
+"""The default duration of a search."""
 
 STEPS, ROWS = 6, 3
-"""Steps and rows of the part of a large example that mistakes are tried on first."""
+"""Steps and rows of the part of a large example on which mistakes are tried first."""
 
 FORMULAS = 12
-"""Edits of formulas that are handed on, of those that compute what was recorded."""
+"""The most edits of formulas that are compared in full, of those that reproduce the example."""
 
 OUTLIERS = 0.1
-"""A share of numbers off that is no rounding: a coarser arithmetic would show in most of them."""
+"""The share of deviating numbers above which a coarser arithmetic may be the cause."""
 
 SCALES = {2.0: ("doubled", "halve it"), 0.5: ("halved", "double it"),
           -1.0: ("negated", "change its sign")}  # fmt: skip
-"""What a gradient may be multiplied by: what it then is, and what to do."""
+"""Factors of wrong gradients: the word for each, and the remedy."""
 
 COARSER = ("float32", "tf32", "float16, inside float32", "bfloat16, inside float32")
-"""What a system may have computed in, though its numbers are finer."""
+"""Arithmetics coarser than the dtype of an example in which it may have been computed."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """An example read by one convention: its part that is looked at first, and the whole."""
+    """An example under one convention, with explainers for a part of it and for all of it."""
 
     recorded: Recorded
     deadline: Deadline
@@ -62,42 +63,45 @@ class Reading:
 
     @property
     def whole(self) -> Explainer:
-        """What looks at all of the example."""
+        """The explainer of the complete example."""
         return self._explainer([self.recorded])
 
     @cached_property
     def first(self) -> Explainer:
-        """What looks at a part of it, where it is large and outputs are wrong in that part."""
+        """The explainer of a part of a large example, if outputs deviate in that part."""
         part = replace(self.recorded, example=self.recorded.example.part(STEPS, ROWS))
         small = self._explainer([part])
         return small if small.outputs_deviate else self.whole
 
     def _explainer(self, parts: Sequence[Recorded]) -> Explainer:
         dtype = self.recorded.example.dtype
-        seen = [observed(part) for part in parts]
-        return Explainer(parts[0], dtype, seen, self.on_try, self.deadline)
+        observations = [observed(part) for part in parts]
+        return Explainer(parts[0], dtype, observations, self.on_try, self.deadline)
 
     @property
     def right(self) -> bool:
-        """Whether nothing is wrong but, at most, the rounding: then no mistake can be seen."""
+        """Whether the example deviates by no more than rounding, so that no mistake can show."""
         return self.whole.off(NOTHING_WRONG) <= 1
 
     def tried(self, stage: Stage, search: Search) -> list[Mistake]:
-        """Return the mistakes of a stage that compute the whole example; ``search`` counts them."""
-        first, own = self.first, Search()
-        first.consider(stage(first, own), own)
-        search.tried += own.tried
-        search.complete &= own.complete
-        if own.runner_up < search.runner_up:
-            search.runner_up, search.runner_up_name = own.runner_up, own.runner_up_name
-        whole = self.whole
-        offs = [(fit, whole.off(fit)) for fit in own.fits]
+        """Return the mistakes of a stage that reproduce the example; count trials in ``search``."""
+        first, part_search = self.first, Search()
+        first.consider(stage(first, part_search), part_search)
+        search.tried += part_search.tried
+        search.complete &= part_search.complete
+        if part_search.runner_up < search.runner_up:
+            search.runner_up, search.runner_up_name = (
+                part_search.runner_up,
+                part_search.runner_up_name,
+            )
+        explainer = self.whole
+        offs = [(fit, explainer.off(fit)) for fit in part_search.fits]
         return [Mistake(self.recorded, fit, off) for fit, off in offs if off <= 1]
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake that computes an example under a convention, and how far off it is."""
+    """A mistake that reproduces an example under a convention, with its largest deviation."""
 
     recorded: Recorded
     hypothesis: Hypothesis
@@ -106,9 +110,9 @@ class Mistake:
 
 @dataclass
 class Mistakes:
-    """What explains an example that no convention does.
+    """The mistakes that explain an example that no convention explains.
 
-    ``fits``: every mistake under every convention that computes it, the likeliest first.
+    ``fits`` holds every mistake under every convention that reproduces it, the likeliest first.
     """
 
     fits: list[Mistake] = field(default_factory=list)
@@ -119,7 +123,7 @@ class Mistakes:
 
     @property
     def by_name(self) -> dict[str, list[Mistake]]:
-        """The mistakes that one example cannot tell apart, each with its conventions."""
+        """The mistakes by name, each with its conventions: one example cannot distinguish them."""
         named: dict[str, list[Mistake]] = {}
         for fit in self.fits:
             named.setdefault(fit.hypothesis.name, []).append(fit)
@@ -127,7 +131,7 @@ class Mistakes:
 
     @property
     def message(self) -> str:
-        """Why nothing explains the example, "" if something does."""
+        """The reason why nothing explains the example, "" if something does."""
         if self.fits:
             return ""
         return self.unsought or "no convention gives these numbers, nor one with a known mistake"
@@ -136,8 +140,8 @@ class Mistakes:
     def undetermined(self) -> tuple[str, ...]:
         """The fields in which the conventions of the likeliest mistake differ."""
         first = next(iter(self.by_name.values()), [])
-        found = [fit.recorded.convention for fit in first]
-        return tuple(n for n in IDENTIFIED if len({getattr(c, n) for c in found}) > 1)
+        conventions = [fit.recorded.convention for fit in first]
+        return tuple(n for n in IDENTIFIED if len({getattr(c, n) for c in conventions}) > 1)
 
 
 def mistakes(
@@ -145,100 +149,108 @@ def mistakes(
     seconds: float = SECONDS,
     on_try: Callable[[str], None] = lambda name: None,
 ) -> Mistakes:
-    """Return which mistakes explain an example that no convention does."""
-    found = Mistakes()
+    """Search the mistakes that explain an example that no convention explains."""
+    result = Mistakes()
     example = explanation.nearest.example
-    found.coarser = coarser(explanation.nearest)
-    found.fits = scaled(explanation.nearest)
-    if found.fits:
-        found.conventions = 1
-        return found
+    result.coarser = coarser(explanation.nearest)
+    result.fits = scaled(explanation.nearest)
+    if result.fits:
+        result.conventions = 1
+        return result
     if example.dtype not in ("float32", "float64"):
-        found.unsought = f"mistakes are sought in float64 and float32 alone, not in {example.dtype}"
-        return found
+        result.unsought = (
+            f"mistakes are sought in float64 and float32 alone, not in {example.dtype}"
+        )
+        return result
     deadline = Deadline(seconds)
     near = map(_recorded, (fit for fit in explanation.looks if fit.convention.cell))
     if any(Reading(recorded, deadline).right for recorded in near):
-        found.unsought = "the numbers are so near that no known mistake can be told from them"
-        return found
+        result.unsought = "the numbers are so near that no known mistake can be told from them"
+        return result
     for group in _groups(explanation):
-        found.conventions += len(group)
-        _seek([Reading(each, deadline, on_try) for each in group], found)
-        if found.fits or not found.search.complete:
-            return found
-    if not found.conventions:
-        found.unsought = "the reference has no cell for any convention with these arrays"
-    return found
+        result.conventions += len(group)
+        _seek([Reading(each, deadline, on_try) for each in group], result)
+        if result.fits or not result.search.complete:
+            return result
+    if not result.conventions:
+        result.unsought = "the reference has no cell for any convention with these arrays"
+    return result
 
 
-def _seek(readings: Sequence[Reading], found: Mistakes) -> None:
-    """Try stage after stage under every reading; end with the first that explains anything.
+def _seek(readings: Sequence[Reading], result: Mistakes) -> None:
+    """Try stage after stage under every reading, up to the first stage that explains the example.
 
-    What is in the wrong place may look like a wrong equation in one example, so both are tried.
+    In one example a misplaced number may look like a wrong equation, so both are tried.
     """
     for number, stage in enumerate(STAGES):
         for reading in readings:
-            found.fits += reading.tried(stage, found.search)
-            if not found.search.complete:
+            result.fits += reading.tried(stage, result.search)
+            if not result.search.complete:
                 return
-        if found.fits:
-            first = next(r for r in readings if r.recorded is found.fits[0].recorded)
+        if result.fits:
+            first = next(r for r in readings if r.recorded is result.fits[0].recorded)
             if number < STAGES.index(misplaced):
-                found.fits += first.tried(misplaced, found.search)
+                result.fits += first.tried(misplaced, result.search)
             return
 
 
 def _groups(explanation: Explanation) -> list[list[Recorded]]:
     """Return the conventions under which mistakes are tried, in groups, the likeliest first.
 
-    They are those that explain the outputs; else all with a cell of the reference, first those that
-    a framework has, then those with the least that is unusual.
+    These are the conventions that explain the outputs, if there are any; otherwise all that have a
+    cell of the reference, those of frameworks first, then by the number of unusual choices.
     """
     outputs = [fit for fit in explanation.looks if fit.outputs_fit]
     if outputs:
         return [[_recorded(fit) for fit in outputs if fit.convention.cell]]
-    known = {identity(convention) for convention in _known()}
+    usual = {identity(convention) for convention in _usual_conventions()}
     groups: dict[int, list[Recorded]] = {}
     for candidate, example in explanation.ranking:
         convention = candidate.convention
         if convention.cell:
-            rank = 0 if identity(convention) in known else 1 + _oddity(convention)
+            rank = 0 if identity(convention) in usual else 1 + _oddity(convention)
             recorded = Recorded(candidate, with_loss(example))
             groups.setdefault(rank, []).append(recorded)
     return [groups[rank] for rank in sorted(groups)]
 
 
-def _known() -> Iterator[Convention]:
+def _usual_conventions() -> Iterator[Convention]:
     """Yield the conventions of all frameworks."""
-    stated = (getattr(each, "convention", None) for each in subjects().values())
+    stated = (getattr(subject, "convention", None) for subject in subjects().values())
     yield from (convention for convention in stated if convention is not None)
 
 
 def unusual(explanation: Explanation) -> Mistakes | None:
-    """Return the mistake in conventions that fit, all with activations that no framework has.
+    """Return the wrong activations of conventions that fit, if no framework has such a convention.
 
-    None if one that fits is usual. The right convention differs from the one that fits in as few
-    activations as may be.
+    None if one that fits is usual. The right convention is the usual one with the fewest other
+    activations.
     """
     fits = explanation.fits
-    known = {(c.family, c.candidate, c.output) for c in _known()}
-    if not fits or any(_activations(fit.convention) in known for fit in fits):
+    usual_activations = {(c.family, c.candidate, c.output) for c in _usual_conventions()}
+    if not fits or any(_activations(fit.convention) in usual_activations for fit in fits):
         return None
-    found = Mistakes(conventions=len(fits))
+    result = Mistakes(conventions=len(fits))
     for fit in fits:
         base = fit.candidate.base
         ours = _activations(base)
-        usual = [each for each in known if each[0] == base.family]
-        near = min(usual, key=lambda each: (_changes(ours, each), each[1:] != ("tanh", "tanh")))
-        right = replace(base, candidate=near[1], output=near[2])
-        candidate = replace(fit.candidate, base=right)
+        usual = [activations for activations in usual_activations if activations[0] == base.family]
+        near = min(
+            usual,
+            key=lambda activations: (
+                _changes(ours, activations),
+                activations[1:] != ("tanh", "tanh"),
+            ),
+        )
+        convention = replace(base, candidate=near[1], output=near[2])
+        candidate = replace(fit.candidate, base=convention)
         recorded = Recorded(candidate, with_loss(fit.example, fit.loss))
-        found.fits.append(Mistake(recorded, _stand_in(base, right), fit.ratio))
-    return found
+        result.fits.append(Mistake(recorded, _stand_in(base, convention), fit.ratio))
+    return result
 
 
 def _activations(c: Convention) -> tuple[str, str, str]:
-    """Return the family and the functions that few choose; those of gates are a common option."""
+    """Return the family and its activations; those of gates vary, so they are left out."""
     return c.family, c.candidate, c.output
 
 
@@ -247,7 +259,7 @@ def _changes(ours: Sequence[str], theirs: Sequence[str]) -> int:
 
 
 def _stand_in(ours: Convention, right: Convention) -> Hypothesis:
-    """Return the mistake of one activation in the place of another."""
+    """Return the mistake of activations that stand in the place of others."""
     places = {"candidate": "candidate", "output": "output h_t, of c_t"}
     pairs = {name: (getattr(ours, name), getattr(right, name)) for name in places}
     wrong = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -263,7 +275,7 @@ def _stand_in(ours: Convention, right: Convention) -> Hypothesis:
 
 
 def _oddity(convention: Convention) -> int:
-    """Return how many fields few programs have so; any order of the gates is as usual."""
+    """Return the number of unusual choices of a convention, apart from its order of gates."""
     mixed = convention.recurrent_layout not in ("", convention.layout)
     odd = convention.forget_offset != 0, convention.candidate == "sigmoid"
     return sum(odd) + mixed + (convention.layout == "interleaved")
@@ -274,39 +286,39 @@ def _recorded(fit: Fit) -> Recorded:
 
 
 def observed(recorded: Recorded) -> Observation:
-    """Return a recorded call as an observation; of what was not recorded nothing is compared."""
+    """Return a recorded call as an observation; values that were not recorded are not compared."""
     case, inputs = recorded.case, recorded.inputs
     right = Called(under_test(recorded), case, Guess(recorded, NOTHING_WRONG).build(case))
     pairs = [recorded.cotangents] if recorded.example.gradients else None
     call = Call(right, inputs, pairs, [recorded.result(0.0)])
-    seen = of_calls(recorded, Observation(Experiment(VALUES, case), [call]))
+    observation = of_calls(recorded, Observation(Experiment(VALUES, case), [call]))
     for name, array in by_name(recorded.states, recorded.result(np.nan)).items():
         key = (0, 0, name)
-        seen.levels[key] = np.where(np.isnan(array), np.nan, seen.levels[key])
+        observation.levels[key] = np.where(np.isnan(array), np.nan, observation.levels[key])
     if recorded.example.printed is not None:
-        _widen(seen, recorded)
-    return seen
+        _widen(observation, recorded)
+    return observation
 
 
-def _widen(seen: Observation, recorded: Recorded) -> None:
-    """Enter how far numbers that are printed with few places may be from what was computed."""
+def _widen(observation: Observation, recorded: Recorded) -> None:
+    """Widen the levels of an observation to the precision of its printed numbers."""
     example = recorded.example
     for name, _, want in compared(recorded.candidate, example, example.dtype):
         key = (0, 0, name)
-        seen.levels[key] = np.maximum(seen.levels[key], want.bound)
-    for key in filter(is_gradient, seen.levels):
-        seen.levels[key] = np.full_like(seen.levels[key], np.nan)
+        observation.levels[key] = np.maximum(observation.levels[key], want.bound)
+    for key in filter(is_gradient, observation.levels):
+        observation.levels[key] = np.full_like(observation.levels[key], np.nan)
 
 
 def _singles(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield every mistake of the catalogue; another order of the gates is another convention."""
-    known = hypotheses(explainer.subject, explainer.dtype)
-    yield from (h for h in known if not h.name.startswith("order "))
+    """Yield the mistakes of the catalogue, except orders of gates, which conventions cover."""
+    catalogue = hypotheses(explainer.subject, explainer.dtype)
+    yield from (h for h in catalogue if not h.name.startswith("order "))
     yield from cuts(explainer, search)
 
 
 def _formulas(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield edits of the step and of the way back that compute the example's own numbers."""
+    """Yield edits of the step and of its backward pass that reproduce the example."""
     recorded = explainer.subject
     assert isinstance(recorded, Recorded)  # noqa: S101 - a reading's explainer has no other
     example = recorded.example
@@ -320,17 +332,19 @@ def _formulas(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 STAGES: tuple[Stage, ...] = (_singles, _formulas, misplaced, outputs_first)
-"""What is tried, one after the other."""
+"""The stages of a search, in order."""
 
 
 def coarser(fit: Fit) -> str:
-    """Return the arithmetic whose rounding explains what that of the dtype does not, "" if none."""
+    """Return a coarser arithmetic whose rounding explains the deviations, "" if there is none."""
     if fit.off <= OUTLIERS * fit.entries:
         return ""
-    own = ARITHMETICS[fit.example.dtype]
+    arithmetic = ARITHMETICS[fit.example.dtype]
     for name in COARSER:
         kind = ARITHMETICS[name]
-        if max(kind.roundoff, kind.product_roundoff) > max(own.roundoff, own.product_roundoff):
+        if max(kind.roundoff, kind.product_roundoff) > max(
+            arithmetic.roundoff, arithmetic.product_roundoff
+        ):
             coarse = look(fit.candidate, replace(fit.example, dtype=name), name)
             if coarse.ratio <= 1 and coarse.ledger.sharp:
                 return name
@@ -338,11 +352,11 @@ def coarser(fit: Fit) -> str:
 
 
 def scaled(fit: Fit) -> list[Mistake]:
-    """Return the mistake that the gradients which are off are a multiple of the right ones."""
+    """Return the mistake that all deviating gradients are multiples of the right ones."""
     off = [c.quantity for c in fit.ledger.failed if is_gradient((0, 0, c.quantity))]
     if not fit.outputs_fit or not off or (fit.loss and len(off) == len(fit.example.gradients)):
         return []  # all gradients off without dy: it may be another loss
-    said: dict[str, tuple[str, str]] = {}
+    words_by_quantity: dict[str, tuple[str, str]] = {}
     worst = 0.0
     recorded = _recorded(fit)
     for scale, words in SCALES.items():
@@ -350,41 +364,41 @@ def scaled(fit: Fit) -> list[Mistake]:
         tried = look(fit.candidate, replace(recorded.example, gradients=arrays))
         for c in tried.ledger.comparisons:
             if c.quantity in off and c.ratio <= 1 and c.sharp:
-                said.setdefault(c.quantity, words)
+                words_by_quantity.setdefault(c.quantity, words)
                 worst = max(worst, c.ratio)
-    if len(said) < len(off):
+    if len(words_by_quantity) < len(off):
         return []
-    names = {quantity: quantity.removesuffix("_l0") for quantity in said}
+    names = {quantity: quantity.removesuffix("_l0") for quantity in words_by_quantity}
     hypothesis = Hypothesis(
-        tuple(f"{names[q]} {what}" for q, (what, _) in said.items()),
-        tuple(f"The {names[q]} is {what}." for q, (what, _) in said.items()),
+        tuple(f"{names[q]} {word}" for q, (word, _) in words_by_quantity.items()),
+        tuple(f"The {names[q]} is {word}." for q, (word, _) in words_by_quantity.items()),
         (),
-        tuple(f"{what} ({names[q]})" for q, (_, what) in said.items()),
+        tuple(f"{word} ({names[q]})" for q, (_, word) in words_by_quantity.items()),
     )
     return [Mistake(recorded, hypothesis, worst)]
 
 
-def shown(explanation: Explanation, found: Mistakes) -> Fit:
-    """Return how far off the numbers are under the convention that the mistake goes with."""
-    if not found.fits:
+def shown(explanation: Explanation, result: Mistakes) -> Fit:
+    """Return the example's deviations under the convention of the likeliest mistake."""
+    if not result.fits:
         return explanation.nearest
-    recorded = found.fits[0].recorded
-    given = explanation.nearest.example.cotangents
-    return look(recorded.candidate, replace(recorded.example, cotangents=given))
+    recorded = result.fits[0].recorded
+    cotangents = explanation.nearest.example.cotangents
+    return look(recorded.candidate, replace(recorded.example, cotangents=cotangents))
 
 
-def diagnosis(explanation: Explanation, found: Mistakes) -> Diagnosis:
-    """Return what is wrong in the words of every other diagnosis."""
-    fit = shown(explanation, found)
-    explanations = [each[0].hypothesis.explanation for each in found.by_name.values()]
-    search = found.search
+def diagnosis(explanation: Explanation, result: Mistakes) -> Diagnosis:
+    """Return the mistakes as a diagnosis."""
+    fit = shown(explanation, result)
+    explanations = [mistake[0].hypothesis.explanation for mistake in result.by_name.values()]
+    search = result.search
     return Diagnosis(
         "arrays", fit.example.dtype,
         status="explained" if explanations else "unexplained",
         explanations=explanations, location=_location(fit), tried=search.tried,
-        residual=max((each.off for each in found.fits), default=0.0),
+        residual=max((mistake.off for mistake in result.fits), default=0.0),
         complete=search.complete, experiments=1,
-        message=found.message,
+        message=result.message,
     )  # fmt: skip
 
 
@@ -402,7 +416,7 @@ def _location(fit: Fit) -> Location:
 
 
 def where(fit: Fit, comparison: Comparison) -> str:
-    """Return where the first number that is off stands, or the farthest, where none is."""
+    """Return the place of the first deviating number, or of the largest deviation."""
     first = comparison if comparison.first else replace(comparison, first=comparison.where)
     if fit.convention.cell is None:
         names = ("step", "row", "unit") if comparison.quantity == "y" else ("", "row", "unit")

@@ -1,7 +1,7 @@
-"""Which convention a wrong layer computes by, told by where it differs from the one it should.
+"""The convention by which a wrong layer computes, and its differences from the stated one.
 
-``identify`` reads the convention off single steps of one layer in one direction. Held to everything
-that was seen it is a hypothesis like any other, alone or with a further mistake.
+``identify`` determines the convention from single steps of one layer in one direction. It is then a
+hypothesis like any other, alone or with a further mistake, and compared with all observations.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .hypotheses import Hypothesis
 
 @dataclass(frozen=True)
 class IdentifiedMap(ParameterMap):
-    """A layer's arrays as another convention reads them; those that it does not read are 0."""
+    """A map that reads a layer's arrays by another convention, which may leave some unread."""
 
     convention: Convention
     arrays: Mapping[str, str]
@@ -49,7 +49,7 @@ class IdentifiedMap(ParameterMap):
         return self.own.draw(name, shape)
 
     def to_reference(self, named: Mapping[str, Array]) -> Sequence[Parameters]:
-        """Return the parameters of every pass, as the other convention has them."""
+        """Return the parameters of every pass, read by the other convention."""
         read = {theirs: named[mine] for theirs, mine in self._names if mine in named}
         return self._read.to_reference(read)
 
@@ -58,11 +58,11 @@ class IdentifiedMap(ParameterMap):
         return self._written(self._read.pack(parameters), parameters)
 
     def from_reference(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Return a gradient in the layer's own arrays, 0 in those that are not read."""
+        """Return a gradient in the layer's own arrays, 0 in unread ones."""
         return self._written(self._read.from_reference(gradient), gradient)
 
     def place(self, name: str, index: tuple[int, ...]) -> str:
-        """Say which gate and unit an entry belongs to, as the layer should read it."""
+        """Return the gate and unit of an entry by the stated convention."""
         return self.own.place(name, index)
 
     def _written(self, theirs: Mapping[str, Array], like: Sequence[Parameters]) -> dict[str, Array]:
@@ -90,9 +90,10 @@ class IdentifiedMap(ParameterMap):
 
 @dataclass(frozen=True)
 class Reading:
-    """How an identified convention reads the subject's arrays: a function from case to map.
+    """An identified convention for the subject's arrays: a function from cases to maps.
 
-    ``convention`` has the activations of a cell of the reference; others are a change of the layer.
+    ``convention`` has the activations of a cell of the reference; other activations are changes of
+    the hypothesis.
     """
 
     subject: Subject
@@ -110,7 +111,7 @@ class Reading:
 
 
 def stated_convention(subject: Subject) -> Convention | None:
-    """Return the convention that a subject should compute by: stated, or its cell's own."""
+    """Return the convention by which a subject should compute: stated, or that of its cell."""
     stated: Convention | None = getattr(subject, "convention", None)
     return stated or own_convention(subject.cells[0])
 
@@ -120,7 +121,7 @@ def own_convention(cell: str) -> Convention | None:
     names = {name: function for function, name in CELLS.items()}
     if cell not in names:
         return None
-    kind, reset, update, gate, candidate, output, seen, coupled, projected = names[cell]
+    kind, reset, update, gate, candidate, output, peephole, coupled, projected = names[cell]
     letters = GATES[str(kind)].replace("f" if coupled else " ", "")
     plain = Convention(str(kind), letters, coupled=bool(coupled))
     recurrent = (RECURRENT_BIAS,) if cell == "gru" else ()
@@ -133,32 +134,33 @@ def own_convention(cell: str) -> Convention | None:
         gate=str(gate or plain.gate),
         candidate=str(candidate),
         output=str(output or plain.output),
-        peepholes="ifo" if seen else "",
-        output_peephole=str(seen or plain.output_peephole),
+        peepholes="ifo" if peephole else "",
+        output_peephole=str(peephole or plain.output_peephole),
         projected=bool(projected),
     )
 
 
 def identified(subject: Subject) -> Identification | None:
-    """Return by which convention a subject computes; None if that cannot be said."""
+    """Return the convention by which a subject computes; None if it cannot be identified."""
     try:
-        found = identify(subject)
+        identification = identify(subject)
     except (SubjectCrashed, NotOffered, Mismatch, Unreadable):
         return None
-    return found if found.fits else None
+    return identification if identification.fits else None
 
 
 def other_conventions(subject: Subject) -> Iterator[Hypothesis]:
-    """Yield the conventions by which a subject turns out to compute, other than its own.
+    """Yield hypotheses of conventions by which a subject computes, other than the stated one.
 
-    What arrays of names of their own mean was looked for, so there is none for them.
+    Subjects with parameter names of their own have none: their meaning was determined by
+    experiment.
     """
     if getattr(subject, "own", None) is not None:
         return
-    stated, found = stated_convention(subject), identified(subject)
-    if stated is None or found is None:
+    stated, identification = stated_convention(subject), identified(subject)
+    if stated is None or identification is None:
         return
-    for convention, arrays in zip(found.fits, found.arrays, strict=True):
+    for convention, arrays in zip(identification.fits, identification.arrays, strict=True):
         if hypothesis := _hypothesis(subject, convention, arrays, stated):
             yield hypothesis
 
@@ -166,8 +168,8 @@ def other_conventions(subject: Subject) -> Iterator[Hypothesis]:
 def _hypothesis(
     subject: Subject, convention: Convention, arrays: Mapping[str, str], stated: Convention
 ) -> Hypothesis | None:
-    told = list(differences(convention, stated, arrays))
-    if not told:
+    changes_of_fields = list(differences(convention, stated, arrays))
+    if not changes_of_fields:
         return None
     usual, changes = convention, tuple[Change, ...]()
     if convention.cell is None:  # the reference has cells for the usual activations alone
@@ -176,19 +178,21 @@ def _hypothesis(
     if usual.cell is None:
         return None
     return Hypothesis(
-        tuple(each.name for each in told),
-        tuple(each.statement for each in told),
+        tuple(difference.name for difference in changes_of_fields),
+        tuple(difference.statement for difference in changes_of_fields),
         changes,
-        tuple(each.fix for each in told),
+        tuple(difference.fix for difference in changes_of_fields),
         ("forward",),
         reading=Reading(subject, usual, arrays),
     )
 
 
 def _activated(convention: Convention) -> Change:
-    """Return the change by which a layer has the convention's activations."""
-    kept = convention.family == "gru" and convention.reset == "after"
-    plain = replace(convention, update="keep") if kept else convention  # z is negated when read
+    """Return the change that gives a layer the convention's activations."""
+    keeps_old = convention.family == "gru" and convention.reset == "after"
+    plain = (
+        replace(convention, update="keep") if keeps_old else convention
+    )  # z is negated when read
 
     def change(layer: ReplaceableLayer) -> None:
         projected = replace(plain, projected=bool(layer.case.P))
@@ -212,7 +216,7 @@ def _slices(p: Parameters) -> dict[str, Array]:
 
 @dataclass(frozen=True)
 class Difference:
-    """One field in which conventions differ: a name for programs, a sentence, what to do."""
+    """A difference of conventions: an identifier, a sentence, and the remedy."""
 
     name: str
     statement: str
@@ -238,7 +242,7 @@ SUBJECTS = {
 def differences(
     convention: Convention, stated: Convention, arrays: Mapping[str, str]
 ) -> Iterator[Difference]:
-    """Yield in words where a convention differs from the stated one, a difference at a time."""
+    """Yield the differences of a convention from the stated one."""
     fields = differing(convention, stated)
     yield from _orders(convention, stated, arrays)
     yield from _layouts(convention, stated, arrays)
@@ -253,11 +257,14 @@ def differences(
         )
     for name, sentence in SUBJECTS.items():
         if name in fields:
-            here, there = FUNCTIONS[getattr(convention, name)], FUNCTIONS[getattr(stated, name)]
+            actual, expected = (
+                FUNCTIONS[getattr(convention, name)],
+                FUNCTIONS[getattr(stated, name)],
+            )
             yield Difference(
                 f"{name} {getattr(convention, name)}",
-                sentence.format(here, there),
-                f"use {there} there, not {here}",
+                sentence.format(actual, expected),
+                f"use {expected} there, not {actual}",
             )
     yield from _functions(convention, stated, fields)
     yield from _biases(convention, stated, arrays)
@@ -279,11 +286,11 @@ def _orders(
             f"read the blocks as {spaced_right}",
         )
         return
-    for array, own, should in ((ih, read, right), (hh, lower, right_lower)):
-        if own != should:
+    for array, order, should in ((ih, read, right), (hh, lower, right_lower)):
+        if order != should:
             yield Difference(
-                f"order {own} of {array}",
-                f"The blocks of {array} are read in the order {' '.join(own)}, "
+                f"order {order} of {array}",
+                f"The blocks of {array} are read in the order {' '.join(order)}, "
                 f"not {' '.join(should)}.",
                 f"read the blocks of {array} as {' '.join(should)}",
             )
@@ -307,12 +314,12 @@ def _layouts(
         if not fields:
             continue
         name = arrays.get(array, array)
-        here, there = (weight_shape(layout, count, width) for layout in (own, should))
-        so = f"as {here}, not as {there}" if here != there else "transposed"
+        actual, expected = (weight_shape(layout, count, width) for layout in (own, should))
+        so = f"as {actual}, not as {expected}" if actual != expected else "transposed"
         yield Difference(
             f"layout {own} of {name}",
             f"{name} is read {so}.",
-            f"read {name} as {there}: look for a transposition or a reshape",
+            f"read {name} as {expected}: look for a transposition or a reshape",
         )
 
 
@@ -343,11 +350,11 @@ def _functions(
             "give the forget gate its own weights and bias",
         )
     if "peepholes" in fields or "output_peephole" in fields:
-        seen = f", and o sees the {convention.output_peephole} cell state"
+        peephole = f", and o sees the {convention.output_peephole} cell state"
         read = " ".join(convention.peepholes) or "no gate"
         yield Difference(
             "peepholes",
-            f"The peepholes are those of {read}{seen if 'o' in convention.peepholes else ''}.",
+            f"The peepholes are those of {read}{peephole if 'o' in convention.peepholes else ''}.",
             f"give peepholes to {' '.join(stated.peepholes) or 'no gate'}",
         )
 
@@ -355,7 +362,7 @@ def _functions(
 def _biases(
     convention: Convention, stated: Convention, arrays: Mapping[str, str]
 ) -> Iterator[Difference]:
-    """Yield arrays of biases that are read for others; what follows from the order is not told."""
+    """Yield biases read by wrong gates, except where a wrong order of gates explains it."""
     if convention.coupled != stated.coupled:
         return
     meant = dict(zip(stated.order, convention.order, strict=True))
@@ -366,30 +373,30 @@ def _biases(
         for name, letters in zip(convention.bias_names, convention.bias, strict=True)
     }
     for name, letters in zip(stated.bias_names, stated.bias, strict=True):
-        own = arrays.get(name, name) if name in arrays else EXPLICIT.get(name, name)
+        array = arrays.get(name, name) if name in arrays else EXPLICIT.get(name, name)
         right = "".join(meant.get(letter, letter) for letter in letters)
-        if own not in read and name not in read:
-            yield Difference(f"{own} not read", f"{own} is not read.", f"add {own}")
-        elif (here := read.get(own, read.get(name, ""))) == right:
+        if array not in read and name not in read:
+            yield Difference(f"{array} not read", f"{array} is not read.", f"add {array}")
+        elif (actual := read.get(array, read.get(name, ""))) == right:
             continue
-        elif here == right.replace(RECURRENT_BIAS, "n"):
+        elif actual == right.replace(RECURRENT_BIAS, "n"):
             yield Difference(
-                f"recurrent bias of {own}",
-                f"The candidate's recurrent bias, in {own}, is added outside of the product with "
+                f"recurrent bias of {array}",
+                f"The candidate's recurrent bias, in {array}, is added outside of the product with "
                 "the reset gate, which should scale it.",
                 "keep b_n and b_hn apart: x W_n + b_n + r ⊙ (h U_n + b_hn)",
             )
         else:
             yield Difference(
-                f"order {here} of {own}",
-                f"The blocks of {own} are read as biases of {_spaced(here)}, "
+                f"order {actual} of {array}",
+                f"The blocks of {array} are read as biases of {_spaced(actual)}, "
                 f"not of {_spaced(right)}.",
-                f"read the blocks of {own} as those of {_spaced(right)}",
+                f"read the blocks of {array} as those of {_spaced(right)}",
             )
 
 
 EXPLICIT = {"bias": "b", "bias_hn": "b_hn"}
-"""What the reference calls a convention's arrays."""
+"""The reference's names of a convention's arrays."""
 
 
 def _spaced(letters: str) -> str:

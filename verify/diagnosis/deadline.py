@@ -1,4 +1,4 @@
-"""The time that a diagnosis may take."""
+"""The time limit of a diagnosis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Deadline:
-    """So many seconds from when it was made."""
+    """A time limit in seconds that begins with its construction."""
 
     seconds: float
     start: float = field(default_factory=time.monotonic)
@@ -20,5 +20,5 @@ class Deadline:
 
     @property
     def words(self) -> str:
-        """How a diagnosis says that it was stopped."""
+        """A clause that says that a diagnosis was stopped."""
         return f"stopped after {self.seconds:g} s"

@@ -1,4 +1,4 @@
-"""What one stage of a diagnosis finds out: explanations, and what else was measured."""
+"""The result of one examination of a layer: explanations and other measurements."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ..runs.diagnosis import Explanation
 
 @dataclass
 class Discovery:
-    """Explanations that compute the same as the layer, and notes in sentences.
+    """Explanations that compute the same numbers as the layer, and notes in sentences.
 
-    ``likeness`` says what makes it another cell than the one that it claims to be, "" if nothing.
-    ``residual`` is how far off the explanations are in so many ``experiments``, in units of what
-    rounding explains.
+    ``likeness`` describes another cell that the layer resembles, "" if it resembles none.
+    ``residual`` is the largest deviation of the explanations in ``experiments`` experiments, in
+    units of the rounding level.
     """
 
     explanations: list[Explanation] = field(default_factory=list)
@@ -24,7 +24,7 @@ class Discovery:
 
     @property
     def message(self) -> str:
-        """What to say where nothing explains the layer, "" if it is like no other cell."""
+        """A sentence for layers without explanation, "" if it resembles no other cell."""
         if not self.likeness:
             return ""
         return f"No known mistake computes this; it looks like another cell: {self.likeness}"

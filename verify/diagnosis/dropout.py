@@ -1,4 +1,4 @@
-"""Dropout, judged apart: what can be said of it when the equations are wrong, too."""
+"""The diagnosis of dropout in layers whose equations are wrong, too."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ RIGHT = "Dropout is right, as far as it can be judged beside that."
 def dropout_notes(
     explainer: Explainer, search: Search, failing: Sequence[Verdict]
 ) -> Iterator[str]:
-    """Yield what is to be said of failed checks of training beside other failed checks.
+    """Yield notes on failed checks of training beside other failed checks.
 
-    A layer with the mistake that explains the others draws masks by the right rule. Where its rows
-    in training are those of the subject, dropout is right; where they are with a mistake in the
-    masks, too, it is that; else nothing can be said.
+    The reference with the mistake that explains the other checks draws right masks. If its rows in
+    training equal the subject's, dropout is right; if they do with a mistake in the masks as well,
+    that is the mistake of dropout; otherwise nothing can be said.
     """
     training = [
         Experiment(v.check, Case.from_json(v.drawn or v.case))
@@ -40,21 +40,21 @@ def dropout_notes(
         list(observations(explainer.subject, training)),
         deadline=explainer.deadline,
     )
-    found = search.fits[0]
-    if beside.off(found) <= 1:
+    explanation = search.fits[0]
+    if beside.off(explanation) <= 1:
         yield RIGHT
         return
     for mask in _of_masks(explainer):
         if explainer.deadline.passed:
             break
-        if beside.off(found + mask) <= 1:
+        if beside.off(explanation + mask) <= 1:
             yield f"Dropout is wrong, too: {' '.join(mask.statements)}"
             return
     yield NOT_JUDGED
 
 
 def _of_masks(explainer: Explainer) -> Iterator[Hypothesis]:
-    """Yield the mistakes of the catalogue that checks of training are there for."""
+    """Yield the mistakes of the catalogue that checks of training detect."""
     for hypothesis in hypotheses(explainer.subject, explainer.dtype):
         if set(hypothesis.killed_by) & set(TRAINING):
             yield hypothesis

@@ -1,9 +1,8 @@
-"""From a wrong layer to a sentence that says what to change.
+"""The diagnosis of a wrong layer: all examinations in their order.
 
-A layer is taken apart from the general to the special. Crashes and randomness come first: they
-need no search. ``STAGES`` yield hypotheses; a later stage runs only if no earlier one explained
-everything. ``EXAMINATIONS`` measure the layer, before the ``LAST_STAGES``, which take long.
-``REMARKS`` say what can be said of a layer that nothing explains.
+Crashes and randomness come first, since they need no search. ``STAGES`` yield hypotheses; a later
+stage runs only if no earlier one explained everything. ``EXAMINATIONS`` measure the layer, before
+the ``LAST_STAGES``, which take long. ``REMARKS`` describe layers that nothing explains.
 """
 
 from __future__ import annotations
@@ -49,39 +48,41 @@ from .own_order import without_own_order
 from .search import Explainer, Search, observations
 
 MOST = 4
-"""Failing cases, of different checks, that an explanation is sought for at first."""
+"""The most failing cases, of different checks, that a search explains first."""
 
 LARGEST = 200_000
-"""Steps times rows times units of a case that is looked at beside those."""
+"""The largest size of further failing cases, in steps times rows times units."""
 
 NEAR = 10.0
-"""Levels of rounding up to which a mistake that does not fit is worth a mention.
+"""The largest deviation, in levels of rounding, of a mistake that is mentioned without fitting.
 
-What fits is off by less than 1, with a margin for other programs' rounding in it; what does not is
-off by 1e3 to 1e12. In between only a mistake that fits up to a rounding not thought of can stand.
+Mistakes that fit deviate by less than 1, which includes a margin for other programs' rounding; the
+others deviate by 1e3 to 1e12. A value in between suggests a mistake that fits up to an unforeseen
+rounding.
 """
 
 FEW = 2
-"""Explanations of the outputs alone that something is sought beside."""
+"""The most explanations of the outputs alone that are combined with mistakes of gradients."""
 
 GRADIENT_CHECKS = frozenset(("gradient", "cotangents", "backward-twice", "gradient-window"))
 
 SECONDS = 300.0
-"""Seconds for a diagnosis, unless others are given."""
+"""The default time limit of a diagnosis."""
 
 Stage = Callable[[Explainer, Search], Iterator[Hypothesis]]
-"""Yield hypotheses about a subject, the likeliest first; the search has what was tried before."""
+"""A function that yields hypotheses about a subject, the likeliest first; the search holds the
+results of earlier stages."""
 
 Examination = Callable[[Explainer, Sequence[Experiment]], Discovery]
-"""Measure a layer whose outputs are wrong: what it finds is judged by its own comparison, in what
-was seen and in further experiments."""
+"""A function that measures a layer with wrong outputs, and compares its findings with the
+observations and with further experiments."""
 
 Remark = Callable[[Explainer, Sequence[Verdict]], Iterator[str]]
-"""Yield sentences about a layer that no hypothesis explains."""
+"""A function that yields sentences about a layer that no hypothesis explains."""
 
 
 def singles(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield every mistake of the catalogue, and what was measured."""
+    """Yield the suspected mistakes, those of the catalogue, and the measured one."""
     yield from explainer.suspected
     yield from hypotheses(explainer.subject, explainer.dtype)
     if explainer.measured:
@@ -89,7 +90,7 @@ def singles(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 def cuts(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield states that are detached in the loop, and sums over calls, where outputs are right."""
+    """Yield detached states and sums over calls, if the outputs are right."""
     if not explainer.outputs_deviate:
         yield from accumulated(explainer.subject)
         yield from detached(explainer.subject.cells[0].partition("-")[0])
@@ -98,7 +99,7 @@ def cuts(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 def conventions(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     """Yield the convention by which the layer computes, alone and with every other mistake.
 
-    From here on it stands before whatever else is tried: single steps show it.
+    Later stages combine their hypotheses with it, since single steps show it.
     """
     yield from explainer.bases
     if not search.fits:
@@ -118,9 +119,9 @@ def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 def outputs_first(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield what explains the outputs alone, together with everything that spoils gradients.
+    """Yield explanations of the outputs alone, each with every mistake of gradients.
 
-    Who writes the way back by hand may have gone wrong on both ways.
+    Code with a backward pass written by hand may be wrong in both passes.
     """
     if not (explainer.outputs_deviate and explainer.subject.options.gradient):
         return
@@ -141,7 +142,7 @@ def outputs_first(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield two mistakes together, those first that the numbers suggest."""
+    """Yield pairs of mistakes, those that the numbers suggest first."""
     yield from explainer.pairs(hypotheses(explainer.subject, explainer.dtype), search)
 
 
@@ -149,7 +150,7 @@ STAGES: tuple[Stage, ...] = (
     singles, cuts, ways_back, conventions, misplaced, steps, outputs_first,
 )  # fmt: skip
 STAGES_OF_GIVEN: tuple[Stage, ...] = (singles,)
-"""What is tried of a cell that is given its gates: it has no weights that could be misread."""
+"""The stages for cells that read their gates as inputs: they have no weights to misread."""
 
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
 LAST_STAGES: tuple[Stage, ...] = (pairs,)
@@ -164,9 +165,9 @@ def diagnose(
     seconds: float = SECONDS,
     on_step: Callable[[str], None] = lambda text: None,
 ) -> Diagnosis:
-    """Find out what is wrong with a subject, given the checks that it failed in one dtype.
+    """Diagnose a subject by the checks that it failed in one dtype.
 
-    The search ends after ``seconds``; the diagnosis then says so.
+    The search ends after ``seconds``; the diagnosis says so.
     """
     deadline = Deadline(seconds)
     writings = writes.written(subject, dtype, failing)
@@ -187,7 +188,7 @@ def diagnose(
 
 
 def _of_its_form(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Diagnosis | None:
-    """Return that a layer computes in another form than it says, None if that is not so."""
+    """Return the diagnosis that a layer computes in another form than it declares, or None."""
     failures = judged(failing) if reads_out(subject) else []
     finding = in_another_form(subject, [*map(_experiment, failures)]) if failures else Discovery()
     plain = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
@@ -203,7 +204,7 @@ def _of_values(
     *,
     on_step: Callable[[str], None] = lambda text: None,
 ) -> Diagnosis:
-    """Find out what is wrong with the numbers of a subject."""
+    """Diagnose wrong numbers of a subject."""
     diagnosis = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
     failures = judged(failing)
     if not failures:
@@ -227,40 +228,52 @@ def _of_values(
     arithmetic = precision.explanation(
         subject, dtype, failures, storage(explainer.observations, dtype)
     )
-    whole = arithmetic and precision.explains(arithmetic, dtype, explainer.observations)
+    arithmetic_explains = arithmetic and precision.explains(
+        arithmetic, dtype, explainer.observations
+    )
     rest = [_experiment(v) for v in failures if v not in first and _size(v) <= LARGEST]
-    if arithmetic and whole:
+    if arithmetic and arithmetic_explains:
         grid = on_a_grid(explainer, rest)  # which says more than how coarse it is
         if grid.explanations:
             return _of_finding(diagnosis, grid, 0)
         if arithmetic.certain:
             diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
             return diagnosis
-    given = reads_out(subject)
-    # The first of the basic experiments is a plain call: a convention that is another shows there.
-    if explainer.outputs_deviate and explainer.observations[len(first)].deviating and not given:
+    reads_gates = reads_out(subject)
+    # The first of the basic experiments is a plain call, in which another convention shows.
+    if (
+        explainer.outputs_deviate
+        and explainer.observations[len(first)].deviating
+        and not reads_gates
+    ):
         explainer.bases = tuple(other_conventions(subject))
-    stages = STAGES_OF_GIVEN if whole or given else STAGES
+    stages = STAGES_OF_GIVEN if arithmetic_explains or reads_gates else STAGES
     search = searched(explainer, rest, stages)
     diagnosis.experiments += len(rest)
-    finding = Discovery() if search.fits or whole or given else examined(explainer, rest)
+    finding = (
+        Discovery()
+        if search.fits or arithmetic_explains or reads_gates
+        else examined(explainer, rest)
+    )
     if finding.explanations:
         return _of_finding(diagnosis, finding, search.tried)
-    if not search.fits and not whole:
+    if not search.fits and not arithmetic_explains:
         search = searched(explainer, rest, LAST_STAGES, search)
     fits = [explainer.in_words_of_convention(h) for h in ranked(search.fits, failures)]
-    diagnosis.explanations, own = without_own_order(subject, [h.explanation for h in fits])
-    if arithmetic and whole and not diagnosis.explanations:
+    diagnosis.explanations, order_notes = without_own_order(subject, [h.explanation for h in fits])
+    if arithmetic and arithmetic_explains and not diagnosis.explanations:
         diagnosis.explanations = [arithmetic.explanation]
     _conclude(diagnosis, search, deadline)
     if arithmetic and not diagnosis.explanations:
         diagnosis.message += f"; it computes in {arithmetic.name} at best, and that is not all"
     notes = list(dropout_notes(explainer, search, failing)) if failures != failing else []
-    notes += own + [TANGENTS_NOTE] * bool(explainer.transposed and diagnosis.explanations)
+    notes += order_notes + [TANGENTS_NOTE] * bool(explainer.transposed and diagnosis.explanations)
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
         notes += [*of_outputs(explainer), *finding.notes]
-        notes += () if given else [said for r in REMARKS for said in r(explainer, failing)]
+        notes += (
+            () if reads_gates else [sentence for r in REMARKS for sentence in r(explainer, failing)]
+        )
     diagnosis.notes = tuple(notes)
     return diagnosis
 
@@ -274,37 +287,37 @@ def _of_quantised(
     *,
     on_step: Callable[[str], None] = lambda text: None,
 ) -> Diagnosis:
-    """Find out what is wrong with a layer, in another arithmetic than declared first of all.
+    """Diagnose wrong numbers of a layer that may be quantised.
 
-    What is wrong beside that is found for weights rounded as declared. Where nothing is, and
-    nothing but weights is rounded, how they are is measured, from the checks that know nothing of
-    the declaration.
+    First another arithmetic than the declared one is tried, then other mistakes with weights
+    rounded as declared. If neither explains the failures, and only weights are rounded, their
+    rounding is measured from the checks that ignore the declaration.
     """
     failures = judged(failing)
     if not isinstance(subject, Quantised) or not failures:
         return _of_values(subject, dtype, failing, deadline, suspected, on_step=on_step)
-    other = of_the_call(subject, dtype, failures)
-    if not other.explanations:
-        other = other_arithmetic(subject, dtype, failures)
-    if other.explanations:
+    arithmetic = of_the_call(subject, dtype, failures)
+    if not arithmetic.explanations:
+        arithmetic = other_arithmetic(subject, dtype, failures)
+    if arithmetic.explanations:
         diagnosis = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
         first = [_experiment(v) for v in representative(failures)[:1]]
-        seen = list(observations(subject.as_subject, first))
-        diagnosis.location = locate(subject.as_subject, failures, seen)
-        return _of_finding(diagnosis, other, 0)
+        observed = list(observations(subject.as_subject, first))
+        diagnosis.location = locate(subject.as_subject, failures, observed)
+        return _of_finding(diagnosis, arithmetic, 0)
     diagnosis = _of_values(subject.as_subject, dtype, failing, deadline, suspected, on_step=on_step)
     bare = subject.subject
     of_any = [v for v in failing if check_named(v.check).concerned(bare)]
     if not in_steps(subject) and not diagnosis.explanations and judged(of_any):
         diagnosis = _of_values(bare, dtype, of_any, deadline, suspected, on_step=on_step)
-    said = [
+    explanations = [
         as_declared(e, subject.quantisation) if is_rounded(e) else e for e in diagnosis.explanations
     ]
-    return replace(diagnosis, explanations=said)
+    return replace(diagnosis, explanations=explanations)
 
 
 def _of_finding(diagnosis: Diagnosis, finding: Discovery, tried: int) -> Diagnosis:
-    """Return the diagnosis that what an examination found makes."""
+    """Return the diagnosis of an examination's finding."""
     return replace(
         diagnosis, status="explained", explanations=finding.explanations, notes=finding.notes,
         tried=tried, residual=finding.residual, experiments=finding.experiments,
@@ -312,18 +325,17 @@ def _of_finding(diagnosis: Diagnosis, finding: Discovery, tried: int) -> Diagnos
 
 
 def of_outputs(explainer: Explainer) -> Iterator[str]:
-    """Yield what explains the outputs where nothing explains the gradients, too."""
+    """Yield notes on outputs that are explained while gradients are not."""
     for way in explainer.of_outputs_alone[:1]:
         yield f"The outputs are explained: {' '.join(way.statements)}"
         yield "The gradients are wrong beyond that."
 
 
 def judged(failing: Sequence[Verdict]) -> list[Verdict]:
-    """Return the failures that an explanation is sought for.
+    """Return the failures that need an explanation.
 
-    Masks of dropout are drawn by another program: while the equations are wrong, no row of a
-    training run can be recognised, and that it cannot says nothing. What raised says little of
-    values.
+    Failures of training are left out beside others: with wrong equations no row of a training run
+    can be recognised. Exceptions are left out beside wrong values, of which they say little.
     """
     failures = [v for v in failing if v.case]
     failures = [v for v in failures if v.status == "failed"] or failures
@@ -331,7 +343,7 @@ def judged(failing: Sequence[Verdict]) -> list[Verdict]:
 
 
 def examined(explainer: Explainer, rest: Sequence[Experiment]) -> Discovery:
-    """Return what the first examination finds that explains everything, or all notes."""
+    """Return the first finding with an explanation, or all notes."""
     notes: tuple[str, ...] = ()
     for examination in EXAMINATIONS if explainer.outputs_deviate else ():
         finding = examination(explainer, rest)
@@ -347,9 +359,9 @@ def searched(
     stages: Sequence[Stage],
     before: Search | None = None,
 ) -> Search:
-    """Return what the first stage that explains everything finds; ``rest`` must be met, too.
+    """Run the stages up to the first that explains all observations and the experiments ``rest``.
 
-    ``before`` is what earlier stages tried.
+    ``before`` is the search of earlier stages.
     """
     search, more = before or Search(), list(thorough(explainer.subject, explainer.dtype))
     if not any(e.case.dropout for e in rest) and explainer.deviates:
@@ -365,13 +377,13 @@ def searched(
 
 
 def _experiment(verdict: Verdict) -> Experiment:
-    """Return a check's failing case as it was drawn; of masks the smallest, of which few differ."""
+    """Return a check's failing case as drawn; for training the smallest, with few masks."""
     smallest = verdict.check in TRAINING or not verdict.drawn
     return Experiment(verdict.check, Case.from_json(verdict.case if smallest else verdict.drawn))
 
 
 def _conclude(diagnosis: Diagnosis, search: Search, deadline: Deadline) -> None:
-    """Write down in a diagnosis what a search found."""
+    """Write the results of a search into a diagnosis."""
     diagnosis.status = "explained" if diagnosis.explanations else "unexplained"
     diagnosis.residual, diagnosis.tried = search.residual, search.tried
     diagnosis.complete = search.complete
@@ -393,9 +405,9 @@ def _size(verdict: Verdict) -> int:
 
 
 def ranked(fits: Sequence[Hypothesis], failing: Sequence[Verdict]) -> list[Hypothesis]:
-    """Return explanations with the foreseen before others, single mistakes before pairs.
+    """Sort explanations: single mistakes before pairs, those with a failed check of theirs first.
 
-    What is there without a further mistake, too, is told without it.
+    A pair is left out if a part of it fits alone.
     """
     failed = {v.check for v in failing}
     fits = [h for h in fits if not any(set(other.ids) < set(h.ids) for other in fits)]

@@ -1,8 +1,8 @@
-"""The space of explanations: every mutant, alone and two together, and other conventions.
+"""Hypotheses about wrong layers: mutants of the catalogue, orders of gates, unread arrays.
 
-A hypothesis is a way to be wrong. Applied to a subject it is a layer that takes the subject's own
-parameters, computes the equations with the mistake in them, and returns gradients in the subject's
-own arrays, so that the two can be compared number by number.
+A hypothesis is a mistake or a combination of mistakes. Applied to a subject it is a layer that
+takes the subject's parameters, computes the equations with the mistake, and returns gradients in
+the subject's arrays, so that the two can be compared number by number.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from .stand_in import StandIn
 RIGHT = "right"
 
 Sources = Callable[[Mapping[str, tuple[int, ...]]], Mapping[str, tuple[str, Floats]]]
-"""Shapes of a layer's arrays, to those that are read from elsewhere: from which array, and the
-places of the entries in it, an array of indices in the reader's shape."""
+"""A function from the shapes of a layer's arrays to those that are read from another array: its
+name, and the flat indices of the entries, in the reader's shape."""
 
 
 Factors = Callable[[ParameterMap], Mapping[str, Floats]]
-"""A layer's map, to what entries of its arrays are multiplied by as they are read."""
+"""A function from a layer's map to factors of the entries of its arrays."""
 
 
 class Reading(Protocol):
     """Another convention by which a layer reads its arrays."""
 
     def parameter_map(self, case: Case) -> ParameterMap:
-        """Return what the layer's arrays mean, for one case."""
+        """Return the map of the layer's arrays, for one case."""
 
     def cell(self, case: Case) -> str:
         """Return the reference's cell that computes by the convention."""
@@ -50,12 +50,12 @@ class Reading(Protocol):
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A way to be wrong: the changes that make it of a right layer, one after the other.
+    """A mistake, or several: the changes that turn a right layer into the wrong one.
 
-    ``ignored`` are arrays of the subject's own that it does not read, ``reading`` is another
-    convention by which it reads them; ``sources`` say from where else entries of them are taken,
-    ``returns`` the same of their gradients; ``factors`` multiply entries. ``needs`` are options
-    without which it does nothing.
+    ``ignored`` are arrays of the subject that it does not read, ``reading`` is another convention
+    by which it reads them; ``sources`` replaces entries of arrays by others, ``returns`` entries of
+    their gradients; ``factors`` multiply entries. ``needs`` are options without which the mistake
+    has no effect.
     """
 
     ids: tuple[str, ...]
@@ -72,12 +72,12 @@ class Hypothesis:
 
     @property
     def name(self) -> str:
-        """Its ids."""
+        """The ids, joined."""
         return " + ".join(self.ids) or RIGHT
 
     @property
     def explanation(self) -> Explanation:
-        """What users read of it."""
+        """The hypothesis in words for users."""
         return Explanation(self.ids, self.statements, tuple(filter(None, self.fixes)))
 
     def __add__(self, other: Hypothesis) -> Hypothesis:
@@ -91,9 +91,9 @@ NOTHING_WRONG = Hypothesis((), (), ())
 
 @dataclass(frozen=True)
 class Guess(StandIn):
-    """A subject's stand-in: its parameters and options, and a hypothesis in the place of it.
+    """A subject's parameters and options with the equations of a hypothesis.
 
-    ``transposed``: its forward mode goes by the transposed of its way back, mistakes and all.
+    With ``transposed``, forward mode is the transpose of the backward pass, mistakes included.
     """
 
     hypothesis: Hypothesis
@@ -162,12 +162,15 @@ class _Translated:
 
     def _scaled(self, named: Mapping[str, Floats]) -> Mapping[str, Floats]:
         for factors in self.hypothesis.factors:
-            by = factors(self.subject.parameter_map(self.case))
-            named = {n: a * by[n].astype(a.dtype) if n in by else a for n, a in named.items()}
+            named_factors = factors(self.subject.parameter_map(self.case))
+            named = {
+                n: a * named_factors[n].astype(a.dtype) if n in named_factors else a
+                for n, a in named.items()
+            }
         return named
 
     def _along(self, inputs: Inputs, tangents: Inputs) -> dict[str, Floats]:
-        """Return the parameters' tangents; the map is affine, so an offset falls out."""
+        """Return the parameters' tangents, without the offset of the affine map."""
         moved = {n: a + tangents.parameters[n] for n, a in inputs.parameters.items()}
         ends, starts = self._explicit(moved), self._explicit(inputs.parameters)
         return {name: ends[name] - starts[name] for name in ends}
@@ -175,14 +178,14 @@ class _Translated:
 
 @dataclass(frozen=True)
 class _Transposed(_Translated):
-    """The same with tangents that are pulled back, entry by entry of the outputs."""
+    """The same layer, with forward mode computed by the backward pass of each output entry."""
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         result = self.forward(inputs)
         outputs = (result.y, *result.final)
         pairs = [(dy, tuple(ends)) for dy, *ends in _units(outputs)]
         pulled = self.gradients(inputs, pairs)
-        flat = np.array([along(one, tangents) for one in pulled], result.y.dtype)
+        flat = np.array([along(gradient, tangents) for gradient in pulled], result.y.dtype)
         ends = np.cumsum([a.size for a in outputs])[:-1]
         y, *final = (
             part.reshape(a.shape) for part, a in zip(np.split(flat, ends), outputs, strict=True)
@@ -191,7 +194,7 @@ class _Transposed(_Translated):
 
 
 def _units(arrays: Sequence[Floats]) -> Iterator[list[Floats]]:
-    """Yield zeros in the shapes of arrays with a single 1, at each place of them in turn."""
+    """Yield arrays of zeros with a single 1, at each place in turn."""
     for k, array in enumerate(arrays):
         for place in range(array.size):
             units = [np.zeros_like(a) for a in arrays]
@@ -200,7 +203,7 @@ def _units(arrays: Sequence[Floats]) -> Iterator[list[Floats]]:
 
 
 def along(pulled: Pulled, tangents: Inputs) -> float:
-    """Return the derivative along tangents that a gradient says."""
+    """Return the product of gradients and tangents: a directional derivative."""
     named = sum(float(np.vdot(tangents.parameters[n], d)) for n, d in pulled.parameters.items())
     states = zip(tangents.state or (), pulled.initial, strict=False)
     initial = sum(float(np.vdot(t, d)) for t, d in states)
@@ -208,7 +211,7 @@ def along(pulled: Pulled, tangents: Inputs) -> float:
 
 
 def gathered(named: Mapping[str, Floats], sources: Sources) -> dict[str, Floats]:
-    """Return arrays, some of whose entries are taken from elsewhere."""
+    """Return the arrays with entries replaced by ``sources``."""
     moved = sources({name: array.shape for name, array in named.items()})
     return {
         name: named[moved[name][0]].ravel()[moved[name][1]] if name in moved else array
@@ -217,7 +220,7 @@ def gathered(named: Mapping[str, Floats], sources: Sources) -> dict[str, Floats]
 
 
 def scattered(gradients: Mapping[str, Floats], sources: Sources) -> dict[str, Floats]:
-    """Return the gradients of arrays that were ``gathered``: the transposed map."""
+    """Return gradients of the arrays before ``gathered``: its transposed map."""
     moved = sources({name: array.shape for name, array in gradients.items()})
     sums = {  # in C's order, so that their flat views are views
         n: np.zeros(d.shape, d.dtype) if n in moved else np.array(d, order="C")
@@ -229,25 +232,25 @@ def scattered(gradients: Mapping[str, Floats], sources: Sources) -> dict[str, Fl
 
 
 def hypotheses(subject: Subject, dtype: str) -> tuple[Hypothesis, ...]:
-    """Return the mistakes that a subject can have: mutants of its cell, and orders of its gates."""
+    """Return the possible mistakes of a subject: mutants, orders of gates, unread arrays."""
     cell, offered = subject.cells[0], subject.options
-    known = [
+    applicable = [
         m for m in mutants()
         if applies(m, cell) and not m.isolated and not offered.missing(m.needs)
         and dtype in (*m.dtypes, "float32")
     ]  # fmt: skip
-    named = {m.same_as for m in known}
+    named = {m.same_as for m in applicable}
     others = (*_orders(cell), *_ignored(subject, dtype))
-    return (*map(of_mutant, known), *(h for h in others if h.name not in named))
+    return (*map(of_mutant, applicable), *(h for h in others if h.name not in named))
 
 
 def applies(mutant: Mutant, cell: str) -> bool:
-    """Whether a mutant is about this cell: it lists it, or has nothing to do with the cell."""
+    """Whether a mutant applies to this cell: it lists the cell, or all plain ones."""
     return cell in mutant.cells or set(PLAIN) <= set(mutant.cells)
 
 
 def of_mutant(mutant: Mutant) -> Hypothesis:
-    """Return the hypothesis that a mutant is."""
+    """Return a mutant as a hypothesis."""
     return Hypothesis(
         (mutant.id,), (mutant.statement,), (mutant.change,), (mutant.fix,), mutant.killed_by
     )
@@ -259,7 +262,7 @@ def base(name: str) -> str:
 
 
 def _ignored(subject: Subject, dtype: str) -> Iterator[Hypothesis]:
-    """Yield that one of the subject's arrays is not read, or those that it has no argument for."""
+    """Yield hypotheses that an array is not read, or those without an argument."""
     shapes = subject.parameter_map(Case(2, 2, 3, 4, dtype=dtype)).shapes()
     without = unbound(subject, tuple(dict.fromkeys(map(base, shapes))))
     if without:
@@ -279,20 +282,20 @@ def _ignored(subject: Subject, dtype: str) -> Iterator[Hypothesis]:
 
 
 def unbound(subject: Subject, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the arrays of a declared function's convention that it has no argument for."""
-    taken: tuple[str, ...] | None = getattr(subject, "arguments", None)
-    if taken is None or set(taken) & {*PARAMS}:
+    """Return the arrays of a declared function's convention for which it has no argument."""
+    parameters: tuple[str, ...] | None = getattr(subject, "arguments", None)
+    if parameters is None or set(parameters) & {*PARAMS}:
         return ()
     missing = list(names)
     others = {*X, *STATE, "lengths", *chain(*ONE_STATE.values())}
-    for name in (n for n in taken if n not in others):
+    for name in (n for n in parameters if n not in others):
         if missing:
             missing.remove(name if name in missing else missing[0])
     return tuple(missing)
 
 
 def _orders(cell: str) -> Iterator[Hypothesis]:
-    """Yield every order of the gates in which parameters might be read, other than the cell's."""
+    """Yield hypotheses of all orders of the gates other than the cell's."""
     letters = cell_named(cell).gates
     for order in permutations(letters):
         if order != letters:
@@ -300,12 +303,12 @@ def _orders(cell: str) -> Iterator[Hypothesis]:
 
 
 def order_of_gates(cell: str, order: Sequence[str]) -> Hypothesis:
-    """Return that the gates' parameters are read in an order other than the cell's."""
-    read, own = " ".join(order), " ".join(cell_named(cell).gates)
+    """Return the hypothesis that the gates' parameters are read in this order."""
+    read, expected = " ".join(order), " ".join(cell_named(cell).gates)
     return Hypothesis(
         (f"order {''.join(order)}",),
-        (f"The blocks of the gates are read in the order {read}, not {own}.",),
+        (f"The blocks of the gates are read in the order {read}, not {expected}.",),
         (lambda layer: reads(layer, lambda p: reordered(p, "".join(order))),),
-        (f"read the blocks as {own}",),
+        (f"read the blocks as {expected}",),
         ("forward",),
     )

@@ -1,7 +1,7 @@
-"""What is wrong with a submission to a benchmark's problem: what it does not read, or a mistake.
+"""The diagnosis of a submission to a benchmark's problem.
 
-First it is asked itself: what can be changed without a change of its output, it does not read.
-Then every known mistake is made in the reference's layer, with the submission's own weights.
+First, arguments that can change without a change of the output are not read. Then every known
+mistake is computed in the reference's layer, with the submission's weights.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from .deadline import Deadline
 from .hypotheses import Guess, Hypothesis, hypotheses
 
 MARGIN = 2.0
-"""A mistake fits where it is within so many bounds; the right answer is beyond one of them."""
+"""The largest deviation, in bounds, of a mistake that fits; a wrong submission deviates by over 1
+from the right answer."""
 
 PARTS = {
     "kernel-output": "outputs",
@@ -41,9 +42,9 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Trial:
-    """A case, what the submission returned in it, and what it should have, Bounded.
+    """A case with the submission's result and the right one, Bounded.
 
-    With ``gradients`` these are by name; else the output alone, under ``output``.
+    The results are gradients by name, or the output alone, under ``output``.
     """
 
     case: Case
@@ -52,9 +53,9 @@ class Trial:
     got: Mapping[str, Floats]
     want: Mapping[str, Any]
 
-    def off(self, other: Mapping[str, Floats] | None = None) -> float:
-        """Return the largest difference to other numbers, the right ones if none, in bounds."""
-        named = self.want if other is None else other
+    def off(self, numbers: Mapping[str, Floats] | None = None) -> float:
+        """Return the largest difference to other numbers, by default the right ones, in bounds."""
+        named = self.want if numbers is None else numbers
         return max(
             _in_bounds(np.abs(got - _value(named[name])), self.want[name].bound)
             for name, got in self.got.items()
@@ -62,7 +63,7 @@ class Trial:
 
 
 def _in_bounds(apart: Floats, bound: Floats) -> float:
-    """Return the largest quotient; what is equal is 0 bounds apart, of a bound of 0, too."""
+    """Return the largest quotient; equal numbers are 0 bounds apart, even for a bound of 0."""
     quotients = np.divide(apart, bound, out=np.full(apart.shape, np.inf), where=bound > 0)
     return float(np.max(np.where(apart == 0, 0, quotients)))
 
@@ -74,40 +75,43 @@ def _value(numbers: Any) -> Floats:
 def diagnose_submission(
     subject: Submitted, dtype: str, failing: Sequence[Verdict], seconds: float
 ) -> Diagnosis:
-    """Return what explains the failures of a submission."""
+    """Diagnose the failures of a submission."""
     first, deadline = failing[0], Deadline(seconds)
-    found = Diagnosis(subject.name, dtype, "unexplained", tuple(v.check for v in failing))
-    found.location = Location(PARTS.get(first.check, "program"), place=first.place)
-    found.message = f"Nothing that is known explains it; {first.check}: {first.message}"
+    diagnosis = Diagnosis(subject.name, dtype, "unexplained", tuple(v.check for v in failing))
+    diagnosis.location = Location(PARTS.get(first.check, "program"), place=first.place)
+    diagnosis.message = f"Nothing that is known explains it; {first.check}: {first.message}"
     if first.status != "failed" or first.check in ("kernel-calls", "kernel-own-work", "smoke"):
-        found.message = f"{first.check}: {first.message}"
-        return found
+        diagnosis.message = f"{first.check}: {first.message}"
+        return diagnosis
     try:
-        explanations = [*_unread(subject, dtype, first), *_known(subject, dtype, found, deadline)]
+        explanations = [
+            *_unread(subject, dtype, first),
+            *_catalogued(subject, dtype, diagnosis, deadline),
+        ]
     except Mismatch:  # it writes into what it is given: the check said so
-        found.message = f"{first.check}: {first.message}"
-        return found
+        diagnosis.message = f"{first.check}: {first.message}"
+        return diagnosis
     except (SubjectCrashed, NotOffered) as raised:
-        found.message = f"it could not be diagnosed: {raised}"
-        return found
+        diagnosis.message = f"it could not be diagnosed: {raised}"
+        return diagnosis
     if explanations:
-        found.status, found.explanations = "explained", explanations
+        diagnosis.status, diagnosis.explanations = "explained", explanations
     elif coarse := _coarser(subject, dtype):
-        found.message = (
+        diagnosis.message = (
             f"Its error is of the size that {coarse} would have: look for products or states in "
             f"less precision than {dtype}, or for a function that is approximated."
         )
-    return found
+    return diagnosis
 
 
 COARSER = ("tf32", "float16", "bfloat16")
 
 MEANINGFUL = 0.1
-"""The share of the largest number up to which a bound says something of precision."""
+"""The share of the largest number up to which a bound is meaningful for precision."""
 
 
 def _coarser(subject: Submitted, dtype: str) -> str:
-    """Return the finest arithmetic by whose rounding the output may be off so; "" if none."""
+    """Return the finest arithmetic whose rounding explains the output's errors; "" if none."""
     plain = (subject.problem.case(1, 3, 4, 6, seed=seed) for seed in range(4))
     cases = (replace(case, dtype=dtype) for case in plain)
     trials = [_trial(subject, case, gradients=False) for case in cases]
@@ -132,58 +136,58 @@ def _small(problem: Problem, dtype: str) -> list[Case]:
     return [replace(case, dtype=dtype) for case in cases]
 
 
-# What can be changed without a change of the output.
+# Arguments that can change without a change of the output.
 
 
 def _unread(subject: Submitted, dtype: str, first: Verdict) -> Iterator[Explanation]:
-    """Yield what a submission does not read, in the case that failed."""
+    """Yield explanations by arguments that a submission does not read, in the case that failed."""
     problem = subject.problem
     case, long = _small(problem, dtype)[0], first.check in ("kernel-steps", "kernel-size")
     if long and first.case:
         case = Case.from_json(first.case)
     submission = cast("Submission", with_care(lambda: subject.build(case)))
-    given, other = leaves(problem, case), leaves(problem, replace(case, seed=case.seed + 3))
+    arrays, other_arrays = leaves(problem, case), leaves(problem, replace(case, seed=case.seed + 3))
 
     def output(**changed: Floats) -> Floats:
-        return with_care(lambda: submission.output({**given, **changed}))
+        return with_care(lambda: submission.output({**arrays, **changed}))
 
     before = output()
     if not np.array_equal(output(), before):
-        said = "Its output is random: the same call again returns other numbers."
-        yield Explanation(("random",), (said,), ("draw no random numbers",))
+        sentence = "Its output is random: the same call again returns other numbers."
+        yield Explanation(("random",), (sentence,), ("draw no random numbers",))
         return
-    # what a long run rightly forgets may not move a bit of its output
-    named = ["x"] if long else [n for n in given if given[n].shape == other[n].shape]
+    # arrays that a long run forgets may rightly change no bit of its output
+    named = ["x"] if long else [n for n in arrays if arrays[n].shape == other_arrays[n].shape]
     named = [n for n in named if n not in problem.unread]
-    unread = [n for n in named if np.array_equal(output(**{n: other[n]}), before)]
+    unread = [n for n in named if np.array_equal(output(**{n: other_arrays[n]}), before)]
     if unread:
-        whole = len(unread) == len(named) > 1
-        names = "Nothing that it is given" if whole else _listed(unread)
-        number = "has" if whole or len(unread) == 1 else "have"
+        all_unread = len(unread) == len(named) > 1
+        names = "Nothing that it is given" if all_unread else _listed(unread)
+        number = "has" if all_unread or len(unread) == 1 else "have"
         yield Explanation(
             ("unread",),
-            (f"{names} {number} {'an' if whole else 'no'} influence on its output.",),
+            (f"{names} {number} {'an' if all_unread else 'no'} influence on its output.",),
             (f"read {_listed(unread)}",),
         )  # fmt: skip
     if "x" in unread or problem.layout == "one step":
-        yield from _rows(problem, given, other, before, output)
+        yield from _rows(problem, arrays, other_arrays, before, output)
         return
-    steps = _first_read(case.T, given["x"], other["x"], before, output)
+    steps = _first_read(case.T, arrays["x"], other_arrays["x"], before, output)
     if steps:
         yield Explanation(
             ("unread steps",),
             (f"The first {steps} of {case.T} steps have no influence on its output.",),
             ("read every step",),
         )
-    yield from _rows(problem, given, other, before, output)
+    yield from _rows(problem, arrays, other_arrays, before, output)
 
 
-def _first_read(T: int, x: Floats, other: Floats, before: Floats, output: Any) -> int:
-    """Return how many first steps can be changed without a change of the output."""
+def _first_read(T: int, x: Floats, other_x: Floats, before: Floats, output: Any) -> int:
+    """Return the number of first steps that can change without a change of the output."""
     low, high = 0, T
     while low < high:
         middle = (low + high + 1) // 2
-        changed = np.concatenate([other[:middle], x[middle:]])
+        changed = np.concatenate([other_x[:middle], x[middle:]])
         if np.array_equal(output(x=changed), before):
             low = middle
         else:
@@ -193,16 +197,16 @@ def _first_read(T: int, x: Floats, other: Floats, before: Floats, output: Any) -
 
 def _rows(
     problem: Problem,
-    given: Mapping[str, Floats],
-    other: Mapping[str, Floats],
+    arrays: Mapping[str, Floats],
+    other_arrays: Mapping[str, Floats],
     before: Floats,
     output: Any,
 ) -> Iterator[Explanation]:
-    """Yield that a row's output changes with another row's input."""
-    if given["x"].shape[1] < 2:
+    """Yield the explanation that a row's output changes with another row's input."""
+    if arrays["x"].shape[1] < 2:
         return
-    x = given["x"].copy()
-    x[:, 0] = other["x"][:, 0]
+    x = arrays["x"].copy()
+    x[:, 0] = other_arrays["x"][:, 0]
     axis = oracle.axis_of_rows(problem)
     now, was = (np.moveaxis(array, axis, 0) for array in (output(x=x), before))
     moved = [row for row in range(1, len(now)) if not np.array_equal(now[row], was[row])]
@@ -222,53 +226,56 @@ def _listed(names: Sequence[str]) -> str:
 # Known mistakes, in the reference's layer.
 
 
-def _known(
-    subject: Submitted, dtype: str, found: Diagnosis, deadline: Deadline
+def _catalogued(
+    subject: Submitted, dtype: str, diagnosis: Diagnosis, deadline: Deadline
 ) -> Iterator[Explanation]:
-    """Yield the mistakes of the catalogue that return the same numbers in every trial."""
+    """Yield the mistakes of the catalogue that compute the submission's numbers in all trials."""
     trials = [_trial(subject, case, gradients=False) for case in _small(subject.problem, dtype)]
     gradients = all(trial.off() <= 1 for trial in trials)
     if gradients:
-        if not subject.options.gradient or "kernel-gradient" not in found.failed:
+        if not subject.options.gradient or "kernel-gradient" not in diagnosis.failed:
             return
         trials = [_trial(subject, case, gradients=True) for case in _small(subject.problem, dtype)]
         if all(trial.off() <= 1 for trial in trials):
             return
         yield from _zeros(trials[0])
-    found.experiments, found.residual = len(trials), np.inf
+    diagnosis.experiments, diagnosis.residual = len(trials), np.inf
     if isinstance(subject.problem, StateSpace) and not gradients:
         for mistake in state_spaces.MISTAKES:
-            yield from _made(subject.problem, mistake, trials, found)
+            yield from _of_state_space(subject.problem, mistake, trials, diagnosis)
     others: list[tuple[float, str]] = []
     for hypothesis in hypotheses(cast("Subject", subject), "float64"):
         if deadline.passed:
-            found.complete = False
+            diagnosis.complete = False
             break
         off = _off(subject, hypothesis, trials, gradients=gradients)
-        found.tried += 1
+        diagnosis.tried += 1
         if off <= MARGIN:
-            found.residual = min(found.residual, off)
+            diagnosis.residual = min(diagnosis.residual, off)
             yield _explained(subject.problem, hypothesis)
         else:
             others.append((off, " ".join(hypothesis.statements)))
-    found.residual = found.residual if np.isfinite(found.residual) else 0.0
+    diagnosis.residual = diagnosis.residual if np.isfinite(diagnosis.residual) else 0.0
     if others:
-        found.runner_up, found.runner_up_name = min(others)
+        diagnosis.runner_up, diagnosis.runner_up_name = min(others)
 
 
 def _explained(problem: Problem, hypothesis: Hypothesis) -> Explanation:
-    """Return a mistake in words, which in a state space without a scale are others."""
+    """Return a mistake in words; state spaces have no scale, so K08 is described otherwise."""
     if isinstance(problem, StateSpace) and hypothesis.ids == ("K08",):
         return Explanation(hypothesis.ids, ("The output is scaled by 1/√K, as attention is.",),
                            ("read the state by C as it is",))  # fmt: skip
     return hypothesis.explanation
 
 
-def _made(
-    problem: StateSpace, mistake: state_spaces.Mistake, trials: Sequence[Trial], found: Diagnosis
+def _of_state_space(
+    problem: StateSpace,
+    mistake: state_spaces.Mistake,
+    trials: Sequence[Trial],
+    diagnosis: Diagnosis,
 ) -> Iterator[Explanation]:
-    """Yield a mistake of state spaces if it returns the same numbers in every trial."""
-    found.tried += 1
+    """Yield a mistake of state spaces if it computes the submission's numbers in all trials."""
+    diagnosis.tried += 1
     with np.errstate(all="ignore"):
         off = max(
             trial.off({"output": mistake.output(problem, trial.case, {
@@ -277,12 +284,12 @@ def _made(
             for trial in trials
         )  # fmt: skip
     if off <= MARGIN:
-        found.residual = min(found.residual, off)
+        diagnosis.residual = min(diagnosis.residual, off)
         yield Explanation((mistake.id,), (mistake.statement,), (mistake.fix,))
 
 
 def _zeros(trial: Trial) -> Iterator[Explanation]:
-    """Yield that a gradient is 0 throughout."""
+    """Yield the explanation that a gradient is 0 throughout."""
     names = [n for n, d in trial.got.items() if not np.any(d) and np.any(_value(trial.want[n]))]
     if names:
         yield Explanation(
@@ -294,21 +301,21 @@ def _zeros(trial: Trial) -> Iterator[Explanation]:
 
 def _trial(subject: Submitted, case: Case, *, gradients: bool) -> Trial:
     problem = subject.problem
-    given, lift = leaves(problem, case), oracle.bounded(case)
+    arrays, lift = leaves(problem, case), oracle.bounded(case)
     d = case.normal("cotangent", problem.output_shape(case))
     submission = cast("Submission", with_care(lambda: subject.build(case)))
     if gradients:
-        _, want = oracle.pulled(problem, case, given, d, lift)
-        got = with_care(lambda: submission.pulled(given, d))
-        return Trial(case, given, d, {name: got[name].astype(float) for name in want}, want)
-    got = {"output": with_care(lambda: submission.output(given)).astype(float)}
-    return Trial(case, given, d, got, {"output": oracle.output(problem, case, given, lift)})
+        _, want = oracle.pulled(problem, case, arrays, d, lift)
+        got = with_care(lambda: submission.pulled(arrays, d))
+        return Trial(case, arrays, d, {name: got[name].astype(float) for name in want}, want)
+    got = {"output": with_care(lambda: submission.output(arrays)).astype(float)}
+    return Trial(case, arrays, d, got, {"output": oracle.output(problem, case, arrays, lift)})
 
 
 def _off(
     subject: Submitted, hypothesis: Hypothesis, trials: Sequence[Trial], *, gradients: bool
 ) -> float:
-    """Return how far off a mistake is at most, in bounds; inf where it cannot be made."""
+    """Return the largest deviation of a mistake, in bounds; inf if it does not apply."""
     worst = 0.0
     for trial in trials:
         try:
@@ -328,21 +335,21 @@ def _with_mistake(
 ) -> Mapping[str, Floats]:
     """Return the output, or all gradients, of the reference with a mistake in its layer."""
     problem, case = subject.problem, replace(trial.case, dtype="float64")
-    given = {name: oracle.plain(array) for name, array in trial.leaves.items()}
+    arrays = {name: oracle.plain(array) for name, array in trial.leaves.items()}
     if isinstance(problem, StateSpace):
         built = Guess(cast("Subject", subject), hypothesis).build(case)
-        return state_spaces.by_cell(problem, case, given, built,
+        return state_spaces.by_cell(problem, case, arrays, built,
                                     trial.cotangent if gradients else None)  # fmt: skip
     inputs = Inputs(
-        problem.recurrent(case, given), given["x"], tuple(given[n] for n in problem.states), None
+        problem.recurrent(case, arrays), arrays["x"], tuple(arrays[n] for n in problem.states), None
     )
     built = Guess(cast("Subject", subject), hypothesis).build(case)
     if not gradients:
         result = built.forward(inputs)
-        return {"output": oracle.returned(problem, result.y, result.final, given, oracle.plain)}
+        return {"output": oracle.returned(problem, result.y, result.final, arrays, oracle.plain)}
     run = built.forward(inputs)
     of_head, dy, dfinal = oracle.cotangents(
-        problem, case, given, run.y, run.final, oracle.plain(trial.cotangent), oracle.plain
+        problem, case, arrays, run.y, run.final, oracle.plain(trial.cotangent), oracle.plain
     )
     (pulled,) = built.gradients(inputs, [(dy, dfinal)])
     initial = dict(zip(problem.states, pulled.initial, strict=True))

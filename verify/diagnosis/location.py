@@ -1,4 +1,4 @@
-"""Where a layer is wrong: in which results, with which options, from which size or step on."""
+"""The location of a mistake: the results, options, sizes and steps in which a layer is wrong."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .observation import OUTPUTS, VALUES, Experiment, Key, Observation, observe,
 from .replay import signature
 
 SMALL = 8
-"""A failing case whose sizes could not be made smaller than this is about size."""
+"""The size above which the simplest failing case suggests a mistake that depends on size."""
 
 SHORT = 64
-"""Steps of cases that are run again without their options."""
+"""The most steps of cases that are run again without their options."""
 
 ENOUGH = 8
-"""Cases without an option whose values must be right, the simplest ones, beside the checks."""
+"""The number of simplest cases that are run without an option, beside the checks."""
 
 MOST_STEPS, MOST_UNITS = 1100, 140
-"""Steps and units up to which a threshold is looked for."""
+"""The most steps and units of a threshold."""
 
 TRAINING = ("dropout", "modes")
 
 LONG = {"transition": "outputs", "gradient-window": "gradients"}
-"""Checks of sequences so long that bounds on all of their numbers say nothing."""
+"""Checks of long sequences, for which bounds on all numbers are useless, and their parts."""
 
 WORDS = {
     "layers": "more than one layer",
@@ -46,13 +46,13 @@ WORDS = {
     "bias": "biases",
     "scale": "weights",
 }
-"""Options as a location puts them; before the layout's and the scale's stands which."""
+"""The words for options in a location; the layout's and the scale's follow the value."""
 
 
 def locate(
     subject: Subject, failing: Sequence[Verdict], observations: Sequence[Observation]
 ) -> Location:
-    """Say where a layer is wrong, from its failing checks on their simplest cases."""
+    """Locate a layer's mistake by its failing checks on their simplest cases."""
     simplest = min(failing, key=complexity)
     case = Case.from_json(simplest.case)
     part, quantities = _part(subject, failing, observations)
@@ -66,7 +66,7 @@ def locate(
 
 
 def complexity(verdict: Verdict) -> tuple[int, int]:
-    """Return by what cases are ordered, the simplest first."""
+    """Return a key that sorts cases, the simplest first."""
     case = Case.from_json(verdict.case)
     options = sum(getattr(case, name) != value for name, value in NO_OPTIONS.items())
     return options, case.T * case.B * case.H * case.D
@@ -75,17 +75,17 @@ def complexity(verdict: Verdict) -> tuple[int, int]:
 def _part(
     subject: Subject, failing: Sequence[Verdict], observations: Sequence[Observation]
 ) -> tuple[str, tuple[str, ...]]:
-    """Return the part, and the quantities of it that are off where any is first seen to be."""
+    """Return the wrong part, and its wrong quantities in the first observation that has any."""
     checks = {v.check for v in failing}
-    off = [{key[2]: None for key in sorted(seen.deviating)} for seen in observations]
+    off = [{key[2]: None for key in sorted(observation.deviating)} for observation in observations]
     anything = tuple(next(filter(None, off), ()))
     if checks <= set(TRAINING):
         return "training", anything
     if not all(v.compared for v in failing):
         return "program", anything
     wrong: dict[str, dict[str, None]] = {}
-    for number, seen in enumerate(observations):
-        for part, name in _wrong_alone(subject, seen):
+    for number, observation in enumerate(observations):
+        for part, name in _wrong_alone(subject, observation):
             wrong.setdefault(part, {})[f"{number} {name}"] = None
     for part in ("outputs", "gradients", "tangents"):
         if part in wrong:
@@ -97,32 +97,35 @@ def _part(
     return "training" if checks & set(TRAINING) else "calls", anything
 
 
-def _wrong_alone(subject: Subject, seen: Observation) -> Iterator[tuple[str, str]]:
-    """Yield part and quantity that are wrong in a call that a new layer makes, and no other."""
+def _wrong_alone(subject: Subject, observation: Observation) -> Iterator[tuple[str, str]]:
+    """Yield part and quantity of numbers that are wrong in the only call of a new layer."""
     wrong: dict[tuple[int, int], list[Key]] = {}
-    dtype = seen.experiment.case.dtype
-    promoted = {key for key, array in seen.seen.items() if array.dtype != dtype}
-    for key in sorted(seen.deviating | seen.varying.keys() | promoted):
+    dtype = observation.experiment.case.dtype
+    promoted = {key for key, array in observation.seen.items() if array.dtype != dtype}
+    for key in sorted(observation.deviating | observation.varying.keys() | promoted):
         wrong.setdefault(key[:2], []).append(key)
     for (number, pair), keys in wrong.items():
-        call = seen.calls[number]
-        modes = [c for c in seen.calls[:number] if c.layer is call.layer and c.inputs is None][-1:]
+        call = observation.calls[number]
+        modes = [
+            c for c in observation.calls[:number] if c.layer is call.layer and c.inputs is None
+        ][-1:]
         pulled = call.cotangents and [call.cotangents[pair]]
-        alone = replace(seen, calls=[*modes, replace(call, cotangents=pulled)])
+        alone = replace(observation, calls=[*modes, replace(call, cotangents=pulled)])
         again = signature(subject, subject.build, alone)
         for key in keys:
-            level, name = seen.levels[key], key[2]
-            level = np.where(seen.varying.get(key, False), seen.scale(key), level)
+            level, name = observation.levels[key], key[2]
+            level = np.where(observation.varying.get(key, False), observation.scale(key), level)
             got = again.get((len(modes), 0, name))
-            if got is None or got.dtype != dtype or not residual(got, seen.right[key], level) <= 1:
+            right = observation.right[key]
+            if got is None or got.dtype != dtype or not residual(got, right, level) <= 1:
                 gradient = "gradients" if name.startswith("gradient of ") else "outputs"
                 yield "tangents" if call.tangents is not None else gradient, name
 
 
 def _needs(subject: Subject, failing: Sequence[Verdict]) -> Iterator[str]:
-    """Yield the options in words that every failing case has, and without which none is.
+    """Yield the words for options that every failing case has, and without which none fails.
 
-    Nothing is said of long cases: to run them again without each option would take too long.
+    Long cases are left out: running them again without each option would take too long.
     """
     cases = [
         (v.check, Case.from_json(text))
@@ -131,26 +134,28 @@ def _needs(subject: Subject, failing: Sequence[Verdict]) -> Iterator[str]:
     ]
     short = [(check, case) for check, case in cases if case.T <= SHORT]
     for name, words in WORDS.items() if short else ():
-        given = getattr(short[0][1], name)
+        value = getattr(short[0][1], name)
         needed = all(getattr(case, name) != NO_OPTIONS[name] for _, case in cases)
         if needed and _passes_without(subject, short, name):
-            yield f"{given} {words}" if name in ("layout", "scale") else words
+            yield f"{value} {words}" if name in ("layout", "scale") else words
 
 
 def _passes_without(subject: Subject, short: Sequence[tuple[str, Case]], name: str) -> bool:
-    """Whether values are right without an option, and the checks that can do without it pass."""
+    """Whether values are right without an option, and the checks that do not need it pass."""
     plain = [(c, replace(case, **{name: NO_OPTIONS[name]})) for c, case in short]  # type: ignore[arg-type]
-    held = [(c, case) for c, case in plain if not subject.options.lacking(case)]
+    possible = [(c, case) for c, case in plain if not subject.options.lacking(case)]
     able = dict.fromkeys(
-        Experiment(c, case) for c, case in held if not check_named(c).refuses(case)
+        Experiment(c, case) for c, case in possible if not check_named(c).refuses(case)
     )
-    if not held or any(run_check(under_test(subject), experiment)[0] for experiment in able):
+    if not possible or any(run_check(under_test(subject), experiment)[0] for experiment in able):
         return False
-    return not any(_wrong(subject, case) for case in [*dict.fromkeys(c for _, c in held)][:ENOUGH])
+    return not any(
+        _wrong(subject, case) for case in [*dict.fromkeys(c for _, c in possible)][:ENOUGH]
+    )
 
 
 def from_size(subject: Subject, case: Case, part: str) -> str:
-    """Return from how many steps or units on a layer is wrong: those below are right."""
+    """Return a clause with the size from which a layer is wrong, "" if there is none."""
     plain = Case(T=2, B=1, D=2, H=3, state=subject.options.state, dtype=case.dtype, scale="tiny")
     if case.H > SMALL:
         wide = replace(plain, scale="unit")
@@ -158,22 +163,22 @@ def from_size(subject: Subject, case: Case, part: str) -> str:
         if H is not None and H > 1:
             return f"right up to {H - 1} hidden units, wrong from {H}"
     if case.T > SMALL:
-        what = VALUES if part == "gradients" else OUTPUTS
-        T = _threshold(lambda n: _wrong(subject, replace(plain, T=n), what), MOST_STEPS)
+        experiment = VALUES if part == "gradients" else OUTPUTS
+        T = _threshold(lambda n: _wrong(subject, replace(plain, T=n), experiment), MOST_STEPS)
         if T is not None and T > 1:
             return f"right up to {T - 1} steps, wrong from {T}"
     return ""
 
 
-def _wrong(subject: Subject, case: Case, what: str = VALUES) -> bool:
-    """Whether values are off, or it raises, or drops outputs of the last layer."""
-    seen = observe(subject, Experiment(what, case))
+def _wrong(subject: Subject, case: Case, experiment: str = VALUES) -> bool:
+    """Whether a layer deviates, raises, or drops outputs of its last layer."""
+    observation = observe(subject, Experiment(experiment, case))
     dropped = (
-        ((y == 0) & (seen.right[key] != 0)).any()
-        for key, y in seen.seen.items()
-        if case.dropout and key[2] == "y" and y.shape == seen.right[key].shape
+        ((y == 0) & (observation.right[key] != 0)).any()
+        for key, y in observation.seen.items()
+        if case.dropout and key[2] == "y" and y.shape == observation.right[key].shape
     )
-    return bool(seen.deviating or seen.wrong or any(dropped))
+    return bool(observation.deviating or observation.wrong or any(dropped))
 
 
 def _threshold(wrong: Callable[[int], bool], most: int) -> int | None:

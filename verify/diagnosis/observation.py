@@ -1,7 +1,7 @@
-"""What a layer does in an experiment: the calls that a check made of it, and what came back.
+"""Observations of a layer: the calls that a check made of it, and their results.
 
-An experiment is a check on one case. Its calls can be made again of any other layer, so that what
-the subject did can be compared with what a hypothesis would have done.
+An experiment is a check on one case. Its calls can be repeated with any other layer, so that the
+subject can be compared with a hypothesis.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Subject
 
 MARGIN = 64.0
-"""Other programs than the right one round differently: bounds are those of the right one, wider
-by this. The gap between explanations that fit and others is many orders of magnitude, and is
-shown."""
+"""The factor by which bounds are widened for other programs, which round differently than the
+reference. The gap between explanations that fit and others is many orders of magnitude, and is
+reported."""
 
 NEGLIGIBLE = 2.0**-20
-"""Share of the largest number's roundoff that is not compared: subnormals may be flushed."""
+"""The share of the largest number's roundoff that is ignored: subnormals may be flushed."""
 
 BLIND = {"float64": 2.0**-20, "float32": 2.0**-8}
-"""Numbers whose level is above this share of the largest say nothing, and are not compared."""
+"""The share of the largest number above which a level is too wide for a comparison."""
 
 LARGER = 2.0**10
-"""Numbers that are so many times the right ones are sums of other terms, and round as these do."""
+"""The ratio to the right numbers above which the rounding of other terms is assumed."""
 
 OVERFLOW = {8: 1e150, 4: 1e18, 2: 1e3}
-"""Numbers of so many bytes beyond which a sequence that grows has overflown."""
+"""The size of numbers, by their bytes, beyond which a growing sequence has overflowed."""
 
 Key = tuple[int, int, str]
-"""Which call, which pair of cotangents, which quantity."""
+"""The number of a call, the number of a pair of cotangents, the name of a quantity."""
 
 
 VALUES = "values"
-"""In the place of a check: one call, with gradients where there are any."""
+"""The name of a single call in the place of a check, with gradients if offered."""
 
 OUTPUTS = "outputs"
-"""The same without gradients, for long sequences."""
+"""The name of a single call without gradients, for long sequences."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,13 @@ class Experiment:
 
 @dataclass
 class Observation:
-    """What the subject did in one experiment.
+    """The subject's calls and results in one experiment.
 
-    ``calls`` in order; ``levels``, by key, how far a program that computes the same may be off,
-    (nan where nothing can be said); ``right``: what the equations give; ``rounding``: the largest
-    level of each quantity, also where masks are drawn; ``varying``: entries that
-    differ from run to run; ``words``: how the check put a failure that is no number, "" if there
-    is none; ``wrong``: whether the check failed.
+    By key: ``seen`` holds the subject's numbers and ``right`` those of the equations; ``levels``
+    the rounding differences of right programs (nan for numbers that are not compared); ``rounding``
+    the largest level of each quantity, even where masks are drawn; ``varying`` the entries that
+    differ from run to run. ``words`` is the check's message for a failure other than a deviation,
+    "" if there is none; ``wrong``: whether the check failed.
     """
 
     experiment: Experiment
@@ -99,15 +99,15 @@ class Observation:
 
     @cached_property
     def deviating(self) -> frozenset[Key]:
-        """The numbers that are not those of the equations."""
+        """The keys of numbers that deviate from the equations."""
         return frozenset(
-            key for key, seen in self.seen.items()
-            if not residual(seen, self.right[key], self.levels[key]) <= 1
+            key for key, array in self.seen.items()
+            if not residual(array, self.right[key], self.levels[key]) <= 1
         )  # fmt: skip
 
 
 def observe(subject: Subject, experiment: Experiment) -> Observation:
-    """Run a check on its case, and keep every call that it made."""
+    """Run a check on its case, and return its calls with the right numbers."""
     tested = under_test(subject)
     wrong, words = run_check(tested, experiment)
     calls = list(_with_states(tested.calls))
@@ -115,9 +115,9 @@ def observe(subject: Subject, experiment: Experiment) -> Observation:
 
 
 def _with_states(calls: Sequence[Call]) -> Iterator[Call]:
-    """Yield calls with the whole state from which they begin, be it kept or given in part.
+    """Yield the calls with complete initial states, even if kept or partial.
 
-    Layers that are compared are handed it: they need not keep one, nor fill one up.
+    Other layers are called with these, so that they need not keep or complete states.
     """
     ended: dict[int, Sequence[Floats]] = {}
     for call in calls:
@@ -138,9 +138,9 @@ def _with_states(calls: Sequence[Call]) -> Iterator[Call]:
             yield replace(call, layer=replace(layer, case=case), inputs=stated)
 
 
-def of_calls(subject: Subject, seen: Observation) -> Observation:
-    """Enter what calls returned, and what they should have, into an observation."""
-    experiment, calls = seen.experiment, seen.calls
+def of_calls(subject: Subject, observation: Observation) -> Observation:
+    """Enter the results of calls and the right numbers into an observation."""
+    experiment, calls = observation.experiment, observation.calls
     masked = masked_calls(calls)
     states = state_names(subject, experiment.case)
     for number, call in enumerate(calls):
@@ -150,15 +150,17 @@ def of_calls(subject: Subject, seen: Observation) -> Observation:
                 if name not in wanted or np.asarray(array).dtype.kind not in "fiuV":
                     continue  # objects and complex numbers; V: bfloat16
                 key, bounded = (number, k, name), wanted[name]
-                seen.seen[key], seen.right[key] = np.asarray(array), bounded.value
+                observation.seen[key], observation.right[key] = np.asarray(array), bounded.value
                 level = _level(experiment.case, bounded, np.asarray(array))
-                seen.rounding[key] = float(np.nanmax(level, initial=0.0))
-                seen.levels[key] = np.full(level.shape, np.nan) if number in masked else level
-    return seen
+                observation.rounding[key] = float(np.nanmax(level, initial=0.0))
+                observation.levels[key] = (
+                    np.full(level.shape, np.nan) if number in masked else level
+                )
+    return observation
 
 
 def masked_calls(calls: Sequence[Call]) -> set[int]:
-    """Return the calls in which dropout masks are drawn: no two layers agree on those."""
+    """Return the numbers of calls that draw dropout masks, which differ between layers."""
     masked, training = set(), {}
     for number, call in enumerate(calls):
         layer = id(call.layer.built)
@@ -170,12 +172,12 @@ def masked_calls(calls: Sequence[Call]) -> set[int]:
 
 
 def run_check(subject: SubjectUnderTest, experiment: Experiment) -> tuple[bool, str]:
-    """Return whether the check fails, and how it puts it if that is no matter of numbers."""
+    """Return whether the check fails, and its message unless it compares numbers."""
     wrong, words = _run_check(subject, experiment)
     if not experiment.case.dropout:
         return wrong, words
-    shown = (r.y for k in masked_calls(subject.calls) for r in subject.calls[k].results)
-    return wrong, f"{words}; outputs of 0" if any((y == 0).any() for y in shown) else words
+    outputs = (r.y for k in masked_calls(subject.calls) for r in subject.calls[k].results)
+    return wrong, f"{words}; outputs of 0" if any((y == 0).any() for y in outputs) else words
 
 
 def _run_check(subject: SubjectUnderTest, experiment: Experiment) -> tuple[bool, str]:
@@ -184,9 +186,9 @@ def _run_check(subject: SubjectUnderTest, experiment: Experiment) -> tuple[bool,
             _call(subject, experiment.case, gradient=experiment.check == VALUES)
             return False, ""
         ledger = check_named(experiment.check).run(subject, experiment.case)
-    except (Mismatch, SubjectCrashed, NotOffered) as said:
-        return True, without_numbers(str(said))
-    if experiment.case.dropout:  # masks differ, and so do numbers; say at least which are off
+    except (Mismatch, SubjectCrashed, NotOffered) as error:
+        return True, without_numbers(str(error))
+    if experiment.case.dropout:  # masks differ, and so do numbers; name the quantities at least
         return bool(ledger.failed), " ".join(sorted({c.quantity for c in ledger.failed}))
     return bool(ledger.failed), ""
 
@@ -205,12 +207,12 @@ def _call(subject: SubjectUnderTest, case: Case, *, gradient: bool) -> None:
 
 
 def without_numbers(text: str) -> str:
-    """Return a sentence without what differs from case to case."""
+    """Replace numbers and lines in a sentence, which differ from case to case."""
     return re.sub(r"\([^)]*line \d+[^)]*\)|(?<!\w)[-+]?(\d[\d.e+-]*|nan|inf)", "#", text)
 
 
 def _wanted(call: Call) -> Iterator[object]:
-    """Yield what the equations give for a call, Bounded."""
+    """Yield the right results of a call, Bounded."""
     subject, case = call.layer.subject, call.layer.case
     if call.inputs is None:
         return
@@ -222,18 +224,18 @@ def _wanted(call: Call) -> Iterator[object]:
         yield from expected_gradients(subject, case, call.inputs, call.cotangents)
 
 
-def _level(case: Case, right: Bounded, seen: Floats) -> Floats:
-    """Return, entry by entry, how far off another program may be; nan: too far to say anything.
+def _level(case: Case, right: Bounded, array: Floats) -> Floats:
+    """Return the largest rounding difference of each entry; nan if too large for a comparison.
 
-    A wrong layer's numbers may be larger than the right ones by orders of magnitude; to those
-    the right ones' relative accuracy applies.
+    A wrong layer's numbers may be larger than the right ones by orders of magnitude; then the
+    relative accuracy of the right ones applies.
     """
     value, bound = right.value, right.bound
-    if seen.shape != value.shape:
-        seen = value
+    if array.shape != value.shape:
+        array = value
     with np.errstate(all="ignore"):
         finite = np.isfinite(value) & np.isfinite(bound)
-        sizes = np.maximum(np.abs(value), np.where(np.isfinite(seen), np.abs(seen), 0.0))
+        sizes = np.maximum(np.abs(value), np.where(np.isfinite(array), np.abs(array), 0.0))
         scale = float(np.max(sizes, where=finite, initial=0.0))
         relative = bound[finite & (value != 0)] / np.abs(value[finite & (value != 0)])
         near = np.maximum(bound, np.median(bound[finite]) if finite.any() else np.nan)
@@ -242,42 +244,46 @@ def _level(case: Case, right: Bounded, seen: Floats) -> Floats:
         if scale > LARGER * float(np.max(np.abs(value), where=finite, initial=0.0)):
             near = np.maximum(near, accuracy * scale)
         level = MARGIN * near + NEGLIGIBLE * np.finfo(case.dtype).eps * scale
-    if scale == 0:  # what is exactly 0 may be nearly 0 in another program
+    if scale == 0:  # exact zeros may be nearly 0 in another program
         level = np.maximum(level, MARGIN * np.finfo(case.dtype).eps)
         scale = 1.0
     return np.where(finite & (level <= BLIND[case.dtype] * scale), level, np.nan)
 
 
-def residual(seen: Floats, predicted: Floats, level: Floats) -> float:
-    """Return the largest difference in units of the level, where there is one; inf for shapes."""
-    if seen.shape != predicted.shape:
+def residual(actual: Floats, predicted: Floats, level: Floats) -> float:
+    """Return the largest difference in units of the level; inf for unequal shapes."""
+    if actual.shape != predicted.shape:
         return float("inf")
-    if level.shape != seen.shape:  # both have the same wrong shape
-        level = np.full(seen.shape, np.nanmax(level, initial=0.0))
+    if level.shape != actual.shape:  # both have the same wrong shape
+        level = np.full(actual.shape, np.nanmax(level, initial=0.0))
     with np.errstate(all="ignore"):
-        off = np.abs(seen.astype(np.float64) - predicted.astype(np.float64)) / level
+        off = np.abs(actual.astype(np.float64) - predicted.astype(np.float64)) / level
         if np.isfinite(off).all():  # as nearly always
             return float(np.max(off, initial=0.0))
-        overflown = np.abs(seen[np.isfinite(seen)]).max(initial=0) > OVERFLOW[seen.dtype.itemsize]
-        alike = overflown | (np.isnan(seen) == np.isnan(predicted))  # inf or inf - inf: by rounding
-        both = ~np.isfinite(seen) & ~np.isfinite(predicted) & alike
-        off = np.where(np.isnan(level) & np.isfinite(seen), 0.0, np.where(both, 0.0, off))
+        overflown = (
+            np.abs(actual[np.isfinite(actual)]).max(initial=0) > OVERFLOW[actual.dtype.itemsize]
+        )
+        alike = overflown | (
+            np.isnan(actual) == np.isnan(predicted)
+        )  # inf or inf - inf: by rounding
+        both = ~np.isfinite(actual) & ~np.isfinite(predicted) & alike
+        off = np.where(np.isnan(level) & np.isfinite(actual), 0.0, np.where(both, 0.0, off))
         off = np.where(np.isfinite(off), off, np.inf)
     return float(np.max(off, initial=0.0))
 
 
 DISTINCT = Case(T=4, B=3, D=2, H=5)
-"""Sizes that all differ, so that no axis can be taken for another."""
+"""A case of mutually different sizes, so that no axis can be taken for another."""
 
 
 def plain_case(subject: Subject, dtype: str, **sizes: Any) -> Case:
-    """Return a case of one layer, from a state and with a projection where the subject has them."""
+    """Return a case of one layer, with a state and a projection if the subject has them."""
     P = sizes.pop("P", 2) if subject.cells[0] == "lstm-projected" else 0
     return replace(DISTINCT, dtype=dtype, **{"state": subject.options.state, **sizes, "P": P})
 
 
 def deep_case(subject: Subject, plain: Case, **sizes: Any) -> Case:
-    """Return a case with layers, directions and lengths where the subject offers them."""
+    """Return a case with layers, directions and lengths if the subject offers them."""
     offered = subject.options
     return replace(
         plain, layers=2 if offered.layers else 1, bidirectional=offered.bidirectional,
@@ -288,8 +294,7 @@ def deep_case(subject: Subject, plain: Case, **sizes: Any) -> Case:
 def basic(subject: Subject, dtype: str) -> Iterator[Experiment]:
     """Yield plain experiments: one layer; then depth, lengths, calls in a row, tangents.
 
-    A failing case says what is wrong; cases that pass say what is not, so that no explanation
-    says too much.
+    Failing cases show what is wrong; passing ones exclude explanations that say too much.
     """
     offered, plain = subject.options, plain_case(subject, dtype)
     yield Experiment(VALUES, plain)
@@ -300,9 +305,9 @@ def basic(subject: Subject, dtype: str) -> Iterator[Experiment]:
 
 
 def thorough(subject: Subject, dtype: str) -> Iterator[Experiment]:
-    """Yield more experiments, by which explanations that still agree may be told apart."""
+    """Yield more experiments, to distinguish explanations that still agree."""
     offered, plain = subject.options, plain_case(subject, dtype)
-    wanted = [
+    experiments = [
         Experiment(VALUES, replace(plain, H=7, D=3, seed=3)),
         Experiment(VALUES, replace(plain, T=3, B=3, seed=4)),
         Experiment(VALUES, replace(plain, D=5, H=5, seed=5)),
@@ -322,7 +327,7 @@ def thorough(subject: Subject, dtype: str) -> Iterator[Experiment]:
         Experiment(VALUES, replace(plain, T=130, B=1, H=3, scale="tiny", seed=14)),
         Experiment(VALUES, replace(plain, T=1010, B=1, H=3, scale="tiny", seed=15)),
     ]
-    yield from (e for e in wanted if not offered.lacking(e.case))
+    yield from (e for e in experiments if not offered.lacking(e.case))
     if not offered.missing(("dropout", "layers")):
         yield from (
             Experiment("dropout", case) for case in check_named("dropout").forced(subject, dtype)

@@ -1,4 +1,4 @@
-"""A layer that is right, and computes in another form than it says: in chunks, by a scan."""
+"""Right layers that compute in another form than they declare, as in chunks or by a scan."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from .stand_in import StandIn
 FORMS = (
     "steps", "chunk:4", "chunk:16", "chunk:64", "parallel", "scan", "quotient:16", "quotient:64",
 )  # fmt: skip
-"""What is tried, the narrowest bounds first."""
+"""The forms that are tried, those with the narrowest bounds first."""
 
 WHOLE = {"transition": "forward", "gradient-window": "gradient"}
-"""Checks that go step by step, and those that say the same of a whole run."""
+"""Checks of single steps, and the corresponding checks of a complete run."""
 
 LONGEST = 150
-"""Steps of a run that is looked at."""
+"""The most steps of a run."""
 
 
 @dataclass(frozen=True)
 class InForm(StandIn):
-    """A subject that is held to another form."""
+    """A subject that is compared with another form."""
 
     form: str
 
     @property
     def options(self) -> Options:
-        """Its options, with that form."""
+        """The subject's options, with the form."""
         return replace(self.subject.options, program=self.form)
 
 
 def in_another_form(subject: Subject, experiments: Sequence[Experiment]) -> Discovery:
-    """Return which form has all that failed within its bound, and means something by it."""
+    """Return the form within whose bounds all failed experiments are, if it is meaningful."""
     cell = cell_of(subject, experiments[0].case)
     if not isinstance(cell, GatedByInput):
         return Discovery()
@@ -55,13 +55,15 @@ def in_another_form(subject: Subject, experiments: Sequence[Experiment]) -> Disc
                 f"{subject.options.program or 'steps'}, and within that of {form}."
             )
             fix = f'say how it computes: form = "{form}" in the class, or --form {form}'
-            found = Explanation((f"form {form}",), (words,), (fix,), variant=True)
-            return Discovery([found], experiments=len(experiments))
+            explanation = Explanation((f"form {form}",), (words,), (fix,), variant=True)
+            return Discovery([explanation], experiments=len(experiments))
     return Discovery()
 
 
 def _explains(subject: Subject, form: str, experiments: Sequence[Experiment]) -> bool:
-    return all(_within(subject, form, each.check, each.case) for each in experiments)
+    return all(
+        _within(subject, form, experiment.check, experiment.case) for experiment in experiments
+    )
 
 
 def _within(subject: Subject, form: str, check: str, case: Case) -> bool:

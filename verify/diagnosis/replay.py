@@ -1,4 +1,4 @@
-"""Make the calls of an observation again, of another layer, and compare."""
+"""Repeat the calls of an observation with another layer, and compare."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ R = TypeVar("R")
 
 
 class Raised(Exception):
-    """A layer raised in a call that is made again."""
+    """The other layer raised in a repeated call."""
 
 
 def replay(
     build: Callable[[Case], Built], calls: Sequence[Call]
 ) -> Iterator[tuple[int, Sequence[Result]]]:
-    """Make the same calls of another layer; yield each call's number and results.
+    """Repeat calls with another layer; yield each call's number and results.
 
-    Raised where the other layer raises; a call in which the subject raised is not made.
+    Raise Raised if the other layer raises.
     """
-    made: dict[int, Built] = {}
+    layers: dict[int, Built] = {}
     for number, call in enumerate(calls):
         key = id(call.layer.built)
-        if key not in made:
-            made[key] = _with_care(lambda call=call: build(call.layer.case))  # type: ignore[misc]
-        layer = made[key]
+        if key not in layers:
+            layers[key] = _with_care(lambda call=call: build(call.layer.case))  # type: ignore[misc]
+        layer = layers[key]
         if call.inputs is None:
             layer.train(call.training)
             continue
@@ -61,23 +61,23 @@ def _copied_inputs(inputs: Inputs) -> Inputs:
 
 
 def _copied(pair: Cotangents) -> Cotangents:
-    """Return other memory with the same strides: a wrong layer may write into it, or read it so."""
+    """Copy a pair with its strides: a wrong layer may write into memory, or misread strides."""
     dy, dfinal = pair
     ends = tuple(None if d is None else _view_copied(d) for d in dfinal)
     return None if dy is None else _view_copied(dy), ends
 
 
 def _view_copied(array: Floats) -> Floats:
-    """Return the same numbers with the same strides in other memory."""
+    """Copy an array with its strides."""
     steps = zip(array.strides, array.shape, strict=True)
     if any(stride == 0 and size > 1 for stride, size in steps):
-        return array  # broadcast, and not to be written into
+        return array  # broadcast: not writable
     root = array.base if isinstance(array.base, np.ndarray) else array
     return array.copy() if root is array else _view(array, root)
 
 
 def _view(array: Floats, root: Floats) -> Floats:
-    """Return the same view of a copy of the memory that it is a view of."""
+    """Return the same view into a copy of its memory."""
     memory = root.copy(order="K")
     offset = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
     return np.ndarray(array.shape, array.dtype, memory, offset, array.strides)
@@ -95,7 +95,7 @@ def _with_care(function: Callable[[], R]) -> R:
 def predictions(
     subject: Subject, build: Callable[[Case], Built], observation: Observation
 ) -> Iterator[tuple[Key, Floats]]:
-    """Yield every number that another layer returns in the calls of an observation."""
+    """Yield all arrays that another layer returns in the calls of an observation."""
     states = state_names(subject, observation.experiment.case)
     for number, results in replay(build, observation.calls):
         for k, result in enumerate(results):
@@ -104,7 +104,7 @@ def predictions(
 
 
 def differs(subject: Subject, build: Callable[[Case], Built], observation: Observation) -> float:
-    """Return the largest residual of another layer against what was seen, until one is over 1."""
+    """Return the largest residual of another layer, or the first over 1."""
     worst, raised = 0.0, bool(observation.words) and not _answered(observation)
     try:
         for key, predicted in predictions(subject, build, observation):
@@ -123,7 +123,7 @@ def first_differs(
 ) -> float:
     """Return the largest residual of another layer's outputs in the first call alone.
 
-    That costs little, and refutes most. 0 where it says nothing: the call raises or has no answer.
+    This is cheap and refutes most hypotheses. Return 0 if the call raises or has no outputs.
     """
     call = observation.calls[0] if observation.calls else None
     if call is None or call.inputs is None or call.tangents is not None:
@@ -142,14 +142,14 @@ def first_differs(
 
 
 def _answered(observation: Observation) -> bool:
-    """Whether every call that was made came back."""
+    """Whether all calls returned."""
     return all(call.results for call in observation.calls if call.inputs is not None)
 
 
 def signature(
     subject: Subject, build: Callable[[Case], Built], observation: Observation
 ) -> Mapping[Key, Floats]:
-    """Return all numbers of another layer in the calls of an observation; fewer if it raises."""
+    """Return all arrays of another layer in the calls of an observation, up to an exception."""
     arrays: dict[Key, Floats] = {}
     try:
         for key, predicted in predictions(subject, build, observation):

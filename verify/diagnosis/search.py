@@ -1,4 +1,4 @@
-"""Search the hypotheses for those that do exactly what the subject did."""
+"""The search of hypotheses that compute the same numbers as the subject."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ PLAIN_CASE = Case(1, 1, 1, 1)
 """A case without options."""
 
 LONG = 200
-"""Steps of an experiment, of all passes, that is made only where no shorter one refutes."""
+"""The number of steps, over all passes, above which shorter experiments are compared first."""
 
 ENOUGH = 8
-"""Pairs that fit, beyond which no more are looked for."""
+"""The number of fitting pairs that ends their search."""
 
 MASKS = 16
-"""Times that masks are drawn anew until most rows of another program have been met."""
+"""The most draws of masks until most rows of the subject have been matched."""
 
 Place = tuple[int, Key]
-"""A number that was seen: in which observation, and which."""
+"""The index of an observation, and the key of a number in it."""
 
 
 @dataclass
 class Search:
-    """Which hypotheses fit everything that was seen, and how far off the nearest other one is.
+    """The hypotheses that fit all observations, and the nearest other one.
 
-    ``residual`` of those that fit and ``runner_up`` are in units of what rounding explains;
-    ``complete``: whether all hypotheses were tried, in time.
+    ``residual``, the largest of those that fit, and ``runner_up``, that of the nearest other, are
+    in units of the rounding level; ``complete``: whether all hypotheses were tried in time.
     """
 
     fits: list[Hypothesis] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Search:
     complete: bool = True
 
     def note(self, hypothesis: Hypothesis, off: float) -> bool:
-        """Take a hypothesis in, or remember how far off it is; return whether it fits."""
+        """Count a hypothesis with its deviation; return whether it fits."""
         self.tried += 1
         if off <= 1:
             self.fits.append(hypothesis)
@@ -63,11 +63,11 @@ class Search:
 
 @dataclass
 class Explainer:
-    """A subject, and everything that it was seen to do in one dtype.
+    """A subject with its observations in one dtype; it compares hypotheses with them.
 
-    ``measured`` is a mistake whose measure was read off this subject, ``suspected`` are those that
-    what it writes into its arguments suggests; ``bases`` are conventions by
-    which single steps of it go, ``of_outputs_alone`` explain all but gradients.
+    ``measured`` is a mistake with a constant measured on this subject, ``suspected`` are mistakes
+    suggested by its writes into arguments; ``bases`` are conventions identified by its single
+    steps, ``of_outputs_alone`` explain everything except gradients.
     """
 
     subject: Subject
@@ -83,12 +83,12 @@ class Explainer:
     _order: tuple[list[Observation], list[Observation]] | None = None
 
     def beyond(self, candidates: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
-        """Yield hypotheses together with each convention by which the subject turned out to go."""
+        """Yield the hypotheses combined with each identified convention."""
         for hypothesis in candidates if self.bases else ():
             yield from (base + hypothesis for base in self.bases)
 
     def consider(self, candidates: Iterable[Hypothesis], search: Search) -> None:
-        """Try hypotheses until the time is over, or enough of them fit."""
+        """Compare hypotheses and note them in ``search``, until the deadline."""
         for hypothesis in candidates:
             if self.deadline.passed:
                 search.complete = False
@@ -97,12 +97,12 @@ class Explainer:
             search.note(hypothesis, self.off(hypothesis))
 
     def sift(self, search: Search, more: Sequence[Experiment], *, until: int = 0) -> None:
-        """Ask for more, and keep the hypotheses that fit that as well.
+        """Run more experiments, and keep the hypotheses that fit them as well.
 
-        What refutes the last of them is kept among the observations. It ends when so few are left
-        as ``until``, or when the time is over.
+        The experiment that refutes the last of them joins the observations. End when ``until``
+        hypotheses or fewer remain, or at the deadline.
         """
-        before = self.observations
+        observations_before = self.observations
         for experiment in more:
             if len(search.fits) <= until or (until and self.deadline.passed):
                 break
@@ -111,32 +111,32 @@ class Explainer:
             for hypothesis in fits:
                 search.note(hypothesis, self.off(hypothesis))
             if not search.fits:
-                before = [*before, *self.observations]
-        self.observations = before
+                observations_before = [*observations_before, *self.observations]
+        self.observations = observations_before
 
     def off(self, hypothesis: Hypothesis) -> float:
-        """Return the largest residual of a hypothesis, or of the first that refutes it."""
+        """Return the largest residual of a hypothesis, or the first over 1; inf if it refutes."""
         build, worst = self._builder(hypothesis), 0.0
         parts = [[*part] for _, part in groupby(self._ordered(), key=_is_long)]
         for part, comparison in product(parts, (first_differs, differs)):
-            for seen in part:
-                worst = max(worst, comparison(self.subject, build, seen))
+            for observation in part:
+                worst = max(worst, comparison(self.subject, build, observation))
                 if worst > 1:
                     return worst
         guess = Guess(self.subject, hypothesis, self.transposed).as_subject
-        for seen in self.observations:
-            if not _varies_alike(self.subject, build, seen):
+        for observation in self.observations:
+            if not _varies_alike(self.subject, build, observation):
                 return float("inf")
-            if not _masks_alike(self.subject, build, seen):
+            if not _masks_alike(self.subject, build, observation):
                 return float("inf")
-            if not _put_alike(guess, seen):
+            if not _worded_alike(guess, observation):
                 return float("inf")
         return worst
 
     def in_words_of_convention(self, hypothesis: Hypothesis) -> Hypothesis:
-        """Return a mistake of the catalogue, in the words of the convention that is the same.
+        """Return a mistake in the words of an identified convention that computes the same.
 
-        These say which order, constant or function it is, where the catalogue's are of a kind.
+        These name the order, constant or function, while the catalogue's are general.
         """
         if hypothesis.reading or hypothesis.ignored or len(hypothesis.ids) != 1:
             return hypothesis
@@ -146,44 +146,44 @@ class Explainer:
         return hypothesis
 
     def of_outputs(self) -> Explainer:
-        """Return one that compares everything but gradients."""
-        seen = [
+        """Return an explainer that compares everything except gradients."""
+        without_gradients = [
             replace(
-                each,
+                observation,
                 levels={
                     key: np.full_like(level, np.nan) if is_gradient(key) else level
-                    for key, level in each.levels.items()
+                    for key, level in observation.levels.items()
                 },
             )
-            for each in self.observations
+            for observation in self.observations
         ]
-        return replace(self, observations=seen, _order=None)
+        return replace(self, observations=without_gradients, _order=None)
 
     def possible(self, hypothesis: Hypothesis) -> bool:
-        """Whether a hypothesis by itself may do something wherever something is wrong."""
+        """Whether all deviating observations use the options that a hypothesis needs."""
         return not any(
-            not _has(seen, need)
+            not _has(observation, need)
             for need in hypothesis.needs
-            for seen in self.observations
-            if seen.deviating
+            for observation in self.observations
+            if observation.deviating
         )
 
     @property
     def deviates(self) -> bool:
-        """Whether any number is wrong that is not up to a mask."""
-        return any(seen.deviating for seen in self.observations)
+        """Whether any number deviates, apart from those that depend on masks."""
+        return any(observation.deviating for observation in self.observations)
 
     @property
     def outputs_deviate(self) -> bool:
-        """Whether anything beside derivatives is wrong: gradients, and what is pushed forward."""
+        """Whether any output deviates, as opposed to gradients and tangents."""
         return any(
-            not is_gradient(key) and seen.calls[key[0]].tangents is None
-            for seen in self.observations
-            for key in seen.deviating
+            not is_gradient(key) and observation.calls[key[0]].tangents is None
+            for observation in self.observations
+            for key in observation.deviating
         )
 
     def _ordered(self) -> list[Observation]:
-        """Return observations with those first that refute most, and cost least."""
+        """Return the observations, those that refute most at the least cost first."""
         if self._order is None or self._order[0] is not self.observations:
             self._order = self.observations, sorted(self.observations, key=_effort)
         return self._order[1]
@@ -191,12 +191,12 @@ class Explainer:
     def _builder(self, hypothesis: Hypothesis) -> Callable[[Case], Built]:
         return Guess(self.subject, hypothesis, self.transposed).build
 
-    def pairs(self, known: Sequence[Hypothesis], search: Search) -> Iterator[Hypothesis]:
-        """Yield two mistakes together, those pairs first that the parts suggest, until some fit."""
+    def pairs(self, catalogue: Sequence[Hypothesis], search: Search) -> Iterator[Hypothesis]:
+        """Yield pairs of mistakes, those that the single mistakes suggest first, until some fit."""
         right = self._signatures(NOTHING_WRONG)
         alone = [
             _Alone.of(hypothesis, self._signatures(hypothesis), right, self.observations)
-            for hypothesis in known if not self.deadline.passed
+            for hypothesis in catalogue if not self.deadline.passed
         ]  # fmt: skip
         wrong = frozenset((k, key) for k, o in enumerate(self.observations) for key in o.deviating)
         tried, fitting = set(), set()
@@ -218,12 +218,12 @@ class Explainer:
 
     def _signatures(self, hypothesis: Hypothesis) -> list[Mapping[Key, Array]]:
         build = self._builder(hypothesis)
-        return [signature(self.subject, build, seen) for seen in self.observations]
+        return [signature(self.subject, build, observation) for observation in self.observations]
 
 
 @dataclass(frozen=True)
 class _Alone:
-    """What a hypothesis does by itself: which numbers it changes, and which are as seen."""
+    """The effect of a single hypothesis: the numbers it changes, and those it explains."""
 
     hypothesis: Hypothesis
     affects: frozenset[Place]
@@ -238,9 +238,9 @@ class _Alone:
         observations: Sequence[Observation],
     ) -> _Alone:
         affects, matches = set(), set()
-        for k, seen in enumerate(observations):
-            for key, array in seen.seen.items():
-                level, mine = seen.levels[key], signatures[k].get(key)
+        for k, observation in enumerate(observations):
+            for key, array in observation.seen.items():
+                level, mine = observation.levels[key], signatures[k].get(key)
                 if mine is None or key not in right[k]:
                     affects.add((k, key))
                     continue
@@ -252,10 +252,10 @@ class _Alone:
 
 
 def _may_explain(first: _Alone, second: _Alone, wrong: frozenset[Place], *, strict: bool) -> bool:
-    """Whether two hypotheses may together do what was seen.
+    """Whether two hypotheses may together explain the observations.
 
-    Between them they change every number that is wrong. Mostly, that is ``strict``, a number that
-    only one of them changes is as this one makes it; but one may bring the other out.
+    Together they must change every wrong number. With ``strict``, numbers that only one of them
+    changes must match it; this usually holds, but one may influence the effect of the other.
     """
     if not wrong <= first.affects | second.affects:
         return False
@@ -267,50 +267,57 @@ def _may_explain(first: _Alone, second: _Alone, wrong: frozenset[Place], *, stri
 
 
 def is_gradient(key: Key) -> bool:
-    """Whether a number is of a gradient."""
+    """Whether a key is that of a gradient."""
     return key[2].startswith("gradient of ")
 
 
-def _effort(seen: Observation) -> tuple[bool, bool, bool, int]:
-    """Return what observations are ordered by: those that refute most, and cost least, first.
+def _effort(observation: Observation) -> tuple[bool, bool, bool, int]:
+    """Return a key that sorts observations, those that refute most at the least cost first.
 
-    What is wrong in long sequences alone is nearly always refuted by short ones that are right.
+    Hypotheses about long sequences alone are nearly always refuted by short ones that are right.
     """
-    case, calls = seen.experiment.case, len(seen.calls)
+    case, calls = observation.experiment.case, len(observation.calls)
     steps = max(case.T, 1) * case.layers * case.directions
-    pushed = any(call.tangents is not None for call in seen.calls)
-    return _is_long(seen), not seen.deviating, pushed, calls * steps * (1 + (case.B * case.H > 64))
-
-
-def _has(seen: Observation, need: str) -> bool:
-    """Whether an option is used in an experiment; a schedule has lengths of its own."""
-    padded = need == "lengths" and any(
-        c.inputs and c.inputs.lengths is not None for c in seen.calls
+    pushed = any(call.tangents is not None for call in observation.calls)
+    return (
+        _is_long(observation),
+        not observation.deviating,
+        pushed,
+        calls * steps * (1 + (case.B * case.H > 64)),
     )
-    return padded or getattr(seen.experiment.case, need) != getattr(PLAIN_CASE, need)
 
 
-def _is_long(seen: Observation) -> bool:
-    case = seen.experiment.case
+def _has(observation: Observation, need: str) -> bool:
+    """Whether an experiment uses an option; schedules have lengths of their own."""
+    padded = need == "lengths" and any(
+        c.inputs and c.inputs.lengths is not None for c in observation.calls
+    )
+    return padded or getattr(observation.experiment.case, need) != getattr(PLAIN_CASE, need)
+
+
+def _is_long(observation: Observation) -> bool:
+    case = observation.experiment.case
     return case.T * case.layers * case.directions > LONG
 
 
-def _varies_alike(subject: Subject, build: Callable[[Case], Built], seen: Observation) -> bool:
-    """Whether a layer's numbers vary from run to run where the subject's do, and not much else.
+def _varies_alike(
+    subject: Subject, build: Callable[[Case], Built], observation: Observation
+) -> bool:
+    """Whether a layer's numbers vary from run to run where the subject's do, and hardly elsewhere.
 
-    Two draws may agree in an entry by chance, in the subject and in the other layer. Where masks
-    are drawn, which rows happen to have the same twice says nothing.
+    Two draws may agree in an entry by chance, in the subject and in the other layer. Calls that
+    draw masks are left out: rows may draw the same mask twice.
     """
-    masked = masked_calls(seen.calls)
-    expected = {key: array for key, array in seen.varying.items() if key[0] not in masked}
+    masked = masked_calls(observation.calls)
+    expected = {key: array for key, array in observation.varying.items() if key[0] not in masked}
     if not expected:
         return True
-    runs = [signature(subject, _drawn(build, number), seen) for number in range(DRAWS)]
+    runs = [signature(subject, _drawn(build, number), observation) for number in range(DRAWS)]
     for key, varying in expected.items():
         if any(key not in run for run in runs):
             return False
         first, *others = (run[key] for run in runs)
-        apart = [varies(first, other, seen.rounding[key]) for other in others]
+        apart = [varies(first, another, observation.rounding[key]) for another in others]
         ever = np.logical_or.reduce(apart)
         if (varying & ~ever).any() or varying.sum() < LIKELY * np.mean([a.sum() for a in apart]):
             return False
@@ -318,15 +325,15 @@ def _varies_alike(subject: Subject, build: Callable[[Case], Built], seen: Observ
 
 
 SMALL_MASKS = 4
-"""Runs of a layer with dropout in which masks of few units hardly ever are all the same."""
+"""The number of runs in which masks of few units are hardly ever all the same."""
 
 DRAWS, LIKELY = 8, 1 / 4
-"""Runs of a random layer after which nearly every entry has varied; share of the entries that vary
-between two runs on average, below which what was seen varies too little."""
+"""The number of runs after which nearly every entry of a random layer has varied; and the share of
+the entries that vary on average between two runs that the subject must reach."""
 
 
 def _drawn(build: Callable[[Case], Built], number: int) -> Callable[[Case], Built]:
-    """Return what builds a layer whose masks are drawn from a stream of that number."""
+    """Return a builder of layers that draw masks from the stream of this number."""
 
     def built(case: Case) -> Built:
         layer = build(case)
@@ -339,7 +346,7 @@ def _drawn(build: Callable[[Case], Built], number: int) -> Callable[[Case], Buil
 
 @dataclass(frozen=True)
 class _Redrawn(StandIn):
-    """A guess whose masks are drawn from a stream of some number."""
+    """A guess that draws masks from the stream of a number."""
 
     number: int
 
@@ -348,29 +355,34 @@ class _Redrawn(StandIn):
         return _drawn(self.subject.build, self.number)(case)
 
 
-def _put_alike(guess: Subject, seen: Observation) -> bool:
-    """Whether the check puts what it finds in a guess as it does in the subject.
+def _worded_alike(guess: Subject, observation: Observation) -> bool:
+    """Whether the check words its finding in a guess as in the subject.
 
-    What masks happen to hide differs from draw to draw, so several are tried.
+    Masks hide different numbers in each draw, so several are tried.
     """
-    dropout = seen.experiment.case.dropout
-    if not seen.words and not dropout:
+    dropout = observation.experiment.case.dropout
+    if not observation.words and not dropout:
         return True
     draws = (_Redrawn(guess, number).as_subject for number in range(DRAWS if dropout else 1))
-    return any(run_check(under_test(one), seen.experiment)[1] == seen.words for one in draws)
+    return any(
+        run_check(under_test(draw), observation.experiment)[1] == observation.words
+        for draw in draws
+    )
 
 
-def _masks_alike(subject: Subject, build: Callable[[Case], Built], seen: Observation) -> bool:
-    """Whether rows in training, each with a mask of its own, are mostly rows of another layer, too.
+def _masks_alike(
+    subject: Subject, build: Callable[[Case], Built], observation: Observation
+) -> bool:
+    """Whether most of the subject's rows in training are rows of another layer, too.
 
-    The check of dropout gives all rows the same input, so a row is a mask. There may be more masks
-    than rows: the other layer draws until it had most of them, or gets no further.
+    The check of dropout gives all rows the same input, so a row shows a mask. There may be more
+    masks than rows: the other layer draws until it has matched most rows, or none in a draw.
     """
-    if seen.experiment.check != "dropout":
+    if observation.experiment.check != "dropout":
         return True
     met = np.False_
     for number in range(MASKS):
-        alike = _rows_alike(seen, signature(subject, _drawn(build, number), seen))
+        alike = _rows_alike(observation, signature(subject, _drawn(build, number), observation))
         if alike is None or not alike.any():
             return alike is None
         met = met | alike
@@ -379,23 +391,23 @@ def _masks_alike(subject: Subject, build: Callable[[Case], Built], seen: Observa
     return False
 
 
-def _rows_alike(seen: Observation, other: Mapping[Key, Array]) -> Array | None:
-    """Return which rows in training are rows of another layer; None if there are none."""
-    masked = masked_calls(seen.calls)
-    keys = [key for key in seen.seen if key[0] in masked and key[2] == "y"]
-    if not keys or any(key not in other for key in keys):
+def _rows_alike(observation: Observation, arrays: Mapping[Key, Array]) -> Array | None:
+    """Return which rows in training are rows of another layer; None without such rows."""
+    masked = masked_calls(observation.calls)
+    keys = [key for key in observation.seen if key[0] in masked and key[2] == "y"]
+    if not keys or any(key not in arrays for key in keys):
         return np.zeros(1, bool) if keys else None
     mine, others = (
         np.concatenate([a[key].swapaxes(0, 1).reshape(a[key].shape[1], -1) for key in keys])
-        for a in (seen.seen, other)
+        for a in (observation.seen, arrays)
     )
-    level = max(seen.rounding[key] for key in keys)
+    level = max(observation.rounding[key] for key in keys)
     apart = varies(mine[:, None], others[None], level)
     return np.asarray((~apart).all(axis=2).any(axis=1))
 
 
 def varies(first: Array, second: Array, level: float) -> Array:
-    """Return which entries of two runs are further apart than rounding explains."""
+    """Return which entries of two runs differ by more than rounding."""
     with np.errstate(invalid="ignore"):
         near = (np.abs(first - second) <= level) | (first == second)
         same = near | (np.isnan(first) & np.isnan(second))
@@ -403,10 +415,10 @@ def varies(first: Array, second: Array, level: float) -> Array:
 
 
 def observations(subject: Subject, experiments: Sequence[Experiment]) -> Iterator[Observation]:
-    """Run every experiment, and make its calls once more; what differs then is random.
+    """Run every experiment, and repeat its calls; numbers that differ then are random.
 
-    Where anything is, or may be by a mask, the calls are made more often: small masks are the same
-    twice by chance.
+    If any number is random, or may be by a mask, the calls are repeated more often, since small
+    masks may be equal by chance.
     """
     for experiment in experiments:
         first = observe(subject, experiment)
@@ -416,10 +428,10 @@ def observations(subject: Subject, experiments: Sequence[Experiment]) -> Iterato
             if number >= enough and all(key[0] in masked for key in first.varying):
                 break
             again = signature(subject, subject.build, first)
-            for key, seen in first.seen.items():
-                if key not in again or again[key].shape != seen.shape:
+            for key, array in first.seen.items():
+                if key not in again or again[key].shape != array.shape:
                     continue
-                varying = varies(seen, again[key], first.rounding[key])
+                varying = varies(array, again[key], first.rounding[key])
                 varying = varying | first.varying.get(key, False)
                 if varying.any():
                     first.varying[key] = varying

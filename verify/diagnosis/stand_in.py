@@ -1,4 +1,4 @@
-"""A subject in the place of another: what it does not say itself, the other one says."""
+"""A subject in the place of another, from which it takes the attributes that it lacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..subjects.protocol import Subject
 
 @dataclass(frozen=True)
 class StandIn:
-    """A subject of which a part is replaced."""
+    """A subject with some attributes replaced."""
 
     subject: Subject
 
@@ -19,5 +19,5 @@ class StandIn:
 
     @property
     def as_subject(self) -> Subject:
-        """Return it as what it is: the rest of the protocol is the subject's own."""
+        """Return it with the type Subject: __getattr__ supplies the rest of the protocol."""
         return cast("Subject", self)

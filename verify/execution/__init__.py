@@ -1,1 +1,1 @@
-"""Who runs what, where: the session, the judge, and the processes in which subjects run."""
+"""Execution of checks: sessions, the judge, and the processes in which subjects run."""

@@ -1,4 +1,4 @@
-"""Which known subjects can be held here: by what is installed, or by importing it in processes."""
+"""The known subjects that can run here, by installed packages, or by imports in processes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .isolation import Isolated
 from .tasks import Description, Named
 
 TIMEOUT = 120.0
-"""Seconds that importing one framework may take."""
+"""The time limit, in seconds, for importing one framework."""
 
 
 def families(*wanted: str) -> dict[str, list[str]]:
-    """Return the names of all known subjects, or of these families', each in order."""
+    """Return the sorted names of known subjects by family, of these families or of all."""
     names = sorted(known(*wanted), key=family)
     return {name: list(each) for name, each in groupby(names, key=family)}
 
 
 def stated(*wanted: str) -> Iterator[Description]:
-    """Yield the known subjects as their adapters state them, without asking for their packages.
+    """Yield the known subjects as their adapters state them, without importing their packages.
 
-    What another package registers is not imported, so its cells and dtypes are left open.
+    Subjects that other packages register are not imported, so their cells and dtypes are unknown.
     """
     for name in (name for each in families(*wanted).values() for name in each):
         if subject := adapter(name):
@@ -38,9 +38,9 @@ def stated(*wanted: str) -> Iterator[Description]:
 
 
 def installed(*wanted: str) -> Iterator[Description]:
-    """Yield the known subjects with the versions of their installed packages; nothing is imported.
+    """Yield the known subjects with the versions of installed packages, without importing them.
 
-    Whether a package runs here, on a device that it needs for instance, is left open.
+    A package may still not run here, for instance without the device that it needs.
     """
     distributions = metadata.packages_distributions()
     for subject in stated(*wanted):
@@ -61,7 +61,7 @@ def installed(*wanted: str) -> Iterator[Description]:
 
 
 def _version(package: str, distributions: Mapping[str, Sequence[str]]) -> str:
-    """Return a package's name with the version of what it was installed from, if that says one."""
+    """Return a package's name with the version of its distribution, if there is one."""
     origins = distributions.get(package, ())
     return f"{package} {metadata.version(origins[0])}" if origins else package
 
@@ -72,9 +72,9 @@ def probed(
     on_family: Callable[[str], None] = lambda name: None,
     timeout: float = TIMEOUT,
 ) -> list[Description]:
-    """Return the known subjects with their versions, or with the ``problem`` that keeps them away.
+    """Return the known subjects with their versions, or with the ``problem`` of importing them.
 
-    Each family's packages are imported, in a process of its own.
+    Each family's packages are imported in a process of their own.
     """
     descriptions = {one.named.name: one for one in stated(*wanted)}
     members = families(*wanted)
@@ -89,7 +89,7 @@ def probed(
 
 
 def _probe(descriptions: Sequence[Description], timeout: float) -> list[Description]:
-    """Import one family in one process, so that its framework is imported once, and no other."""
+    """Import one family in one process, which imports its framework once."""
     isolated = Isolated(memory=0, option="")
     try:
         answers = []
@@ -102,6 +102,6 @@ def _probe(descriptions: Sequence[Description], timeout: float) -> list[Descript
 
 
 def convention(name: str) -> str:
-    """Return in one line by which convention a subject computes, "" if its adapter states none."""
+    """Return a subject's convention in one line, "" if its adapter states none."""
     own = getattr(adapter(name), "convention", None)
     return "" if own is None else formula.summary(own)

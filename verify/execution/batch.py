@@ -1,8 +1,8 @@
-"""What a cluster's worker is asked, in a process of its own.
+"""Tasks of a cluster's worker, done in a process of its own.
 
-A layer may end the process that has started its own: that is this one, and no worker.
-``python -m gatewise.verify.execution.batch`` reads one line of JSON, writes one line an answer, and
-ends with its parent.
+A layer may end the process that started its own; that is this process, not the cluster's worker.
+``python -m gatewise.verify.execution.batch`` reads one line of JSON, writes one line for each
+answer, and ends with its parent.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from .tasks import Description, Named, Task
 def hold_batch(
     tasks: Sequence[dict[str, Any]], timeout: float, memory: int
 ) -> list[dict[str, Any]]:
-    """Hold subjects to tasks; runs on a cluster's workers.
+    """Return the verdicts on tasks; runs on a cluster's workers.
 
-    Where the process ends without an answer, the task that it was at has crashed, and the others
-    are done in another.
+    If the process ends without an answer, the current task has crashed, and the others are done in
+    another process.
     """
     verdicts: list[dict[str, Any]] = []
     while len(verdicts) < len(tasks):
@@ -45,7 +45,7 @@ ENDED = "the process that had started the layer's own was ended"
 
 
 def describe_one(named: dict[str, Any], timeout: float, memory: int) -> dict[str, Any]:
-    """Describe a subject; runs on a cluster's workers."""
+    """Return the description of a subject; runs on a cluster's workers."""
     answers = _answers({"named": named, "timeout": timeout, "memory": memory})
     return next(iter(answers), None) or asdict(
         Description(Named(**named), problem=f"while it was tried out, {ENDED}", status="crashed")
@@ -65,7 +65,7 @@ def _answers(asked: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Answer what standard input asks; end when it ends."""
+    """Answer the request on standard input; end when it ends."""
     asked = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for answer in _done(asked):

@@ -1,8 +1,8 @@
-"""What the judge and a subject's process say to each other: frames, and what is in them.
+"""The protocol between the judge and a subject's process: frames and messages.
 
 A frame is a head (length, number of the question, checksum) and a MessagePack of one ``Question``
-or one ``Answer``. Every answer has its question's number. Arrays travel as their bytes, with gaps
-in memory kept: what lies in a gap is ``GAP``, so that whoever reads it is noticed.
+or one ``Answer``. Every answer has its question's number. Arrays are sent as bytes, with their gaps
+in memory; gaps hold ``GAP``, so that code that reads them computes wrong numbers.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from .sandbox import with_memory
 HEAD = struct.Struct("<4sQQI")
 MARK = b"GW01"
 LARGEST = 2**28
-"""Bytes of a frame, or of an array, at most."""
+"""The most bytes of a frame, or of an array."""
 
 SMALL, MEMORY_SHARE = 2**20, 4
-"""Bytes that may take any memory once unpacked; those of more may take so many times as much."""
+"""The size in bytes up to which messages may unpack to any size, and the factor for larger ones."""
 
 GAP = 1000
 NUMBERS = "biufc"
-"""Kinds of dtypes that travel; of any other only the shape does."""
+"""The kinds of dtypes whose numbers are sent; of others the shape alone is."""
 
 M = TypeVar("M", bound=msgspec.Struct)
 
 
 class OutOfTurn(RuntimeError):
-    """What came is no answer to the question; the message says what it is instead."""
+    """Received bytes are no answer to the question; the message describes them."""
 
 
 class Packet(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """An array; ``strides`` are in bytes, None where it is contiguous."""
+    """An encoded array; ``strides`` are in bytes, None for a contiguous array."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -57,13 +57,13 @@ Packets = dict[str, Packet]
 
 
 class Meaning(msgspec.Struct, forbid_unknown_fields=True):
-    """What the parameters of a subject mean: which map between them and the reference's it has.
+    """The meaning of a subject's parameters, as data for the judge's own map.
 
     ``kind``: ``explicit`` (the reference's layout), ``convention``, ``torch``, ``own`` names, a
     ``recurrence`` without equations, a ``problem`` of a benchmark, by its name, or a ``node`` of a
-    file, whose ``operation`` says what it computes where no cell does, whose cases have ``fixed``
-    fields, and which is ``held_to`` these checks; "" where the judge has to run the subject's own
-    code, and ``shared`` says why.
+    file. A node's ``operation`` states its equations if no cell has them; its cases have ``fixed``
+    fields, and only the checks ``held_to`` apply. The kind is "" if the judge has to run the
+    subject's own code; ``shared`` says why.
     """
 
     kind: str
@@ -79,10 +79,10 @@ class Meaning(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Portrait(msgspec.Struct, forbid_unknown_fields=True):
-    """What a subject offers, and what its parameters mean.
+    """A subject's description of itself: what it offers, and the meaning of its parameters.
 
-    ``form`` is what tells another machine the meaning of its parameters, ``arguments`` are those of
-    a declared function, ``quantised`` is the arithmetic that it declares.
+    ``form`` is the kind and cell that a recording stores, ``arguments`` are those of a declared
+    function, ``quantised`` is the declared arithmetic.
     """
 
     name: str
@@ -97,10 +97,10 @@ class Portrait(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What the judge asks of a layer: ``ask`` says what, ``call`` is the number of the call.
+    """A question of the judge to a layer: ``ask`` names it, ``call`` numbers the call.
 
-    ``states`` initial states are given, None for the default's; ``final_states`` is how many have
-    cotangents.
+    ``states`` is the number of initial states, None for the default; ``final_states`` the number
+    of cotangents on final states.
     """
 
     ask: str
@@ -125,11 +125,11 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Answer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What the subject answers: ``problem`` names the kind of refusal, "" for none.
+    """An answer of the subject: ``problem`` names the kind of refusal, "" for none.
 
-    ``imported``: it has been, and is now tried out; the answer proper is still to come.
-    ``written`` are arguments that the call has changed, ``earlier`` results of earlier calls that
-    it has, by their numbers; ``borrowed`` are names of gatewise's that the subject uses.
+    ``imported``: the subject was imported and is being tried; the actual answer follows.
+    ``written`` holds arguments that the call changed, ``earlier`` the results of earlier calls that
+    it changed, by call number; ``borrowed`` names code of gatewise that the subject uses.
     """
 
     problem: str = ""
@@ -153,10 +153,10 @@ def send(stream: IO[bytes], number: int, message: msgspec.Struct) -> None:
 
 
 def receive(stream: IO[bytes], number: int | None, kind: type[M]) -> tuple[int, M]:
-    """Read one frame: its number, and what is in it.
+    """Read one frame; return its number and its message.
 
-    EOFError if the stream ends before it; OutOfTurn if it has another number than is expected, or
-    is no frame, or holds anything else than a ``kind``.
+    EOFError if the stream ends before it; OutOfTurn if it has an unexpected number, is no frame, or
+    holds anything else than a ``kind``.
     """
     head = stream.read(HEAD.size)
     if not head:
@@ -183,9 +183,9 @@ def receive(stream: IO[bytes], number: int | None, kind: type[M]) -> tuple[int, 
 
 
 def pack(value: object) -> Packet:
-    """Return an array as it travels; of what has no numbers in it only dtype and shape do."""
+    """Encode an array; of an array without numbers only dtype and shape."""
     array = np.asarray(value)
-    native = array.dtype.isnative  # else it is another dtype, and has to be told as one
+    native = array.dtype.isnative  # another byte order is another dtype
     name = array.dtype.name if native else array.dtype.str
     shape, writable = array.shape, bool(array.flags.writeable)
     if array.dtype.kind not in NUMBERS and name != "bfloat16":
@@ -199,9 +199,9 @@ def pack(value: object) -> Packet:
 
 
 def unpack(packet: Packet) -> Floats:
-    """Return the array; OutOfTurn if its bytes are not those of its shape.
+    """Decode an array; OutOfTurn if its bytes do not fit its shape.
 
-    One whose dtype holds no numbers comes back empty, as an array of objects.
+    An array of a dtype without numbers is returned as an empty array of objects.
     """
     try:
         dtype = _dtype(packet.dtype)
@@ -239,7 +239,7 @@ def _fits(shape: Sequence[int]) -> bool:
 
 
 def _dtype(name: str) -> np.dtype[Any]:
-    """Return a dtype of numbers; TypeError for any other."""
+    """Return a dtype of numbers by its name; TypeError for another."""
     if name == "bfloat16":
         import ml_dtypes
 
@@ -254,14 +254,14 @@ PARAMETER, STATE = "parameter ", "state "
 
 
 def packed_inputs(inputs: Inputs) -> Packets:
-    """Return what a layer is called with."""
+    """Encode the arguments of a call."""
     packets = {f"{PARAMETER}{name}": pack(array) for name, array in inputs.parameters.items()}
     packets |= {name: pack(array) for name, array in inputs.called_with.items()}
     return packets if inputs.lengths is None else packets | {"lengths": pack(inputs.lengths)}
 
 
 def named_inputs(inputs: Inputs) -> dict[str, Floats]:
-    """Return the arrays themselves, by the names under which they travel."""
+    """Return the arrays of a call by their names in messages."""
     arrays = {f"{PARAMETER}{name}": array for name, array in inputs.parameters.items()}
     arrays |= inputs.called_with
     return arrays if inputs.lengths is None else arrays | {"lengths": inputs.lengths}
@@ -275,7 +275,7 @@ def unpacked_inputs(
     rows: tuple[int, ...] | None = None,
     layout: str = "",
 ) -> Inputs:
-    """Return inputs as they were before they travelled; ``states`` of None are the default's."""
+    """Decode the arguments of a call; ``states`` is the number of states, None for the default."""
     arrays = {name: unpack(packet) for name, packet in packets.items()}
     start = len(PARAMETER)
     parameters = {n[start:]: a for n, a in arrays.items() if n.startswith(PARAMETER)}
@@ -286,20 +286,20 @@ def unpacked_inputs(
 
 
 def named_cotangents(cotangents: Cotangents) -> dict[str, Floats]:
-    """Return cotangents by the names under which they travel; those of None do not."""
+    """Return the cotangents that are not None by their names in messages."""
     dy, dfinal = cotangents
     arrays = {} if dy is None else {"dy": dy}
     return arrays | {f"dfinal {k}": d for k, d in enumerate(dfinal) if d is not None}
 
 
 def unpacked_cotangents(packets: Packets, states: int) -> Cotangents:
-    """Return cotangents as they were."""
+    """Decode cotangents."""
     arrays = {name: unpack(packet) for name, packet in packets.items()}
     return arrays.get("dy"), tuple(arrays.get(f"dfinal {k}") for k in range(states))
 
 
 def named_result(result: Result) -> dict[str, Any]:
-    """Return the arrays of a result, by the names under which they travel."""
+    """Return the arrays of a result by their names in messages."""
     named: dict[str, Any] = {}
     for field in fields(result):
         value = getattr(result, field.name)
@@ -313,7 +313,7 @@ def named_result(result: Result) -> dict[str, Any]:
 
 
 def result_of(arrays: Mapping[str, Floats], *, pulled: bool) -> Result:
-    """Return the result that these arrays are; OutOfTurn if one is missing."""
+    """Return the result with these arrays; OutOfTurn if one is missing."""
 
     def several(prefix: str) -> tuple[Floats, ...]:
         numbered = (f"{prefix} {k}" for k in range(len(arrays)))

@@ -1,4 +1,4 @@
-"""Questions about a subject's convention, answered in its own process."""
+"""Tasks on a subject's convention, done in the subject's process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..subjects.protocol import Inputs, Subject, SubjectUnavailable
 
 
 def identified(subject: Subject, seed: int) -> dict[str, Any]:
-    """Return by which convention a subject computes, as JSON values, or ``problem``: why not."""
+    """Return a subject's identified convention as JSON values, or a ``problem``."""
     try:
         subject.version()
         return asdict(identify(subject, seed))
@@ -27,7 +27,7 @@ def identified(subject: Subject, seed: int) -> dict[str, Any]:
 
 
 def ported(subject: Subject) -> dict[str, Any]:
-    """Return what a conversion has to know of one end, as JSON values, or ``problem``."""
+    """Return the properties of a subject for a conversion, as JSON values, or a ``problem``."""
     convention = getattr(subject, "convention", None)
     if convention is None:
         return {"problem": "its adapter states no convention"}
@@ -40,7 +40,7 @@ def ported(subject: Subject) -> dict[str, Any]:
 
 
 def computed(subject: Subject, case: Case, path: str) -> dict[str, Any]:
-    """Run a subject on the arrays of an ``npz`` file; write outputs beside it, or say why not."""
+    """Run a subject on an ``npz`` file's arrays; write outputs beside it or return a problem."""
     try:
         subject.version()
         with np.load(path, allow_pickle=False) as file:

@@ -1,4 +1,4 @@
-"""Diagnoses of subjects in processes of their own, after their checks have failed."""
+"""Diagnoses of subjects that failed checks, in processes of their own."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .isolation import Isolated
 from .tasks import Named
 
 BRIEFLY, AT_LENGTH = 20.0, 300.0
-"""Seconds for the diagnosis of one subject in one dtype: beside its checks, and by itself."""
+"""Seconds for a diagnosis of a subject in a dtype, within a verification, and by itself."""
 
 GRACE = 60.0
-"""Seconds more after which a diagnosis that does not come back is given up."""
+"""Further seconds after which a diagnosis without an answer is given up."""
 
 COARSE = (
     "no finer dtype failed, and in {} mistakes are too near to each other to be told apart: "
@@ -35,7 +35,7 @@ COARSE = (
 )
 
 FEW = 8
-"""Steps of a case, and cases, on which attributes of a file's node are tried."""
+"""The most steps of a case, and the most cases, for trying attributes of a file's node."""
 
 DEBUGGER = "run the script under a debugger: an index or a pointer is outside of its array"
 
@@ -54,13 +54,13 @@ ENDS = (
      "It takes memory until there is none ({}).",
      "look for a list or a cache that grows with every step, or give it more: --memory"),
 )  # fmt: skip
-"""What the end of a process says: words of the verdict, id, statement about them, what to do."""
+"""Ends of a process: a pattern of the message, and the id, statement and remedy."""
 
 
 def diagnosed(
     subject: Subject, dtype: str, failing: Sequence[dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
-    """Return the diagnosis of a subject as JSON values; runs in the subject's process."""
+    """Diagnose a subject, and return JSON values; runs in the subject's process."""
     if any(verdict["check"] == SOURCE for verdict in failing):
         return asdict(_of_source(subject, dtype, failing, seconds))
     if attribute := _of_attribute(subject, dtype, failing):
@@ -74,7 +74,7 @@ def diagnosed(
 
 
 def _of_attribute(subject: Any, dtype: str, failing: Sequence[dict[str, Any]]) -> Diagnosis | None:
-    """Return which attribute of a file's node its runtime misreads; None if that is not it."""
+    """Return the diagnosis that a runtime misreads an attribute of a file's node, or None."""
     operation = getattr(subject, "attributes", None)
     if operation is None:
         return None
@@ -94,7 +94,7 @@ def _of_attribute(subject: Any, dtype: str, failing: Sequence[dict[str, Any]]) -
 def _of_source(
     subject: Any, dtype: str, failing: Sequence[dict[str, Any]], seconds: float
 ) -> Diagnosis:
-    """Return how a node of a file departs from its source, and what else is wrong with it."""
+    """Return the differences of a file's node from its source, and its other mistakes."""
     rest = [v for v in failing if v["check"] != SOURCE]
     found = Diagnosis(subject.name, dtype, "explained")
     if rest:
@@ -112,7 +112,7 @@ def _of_source(
 
 
 def examined(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:
-    """Return what explains the failures of a subject, looked for in this process."""
+    """Diagnose the failures of a subject in this process."""
     failing = _failing(verdicts)
     dtype = failing[0].dtype
     if no_mistakes := _beyond_catalogue(subject, dtype, [asdict(v) for v in failing]):
@@ -127,7 +127,7 @@ def examined(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:
 def _beyond_catalogue(
     subject: Subject, dtype: str, failing: Sequence[dict[str, Any]]
 ) -> Diagnosis | None:
-    """Say that no mistakes are known of a cell that is not in the catalogue; None if it is."""
+    """Diagnose a cell outside the catalogue, which has no known mistakes; None if it is inside."""
     unrolled = getattr(subject, "unrolled", False)
     if subject.cells[0] in cells() and not unrolled:
         return None
@@ -140,7 +140,7 @@ def _beyond_catalogue(
 
 
 def _failing(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Return what is wrong in the finest dtype in which anything is."""
+    """Return the wrong verdicts of the finest dtype that has any."""
     wrong = [v for v in verdicts if v.wrong]
     dtype = min((v.dtype for v in wrong), key=DTYPES.index, default="")
     return [v for v in wrong if v.dtype == dtype]
@@ -156,8 +156,7 @@ def diagnoses(
 ) -> Iterator[Diagnosis]:
     """Yield a diagnosis for every subject that failed, in the finest dtype in which it did.
 
-    The search for each ends after ``seconds``. ``jobs`` of them are made at a time, each in one of
-    as many processes.
+    Each search ends after ``seconds``; ``jobs`` of them run at a time, in as many processes.
     """
     processes = [Isolated(memory, option="") for _ in range(jobs)]
     free = SimpleQueue[Isolated]()
@@ -208,7 +207,7 @@ def _undecided(subject: str, dtype: str, failing: Sequence[Verdict], said: str) 
 
 
 def _of_process(failing: Sequence[Verdict]) -> Diagnosis | None:
-    """Return what the end of the subject's process says, if it ended."""
+    """Return the diagnosis by the end of the subject's process, or None if it did not end."""
     for verdict in failing:
         for words, id, statement, fix in ENDS if verdict.status != "failed" else ():
             if ended := re.search(words, verdict.message):

@@ -1,7 +1,7 @@
-"""Tasks on many workers: threads here, each with a process of its own, or a Dask cluster.
+"""Execution of tasks by workers: threads, each with a process of its own, or a Dask cluster.
 
-Anything with the ``concurrent.futures.Executor`` interface will do; a batch of tasks is a
-function call with JSON values, so nothing of ours is pickled.
+Any executor with the ``concurrent.futures.Executor`` interface will do. A batch of tasks is a
+function call with JSON values, so no objects of gatewise are pickled.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from .late import Late
 from .tasks import Description, Named, Task
 
 BATCH = 8
-"""Tasks sent to a cluster at a time, so that starting a process is paid once for several."""
+"""The number of tasks in a batch for a cluster, which share the start of a process."""
 
 
 PATIENCE = 20.0
-"""Seconds for which a cluster may have no worker."""
+"""The seconds that a cluster may be without workers."""
 
 
 class ClusterLost(RuntimeError):
-    """Nobody works on the tasks any more; the message says why."""
+    """No worker runs the tasks any more; the message says why."""
 
 
 class Elsewhere:
-    """Tasks handed to an executor whose workers are somewhere else.
+    """Tasks submitted to an executor with workers elsewhere.
 
-    ``lost`` says why nobody works on them any more, "" while somebody does.
+    ``lost`` returns the reason why no worker runs them any more, "" otherwise.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class Elsewhere:
         self.lost = lost
 
     def describe(self, named: Named) -> Future[Description]:
-        """Ask for a description."""
+        """Submit the description of a subject."""
         asked = self.executor.submit(describe_one, vars(named), self.timeout, self.memory)
         return _then(asked, lambda one: msgspec.convert(one, Description))
 
     def hold(self, tasks: Sequence[Task]) -> Future[list[Verdict]]:
-        """Ask for the verdicts of one batch."""
+        """Submit one batch, for its verdicts."""
         batch = [asdict(task) for task in tasks]
         asked = self.executor.submit(hold_batch, batch, self.timeout, self.memory)
         return _then(asked, lambda found: [Verdict(**one) for one in found])
@@ -68,15 +68,15 @@ class Elsewhere:
 class Here:
     """Tasks on threads, each of which keeps one worker process.
 
-    A thread takes the first task of a subject that no other thread runs, if there is one: a layer
-    that hangs then holds up one thread, and each process imports few subjects.
+    A thread prefers the first task of a subject that no other thread runs, so that a layer that
+    hangs blocks one thread, and each process imports few subjects.
     """
 
     batch = 1
 
     @staticmethod
     def lost() -> str:
-        """Threads of this process are there as long as it is."""
+        """Return "": the threads live as long as this process."""
         return ""
 
     def __init__(self, jobs: int, timeout: float, memory: int, hidden: Sequence[str] = ()) -> None:
@@ -89,11 +89,11 @@ class Here:
         self._running: Counter[Named] = Counter()
 
     def describe(self, named: Named) -> Future[Description]:
-        """Ask for a description."""
+        """Submit the description of a subject."""
         return self.threads.submit(lambda: self._isolated().describe(named, self.timeout))
 
     def hold(self, tasks: Sequence[Task], timeout: float | None = None) -> Future[list[Verdict]]:
-        """Ask for the verdict on one task."""
+        """Submit one task, for its verdict."""
         (task,) = tasks
         future: Future[list[Verdict]] = Future()
         with self._lock:
@@ -115,12 +115,12 @@ class Here:
                 self._running[task.named] -= 1
 
     def close(self) -> None:
-        """End every process; nothing is left behind."""
+        """End all processes and threads."""
         self.threads.shutdown(wait=False, cancel_futures=True)
         for isolated in self._all:
             isolated.close()
         self.threads.shutdown(wait=True)
-        for isolated in self._all:  # a thread may have started one more in between
+        for isolated in self._all:  # a thread may have started another meanwhile
             isolated.close()
 
     def _isolated(self) -> Isolated:
@@ -140,9 +140,9 @@ def workers(
     executor: Executor | str | None = None,
     hidden: Sequence[str] = (),
 ) -> Iterator[Here | Elsewhere]:
-    """Yield what tasks are handed to: processes here, an executor, or a Dask cluster's address.
+    """Yield the workers: local processes, an executor's, or those at a Dask cluster's address.
 
-    Subjects do not see ``hidden`` folders, where the system can hide them, and are here.
+    Local subjects do not see ``hidden`` folders, if the system can hide them.
     """
     if executor is None:
         here = Here(jobs, timeout, memory, hidden)
@@ -179,7 +179,7 @@ def _dask(address: str) -> Iterator[Any]:
 
 
 def _require_gatewise(client: Any, address: str) -> None:
-    """Raise ValueError unless there are workers, and all have the gatewise that is here."""
+    """Raise ValueError unless there are workers, and all have the local version of gatewise."""
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError as error:
@@ -193,13 +193,13 @@ def _require_gatewise(client: Any, address: str) -> None:
 
 
 class Watch:
-    """Looks whether a cluster is still there: a scheduler, and since when no worker."""
+    """A watch on a cluster's scheduler and on how long it has had no worker."""
 
     def __init__(self, client: Any) -> None:
         self.client, self.since = client, time.monotonic()
 
     def lost(self) -> str:
-        """Return why nobody works any more, "" while somebody does or may come back."""
+        """Return the reason why no worker runs tasks any more, "" while one does or may."""
         if self.client.status != "running":
             return "the scheduler of the cluster has gone"
         if self.client.scheduler_info(n_workers=-1).get("workers"):

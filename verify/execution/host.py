@@ -1,8 +1,8 @@
-"""The process in which a subject runs, and nothing of the judge's: it answers questions.
+"""The process in which a subject runs, apart from the judge: it answers questions.
 
-``python -m gatewise.verify.execution.host MEMORY [HIDDEN ...]``: questions come on standard input,
-answers go to what was standard output (see ``channel``); what the subject prints goes to standard
-error. Before anything but this is imported, the process goes into a sandbox.
+``python -m gatewise.verify.execution.host MEMORY [HIDDEN ...]`` reads questions from standard
+input, and writes answers to the original standard output (see ``channel``); the subject's prints go
+to standard error. The process enters a sandbox before it imports anything else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from .sandbox import IMPORTS, enter, limit_files, limit_memory
 
 DEVICES = "/dev/nvidia0"
-"""Where drivers reserve far more addresses than they use, no limit of addresses can hold."""
+"""A device whose driver reserves far more addresses than it uses, so that they are not limited."""
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
-    from .respondent import Respondent  # not before the sandbox, which wants one thread
+    from .respondent import Respondent  # after entering the sandbox, which needs one thread
 
     memory = 0 if os.path.exists(DEVICES) else memory
     limit_memory(memory, more=IMPORTS)

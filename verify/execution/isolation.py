@@ -1,4 +1,4 @@
-"""Subjects are untrusted programs: each runs in a process that may crash, hang or eat memory."""
+"""Isolation of untrusted subjects in processes that may crash, hang or exhaust memory."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from .time_limit import TimeLimit
 T = TypeVar("T")
 
 RESTARTS = 2
-"""How often the time of a task begins anew: after the import, and after the first answer."""
+"""The number of restarts of a task's time: after the import, and after the first answer."""
 
 
 class ProcessEnded(RuntimeError):
-    """The process ended without an answer; the message says how."""
+    """The process ended without an answer; the message says how it ended."""
 
 
 class TimedOut(RuntimeError):
-    """The process gave no answer in time, and was ended; the message says after how long.
+    """The process was ended since it gave no answer in time; the message states the time.
 
-    ``starved``: it was not given a processor for as long as it may take.
+    ``starved``: it had a processor for less than its time limit.
     """
 
     def __init__(self, limit: TimeLimit) -> None:
@@ -41,11 +41,11 @@ class TimedOut(RuntimeError):
 
 
 class Isolated:
-    """One worker process, started when needed and again after it has died.
+    """One worker process, started when needed, and again after it has ended.
 
-    ``paths`` are where it looks for modules first; ``hidden`` are folders that programs of others
-    do not see, where the system can hide them. ``WORKER`` is the module that it runs. ``option`` is
-    what users give it more time with, "" for nothing.
+    ``paths`` come first in its search path for modules; ``hidden`` are folders that users' programs
+    do not see, if the system can hide them. ``WORKER`` is the module that it runs. ``option`` is
+    the command line option for more time, "" for none.
     """
 
     WORKER = "gatewise.verify.execution.worker"
@@ -62,10 +62,10 @@ class Isolated:
         self._child: Child | None = None
         self._number = 0
         self._dependent: tuple[Named, str] | None = None
-        """The subject whose own code runs in the worker, and why: nobody else is judged there."""
+        """The subject whose own code runs in the worker, and why: no other is judged there."""
 
     def describe(self, named: Named, timeout: float) -> Description:
-        """Return what a subject offers, or why it does not run."""
+        """Return the description of a subject, or of why it does not run."""
         asked = {"do": "describe", "named": vars(named)}
         try:
             self._alone(named)
@@ -78,9 +78,9 @@ class Isolated:
             return Description(named, problem=problem, status=_status(end), seconds=end.seconds)
 
     def hold(self, task: Task, timeout: float, *, share: float = 1.0) -> Verdict:
-        """Return the verdict; what the subject's process does becomes one, too.
+        """Return the verdict on a task, also if the subject's process ends or hangs.
 
-        Once it is imported, the subject has this share of the time.
+        After its import the subject has this share of the time.
         """
         try:
             self._alone(task.named)
@@ -101,7 +101,7 @@ class Isolated:
             return verdict
 
     def ask(self, do: str, named: Named, timeout: float, **more: Any) -> dict[str, Any]:
-        """Return what ``worker.OTHER`` does with a subject, or under ``problem`` why it did not."""
+        """Return the answer of a task of ``worker.OTHER``, or a ``problem``."""
         try:
             asked = {"do": do, "named": vars(named), **more}
             self._alone(named)
@@ -117,12 +117,12 @@ class Isolated:
         return f"; a layer that is only slow gets more time with {self.option} {4 * seconds:g}"
 
     def _alone(self, named: Named) -> None:
-        """End a process in which another subject's own code has run."""
+        """End the process if another subject's own code has run in it."""
         if self._dependent is not None and self._dependent[0] != named:
             self.close()
 
     def close(self) -> None:
-        """End the process, and whatever it has started."""
+        """End the process and its descendants."""
         self._dependent = None
         if self._child is not None:
             self._child.close()
@@ -140,8 +140,8 @@ class Isolated:
     def _ask(self, asked: dict[str, Any], timeout: float, share: float = 1.0) -> dict[str, Any]:
         """Send one task and wait for its answer.
 
-        The clock starts again with each ``ready``: once the subject is imported, and once it has
-        answered its first call, which compilers make slow.
+        The clock restarts with each ``ready``: after the subject's import, and after its first
+        answer, which compilers make slow.
         """
         child = self._start()
         self._number += 1
@@ -166,7 +166,7 @@ class Isolated:
                     self.last_case = str(said["case"])
                 elif "ready" in said:
                     restarts += 1
-                    if restarts <= RESTARTS:  # code of others may write there, too
+                    if restarts <= RESTARTS:  # users' code may write there, too
                         limit.restart(share * timeout)
                 else:
                     return said
@@ -180,9 +180,9 @@ class Isolated:
 
 
 def _answer(line: bytes, number: int) -> dict[str, Any] | None:
-    """Return what a line says to the question of this number; None if it says anything else.
+    """Return the answer in a line to the question of this number; None for anything else.
 
-    Adapters of others run in the process that answers, and may fork, or write there, too.
+    Users' adapters run in the answering process, and may fork, or write there, too.
     """
     try:
         said = json.loads(line)
@@ -193,7 +193,7 @@ def _answer(line: bytes, number: int) -> dict[str, Any] | None:
 
 
 def _typed(said: dict[str, Any], name: str, kind: type[T]) -> T:
-    """Return what an answer holds; ProcessEnded if it is anything else."""
+    """Return the value of an answer in its type; ProcessEnded if it has another."""
     try:
         return msgspec.convert(said[name], kind)
     except (KeyError, msgspec.ValidationError) as error:
@@ -201,12 +201,12 @@ def _typed(said: dict[str, Any], name: str, kind: type[T]) -> T:
 
 
 def _status(end: TimedOut) -> str:
-    """Return what no answer says of a subject: nothing, where the machine gave it no time."""
+    """Return the status of a subject without an answer, "not tested" if it was starved."""
     return "not tested" if end.starved else "timeout"
 
 
 def _sizes(case: str) -> str:
-    """Return the sizes of a case; the text itself where it is none, as a hostile layer's may be."""
+    """Return the sizes of a case in words, or the text if it is no case, as of a hostile layer."""
     try:
         given = Case.from_json(case)
     except ValueError:

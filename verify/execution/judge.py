@@ -1,4 +1,4 @@
-"""Checks become verdicts: cases are drawn, a failing one is simplified, and told."""
+"""The judge: it draws cases of a check, simplifies a failing one, and returns the verdict."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from ..subjects.protocol import FixedCases, Subject, SubjectUnavailable, Watchin
 
 @dataclass(frozen=True)
 class Budget:
-    """How many cases each check draws, how many forced ones it runs, whether it steers.
+    """The numbers of cases of a check: drawn, forced and steered.
 
-    ``steered`` cases follow the largest error/bound; they depend on how the subject rounds, all
-    others on the seed alone.
+    ``steered`` cases are guided to the largest error/bound; they depend on the subject's rounding,
+    all others on the seed alone.
     """
 
     drawn: int
@@ -45,10 +45,10 @@ class Budget:
 LONGEST_MESSAGE = 500
 
 GIVEN = 2
-"""Cases of each sizes that were given."""
+"""The number of cases for each of the requested sizes."""
 
 UNTOLD = (Undecided, NotOffered, PackageMissing)
-"""What a simpler case can end in that says nothing of the failure."""
+"""Exceptions of a simpler case that say nothing of the failure."""
 
 BUDGETS = {"quick": Budget(4, 2), "standard": Budget(30), "thorough": Budget(200, None, 100)}
 
@@ -66,11 +66,11 @@ def hold(
     shrink: bool = True,
     sizes: Sequence[GivenSizes] = (),
 ) -> Verdict:
-    """Hold a subject to one check in one dtype, on drawn cases or on the one given.
+    """Run one check of a subject in one dtype, on drawn cases or on ``case``.
 
-    Without ``shrink`` the first failing case is told as it was drawn. ``on_case`` is called before
-    each case, ``on_answer`` after the subject's first answer. Beside its own cases, a check has
-    some of each of ``sizes`` that it can take.
+    Without ``shrink`` the first failing case is reported as drawn. ``on_case`` is called before
+    each case, ``on_answer`` after the subject's first answer. The check also runs some cases of
+    each of ``sizes`` that it can take.
     """
     started = time.perf_counter()
     verdict = blank(subject, check, dtype, seed_value)
@@ -102,7 +102,7 @@ def hold(
 
 
 def _decide(verdict: Verdict, judge: Judge, run: Callable[[], None], *, keep: bool) -> None:
-    """Judge all cases; say what became of them. A failing one is simplified, unless it is kept."""
+    """Judge all cases and set the verdict; with ``keep`` a failing case is not simplified."""
     subject = judge.subject
     try:
         verdict.version = subject.version()
@@ -128,14 +128,14 @@ def _decide(verdict: Verdict, judge: Judge, run: Callable[[], None], *, keep: bo
 
 
 def own_failure(error: Exception) -> str:
-    """Say that gatewise itself has failed, and where."""
+    """Return a message on an exception of gatewise itself, with its place."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     said = f"{type(error).__name__}: {error} ({last.name}, line {last.lineno})"
     return f"gatewise itself failed, please report it: {said}"
 
 
 def _say_what_was_refused(verdict: Verdict, judge: Judge) -> None:
-    """Say which cases the subject refused; where it refused all, the check is not supported."""
+    """Report refused cases; if the subject refused all, the check is not supported."""
     if not judge.refused:
         return
     if not judge.cases:
@@ -147,14 +147,14 @@ def _say_what_was_refused(verdict: Verdict, judge: Judge) -> None:
 
 
 def _say_what_ran(verdict: Verdict, watch: Watching) -> None:
-    """Say what ran; where it is something else than was asked for, a pass says nothing of that."""
-    verdict.ran, verdict.lacking = watch.told, watch.lacking
+    """Report the kernels that ran; a pass becomes *fallback* if the expected ones did not."""
+    verdict.ran, verdict.lacking = watch.summary, watch.lacking
     if watch.lacking and verdict.status in ("passed", "blind"):
         verdict.status, verdict.message = "fallback", watch.lacking
 
 
 def settle(subject: Subject, case: Case) -> Case:
-    """Return a case with what a node of a file fixes in all of its own: widths, directions."""
+    """Return a case with the fields that a file's node fixes: widths, directions."""
     return replace(case, **dict(getattr(subject, "fixed", ())))
 
 
@@ -172,7 +172,7 @@ def _hold_all(judge: Judge, dtype: str, budget: Budget, seed_value: int, shrink:
 
 
 def _hold_sizes(judge: Judge, dtype: str, sizes: GivenSizes, seed_value: int) -> None:
-    """Judge cases of given sizes, drawn as the check draws its own; none if it takes none."""
+    """Judge cases of requested sizes, drawn as the check's own, if the check takes them."""
     check, options = judge.check, judge.subject.options
 
     def taken(case: Case) -> bool:
@@ -196,12 +196,12 @@ def _hold_recorded(judge: Judge, cases: Sequence[Case], otherwise: str) -> None:
 
 @dataclass
 class Judge:
-    """Holds a subject to a check on one case after another, and keeps count.
+    """A judge of one subject by one check, which counts cases and records failures.
 
-    ``calls`` are those that the check made of the subject in the last case. A case that the
-    subject refuses is not judged, and does not count: ``refused`` are the refusals, in its words.
-    ``unsharp`` are given sizes at which no bound was sharp enough to fail. ``sharp`` says of every
-    quantity whether some case had a bound on it that could fail.
+    ``calls`` are the check's calls of the subject in the last case. Cases that the subject refuses
+    do not count; ``refused`` holds its messages. ``unsharp`` are requested sizes at which no bound
+    was sharp enough to fail. ``sharp`` tells for every quantity whether some case had a bound on it
+    that could fail.
     """
 
     subject: Subject
@@ -226,7 +226,7 @@ class Judge:
     arithmetics: dict[str, None] = field(default_factory=dict)
 
     def __call__(self, case: Case) -> None:
-        """Judge one case; raise Mismatch or SubjectCrashed if it does not hold."""
+        """Judge one case; raise Mismatch or SubjectCrashed if it fails."""
         self.cases += 1
         self.last = case
         self.on_case(case)
@@ -246,11 +246,11 @@ class Judge:
             self.refused.append(str(said))
 
     def _judged(self, case: Case) -> Ledger:
-        """Judge a case under its dtype's bounds and, where it is within, under narrower ones.
+        """Judge a case by its dtype's bounds and, if it is within them, by narrower ones.
 
-        What fails is wrong, whatever a second call returns. What lies within the bounds of a finer
-        arithmetic is right, whatever it was computed in; halves that only the wide ones hold are
-        undecided where those mean nothing.
+        A case that fails is wrong, whatever a second call returns. Results within the bounds of a
+        finer arithmetic are right, whatever their arithmetic. Results in half precision within the
+        wide bounds alone are undecided if these are not sharp.
         """
         finer = FINER.get(case.dtype, ())
         wide, why = self._wide(case)
@@ -270,7 +270,7 @@ class Judge:
         return wide
 
     def _wide(self, case: Case) -> tuple[Ledger | None, str]:
-        """Return what holds under the dtype's own bounds; None, and why, where they say nothing."""
+        """Return the ledger of the dtype's own bounds; None, with the reason, if undecided."""
         try:
             return self._run(case), ""
         except Undecided as said:
@@ -297,14 +297,14 @@ class Judge:
 
 
 def blank(subject: Subject, check: SubjectCheck, dtype: str, seed_value: int) -> Verdict:
-    """Return the verdict before anything is known."""
+    """Return an empty verdict."""
     names = list(possible(subject, check))
     cell = subject.cells[0]
     return Verdict(subject.name, cell, check.id, check.statement, names, dtype, seed_value)
 
 
 def _tell(verdict: Verdict, judge: Judge, failure: Exception, *, keep: bool) -> None:
-    """Put a failure into words, on the simplest case that fails in the same way."""
+    """Report a failure on the simplest case that fails in the same way."""
     case = judge.failing
     assert case is not None  # noqa: S101 - a failure comes from a case
     counted = judge.cases, judge.blind

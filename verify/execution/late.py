@@ -1,4 +1,4 @@
-"""Subjects that gave no answer in time are waited for less, and then not at all."""
+"""Shorter time limits for subjects that gave no answer in time."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from .isolation import Isolated
 from .tasks import Named, Task, hung, in_vain
 
 SHORTER = 6
-"""What the time of a task is divided by once its subject has given no answer in time."""
+"""The divisor of a task's time after its subject gave no answer in time."""
 
 
 class Late:
-    """Verdicts of subjects that gave no answer in time.
+    """The verdicts of subjects that gave no answer in time.
 
-    After the first, a subject's other tasks have a ``SHORTER``-th of the time; after ``HANGS``,
-    none is run.
+    After the first, a subject's other tasks have 1/``SHORTER`` of the time; after ``HANGS``, none
+    is run.
     """
 
     def __init__(self) -> None:
         self.verdicts: dict[Named, list[Verdict]] = {}
 
     def hold(self, task: Task, isolated: Isolated, timeout: float) -> Verdict:
-        """Hold a subject to a task, unless it has hung too often."""
+        """Return the verdict on a task, without running it if its subject has hung too often."""
         late = self.verdicts.setdefault(task.named, [])
         if reason := hung(late):
             return task.unanswered("not tested", reason)

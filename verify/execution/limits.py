@@ -1,10 +1,10 @@
-"""What a subject may be given at most; beyond it clocks and systems have no numbers."""
+"""The largest limits that users may set; clocks and systems cannot represent more."""
 
 LONGEST = 30 * 86400.0
-"""Seconds that one check may take."""
+"""The longest time limit of a check in seconds."""
 
 MEMORY = 4096
 """MiB that a subject may take, by default."""
 
 LARGEST_MEMORY = 2**24
-"""MiB: 16 TiB."""
+"""The largest memory limit in MiB: 16 TiB."""

@@ -1,4 +1,4 @@
-"""Processes that run programs of others: started apart, and ended with all that they started."""
+"""Processes that run users' programs, and end with all their descendants."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 LAST_WORDS = 300
-"""Characters of what a process said before it died."""
+"""The most characters of a process's last output."""
 
 ROUNDS = 50
-"""How often a process's descendants are looked for while they are ended: some start others."""
+"""The most rounds of ending a process's descendants, which may start others meanwhile."""
 
 
 class Entry(NamedTuple):
-    """One process of the system: what ``/proc/PID/stat`` says, without its name."""
+    """One process of the system, as in ``/proc/PID/stat``, without its name."""
 
     pid: int
     state: str
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
 
     @classmethod
     def read(cls, process: Path) -> Entry:
-        """Read one process; OSError, ValueError or IndexError if it is gone, or not ours."""
+        """Read one process; OSError, ValueError or IndexError if it is gone or inaccessible."""
         fields = stat_fields(process / "stat")
         ticks = sum(map(int, fields[11:15]))  # its own, and those of its ended children
         parent, session = int(fields[1]), int(fields[3])
@@ -45,7 +45,7 @@ def stat_fields(stat: Path) -> list[str]:
 
 
 def entries() -> list[Entry]:
-    """Return the processes of the system, by ``ps`` where it has no ``/proc``; [] without both."""
+    """Return the processes of the system, by ``/proc`` or ``ps``; [] without both."""
     known = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -66,7 +66,7 @@ def _entries_by_ps() -> list[Entry]:
 
 
 def family(pid: int) -> list[Entry]:
-    """Return a process, its session and all their descendants, as far as the system says."""
+    """Return a process, its session and all their descendants, as far as the system shows them."""
     entries_now = entries()
     members = {entry.pid for entry in entries_now if pid in (entry.pid, entry.session)}
     grown = True
@@ -78,9 +78,9 @@ def family(pid: int) -> list[Entry]:
 
 
 def end_family(pid: int) -> None:
-    """End a process, the leader of its session, with its descendants, wherever they have gone.
+    """End a process, the leader of its session, with all its descendants.
 
-    It is stopped first, so that it starts nothing more.
+    It is stopped first, so that it starts no more processes.
     """
     _send(pid, getattr(signal, "SIGSTOP", signal.SIGTERM))
     end_descendants(pid)
@@ -91,9 +91,9 @@ def end_family(pid: int) -> None:
 
 
 def end_descendants(pid: int | None = None) -> None:
-    """End what a process, this one by default, has started.
+    """End the descendants of a process, by default of this one.
 
-    What has left its session, and whose parent has ended, is its descendant still if it adopts
+    A process that left its session, and whose parent has ended, still counts if the root adopts
     orphans (``sandbox.adopt_orphans``).
     """
     root = os.getpid() if pid is None else pid
@@ -111,7 +111,7 @@ def _send(pid: int, number: int) -> None:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """Yield a process and all its descendants; only itself where the system does not say."""
+    """Yield a process and all its descendants; without ``/proc`` only itself."""
     yield pid
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -120,9 +120,9 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def memory(pid: int, *, shared: bool = True) -> float:
-    """Return the MiB of memory that a process and its descendants take.
+    """Return the memory of a process and its descendants in MiB.
 
-    What several have in common counts for each of them, or, if not ``shared``, once.
+    Memory that several share counts for each of them, or, without ``shared``, once.
     """
     total = 0.0
     for member in descendants(pid):
@@ -137,28 +137,29 @@ def memory(pid: int, *, shared: bool = True) -> float:
 
 
 MOST_PROCESSES = 300
-"""Processes that a program may have at a time: beyond, it would only be in the others' way."""
+"""The most processes of a program at a time; more would only hinder others."""
 
 
 class MemoryLimit:
-    """Ends a process once it and its descendants together take so many MiB, and some for imports.
+    """A limit that ends a process if it and its descendants exceed a memory size in MiB.
 
-    What several have in common counts once. So does it where they become too many.
+    Shared memory counts once; ``for_imports`` is allowed in addition until the import is done. Too
+    many processes end it, too.
     """
 
     LOOKS = 0.25
-    """Seconds between two looks."""
+    """The seconds between two measurements."""
 
     def __init__(self, child: Child, mebibytes: int, for_imports: int) -> None:
         self.child, self.mebibytes = child, mebibytes
         self.allowed: float = mebibytes + for_imports
         self.reached = ""
-        """What was too much, in words; "" for nothing."""
+        """A clause that names the exceeded limit; "" for none."""
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def imported(self) -> None:
-        """Allow so many MiB beyond what is in use now: all that is needed has been imported."""
+        """Allow the limit beyond the memory now in use, since the import is done."""
         self.allowed = self.mebibytes + memory(self.child.pid, shared=False)
 
     def stop(self) -> None:
@@ -182,9 +183,9 @@ class MemoryLimit:
 
 
 class Child:
-    """A Python process of ours with binary pipes; what it says goes into a file.
+    """A Python process of gatewise with binary pipes; its standard error goes into a file.
 
-    ``leads``: it leads a session of its own, as one has to whose whole family is ended with it.
+    ``leads``: it leads a session of its own, so that all its descendants can be ended with it.
     """
 
     def __init__(
@@ -207,11 +208,11 @@ class Child:
         self.pid = self._process.pid
 
     def kill(self) -> None:
-        """End it, and whatever it has started."""
+        """End it and its descendants."""
         end_family(self.pid)
 
     def how_it_ended(self) -> str:
-        """Wait for its end; say how that was, and what its last words were."""
+        """Wait for its end; return a clause on how it ended, with its last output."""
         code = self._process.wait()
         if code < 0:
             how = f"the process was ended by {signal.Signals(-code).name}"
@@ -221,7 +222,7 @@ class Child:
         return f"{how}; it said: {words}" if words else how
 
     def close(self) -> None:
-        """End it, and let go of its pipes."""
+        """End it and close its pipes."""
         self.kill()
         self._process.wait()
         for stream in (self.stdin, self.stdout, self._errors):
@@ -235,11 +236,11 @@ class Child:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a process in which subjects run: with one thread."""
+    """Return the environment of a subject's process: with one thread."""
     return {"OMP_NUM_THREADS": "1", **os.environ}
 
 
 def search_path(paths: Sequence[str]) -> dict[str, str]:
-    """Return the variable that says where modules are looked for first."""
+    """Return the variable of the search path for modules, with these paths first."""
     searched = [*paths, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {"PYTHONPATH": os.pathsep.join(searched)} if searched else {}

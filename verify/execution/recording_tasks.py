@@ -1,4 +1,4 @@
-"""Record a subject into a folder: one case after another in a process of its own."""
+"""Recording of a subject into a folder: case by case, in a process of its own."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from .tasks import Named
 T = TypeVar("T")
 
 PATIENCE = 300.0
-"""Seconds that one case may take."""
+"""The time limit of one case in seconds."""
 
 
 class NotRecorded(RuntimeError):
-    """Nothing can be recorded; the message says why."""
+    """The subject cannot be recorded; the message says why."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a subject's process says is to be recorded: cases, as pairs of check and JSON."""
+    """The plan of a subject's process: cases, as pairs of check and JSON."""
 
     cases: tuple[tuple[str, str], ...]
     form: Form
@@ -43,7 +43,7 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Taken:
-    """What it says of one case that it has written."""
+    """The process's answer on one case that it has written."""
 
     sha256: str
     ran: str = ""
@@ -53,7 +53,7 @@ class _Taken:
 
 
 def _dtype(case: str, name: str) -> str:
-    """Return the dtype of a planned case; NotRecorded if it is none, or its name no file's."""
+    """Return the dtype of a planned case; NotRecorded for no case, or a name that is no file's."""
     try:
         dtype = Case.from_json(case).dtype
     except ValueError as error:
@@ -81,9 +81,9 @@ def record(
     memory: int = MEMORY,
     on_plan: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Entry]:
-    """Yield each case when it is recorded; the folder is there when all are.
+    """Yield each case after it is recorded; the folder appears when all are.
 
-    A recording that stands there is replaced, anything else is not. Raises UnknownSubject,
+    An earlier recording there is replaced, other contents are not. Raises UnknownSubject,
     NotRecorded, RunFileError (for the folder) and OSError.
     """
     files.require_safetensors()
@@ -136,7 +136,7 @@ def record(
 
 
 def _replaceable(folder: Path) -> list[Path]:
-    """Return the files of the recording that stands there; RunFileError if it is anything else."""
+    """Return the files of an earlier recording; RunFileError for a folder of other contents."""
     if not folder.exists():
         return []
     if not folder.is_dir() or folder.is_symlink():
@@ -156,7 +156,7 @@ class _Asking:
     def __init__(self, isolated: Isolated, named: Named, timeout: float) -> None:
         self.isolated, self.named, self.timeout = isolated, named, timeout
         self.dead: set[str] = set()
-        """Dtypes in which not even the smoke check comes back: of those nothing more is asked."""
+        """Dtypes in which even the smoke check has no answer; their other cases are left out."""
 
     def __call__(self, **request: Any) -> dict[str, Any]:
         reply = self.isolated.ask("record", self.named, self.timeout, **request)
@@ -165,7 +165,7 @@ class _Asking:
         return reply
 
     def take(self, check: str, case: str, path: Path) -> _Taken:
-        """Record a case; the end of the process is recorded, too."""
+        """Record a case, also if the process ends in it."""
         try:
             reply = self(step="take", check=check, case=case, path=str(path.resolve()))
         except NotRecorded as problem:

@@ -1,8 +1,8 @@
-"""A subject that runs in a process of its own, as the judge sees it: questions and answers.
+"""The judge's side of a subject that runs in a process of its own.
 
-Everything that a verdict rests on is here and not there: the inputs, the map from the subject's
-parameters to the reference's, the equations, the comparison. An answer that is not one to the
-question asked ends the subject's process.
+All that determines a verdict is on this side: the inputs, the map from the subject's parameters to
+the reference's, the equations, the comparison. An answer that does not fit its question ends the
+subject's process.
 """
 
 from __future__ import annotations
@@ -57,21 +57,21 @@ ERRORS: dict[str, type[Exception]] = {
 }  # fmt: skip
 
 FOR_IMPORTS = 2048
-"""MiB that a program may take to be imported, beside what it may take to run."""
+"""Further MiB that a program may take during its import."""
 
 KEPT = 3
-"""Earlier results of a layer in which changes are shown, as many as are looked at there."""
+"""The number of earlier results of a layer that later calls are seen to change, as in the host."""
 
 
 class SubjectEnded(BaseException):
-    """The subject's process is no more; the message says why.
+    """The subject's process has ended; the message says why.
 
-    No Exception: nothing on the way may take it for a result, or draw another case.
+    It is no Exception, so that no handler takes it for a result, or draws another case.
     """
 
 
 class Remote:
-    """A subject in a process of its own. ``memory`` in MiB, ``hidden``: folders it does not see."""
+    """A subject in a process of its own; ``memory`` is in MiB, ``hidden`` are invisible folders."""
 
     def __init__(
         self,
@@ -88,14 +88,14 @@ class Remote:
         self.borrowed: tuple[str, ...] = ()
         self._taken: set[str] = set()
         self._refused: dict[str, str] = {}
-        """What it was asked and has done, and has refused: what it does both of, it offers."""
+        """The kinds of questions it has answered, and refused; those in both it offers."""
         self._dropped: list[int] = []
         self._memory: MemoryLimit | None = None
         self._child = Child(HOST, str(memory), *hidden, environment=environment(), leads=False)
         if memory:
             self._memory = MemoryLimit(self._child, memory, FOR_IMPORTS)
         try:
-            self.in_force = self.ask(Question("hello")).text  # before it imports what may lie
+            self.in_force = self.ask(Question("hello")).text  # before its code, which may lie, runs
             asked = Question(
                 "load", text=name, like=like, forbid=forbid, against=against, inputs=inputs,
                 device=device,
@@ -112,52 +112,52 @@ class Remote:
 
     @property
     def options(self) -> Options:
-        """What it offers."""
+        """The options that it offers."""
         return self.portrait.options
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """The dtypes it computes in."""
+        """The dtypes in which it computes."""
         return self.portrait.dtypes
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The reference's cells that it computes, the ordinary one first."""
+        """The reference's cells that it computes, the default first."""
         return self.portrait.cells
 
     @property
     def shared(self) -> str:
-        """Why it has to run where it is judged, "" if it has not."""
+        """The reason why it must run in the judge's process, "" for none."""
         return self.portrait.meaning.shared
 
     @property
     def convention(self) -> Convention | None:
-        """The convention of its arrays, where it has one."""
+        """The convention of its arrays, or None."""
         return self.portrait.meaning.convention
 
     @cached_property
     def problem(self) -> Problem:
-        """The benchmark's problem to which it is a submission."""
+        """The benchmark's problem that it solves."""
         return problem_named(self.portrait.meaning.problem)
 
     @property
     def arguments(self) -> tuple[str, ...] | None:
-        """The arguments of a declared function; None of any other subject."""
+        """The arguments of a declared function; None for other subjects."""
         return self.portrait.arguments
 
     @property
     def form(self) -> tuple[str, str] | None:
-        """What tells another machine the meaning of its parameters, if anything does."""
+        """The kind and cell that a recording stores, or None."""
         return self.portrait.form
 
     @property
     def own(self) -> object:
-        """Its arrays, where they have names of their own, else None."""
+        """Its arrays if they have names of their own, else None."""
         return self.portrait.meaning.arrays or None
 
     @cached_property
     def own_cell(self) -> Recurrence | None:
-        """The recurrence without equations that it is, if it is one."""
+        """The recurrence without equations, or None for other subjects."""
         meaning = self.portrait.meaning
         if meaning.kind != "recurrence":
             return None
@@ -165,11 +165,11 @@ class Remote:
 
     @property
     def watch(self) -> Borrowing:
-        """What says whether it computes with gatewise's own equations."""
+        """The observer of whether it computes with gatewise's own equations."""
         return Borrowing(self)
 
     def version(self) -> str:
-        """Return its version, if it says one."""
+        """Return the version that it states, or ""."""
         return self.portrait.version[:LONGEST_VERSION]
 
     def cell(self, case: Case) -> str:
@@ -177,7 +177,7 @@ class Remote:
         return PROJECTED if case.P and PROJECTED in self.cells else self.cells[0]
 
     def parameter_map(self, case: Case) -> ParameterMap:
-        """Return what its parameters mean: the judge's own map, never the subject's."""
+        """Return the map of its parameters: the judge's, never the subject's."""
         meaning = self.portrait.meaning
         if self.own_cell is not None:
             return OwnMap(self.own_cell, case)
@@ -191,19 +191,19 @@ class Remote:
         return (TorchMap if meaning.kind == "torch" else ConventionMap)(convention, case)
 
     def caller(self, case: Case) -> str:
-        """Return source that imports and calls it, by itself."""
+        """Return source of a stand-alone script's calls, or ""."""
         text = self.ask(Question("caller", text=case.to_json())).text
         return text if len(text) <= LONGEST_SOURCE else ""
 
     def gpu(self) -> dict[str, str]:
-        """Return what torch says of the GPU that it has used."""
+        """Return torch's description of the GPU that it has used."""
         return self.ask(Question("gpu")).shapes
 
     def build(self, case: Case) -> RemoteLayer:
-        """Return a layer of it."""
+        """Return the layer for a case."""
         self._layers += 1
         number = self._layers
-        # The numbers of a case are not its business; of a problem's the seed gives a width, too.
+        # The subject must not know a case's seed; that of a problem also determines a width.
         hushed = case if self.options.problem else replace(case, seed=0)
         self.ask(Question("build", layer=number, text=hushed.to_json()))
         layer = RemoteLayer(self, number)
@@ -211,7 +211,7 @@ class Remote:
         return layer
 
     def ask(self, question: Question) -> Answer:
-        """Return the answer to a question; raise the problem that it tells of."""
+        """Return the answer to a question; raise its problem as an exception."""
         while self._dropped:
             self._exchange(Question("drop", layer=self._dropped.pop()))
         answer = self._exchange(question)
@@ -242,7 +242,7 @@ class Remote:
             raise self._end(str(said)) from said
 
     def result(self, packets: Packets, *, pulled: bool) -> Result:
-        """Return the result that an answer holds."""
+        """Return the result in an answer."""
         arrays = self.unpacked(packets)
         try:
             return result_of(arrays, pulled=pulled)
@@ -287,21 +287,21 @@ class Remote:
 
 @dataclass(frozen=True)
 class Borrowing:
-    """What of gatewise's own computations a subject was seen to use."""
+    """An observer of gatewise's own computations that a subject uses."""
 
     subject: Remote
 
     def begin(self) -> None:
-        """Keep what was seen: what was imported once is used ever after."""
+        """Do nothing: an import stays in effect."""
 
     @property
-    def told(self) -> str:
-        """Nothing: what ran is the subject."""
+    def summary(self) -> str:
+        """The empty string: kernels are not observed."""
         return ""
 
     @property
     def lacking(self) -> str:
-        """Why its numbers are not its own."""
+        """The reason why its numbers are not its own, "" for none."""
         if not self.subject.borrowed:
             return ""
         names = ", ".join(self.subject.borrowed[:3])
@@ -336,7 +336,7 @@ class RemoteLayer:
         self.subject.ask(Question("train", layer=self.number, training=training))
 
     def buffers(self) -> dict[str, Floats]:
-        """Return what a module keeps beside its parameters."""
+        """Return the buffers of a module."""
         (packets,) = self.subject.ask(Question("buffers", layer=self.number)).results
         return self.subject.unpacked(packets)
 
@@ -375,14 +375,14 @@ class RemoteLayer:
         self._results.pop(self._calls - KEPT, None)
 
     def _rewrite(self, number: int, packets: Packets) -> None:
-        """Show in an earlier result what became of it."""
+        """Apply a later call's changes to an earlier result."""
         if number in self._results:
             _write(self.subject.unpacked(packets), self._results[number])
 
     # A submission to a benchmark's problem (see ``subjects.kernel.Submission``).
 
     def output(self, leaves: Mapping[str, Floats]) -> Floats:
-        """Return what it returns for x, initial states and parameters."""
+        """Return the output for x, initial states and parameters."""
         self._calls += 1
         answer = self._asked("output", leaves, call=self._calls)
         for number, packets in answer.earlier.items():
@@ -402,19 +402,19 @@ class RemoteLayer:
 
     @property
     def keeps(self) -> bool:
-        """Whether it can be called without a state, to go on from where it was."""
+        """Whether a call without a state continues from the state of the last call."""
         return bool(self._asked("keeps", {}).text)
 
     def goes_on(self, x: Floats) -> Floats:
-        """Return what it returns for x alone, after another call."""
+        """Return the output for x alone, after another call."""
         return self._only(self._asked("goes_on", {"x": x}), "output")
 
     def forbidden(self, leaves: Mapping[str, Floats]) -> str:
-        """Say which of the forbidden things it contains, or runs when it is called; or ""."""
+        """Say which forbidden class or operator it contains or runs; "" if none."""
         return self._asked("forbidden", leaves).text
 
     def random_state(self) -> bytes:
-        """Return a digest of the state of the random numbers that it may draw."""
+        """Return a digest of the state of the random number generator that it may use."""
         return self._asked("random", {}).text.encode()
 
     def _asked(self, ask: str, leaves: Mapping[str, Floats], **more: Any) -> Answer:
@@ -429,7 +429,7 @@ class RemoteLayer:
 
 
 def _write(changed: Mapping[str, Floats], arrays: Mapping[str, Floats]) -> None:
-    """Make in the judge's arrays the changes that the subject made in its own."""
+    """Apply the subject's changes to the judge's arrays."""
     for name, array in changed.items():
         there = arrays.get(name)
         if there is not None and there.flags.writeable and there.shape == array.shape:

@@ -1,4 +1,4 @@
-"""A node of a file, as the judge sees it: the file is read, and run, in the process of its own."""
+"""The judge's side of a node of a model file, which is read and run in a process of its own."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .tasks import Named
 from .time_limit import TimeLimit
 
 PATIENCE = 60.0
-"""Seconds in which a file is read."""
+"""The time limit for reading a file in seconds."""
 
 
 class RemoteNode(Remote, Compared):
-    """A subject of the name ``FILE.onnx#NODE``; its own weights are asked for once."""
+    """A subject ``FILE.onnx#NODE``; its weights are requested once."""
 
     def __init__(self, named: Named, memory: int, hidden: Sequence[str] = ()) -> None:
-        """Start its process, and ask for the arrays that it is held with."""
+        """Start its process, and request its arrays."""
         super().__init__(
             named.name, named.like, memory, hidden, against=named.against, inputs=named.inputs
         )
@@ -42,12 +42,12 @@ class RemoteNode(Remote, Compared):
 
     @property
     def fixed(self) -> tuple[tuple[str, Any], ...]:
-        """What all of its cases have: the node's widths, directions and layout."""
+        """The fields of all its cases: the node's widths, directions and layout."""
         return self.portrait.meaning.fixed
 
     @property
     def held_to(self) -> tuple[str, ...]:
-        """The checks that mean anything for it."""
+        """The checks that apply to it."""
         return self.portrait.meaning.held_to
 
     @cached_property
@@ -57,14 +57,14 @@ class RemoteNode(Remote, Compared):
 
     @property
     def attributes(self) -> Operation:
-        """What its attributes say that it computes."""
+        """The operation that its attributes state."""
         meaning = self.portrait.meaning
         assert meaning.convention is not None  # noqa: S101 - soundness asks for one
         return meaning.operation or operation_of(meaning.convention)
 
     @cached_property
     def own_cell(self) -> Any:
-        """The operator's equations, where the reference has no cell for it."""
+        """The operator's equations, if the reference has no cell for it."""
         operation = self.portrait.meaning.operation
         return cell_of(operation) if operation else None
 
@@ -79,7 +79,7 @@ class RemoteNode(Remote, Compared):
 def listed(path: str, memory: int = MEMORY, seconds: float = PATIENCE) -> list[Summary]:
     """Return the recurrent nodes of a model file, which is read in a process of its own.
 
-    UnknownSubject says in a sentence why it cannot be read.
+    UnknownSubject says why it cannot be read.
     """
     child = Child(HOST, str(memory), environment=environment())
     limit = TimeLimit(seconds, child.pid, child.kill)

@@ -1,7 +1,7 @@
-"""What a subject's process answers: its portrait, and what its layers return.
+"""The subject's side: answers to the judge's questions, by the subject and its layers.
 
-Nothing here judges. What the subject does to this process is its own affair: every answer is held
-to its question where it arrives.
+No code here judges. The subject may do anything to this process, so the judge verifies that every
+answer fits its question.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ PROBLEMS: tuple[tuple[type[Exception], str], ...] = (
     (Mismatch, DIFFERENT),
     (SubjectCrashed, CRASHED),
 )
-"""Which kind of problem an error is."""
+"""The kinds of problems by exceptions."""
 
 OWN_ADAPTER = "its adapter says itself what its parameters mean, in the process that judges"
 OWN_STEP = "its step is the equations too, and runs in the process that judges"
-"""Why a subject is not independent of its judge."""
+"""Reasons why a subject must run in the judge's process."""
 
 REMEMBERED = 3
-"""Results of a layer that are looked at again after later calls."""
+"""The number of a layer's results that are compared again after later calls."""
 
 
 def problem_of(error: Exception) -> Answer:
@@ -82,19 +82,19 @@ def problem_of(error: Exception) -> Answer:
 
 @dataclass
 class Remembered:
-    """A layer, and the results of its last calls: the arrays, and copies as they were."""
+    """A layer, and the results of its last calls: the arrays, and copies of them."""
 
     built: Any
     results: dict[int, tuple[dict[str, Any], dict[str, Floats]]] = field(default_factory=dict)
 
     def keep(self, number: int, arrays: dict[str, Any]) -> None:
-        """Remember what a call returned."""
+        """Remember the results of a call."""
         self.results[number] = arrays, {name: np.array(a) for name, a in arrays.items()}
         for old in list(self.results)[:-REMEMBERED]:
             del self.results[old]
 
     def changed(self) -> dict[int, Packets]:
-        """Return the arrays of earlier results that are no longer what they were."""
+        """Return the arrays of earlier results that have changed."""
         every = {
             number: {n: pack(a) for n, a in arrays.items() if not _same(a, copies[n])}
             for number, (arrays, copies) in self.results.items()
@@ -107,7 +107,7 @@ def _same(now: object, before: Floats) -> bool:
 
 
 class Respondent:
-    """Answers one question after another; ``memory`` is what the subject may take, in MiB."""
+    """An answerer of questions; ``memory`` is the subject's limit in MiB."""
 
     def __init__(
         self, questions: IO[bytes], answers: IO[bytes], memory: int, in_force: str
@@ -120,7 +120,7 @@ class Respondent:
         self.borrowed: dict[str, None] = {}
 
     def serve(self) -> None:
-        """Answer until there are no more questions."""
+        """Answer questions until the input ends."""
         ask: dict[str, Callable[[Question], Answer]] = {
             "hello": lambda _: Answer(text=self.in_force),
             "load": self._load, "widths": self._widths, "caller": self._caller,
@@ -173,14 +173,14 @@ class Respondent:
         return Answer(portrait=portrait)
 
     def _nodes(self, question: Question) -> Answer:
-        """Say which recurrent nodes a model file has."""
+        """Answer with the recurrent nodes of a model file."""
         from ..models.subject import summaries
 
         return Answer(shapes={"nodes": [asdict(each) for each in summaries(question.text)]})
 
     def _widths(self, question: Question) -> Answer:
-        """Say the axes of a recurrence's parameters for widths D and H."""
-        recurrence = self.subject.own_cell  # asked for of such alone
+        """Answer with the axes of a recurrence's parameters for widths D and H."""
+        recurrence = self.subject.own_cell  # only recurrences get this question
         axes: Mapping[str, Any] = with_care(lambda: recurrence.parameters(*question.widths))
         return Answer(shapes={str(n): v if isinstance(v, str | int) else tuple(map(str, v))
                               for n, v in axes.items()})  # fmt: skip
@@ -228,7 +228,7 @@ class Respondent:
         cotangents: Mapping[str, Floats],
         call: Callable[[Built], Sequence[Result]],
     ) -> Answer:
-        """Call a layer; say what it returned, and what it wrote into."""
+        """Call a layer; answer with its results and the arguments that it changed."""
         layer = self.layers[question.layer]
         arrays = {**named_inputs(inputs), **cotangents}
         before = {name: array.tobytes() for name, array in arrays.items()}
@@ -239,7 +239,7 @@ class Respondent:
         layer.keep(question.call, named_result(results[0]) if results else {})
         return Answer(results=packed, written=written, earlier=earlier)
 
-    # What a submission to a benchmark's problem is asked.
+    # Questions to a submission to a benchmark's problem.
 
     def _output(self, question: Question) -> Answer:
         layer, leaves = self.layers[question.layer], _arrays(question.arrays)
@@ -272,7 +272,7 @@ class Respondent:
 
 
 def given_inputs(question: Question) -> Inputs:
-    """Return what a layer is to be called with."""
+    """Return the arguments of a call."""
     return unpacked_inputs(
         question.arrays, question.states, kept=question.kept, rows=question.rows,
         layout=question.layout,
@@ -292,7 +292,7 @@ def _is_node(subject: Subject) -> bool:
 
 
 def meaning_of(subject: Any) -> Meaning:
-    """Return what the parameters mean, as data; of kind "" where the subject's own code says it."""
+    """Return the parameters' meaning as data; of kind "" if only the subject's code has it."""
     if subject.options.problem:
         return Meaning("problem", problem=subject.problem.name)
     if isinstance(subject, Explicit | GivenArrays):
@@ -326,16 +326,16 @@ def _declared_meaning(subject: Declared) -> Meaning:
 
 
 FREE = {"functions", "parameters", "errors", "cases", "conventions", "subjects", "api", "options"}
-"""Parts of gatewise that a layer or an adapter may use: types, errors, and what adapters are."""
+"""Parts of gatewise that a layer or an adapter may use: types, errors, and base classes."""
 
 OWN = {"Layer", "cell_named", "cells", "equations", "examples", "Bounded"}
-"""Names of gatewise itself that compute what a subject should."""
+"""Names of gatewise that compute what a subject should compute itself."""
 
 
 def watch_imports(borrowed: dict[str, None]) -> None:
-    """Note which of gatewise's own computations other modules import.
+    """Record the computations of gatewise that other modules import.
 
-    A program can hide from this; one that does so has no excuse. It stops nothing.
+    It prevents nothing, and a program can deliberately hide from it.
     """
     package = __name__.partition(".")[0]
     plain_import, plain_module = builtins.__import__, importlib.import_module
@@ -370,7 +370,7 @@ def watch_imports(borrowed: dict[str, None]) -> None:
 
 
 def watch_steps(borrowed: dict[str, None]) -> None:
-    """Note which of gatewise's own cells take a step, however the subject came by them."""
+    """Record gatewise's cells that take a step, however the subject obtained them."""
 
     def noted(step: Callable[..., Any]) -> Callable[..., Any]:
         def noted_step(cell: Cell, *arguments: Any) -> Any:

@@ -1,9 +1,9 @@
-"""What the system offers to keep a program apart: namespaces, limits, and no way to be orphaned.
+"""The sandbox of a subject's process: namespaces, limits, and an end with its parent.
 
-``enter`` is called in a process before it runs anything of others. Where the system has user
-namespaces, the program sees no process but its own, no network, and an empty folder in the place
-of the run's; it has no rights, and all that it starts ends with it. Elsewhere it is a process like
-any other, whose family is looked for and ended. Runs say which of both was in force.
+A process calls ``enter`` before it runs users' code. On systems with user namespaces the program
+sees no other processes, no network, and an empty folder in the place of the run's; it has no
+rights, and its descendants end with it. On other systems it is an ordinary process, whose
+descendants are searched and ended. Runs record which of the two was in force.
 """
 
 from __future__ import annotations
@@ -33,37 +33,37 @@ LAST_CAPABILITY = 63
 GET_FLAGS, SET_FLAGS, UP = 0x8913, 0x8914, 0x1
 
 OWN_CODE = Path(__file__).resolve().parents[2]
-"""The package: a layer that changed it would judge itself the next time."""
+"""The folder of the package, which is protected: a layer that changed it would judge itself."""
 
 IMPORTS = 16 * 1024
-"""MiB of addresses more that a program may take while it is imported: libraries reserve many."""
+"""Further MiB of addresses during an import, since libraries reserve many."""
 
 
 LARGEST_FILE = 2**30
-"""Bytes of a file that a program may write, what it says included."""
+"""The most bytes of a file that a program may write, its standard error included."""
 
 
 class Refused(OSError):
-    """The system does not allow what was asked for."""
+    """The system does not allow the operation."""
 
 
 def adopt_orphans() -> None:
-    """Become the parent of all descendants whose own parents end, where the system can."""
+    """Become the parent of all descendants whose own parents end, if the system supports it."""
     with contextlib.suppress(OSError, AttributeError):
         _call("prctl", SET_SUBREAPER, 1, 0, 0, 0)
 
 
 def close_to_others() -> None:
-    """Let no process of the same user look into this one or change it, where the system can."""
+    """Deny other processes of the user access to this one, if the system supports it."""
     with contextlib.suppress(OSError, AttributeError):
         _call("prctl", SET_READABLE, 0, 0, 0, 0)
 
 
 def enter(hidden: Sequence[str] = ()) -> str:
-    """Put this process into namespaces of its own; return what is in force.
+    """Put this process into namespaces of its own; return the isolation in force.
 
-    It must have one thread. The caller goes on in a process of its own; what called
-    ``enter`` waits for that and ends as it does. ``hidden`` are folders that it does not see.
+    It must have one thread. The caller continues in a new process; the original one waits for it
+    and ends as it does. ``hidden`` are folders that the new process does not see.
     """
     try:
         if sys.platform != "linux" or os.environ.get("GATEWISE_NAMESPACES") == "none":
@@ -94,7 +94,7 @@ def enter(hidden: Sequence[str] = ()) -> str:
 
 
 def _allowed() -> None:
-    """Try it in a process that is thrown away: half of it would be worse than nothing."""
+    """Raise Refused unless namespaces work, tried in a disposable process."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -118,14 +118,14 @@ def _allowed() -> None:
 
 
 def _map(user: int, group: int) -> None:
-    """Keep user and group as they are; inside they have every right, until these are dropped."""
+    """Map user and group to themselves; inside they have all rights until these are dropped."""
     Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
 
 
 def _fork_and_end_as_it_does() -> None:
-    """Go on in a child; wait for it here, and end as it does."""
+    """Continue in a child; the parent waits for it and ends as it does."""
     child = os.fork()
     if child == 0:
         _call("prctl", SET_END_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
@@ -136,7 +136,7 @@ def _fork_and_end_as_it_does() -> None:
 
 
 def _wait(child: int) -> int:
-    """Return the child's status, reaping whatever else ends here."""
+    """Return the child's status, and reap other processes that end."""
     while True:
         ended, status = os.waitpid(-1, 0)
         if ended == child:
@@ -154,7 +154,7 @@ def _end_with(status: int) -> None:
 
 
 SIGNALLED = 128
-"""Added to a signal's number where a process can only tell it by its exit code, as shells do."""
+"""The offset of a signal's number in an exit code, as in shells."""
 
 
 def _mount_own_processes() -> None:
@@ -168,7 +168,7 @@ def _hide(folder: str) -> None:
 
 
 def _protect(folder: str) -> None:
-    """Let nothing be written below a folder; what is mounted there is as it was."""
+    """Make a folder read-only, without the mounts below it."""
     path = os.fsencode(folder)
     with contextlib.suppress(OSError):  # not everything can be bound, nor mounted with other flags
         _call("mount", path, path, None, BOUND | RECURSIVE, None)
@@ -176,7 +176,7 @@ def _protect(folder: str) -> None:
 
 
 def _raise_loopback() -> None:
-    """Switch on the network of the process with itself: some libraries talk to their own."""
+    """Enable the loopback network, which some libraries use."""
     import fcntl
     import socket
 
@@ -196,14 +196,14 @@ def _drop_rights() -> None:
 
 
 def _call(name: str, *arguments: object) -> None:
-    """Call a function of the C library; raise what it says is wrong."""
+    """Call a function of the C library; raise Refused if it fails."""
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) != 0:
         number = ctypes.get_errno()
         raise Refused(number, f"{name}: {os.strerror(number)}")
 
 
 def limit_files() -> None:
-    """Let no file grow beyond ``LARGEST_FILE``, what is said on standard error included."""
+    """Limit files to ``LARGEST_FILE`` bytes, standard error included."""
     with contextlib.suppress(ImportError, OSError, ValueError):  # Windows; a lower limit is there
         import resource
 
@@ -212,7 +212,7 @@ def limit_files() -> None:
 
 @contextlib.contextmanager
 def with_memory(bytes_more: int) -> Iterator[None]:
-    """Allow so many bytes of addresses beyond those in use, in the block: else MemoryError."""
+    """Limit the block to so many bytes of addresses beyond those in use, else MemoryError."""
     try:
         import resource
 
@@ -230,10 +230,10 @@ def with_memory(bytes_more: int) -> Iterator[None]:
 
 
 def limit_memory(mebibytes: int, more: int = 0) -> None:
-    """Allow so many MiB of addresses beyond those in use, for good; 0 is no limit.
+    """Limit the process to so many MiB of addresses beyond those in use; 0 is no limit.
 
-    ``more`` is allowed for a while: another call takes it back. Where the system cannot, nothing
-    is limited. Addresses are what it can count: of memory alone it has no measure.
+    ``more`` is allowed until another call withdraws it. Systems without such limits are left
+    unlimited. The system can limit addresses, not memory in use.
     """
     if not mebibytes:
         return

@@ -1,6 +1,6 @@
-"""Names that no adapter owns, ``mutant:ID``, ``recording:DIR``, ``FILE.onnx#NODE``.
+"""Names without an adapter: ``mutant:ID``, ``recording:DIR``, ``FILE.onnx#NODE``.
 
-Imported to be known.
+Importing the module registers them.
 """
 
 from __future__ import annotations

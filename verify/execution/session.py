@@ -1,4 +1,4 @@
-"""A verification run: what to hold against what, and each verdict on disk before the next."""
+"""A verification run: its request, its plan, and verdicts that are stored one by one."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from .limits import LARGEST_MEMORY, LONGEST, MEMORY
 from .tasks import Description, Named, Task, hung, in_vain
 
 LOOK = 1.0
-"""Seconds after which it is looked whether somebody still works."""
+"""The seconds between checks of whether workers still run."""
 
 TIMEOUTS = {"quick": 60.0, "standard": 300.0, "thorough": 1800.0}
-"""Seconds that one check of one subject in one dtype may take, by budget."""
+"""The time limit of one check of one subject in one dtype, in seconds, by budget."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """Subjects, checks and dtypes to combine, how hard to try, and in which processes.
+    """The subjects, checks and dtypes of a run, with its budget and limits.
 
-    A run's header keeps it. ``case`` is its JSON, ``deviations`` the path of a file, "" for none.
-    ``sizes`` are tried beside those that are drawn. ``against`` and ``inputs`` are what nodes of
-    files are compared with, ``device`` is where modules are moved. A seed that is None is drawn
-    once the plan is known: until then, nobody can know the cases.
+    A run's header stores it. ``case`` is JSON, ``deviations`` the path of a file, "" for none.
+    ``sizes`` are tried beside the drawn ones. Nodes of files are compared with ``against`` and
+    ``inputs``; ``device`` is where modules compute. A seed of None is drawn after the plan is made,
+    so that nobody can know the cases before.
     """
 
     subjects: tuple[str, ...]
@@ -68,9 +68,9 @@ class Request:
 
     @classmethod
     def parse(cls, names: Sequence[str], **options: Any) -> Request:
-        """Look up what can be looked up; a ValueError names what is not there and what is.
+        """Return a validated request; ValueError names a wrong value and the possible ones.
 
-        ``options`` are the fields; of those that are None or empty the defaults are taken.
+        ``options`` are the fields; None or empty ones take the defaults.
         """
         secret = options.get("seed", 0) is None
         given = {name: value for name, value in options.items() if value is not None}
@@ -98,11 +98,11 @@ class Request:
         request.require_ranges()
         if request.quantised:
             grid_of(Quantisation.parse(request.quantised))
-        _ = request.known  # so that a file that cannot be read is refused now
+        _ = request.known  # so that an unreadable file raises now
         return request
 
     def require_ranges(self) -> None:
-        """Raise ValueError for a number that means nothing, and for a name that is no text."""
+        """Raise ValueError for a number out of range, and for an unprintable name."""
         if self.timeout is not None and not 0 < self.timeout <= LONGEST:
             raise ValueError(f"timeout: expected more than 0 and at most {LONGEST:.0f} seconds")
         if not 0 <= self.memory <= LARGEST_MEMORY:
@@ -139,14 +139,14 @@ class Request:
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The checks that were asked for by name; none if all were taken that take the case."""
+        """The checks that were requested by name; () if all that take the case are."""
         case = Case.from_json(self.case) if self.case else None
         every = {c.id for c in subject_checks() if not (case and c.refuses(case))}
         return () if every == {*self.checks} else self.checks
 
     @cached_property
     def known(self) -> Deviations:
-        """The deviations that are known and accepted."""
+        """The known and accepted deviations."""
         if not self.deviations:
             return Deviations()
         known = Deviations.read(Path(self.deviations))
@@ -155,11 +155,11 @@ class Request:
 
     @property
     def patience(self) -> float:
-        """Seconds that one check may take."""
+        """The time limit of one check in seconds."""
         return self.timeout or TIMEOUTS[self.budget]
 
     def plan(self, described: Sequence[Description]) -> list[Task]:
-        """Return every combination that will be run."""
+        """Return the tasks: all combinations that will run."""
         checks = tuple(map(check_named, self.checks))
         sizes = () if self.case else self.sizes + LARGE * (self.budget == "thorough")
         return [
@@ -167,17 +167,17 @@ class Request:
             for one in described
             for number, check in enumerate(one.checks(checks))
             for dtype in self._dtypes(one)
-            if dtype in one.dtypes or number == 0  # once: that it does not offer this dtype
+            if dtype in one.dtypes or number == 0  # a missing dtype is reported once
         ]
 
     def with_seed(self) -> Request:
-        """Return it with a seed: its own, or one that nobody knew before."""
+        """Return the request with its own seed, or with a random one."""
         return self if self.seed is not None else replace(self, seed=secrets.randbelow(2**32))
 
     def _dtypes(self, one: Description) -> tuple[str, ...]:
-        """Return the dtypes to hold a subject in; one that it lacks is told once.
+        """Return the dtypes of a subject's tasks.
 
-        A problem is one in a single dtype, and so is a node of a file.
+        A problem has a single dtype, and so has a node of a file.
         """
         if self.dtype is None and one.options.problem:
             return one.dtypes[:1]
@@ -190,7 +190,7 @@ class Request:
 
 
 def _digest(named: Named) -> str:
-    """Return the digest of a subject's file, "" for one that has none."""
+    """Return the digest of a subject's file, "" for subjects without one."""
     where = named.name if named.name.endswith(".py") else named.name.rpartition(":")[0]
     if model_file(named.name):
         from ..models.subject import file_of
@@ -206,7 +206,7 @@ def _digest(named: Named) -> str:
 
 @dataclass
 class Session:
-    """A request on its way: its workers, its plan, its folder."""
+    """A running request, with its workers, plan and folder."""
 
     request: Request
     folder: Path
@@ -218,7 +218,7 @@ class Session:
     plan: str = ""
 
     def describe(self) -> list[Task]:
-        """Ask every subject what it offers, and return the plan."""
+        """Describe every subject, and return the plan."""
         request = self.request
         case = Case.from_json(request.case) if request.case else None
         self.files = {named: _digest(named) for named in self.request.named}
@@ -229,7 +229,7 @@ class Session:
             if one.status == "unknown":
                 if len(self.request.subjects) == 1 or not is_file(one.named.name):
                     raise UnknownSubject(one.problem)
-                one = replace(one, status="not tested")  # the other files are held all the same
+                one = replace(one, status="not tested")  # the other files are verified all the same
             if case and (lacking := one.options.lacking(case)):
                 raise ValueError(f"case: {one.options.why(lacking)}")
             if any(each.layers > 1 for each in request.sizes) and one.options.missing(("layers",)):
@@ -239,7 +239,7 @@ class Session:
         return self.request.plan(list(self.described.values()))
 
     def run(self, plan: Sequence[Task]) -> Iterator[Verdict]:
-        """Yield verdicts as they come: for each subject the smoke check first, then the rest."""
+        """Yield verdicts as they come: first those of smoke checks, then the rest."""
         for first in (True, False):
             asked = []
             for task in plan:
@@ -249,11 +249,11 @@ class Session:
                     yield self._keep(task, verdict)
                 else:
                     asked.append(task)
-            asked.reverse()  # the long sequences stand last; begun first, they do not end last
+            asked.reverse()  # long sequences stand last; they should start first
             yield from self._answered(asked)
 
     def _known_already(self, task: Task) -> Verdict | None:
-        """Return the verdict on a task that no process need be asked about."""
+        """Return the verdict on a task that need not run, or None."""
         one = self.described[task.named]
         if task.dtype not in one.dtypes:
             lacking = f"the subject does not compute in {task.dtype}"
@@ -288,7 +288,7 @@ class Session:
                     yield self._keep(task, self._about(task, verdict))
 
     def _finished(self, waiting: Collection[Future[Any]]) -> Collection[Future[Any]]:
-        """Wait for futures, as long as somebody works on them; ClusterLost once nobody does."""
+        """Wait for futures; ClusterLost if no worker runs them any more."""
         while True:
             finished, _ = wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED)
             if not finished and (why := self.pool.lost()):
@@ -297,11 +297,11 @@ class Session:
                 return finished
 
     def _hung(self, task: Task) -> str:
-        """Return why a task is not worth another wait, "" if it is."""
+        """Return the reason to skip a task of a subject that hung too often, "" for none."""
         return hung(self.late.get(task.named.name, ()))
 
     def _about(self, task: Task, verdict: Verdict) -> Verdict:
-        """Fill in what a process that died could not say, and what no process is asked."""
+        """Complete a verdict with the fields that the task and the description determine."""
         one = self.described[task.named]
         verdict.subject, verdict.check, verdict.dtype = vars(task.planned).values()
         verdict.cell = verdict.cell or one.cells[0]
@@ -325,7 +325,7 @@ class Session:
         return verdict
 
     def go_on(self, done: Mapping[Task, Verdict]) -> None:
-        """Take over what an unfinished run has done."""
+        """Take over the verdicts of an unfinished run."""
         for task, verdict in done.items():
             self._count(task, verdict)
 
@@ -346,13 +346,13 @@ def run(
     on_plan: Callable[[int], None] = lambda count: None,
     on_begin: Callable[[Run], None] = lambda run: None,
 ) -> Iterator[Verdict]:
-    """Yield one verdict after another; each is in ``folder`` before it is yielded.
+    """Yield one verdict after another, each after it is stored in ``folder``.
 
-    A folder that holds an unfinished run of the same request is gone on with. ``on_begin`` is given
-    the run as it is then: its header, and what there is already. Nobody else can add to it.
-    Subjects see neither the folder nor those that are ``hidden``, where the system can hide them.
+    An unfinished run of the same request in the folder is continued. ``on_begin`` takes the run
+    with its header and earlier verdicts, under a lock. Subjects see neither the folder nor the
+    ``hidden`` ones, if the system can hide them.
     """
-    folder.mkdir(parents=True, exist_ok=True)  # before any subject runs: then it can be hidden
+    folder.mkdir(parents=True, exist_ok=True)  # before any subject runs, so that it can be hidden
     with workers(
         jobs=jobs,
         timeout=request.patience,
@@ -363,7 +363,7 @@ def run(
         session = Session(request, folder, pool)
         try:
             plan = session.describe()
-        except BaseException:  # also where it is interrupted
+        except BaseException:  # also for interrupts
             _leave(folder)
             raise
         request = session.request
@@ -387,7 +387,7 @@ def _leave(folder: Path) -> None:
 def _begin(
     folder: Path, request: Request, planned: list[Planned], command: str
 ) -> CheckHeader | None:
-    """Write the run's header, None where there is one."""
+    """Write and return the run's header, None if there is one."""
     if (folder / "run.json").exists():
         return None
     return run_files.start(folder, command=command, seed=request.seed or 0, budget=request.budget,
@@ -395,7 +395,7 @@ def _begin(
 
 
 def _before(folder: Path, request: Request, tasks: Mapping[Planned, Task]) -> Run:
-    """Return what an unfinished run has done, once it is known to be of this request."""
+    """Return an unfinished run; ValueError or RunFileError unless it fits the request."""
     run_files.drop_torn_line(folder)
     before = run_files.read_checks(folder)
     if (before.seed, before.budget, before.planned) != (request.seed, request.budget, tuple(tasks)):

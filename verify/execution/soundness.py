@@ -1,4 +1,4 @@
-"""What a subject says of itself, held to what can be: its portrait decides what is right."""
+"""Verification of a subject's portrait, which determines the right numbers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ..subjects.kernel_problems import BENCH
 from .channel import Meaning, Portrait
 
 MOST_OFFSET = 100.0
-"""A forget bias is a small number; with a large one a gate is open, whatever its weights are."""
+"""The largest forget offset; a larger one would open a gate, whatever its weights are."""
 
 LISTED = 200
-"""Characters of what a subject says that are quoted."""
+"""The most characters of a subject's text that are quoted."""
 
 LONGEST_VERSION, LONGEST_TEXT, LONGEST_SOURCE = 1000, 4000, 200_000
 WIDEST = 2**16
@@ -31,9 +31,10 @@ KINDS = ("explicit", "convention", "torch", "own", "recurrence", "problem", "nod
 
 
 def unsound(portrait: Portrait, like: str | None) -> str:
-    """Say what of a portrait cannot be, in words, "" if it may be true.
+    """Return a clause that names an impossible part of a portrait, "" if there is none.
 
-    What parameters mean decides what is right: a map that leaves one out would excuse whoever does.
+    The meaning of parameters determines the right numbers: a map that omits one would excuse a
+    layer that does.
     """
     meaning, claimed = portrait.meaning, portrait.cells
     problem = ""
@@ -53,11 +54,11 @@ def unsound(portrait: Portrait, like: str | None) -> str:
         problem = f"the cells {', '.join(claimed)[:LISTED]}"
     elif meaning.kind:
         problem = _unsound_meaning(meaning, claimed) or _unsound_forms(portrait)
-    return problem or _unlike(portrait, like)  # whatever it is, it is what was asked for
+    return problem or _unlike(portrait, like)  # it must also fit the request
 
 
 def _unsound_node(meaning: Meaning) -> str:
-    """Say what is wrong with the convention of a node whose equations are its operator's."""
+    """Return a clause on a wrong convention of a node with its operator's equations, or ""."""
     operation, convention = meaning.operation, meaning.convention
     if operation is None or convention is None or convention.cell != operation.base:
         return "a convention of another cell"
@@ -65,7 +66,7 @@ def _unsound_node(meaning: Meaning) -> str:
 
 
 def _unsound_forms(portrait: Portrait) -> str:
-    """Say which of its forms there is none such; "" if there are all."""
+    """Return a clause that names an unknown form, or ""."""
     for name in (*portrait.options.forms, portrait.options.program or STEPS):
         try:
             form_named(name)
@@ -75,7 +76,7 @@ def _unsound_forms(portrait: Portrait) -> str:
 
 
 def _unsound_meaning(meaning: Meaning, claimed: Sequence[str]) -> str:
-    """Say what is wrong with a convention, or with arrays under own names."""
+    """Return a clause on a wrong convention, or on wrong arrays under own names, or ""."""
     convention = meaning.convention
     if meaning.kind in ("explicit", "problem"):
         return "a convention" if convention else ""
@@ -94,7 +95,7 @@ def _unsound_meaning(meaning: Meaning, claimed: Sequence[str]) -> str:
 
 
 def _unlike(portrait: Portrait, like: str | None) -> str:
-    """Say how a portrait differs from the class in whose place the subject is to stand."""
+    """Return a clause on the difference of a portrait from the class it should replace, or ""."""
     kind = portrait.meaning.kind
     if like is None:
         return ""

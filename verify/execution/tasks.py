@@ -1,4 +1,4 @@
-"""What a worker is asked: descriptions of subjects, and single verdicts. All of it is JSON."""
+"""Tasks of workers, as JSON: descriptions of subjects, and single verdicts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .judge import BUDGETS, hold
 
 @dataclass(frozen=True)
 class Named:
-    """A subject as users name it; ``like`` is the torch class in whose place it stands.
+    """A subject as users name it; ``like`` is the class of torch that it replaces.
 
-    Or the problem that it solves, without what ``forbid`` names. ``quantised`` is the arithmetic
-    that is declared for it. A node of a file is compared with the layer that ``against`` names, and
-    with what was recorded for ``inputs``, a path. ``device`` is where a module is moved.
+    ``like`` may also be the problem that it solves, without the names in ``forbid``. ``quantised``
+    is the declared arithmetic, ``device`` where a module computes. A node of a file is compared
+    with the layer ``against``, and with recorded ``inputs``, a path.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Named:
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of a subject before it is held to anything.
+    """The properties of a subject that are known before its checks.
 
-    ``problem`` says why it cannot be, ``status`` what its verdicts then are, ``seconds`` how long
-    it was waited for in vain. A node of a file has ``fixed`` fields of its cases, and names the
-    checks that it is ``held_to``.
+    ``problem`` says why it cannot run, ``status`` is then that of its verdicts, ``seconds`` the
+    time of waiting in vain. A node of a file has ``fixed`` fields of its cases, and the checks
+    ``held_to`` that apply to it.
     """
 
     named: Named
@@ -62,7 +62,7 @@ class Description:
     held_to: tuple[str, ...] = ()
 
     def checks(self, chosen: tuple[SubjectCheck, ...]) -> tuple[SubjectCheck, ...]:
-        """Return those of the checks that mean anything for it, the smoke check first."""
+        """Return the checks that apply to it, the smoke check first."""
         if self.problem:
             return (check_named(SMOKE),)
         return tuple(c for c in chosen if c.concerns(self))
@@ -70,7 +70,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Task:
-    """One check of one subject in one dtype, and how hard to try."""
+    """One check of one subject in one dtype, with its budget."""
 
     named: Named
     check: str
@@ -83,11 +83,11 @@ class Task:
 
     @property
     def planned(self) -> Planned:
-        """What its verdict will be about."""
+        """The key of its verdict."""
         return Planned(self.named.name, self.check, self.dtype)
 
     def unanswered(self, status: str, message: str, case: str = "") -> Verdict:
-        """Return the verdict where the subject's process gave none."""
+        """Return the verdict if the subject's process gave none."""
         check = check_named(self.check)
         verdict = Verdict(
             self.named.name, "", check.id, check.statement, [], self.dtype, self.seed,
@@ -99,20 +99,20 @@ class Task:
 
 
 HANGS = 3
-"""Checks in which a subject may give no answer; after so many it is not waited for in others."""
+"""The number of checks without an answer after which a subject's other checks are not run."""
 
 
 NO_ANSWER = "no answer after"
-"""How the message of a verdict begins that was waited for in vain."""
+"""The beginning of the message of a verdict without an answer."""
 
 
 def in_vain(verdict: Verdict) -> bool:
-    """Whether it was waited for in vain: the subject hung, or the machine gave it no time."""
+    """Whether there was no answer: the subject hung, or the machine gave it no time."""
     return verdict.status in ("timeout", "not tested") and verdict.message.startswith(NO_ANSWER)
 
 
 def hung(verdicts: Iterable[Verdict]) -> str:
-    """Return why a subject with these verdicts is not run again, "" if nothing speaks against."""
+    """Return the reason why a subject with these verdicts is not run again, "" for none."""
     checks = [f"{v.check} ({v.dtype})" for v in verdicts if in_vain(v)]
     if len(checks) < HANGS:
         return ""
@@ -120,7 +120,7 @@ def hung(verdicts: Iterable[Verdict]) -> str:
 
 
 def describe(named: Named, subject: Subject) -> Description:
-    """Ask a subject what it offers."""
+    """Return the description of a subject."""
     version = subject.version()
     return Description(
         named, subject.cells, subject.dtypes, subject.options, version,
@@ -134,7 +134,7 @@ def answer(
     on_case: Callable[[Case], None],
     on_answer: Callable[[], None] | None = None,
 ) -> Verdict:
-    """Hold the subject to the task's check."""
+    """Return the verdict of the task's check of the subject."""
     verdict = hold(
         subject,
         check_named(task.check),
@@ -157,7 +157,7 @@ def answer(
 
 
 def reproduce(named: Named, check: str, case: str) -> str:
-    """Return the command that makes a failure again."""
+    """Return the command that reproduces a failure."""
     like = ["--like", named.like] if named.like else []
     if named.like and named.like.startswith(FORM):
         like = ["--form", named.like.removeprefix(FORM)]

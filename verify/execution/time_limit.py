@@ -1,6 +1,6 @@
-"""A time limit that is fair: what a process waits for a processor on a busy machine is not its own.
+"""A fair time limit, which does not count the time that a process waits for a processor.
 
-Where the system does not say what a process does (there is no ``/proc``), all time is its own.
+Without ``/proc`` the system does not tell this time, and all time counts.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import NamedTuple
 from .processes import family, stat_fields
 
 LONGEST = 10.0
-"""Times its limit that a process is waited for at most, however busy the machine is."""
+"""The multiple of its limit after which a process is ended, however busy the machine is."""
 
 TICKS, TICK = 20, 0.5
-"""A process is looked at so often within its limit, and at least so often, in seconds."""
+"""The number of measurements within a limit, and the longest interval in seconds."""
 
 
 class Use(NamedTuple):
-    """Seconds of processors that processes had so far, and whether they want one now."""
+    """The processor seconds that processes have used, and whether they are ready to run."""
 
     processor: float
     ready: bool
 
 
 def use(session: int) -> Use | None:
-    """Return what a session and all its descendants use, None where the system does not say."""
+    """Return the use by a session and all its descendants, None without ``/proc``."""
     if not Path("/proc/self/stat").exists():
         return None
     members = family(session)
@@ -40,16 +40,16 @@ def use(session: int) -> Use | None:
 
 def _thread_states(pid: int) -> Iterator[str]:
     for thread in Path(f"/proc/{pid}/task").glob("[0-9]*"):
-        with contextlib.suppress(OSError, IndexError):  # it has ended, or is not ours to look at
+        with contextlib.suppress(OSError, IndexError):  # it has ended, or is inaccessible
             yield stat_fields(thread / "stat")[0]
 
 
 class TimeLimit:
-    """Calls ``end`` when a process, the leader of its session, has had its time.
+    """A limit that calls ``end`` when a process, the leader of its session, has used its time.
 
-    Its time is what it computes and what it sleeps; not its time is what it waits for a processor.
-    After ``LONGEST`` times the limit ``end`` is called all the same. ``own`` and ``waited`` are
-    seconds since the last restart, ``total`` since the beginning.
+    Computing and sleeping count, waiting for a processor does not. After ``LONGEST`` times the
+    limit ``end`` is called in any case. ``own`` (the counted time) and ``waited`` are seconds since
+    the last restart, ``total`` since the beginning.
     """
 
     def __init__(self, seconds: float, session: int, end: Callable[[], None]) -> None:
@@ -72,18 +72,18 @@ class TimeLimit:
 
     @property
     def starved(self) -> bool:
-        """Whether it was ended although it had not had its time."""
+        """Whether it was ended before it had used its time."""
         return self.reached and self.own < self.seconds
 
     def restart(self, seconds: float) -> None:
-        """Give it time anew."""
+        """Restart the clock with this limit."""
         with self._lock:
             self.seconds, self.own = seconds, 0.0
             self.since = self._last = time.monotonic()
             self._use = None
 
     def stop(self) -> None:
-        """End the watch: the process has answered."""
+        """Stop measuring: the process has answered."""
         self._stopped.set()
 
     def _watch(self) -> None:
@@ -97,14 +97,14 @@ class TimeLimit:
                 return
 
     def _look(self) -> None:
-        """Count the time since the last look: all of it, or, of one that waits, what it was given.
+        """Count the time since the last measurement; for a process that waits its processor time.
 
-        What the watch itself came late by is not counted: then nobody was given a processor.
+        The watch's own delay is not counted: then no process had a processor.
         """
         now, current = time.monotonic(), use(self.session)
         passed = min(now - self._last, 2 * TICK)
         given = current.processor - self._use.processor if current and self._use else -1.0
-        # A sum that has fallen has lost a member: what that was given, nobody can say.
+        # A decreased sum has lost a member, whose time is unknown.
         if current is not None and current.ready and given >= 0:
             passed = min(passed, given)
         self.own += passed

@@ -1,10 +1,10 @@
-"""The judge's process: reads tasks, writes answers, one JSON object a line.
+"""The judge's process: it reads tasks and writes answers, one JSON object a line.
 
-``python -m gatewise.verify.execution.worker MEMORY [HIDDEN ...]``: MEMORY in MiB is what a subject
-may take beyond what is in use when it has been imported; 0 for no limit. HIDDEN are folders that
-programs of others do not see. Those run in processes of their own (``remote``); the adapters,
-mutants and recordings of this package run here. Before each case the case is written, so that the
-parent knows it if the process dies in it. What a subject prints goes to standard error.
+``python -m gatewise.verify.execution.worker MEMORY [HIDDEN ...]``: MEMORY in MiB is the limit of a
+subject beyond the memory in use after its import; 0 for no limit. HIDDEN are folders that users'
+programs do not see. Those run in processes of their own (``remote``); the adapters, mutants and
+recordings of this package run here. Each case is written before it runs, so that the parent knows
+it if the process dies. A subject's prints go to standard error.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ OTHER: dict[str, Callable[[Subject, dict[str, Any]], dict[str, Any]]] = {
     "compute": _compute,
     "record": _record,
 }
-"""What a worker does besides checks: asked for by name, answered in JSON.
+"""The tasks of a worker besides checks, by name; their answers are JSON.
 
-Most are never asked: what that needs is imported then.
+Their modules are imported on demand.
 """
 
 
 def main() -> None:
-    """Answer until standard input ends."""
+    """Answer tasks until standard input ends."""
     memory = int(sys.argv[1]) if len(sys.argv) > 1 else 0
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def lines() -> Iterator[str]:
-    """Yield lines of standard input; end the process with its parent, also while it is busy."""
+    """Yield lines of standard input; end the process with its parent, even while it is busy."""
     waiting: SimpleQueue[str] = SimpleQueue()
 
     def read() -> None:
@@ -112,7 +112,7 @@ class _Worker:
         self.last_case, self.number = "", 0
 
     def do(self, asked: dict[str, Any]) -> None:
-        """Do one task; every answer has its number."""
+        """Do one task; all its answers have its number."""
         self.number = asked["number"]
         if asked["do"] == "describe":
             self.say({"described": asdict(self.description(Named(**asked["named"])))})
@@ -129,7 +129,7 @@ class _Worker:
         except SubjectEnded as end:
             self.end_remote()
             verdict = task.unanswered("crashed", str(end), self.last_case)
-        except Exception as error:  # the judge's own, which must not pass for the subject's
+        except Exception as error:  # the judge's, which must not be attributed to the subject
             from .judge import own_failure
 
             verdict = task.unanswered("not tested", own_failure(error), self.last_case)
@@ -172,11 +172,11 @@ class _Worker:
             return Description(named, problem=problem)
 
     def subject(self, named: Named) -> Subject:
-        """Return a subject: one of this package's, or a program of others in its own process."""
+        """Return a subject of this package, or a user's program in its own process."""
         if named in self.subjects:
             return self.subjects[named]
         if self.remote is None or self.remote[0] != named:
-            self.end_remote()  # one at a time: who else's children are ended is then no question
+            self.end_remote()  # one at a time, so that only its descendants are ended
             if remote := self.apart(named):
                 self.remote = named, remote
         if self.remote is not None:
@@ -188,10 +188,11 @@ class _Worker:
         return self.subjects[named]
 
     def apart(self, named: Named) -> Remote | None:
-        """Return a program of others; None for what is of this package, or judged by itself.
+        """Return a user's program in its own process; None for subjects that must run here.
 
-        A recurrence that brings its own equations, or an adapter its own map, says itself what is
-        right: its code runs beside the oracle's, and its verdicts say so.
+        These are subjects of this package, and users' recurrences with equations or adapters with
+        maps, which determine the right numbers: their code runs beside the oracle's, and their
+        verdicts say so.
         """
         if adapter(named.name) or family(named.name) in SCHEMES:
             return None
@@ -208,13 +209,13 @@ class _Worker:
             self.isolation[named] = remote.in_force
             return remote
         remote.close()
-        # Said before its code is here, which could unsay whatever is said later.
+        # Sent before its code runs here, which could retract later messages.
         self.isolation[named] = f"{SHARED}{remote.shared}"
         self.say({"dependent": remote.shared})
         return None
 
     def end_remote(self) -> None:
-        """End the program of others that runs, if there is one, and all that it left behind."""
+        """End the running user's program, if there is one, and all descendants."""
         if self.remote is not None:
             self.remote[1].close()
             self.remote = None

@@ -1,1 +1,1 @@
-"""By which convention does a layer compute? Found out from nothing but what it returns."""
+"""Identification of the convention by which a layer computes, from its results alone."""

@@ -1,8 +1,8 @@
-"""Every convention that could explain a layer's steps, ranked by how far it is from them.
+"""Conventions that may explain a layer's steps, ranked by their distance.
 
-Biases and peepholes are 0 in the first round, so that the gates' order, the layouts and the
-functions are found without them, all orders at a time along two axes; then each array of vectors
-is found by itself.
+Biases and peepholes are 0 in the first round, which determines the order of the gates, the layouts
+and the functions, for all orders at once along two axes. Then each array of vectors is determined
+by itself.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from ..conventions.convention import CHOICES, RECURRENT_BIAS, Convention, added,
 from .probe import Reading, Steps
 
 KEPT = 24
-"""Candidates of every round that are looked at more closely; right ones are far ahead."""
+"""The number of candidates of a round that are compared with bounds; right ones are far ahead."""
 
 RANKED = 1
-"""Rows of H units that are enough for ranking."""
+"""The number of rows of H units for ranking."""
 
 
-Found: TypeAlias = tuple[Array, Callable[[tuple[int, ...]], Convention]]
-"""Residuals for every order of W and of U, and the convention at a place among them."""
+Ranking: TypeAlias = tuple[Array, Callable[[tuple[int, ...]], Convention]]
+"""Residuals for every order of W and of U, and a function from an index to its convention."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """What an array of vectors is: ``bias``, ``peephole`` or ``unused``, and whose slices."""
+    """The role of an array of vectors, ``bias``, ``peephole`` or ``unused``, with its gates."""
 
     kind: str
     letters: str = ""
@@ -42,7 +42,7 @@ class Role:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A convention without biases, the reading of the arrays it goes with, the vectors' roles."""
+    """A convention without biases, with a reading of the arrays and the roles of vectors."""
 
     reading: Reading
     base: Convention
@@ -50,7 +50,7 @@ class Candidate:
 
     @cached_property
     def convention(self) -> Convention:
-        """The whole convention: biases in the order of the arrays, unused ones left out."""
+        """The complete convention, with biases in the order of the arrays, without unused ones."""
         used = [r for r in self.roles.values() if r.kind == "bias"]
         peephole = next((r for r in self.roles.values() if r.kind == "peephole"), None)
         c = replace(self.base, bias=tuple(r.letters for r in used))
@@ -60,18 +60,18 @@ class Candidate:
 
     @property
     def names(self) -> dict[str, str]:
-        """The convention's arrays, and what the layer calls each; pass suffixes left out."""
+        """The layer's names of the convention's arrays, without the endings of passes."""
         kinds = {kind: [n for names, r in self.roles.items() if r.kind == kind for n in names]
                  for kind in ("bias", "peephole")}  # fmt: skip
         c, below = self.convention, self.reading.layout == "joint"
         stored = [*self.reading.W, *(() if below else self.reading.U)]
         stored += [*kinds["bias"], *kinds["peephole"], *filter(None, [self.reading.R])]
-        own = [name.removesuffix("_l0") for name in stored]
-        return dict(zip((packed.name for packed in c.arrays()), own, strict=True))
+        layer_names = [name.removesuffix("_l0") for name in stored]
+        return dict(zip((packed.name for packed in c.arrays()), layer_names, strict=True))
 
     @property
     def functions(self) -> tuple[str | bool, ...]:
-        """What a step computes, whatever its slices are."""
+        """The choices that determine a step as a function of its slices."""
         c = self.convention
         chosen = (c.reset, c.update, c.gate, c.candidate, c.output, c.output_peephole)
         return (*chosen, c.coupled, c.projected)
@@ -79,9 +79,9 @@ class Candidate:
     def slices(
         self, named: Mapping[str, Array], weights: tuple[list[Array], list[Array]] | None = None
     ) -> dict[str, Array]:
-        """Return every slice by its name, biases added up.
+        """Return every slice by its name, with biases added up.
 
-        ``weights`` are the blocks of W and U, where they have been read before.
+        ``weights`` are the blocks of W and U, if they were read before.
         """
         c, (W, U) = self.base, weights or self.reading.weights(named)
         slices = {f"W_{g}": W[k] for k, g in enumerate(c.order)}
@@ -90,8 +90,8 @@ class Candidate:
             slices["R"] = self.reading.projection(named)
         for names, role in self.roles.items():
             kind = "p" if role.kind == "peephole" else "b"
-            own = ["b_hn" if k == RECURRENT_BIAS else f"{kind}_{k}" for k in role.letters]
-            added(slices, dict(zip(own, self.reading.vector(names, named), strict=False)))
+            slice_names = ["b_hn" if k == RECURRENT_BIAS else f"{kind}_{k}" for k in role.letters]
+            added(slices, dict(zip(slice_names, self.reading.vector(names, named), strict=False)))
         for gate in c.letters:
             slices.setdefault(f"b_{gate}", 0.0)
         if c.forget_offset and not c.coupled:
@@ -104,7 +104,7 @@ class Candidate:
 
 
 def distance(got: Sequence[Array], want: Sequence[Array]) -> float:
-    """Return the largest difference of any state; inf where it is no number."""
+    """Return the largest difference of any state; inf for nan."""
     worst = max(
         float(np.max(np.abs(np.asarray(g, dtype=float) - w)))
         for g, w in zip(got, want, strict=True)
@@ -115,7 +115,7 @@ def distance(got: Sequence[Array], want: Sequence[Array]) -> float:
 def structures(
     cell_family: str, readings: Sequence[Reading], named: Mapping[str, Array], steps: Steps
 ) -> list[Candidate]:
-    """Return the likeliest candidates for layers whose vectors are all 0, the best first."""
+    """Return the likeliest candidates for a layer whose vectors are all 0, the best first."""
     few = Steps(
         steps.x[-RANKED:].astype(float),
         tuple(s[-RANKED:].astype(float) for s in steps.before),
@@ -123,17 +123,17 @@ def structures(
     )
     find = {"lstm": _lstms, "gru": _grus, "rnn": _rnns}[cell_family]
     plain = {name: np.asarray(array, dtype=float) for name, array in named.items()}
-    tried = [
+    results = [
         (reading, residuals, conventions)
         for reading in readings
         for residuals, conventions in find(reading, plain, few)
     ]
-    flat = np.stack([residuals for _, residuals, _ in tried])
+    flat = np.stack([residuals for _, residuals, _ in results])
     flat[np.isnan(flat)] = np.inf
     candidates = []
     for k in np.argsort(flat, axis=None, kind="stable")[:KEPT]:
         number, *where = (int(axis) for axis in np.unravel_index(k, flat.shape))
-        reading, _, conventions = tried[number]
+        reading, _, conventions = results[number]
         base = replace(
             conventions(tuple(where)),
             **reading.fields,
@@ -143,7 +143,7 @@ def structures(
 
 
 class _Sums:
-    """The gates' products with x and with h, for every order of W (axis 0) and of U (axis 1)."""
+    """The products of gates with x and with h, for every order of W (axis 0) and of U (axis 1)."""
 
     def __init__(
         self, letters: str, reading: Reading, named: Mapping[str, Array], steps: Steps
@@ -158,7 +158,7 @@ class _Sums:
         self.U = {g: np.stack(U)[places[:, k]][None] for k, g in enumerate(letters)}
 
     def at(self, base: Convention, offsets: Array, where: tuple[int, ...]) -> Convention:
-        """Return the convention with the orders and the forget offset of a place."""
+        """Return the convention with the orders and the forget offset at an index."""
         upper, lower = (self._stored(self.orders[k]) for k in where)
         offset = float(offsets[where])
         recurrent = "" if lower == upper else lower
@@ -173,7 +173,7 @@ def _worst(got: Array, want: Array) -> Array:
         return np.abs(got - want).max(axis=(-2, -1))
 
 
-def _rnns(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterator[Found]:
+def _rnns(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterator[Ranking]:
     sums = _Sums("a", reading, named, steps)
     for chosen in functions("rnn"):
         base = Convention("rnn", "a", **chosen)
@@ -181,7 +181,7 @@ def _rnns(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterato
         yield _worst(h, steps.after[0]), partial(sums.at, base, np.zeros((1, 1)))
 
 
-def _grus(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterator[Found]:
+def _grus(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterator[Ranking]:
     sums = _Sums("rzn", reading, named, steps)
     for chosen in functions("gru"):
         base = Convention("gru", "rzn", **chosen)
@@ -189,16 +189,16 @@ def _grus(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterato
         yield _worst(h, steps.after[0]), partial(sums.at, base, np.zeros(h.shape[:2]))
 
 
-def _lstms(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterator[Found]:
+def _lstms(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterator[Ranking]:
     letters = reading.letters("lstm")
     sums = _Sums(letters, reading, named, steps)
-    whole = {g: sums.x[g] + sums.h[g] for g in letters}
+    sums_of_gates = {g: sums.x[g] + sums.h[g] for g in letters}
     for chosen in functions("lstm"):
         base = Convention("lstm", letters, coupled="f" not in letters, **chosen)
-        shifted, offsets = dict(whole), np.zeros(whole["i"].shape[:2])
+        shifted, offsets = dict(sums_of_gates), np.zeros(sums_of_gates["i"].shape[:2])
         if "f" in letters:
-            offsets = _offsets(base, whole, steps)
-            shifted["f"] = whole["f"] + offsets[..., None, None]
+            offsets = _offsets(base, sums_of_gates, steps)
+            shifted["f"] = sums_of_gates["f"] + offsets[..., None, None]
         h, c = family.lstm(base, shifted, {}, steps.before[1])
         h = h @ reading.projection(named) if reading.R else h
         residuals = np.maximum(_worst(h, steps.after[0]), _worst(c, steps.after[1]))
@@ -207,7 +207,7 @@ def _lstms(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterat
 
 
 def _offsets(base: Convention, sums: Mapping[str, Array], steps: Steps) -> Array:
-    """Return, for every candidate, the constant that f's sum lacks: c' = f c + i g solved."""
+    """Return the constant that f's sum lacks, for each candidate, by solving c' = f c + i g."""
     gate = family.activation(base.gate)
     written = gate(sums["i"]) * family.activation(base.candidate)(sums["g"])
     with np.errstate(all="ignore"):
@@ -222,29 +222,31 @@ def _offsets(base: Convention, sums: Mapping[str, Array], steps: Steps) -> Array
 
 
 def with_role(candidate: Candidate, names: tuple[str, ...], role: Role) -> Candidate:
-    """Return the candidate in which one array of vectors has that role."""
+    """Return the candidate with this role for one array of vectors."""
     return replace(candidate, roles={**candidate.roles, names: role})
 
 
 def roles(candidate: Candidate, count: int) -> Iterator[Role]:
-    """Yield what an array of ``count`` slices (H,) may be."""
+    """Yield the possible roles of an array of ``count`` slices (H,)."""
     c = candidate.base
     yield Role("unused")
     for letters in permutations(c.letters + c.recurrent_bias, min(count, 4)):
         yield Role("bias", "".join(letters))
     if c.family == "lstm":
         for letters in permutations("io" if c.coupled else "ifo", count):
-            seen = CHOICES["output_peephole"] if "o" in letters else ("new",)
-            yield from (Role("peephole", "".join(letters), each) for each in seen)
+            states = CHOICES["output_peephole"] if "o" in letters else ("new",)
+            yield from (Role("peephole", "".join(letters), state) for state in states)
 
 
 def ranked_roles(
     candidate: Candidate, names: tuple[str, ...], named: Mapping[str, Array], steps: Steps
 ) -> list[Candidate]:
-    """Return the candidate with every role of an array, the best first; the others are 0."""
+    """Return the candidate with every role of an array, the best first; other arrays are 0."""
     count = candidate.reading.vectors[names]
     ranking = []
     for role in roles(candidate, count):
-        tried = with_role(candidate, names, role)
-        ranking.append((distance(tried.after(named, steps.x, steps.before), steps.after), tried))
-    return [tried for _, tried in sorted(ranking, key=lambda pair: pair[0])]
+        variant = with_role(candidate, names, role)
+        ranking.append(
+            (distance(variant.after(named, steps.x, steps.before), steps.after), variant)
+        )
+    return [variant for _, variant in sorted(ranking, key=lambda pair: pair[0])]

@@ -1,7 +1,7 @@
-"""One recorded run of a system that is not here: weights, inputs, and what came back.
+"""One recorded run of a system that is not available: weights, inputs and results.
 
-Arrays are recognised by their names, or their roles are given; which axis is that of the steps
-follows from their shapes. What had to be assumed is kept, to be said.
+Arrays are recognised by their names, or have stated roles; the axis of the steps follows from their
+shapes. Assumptions are recorded, to be reported.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ NAMES = {
     "final c": ("cn", "finalc", "yc", "cfinal", "clast", "ct"),
     "lengths": ("lengths", "length", "seqlengths", "seqlens", "sequencelength", "sequencelengths"),
 }
-"""What arrays are called, in small letters and without signs."""
+"""The names of arrays by their roles, in small letters and without punctuation."""
 
 GRADIENT = "gradient of "
-"""What stands before a role, or a parameter's name, in the role of its gradient."""
+"""The prefix of a role, or of a parameter's name, in the role of its gradient."""
 
 GRADIENTS = ("d{}", "grad{}", "gradient{}", "gradof{}", "gradientof{}", "{}grad", "{}gradient")
-"""What gradients are called, of an array called ``{}``."""
+"""The names of the gradient of an array ``{}``."""
 
 RESULTS = ("y", "final h", "final c")
-"""Roles of what a system returns; their gradients are given to it, the others it returns."""
+"""The roles of results; their gradients are arguments of the system, the others results."""
 
 PLACES, MANY = 6, 4
-"""Decimal places that are taken for a printer's, if so many different numbers have no others."""
+"""The most decimal places of printed numbers, and the fewest different numbers that show it."""
 
 Cotangents: TypeAlias = tuple["Floats | None", tuple["Floats | None", ...]]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One run of one layer: x (T, B, D), y (T, B, width), states (B, width); None: not there.
+    """One run of one layer: x (T, B, D), y (T, B, width), states (B, width); None if missing.
 
-    ``gradients`` are by role, ``x``, ``initial h``, or by the name of a parameter; they are those
-    of a loss whose gradients by the results are ``cotangents``, None where that is not said.
-    ``axes`` says how the arrays lay, ``assumed`` what was not in them; ``printed``: all numbers
-    are printed with so many decimal places.
+    ``gradients`` are by role, ``x``, ``initial h``, or by the name of a parameter; they belong to a
+    loss whose gradients by the results are ``cotangents``, None if not stated. ``axes`` describes
+    the original axes, ``assumed`` the assumptions; ``printed`` is the number of decimal places of
+    printed numbers.
     """
 
     parameters: Mapping[str, Floats]
@@ -71,22 +71,22 @@ class Example:
 
     @property
     def unit(self) -> float:
-        """How far a printed number may be from the one that was computed."""
+        """The largest difference of a printed number from the computed one."""
         return 0.0 if self.printed is None else 0.5 * 10.0**-self.printed
 
     @property
     def steps(self) -> int:
-        """T."""
+        """The number of steps, T."""
         return int(self.x.shape[0])
 
     @property
     def rows(self) -> int:
-        """B."""
+        """The number of rows, B."""
         return int(self.x.shape[1])
 
     @property
     def outputs(self) -> dict[str, Floats]:
-        """What was returned, by name."""
+        """The results by name."""
         named = {"y": self.y} | {f"final {s}": a for s, a in zip("hc", self.final, strict=False)}
         return {name: array for name, array in named.items() if array is not None}
 
@@ -100,19 +100,19 @@ class Example:
 
     @cached_property
     def shown(self) -> Floats:
-        """Which steps of which rows belong to a sequence, (T, B)."""
+        """The mask of steps that belong to a sequence, (T, B)."""
         ends = np.full(self.rows, self.steps) if self.lengths is None else self.lengths
         return np.asarray(np.arange(self.steps)[:, None] < ends)
 
     @property
     def padded(self) -> str:
-        """What stands in y after the end of a row: "", ``zeros`` or ``others``."""
+        """The contents of y after the ends of rows: "" for no padding, ``zeros`` or ``others``."""
         if self.y is None or self.shown.all():
             return ""
         return "others" if self.y[~self.shown].any() else "zeros"
 
     def part(self, steps: int, rows: int) -> Example:
-        """Return its first steps and rows, outputs alone; the whole where it has no y."""
+        """Return the first steps and rows, outputs alone; itself if it has no y."""
         if self.y is None or (self.steps <= steps and self.rows <= rows):
             return self
         state = None if self.state is None else tuple(s[:rows] for s in self.state)
@@ -124,37 +124,37 @@ class Example:
 
 
 def plain(name: str) -> str:
-    """Return a name in small letters and without signs."""
+    """Return a name in small letters and without punctuation."""
     return re.sub(r"[\W_]", "", name.lower())
 
 
 def roles(arrays: Mapping[str, Floats], given: Mapping[str, str]) -> dict[str, str]:
-    """Return which array plays which role; ``given`` says so by name and role.
+    """Return the name of the array for each role; ``given`` holds the stated ones.
 
-    Unreadable if there is no input or no output, or if two arrays may be the same.
+    Unreadable if there is no input or no output, or if two arrays may have the same role.
     """
-    known = dict(given)
-    for role, name in known.items():
+    names_by_role = dict(given)
+    for role, name in names_by_role.items():
         base = role.removeprefix(GRADIENT)
         if name not in arrays or not (base in NAMES or (base != role and base in arrays)):
             allowed = ", ".join(arrays if name not in arrays else (*NAMES, f"{GRADIENT}NAME"))
             raise Unreadable(f"--role '{role}={name}': expected one of {allowed}")
     for role, names in NAMES.items():
-        _recognise(role, names, arrays, known)
-    if "x" not in known:
+        _recognise(role, names, arrays, names_by_role)
+    if "x" not in names_by_role:
         raise Unreadable(f"which of {', '.join(arrays)} is the input? say --role x=NAME")
-    if not {"y", "final h"} & known.keys():
+    if not {"y", "final h"} & names_by_role.keys():
         raise Unreadable(
             f"which of {', '.join(arrays)} is the output? say --role y=NAME; without one there is "
             "nothing to explain"
         )
     for role, names in NAMES.items():
-        called = (*names, *(plain(known[r]) for r in (role,) if r in known))
-        _recognise(f"{GRADIENT}{role}", _of_gradients(called), arrays, known)
+        synonyms = (*names, *(plain(names_by_role[r]) for r in (role,) if r in names_by_role))
+        _recognise(f"{GRADIENT}{role}", _of_gradients(synonyms), arrays, names_by_role)
     for name in arrays:
-        if name not in known.values():
-            _recognise(f"{GRADIENT}{name}", _of_gradients([plain(name)]), arrays, known)
-    return known
+        if name not in names_by_role.values():
+            _recognise(f"{GRADIENT}{name}", _of_gradients([plain(name)]), arrays, names_by_role)
+    return names_by_role
 
 
 def _of_gradients(names: Sequence[str]) -> tuple[str, ...]:
@@ -162,20 +162,20 @@ def _of_gradients(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _recognise(
-    role: str, names: Sequence[str], arrays: Mapping[str, Floats], known: dict[str, str]
+    role: str, names: Sequence[str], arrays: Mapping[str, Floats], names_by_role: dict[str, str]
 ) -> None:
-    """Enter the array of a role, by its name, among those that are known."""
-    called = [n for n in arrays if plain(n) in names and n not in known.values()]
-    if role in known or not called:
+    """Enter the array of a role into the known ones, by its name."""
+    matches = [n for n in arrays if plain(n) in names and n not in names_by_role.values()]
+    if role in names_by_role or not matches:
         return
-    if len(called) > 1:
-        raise Unreadable(f"{' and '.join(called)} may both be {role}: say --role '{role}=NAME'")
-    known[role] = called[0]
+    if len(matches) > 1:
+        raise Unreadable(f"{' and '.join(matches)} may both be {role}: say --role '{role}=NAME'")
+    names_by_role[role] = matches[0]
 
 
 @dataclass(frozen=True)
 class Axes:
-    """One way in which arrays of steps may lie: in words, and how they become (T, B, width)."""
+    """An order of axes, in words, with the conversion to (T, B, width)."""
 
     words: str
     turned: Callable[[Floats], Floats]
@@ -190,15 +190,15 @@ AXES = {
         Axes("rows first (B, T, D)", lambda a: a.swapaxes(0, 1), rows_first=True),
     ),
 }
-"""The ways, by the number of axes that the input has."""
+"""The possible orders, by the number of axes of the input."""
 
 
 def examples(
     arrays: Mapping[str, Floats], given: Mapping[str, str], cell: str, dtype: str | None = None
 ) -> list[Example]:
-    """Return the example that arrays are, once for every axis that may be that of the steps.
+    """Return arrays as an example, once for every axis that may be that of the steps.
 
-    Unreadable if none can be, or if lengths are none.
+    Unreadable if no axis can be, or for malformed lengths.
     """
     role = roles(arrays, given)
     several = sorted(n for n in arrays if re.search(r"_l[1-9]|reverse|_bw\b|backward", n))
@@ -207,19 +207,19 @@ def examples(
             f"{', '.join(several[:3])}: these are several layers or directions; give the arrays of "
             "one layer and direction at a time"
         )
-    taken = {r: np.asarray(arrays[n]) for r, n in role.items()}
-    x = taken["x"]
+    by_role = {r: np.asarray(arrays[n]) for r, n in role.items()}
+    x = by_role["x"]
     if x.ndim not in AXES:
         raise Unreadable(f"{role['x']}: expected an input of up to three axes, got {x.ndim}")
-    if "lengths" in taken:
-        _check_lengths(taken["lengths"], max(x.shape[:-1]))
+    if "lengths" in by_role:
+        _check_lengths(by_role["lengths"], max(x.shape[:-1]))
     parameters = _parameters(
         {n: np.asarray(a) for n, a in arrays.items() if n not in role.values()}
     )
     fitting = [
         example
         for axes in AXES[x.ndim]
-        if (example := _example(cell, parameters, taken, axes, dtype)) is not None
+        if (example := _example(cell, parameters, by_role, axes, dtype)) is not None
     ]
     if not fitting:
         shapes = ", ".join(f"{name} {list(np.shape(a))}" for name, a in arrays.items())
@@ -230,46 +230,51 @@ def examples(
 def _example(
     cell: str,
     parameters: Mapping[str, Floats],
-    taken: Mapping[str, Floats],
+    by_role: Mapping[str, Floats],
     axes: Axes,
     dtype: str | None,
 ) -> Example | None:
-    """Return what arrays are if their axes are these; None if they cannot be."""
-    x = taken["x"]
+    """Return the example if arrays have these axes; None if they cannot have them."""
+    x = by_role["x"]
     turned = axes.turned(x)
     T, B = turned.shape[:2]
     letters = "hc" if cell == "lstm" else "h"
 
     def steps(role: str) -> Floats | None:
-        return _steps(taken[role], x.ndim, axes) if role in taken else None
+        return _steps(by_role[role], x.ndim, axes) if role in by_role else None
 
     def states(before: str) -> list[Floats | None]:
-        named = (taken.get(f"{before} {letter}") for letter in letters)
+        named = (by_role.get(f"{before} {letter}") for letter in letters)
         return [None if s is None else _rows(s) for s in named]
 
     y, final, dy = steps("y"), states("final"), steps(f"{GRADIENT}y")
     dfinal = states(f"{GRADIENT}final")
-    if y is None and "y" in taken:  # the last output alone, as Keras returns it
-        final[0] = _rows(taken["y"]) if final[0] is None else final[0]
-        dfinal[0] = _rows(taken[f"{GRADIENT}y"]) if f"{GRADIENT}y" in taken else dfinal[0]
+    if y is None and "y" in by_role:  # the last output alone, as Keras returns it
+        final[0] = _rows(by_role["y"]) if final[0] is None else final[0]
+        dfinal[0] = _rows(by_role[f"{GRADIENT}y"]) if f"{GRADIENT}y" in by_role else dfinal[0]
     initial, gradients = states("initial"), states(f"{GRADIENT}initial")
     state, assumed = _started(initial, gradients, final, y, turned)
-    of = {f"initial {s}": d for s, d in zip(letters, gradients, strict=True) if d is not None}
-    named = {r.removeprefix(GRADIENT): a for r, a in taken.items() if r.startswith(GRADIENT)}
-    of |= {n: d for n, d in _parameters(named).items() if n in parameters}
+    gradients_by_name = {
+        f"initial {s}": d for s, d in zip(letters, gradients, strict=True) if d is not None
+    }
+    named = {r.removeprefix(GRADIENT): a for r, a in by_role.items() if r.startswith(GRADIENT)}
+    gradients_by_name |= {n: d for n, d in _parameters(named).items() if n in parameters}
     if (dx := steps(f"{GRADIENT}x")) is not None:
-        of["x"] = dx
-    given = dy is not None or any(d is not None for d in dfinal)
-    whole = [a for a in (y, *final, dy, *dfinal, *(initial if state else ())) if a is not None]
-    ends = taken.get("lengths")
-    results = [taken[r] for r in RESULTS if r in taken]
+        gradients_by_name["x"] = dx
+    has_cotangents = dy is not None or any(d is not None for d in dfinal)
+    with_rows = [a for a in (y, *final, dy, *dfinal, *(initial if state else ())) if a is not None]
+    ends = by_role.get("lengths")
+    results = [by_role[r] for r in RESULTS if r in by_role]
     example = Example(
         parameters, turned, y, state, tuple(final), dtype or _dtype([x, *results]),
         axes.rows_first, axes.words, None if ends is None else ends.astype(int),
-        of, (dy, tuple(dfinal)) if given else None, assumed, _places(results),
+        gradients_by_name, (dy, tuple(dfinal)) if has_cotangents else None, assumed,
+        _places(results),
     )  # fmt: skip
-    fits = all(a.shape[:2] == (T, B) if a.ndim == 3 else a.shape[0] == B for a in whole)
-    same = all(d.shape == parameters[n].shape for n, d in of.items() if n in parameters)
+    fits = all(a.shape[:2] == (T, B) if a.ndim == 3 else a.shape[0] == B for a in with_rows)
+    same = all(
+        d.shape == parameters[n].shape for n, d in gradients_by_name.items() if n in parameters
+    )
     if not same:
         raise Unreadable("a gradient has another shape than what it is of")
     within = ends is None or (ends.shape == (B,) and bool((ends <= T).all()))
@@ -277,7 +282,7 @@ def _example(
 
 
 def _parameters(arrays: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return arrays; of biases without axes of length 1, and two in one array apart."""
+    """Return parameters, with biases without axes of length 1, and two in one array split."""
     parameters = {}
     for name, array in arrays.items():
         bias = plain(name).startswith("b") or "bias" in plain(name)
@@ -291,14 +296,14 @@ def _parameters(arrays: Mapping[str, Floats]) -> dict[str, Floats]:
 
 
 def _steps(array: Floats, axes: int, layout: Axes) -> Floats | None:
-    """Return (T, B, width), without an axis of one direction; None for what has no steps."""
+    """Convert an array to (T, B, width), without an axis of one direction; None without steps."""
     if array.ndim == 4:
         array = next((array.squeeze(k) for k in (1, 0) if array.shape[k] == 1), array)
     return layout.turned(array) if array.ndim == axes else None
 
 
 def _rows(state: Floats) -> Floats:
-    """Return a state as (B, width): leading axes of length 1 are those of layers, directions."""
+    """Convert a state to (B, width), without axes of length 1 for layers and directions."""
     while state.ndim > 2:
         state = state[0] if state.shape[0] == 1 else state[:, 0]
     return state[None] if state.ndim == 1 else state
@@ -311,29 +316,29 @@ def _started(
     y: Floats | None,
     x: Floats,
 ) -> tuple[tuple[Floats, ...] | None, tuple[str, ...]]:
-    """Return the initial state, None for the layer's own, and what is assumed of it."""
+    """Return the initial state, None for the layer's default, and the assumptions on it."""
     names = ["initial " + "hc"[k] for k, s in enumerate(initial) if s is None]
     assumed = (f"no {' and '.join(names)} in the file: zeros are assumed",) if names else ()
     if all(s is None for s in (*initial, *gradients)):
         return None, assumed
-    known = [a for a in (*initial, *final, y) if a is not None]
+    known_arrays = [a for a in (*initial, *final, y) if a is not None]
 
     def zeros(k: int) -> Floats:
-        width = next(a.shape[-1] for a in (initial[k], final[k], *known) if a is not None)
+        width = next(a.shape[-1] for a in (initial[k], final[k], *known_arrays) if a is not None)
         return np.zeros((x.shape[1], width), x.dtype)
 
     return tuple(zeros(k) if s is None else s for k, s in enumerate(initial)), assumed
 
 
-def _check_lengths(given: Floats, longest: int) -> None:
-    """Raise Unreadable if lengths are none."""
-    if (given.astype(int) != given).any() or (given < 0).any() or (given > longest).any():
-        said = given.astype(float).tolist()
-        raise Unreadable(f"lengths: expected whole numbers from 0 to {longest}, got {said}")
+def _check_lengths(lengths: Floats, longest: int) -> None:
+    """Raise Unreadable for malformed lengths."""
+    if (lengths.astype(int) != lengths).any() or (lengths < 0).any() or (lengths > longest).any():
+        values = lengths.astype(float).tolist()
+        raise Unreadable(f"lengths: expected whole numbers from 0 to {longest}, got {values}")
 
 
 def _dtype(results: Sequence[Floats]) -> str:
-    """Return the coarsest dtype that holds every number of the results, or that they print."""
+    """Return the coarsest dtype that represents all results, or prints as they do."""
     for name in HALVES:
         if all(str(a.dtype) == name for a in results):
             return name
@@ -344,16 +349,16 @@ def _dtype(results: Sequence[Floats]) -> str:
 
 
 def _held(array: Floats, name: str) -> bool:
-    """Whether a dtype holds these numbers, or prints them so: 0.1 is no number of float32."""
+    """Whether a dtype represents these numbers, or prints as they do, as float32 prints 0.1."""
     near = array.astype(name)
     printed = near.astype(str).astype(np.float64)
     return np.array_equal(near.astype(np.float64), array) or np.array_equal(printed, array)
 
 
 def _places(arrays: Sequence[Floats]) -> int | None:
-    """Return the decimal places that all numbers are printed with; None if there are more."""
+    """Return the decimal places with which all numbers are printed; None if there are more."""
     numbers = np.unique(np.concatenate([a.ravel() for a in arrays]))
-    numbers = numbers[numbers != np.round(numbers)]  # 0 and 1 are what gates saturate at
+    numbers = numbers[numbers != np.round(numbers)]  # gates saturate at 0 and 1
     for places in range(1, PLACES + 1):
         near = np.round(numbers.astype(np.float64), places).astype(numbers.dtype)
         if np.array_equal(near, numbers) and len(numbers) >= MANY:

@@ -1,8 +1,8 @@
-"""Which convention explains arrays alone: weights, inputs and outputs that some system returned.
+"""The conventions that explain recorded arrays: weights, inputs and outputs of any system.
 
-There is no layer to ask, so one example has to do: every convention whose arrays have these shapes
-is run over the input, first on plain numbers, then, where it is near, on numbers with bounds. What
-one example cannot tell apart is told.
+There is one example and no layer to run. Every convention whose arrays have these shapes is run
+over the input, first on plain numbers, then, if it is near, on numbers with bounds. All conventions
+that fit are reported, since one example may not distinguish them.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from .probe import Reading, Unreadable, readings
 from .recorded import Recorded
 
 KEPT = 12
-"""Candidates that are looked at with bounds; right ones are far ahead."""
+"""The number of candidates that are compared with bounds; right ones are far ahead."""
 
 OFFSETS = (0.0, 1.0)
-"""What frameworks add to an LSTM's forget gate."""
+"""The constants that frameworks add to an LSTM's forget gate."""
 
 FAR = 0.1
-"""A difference that no rounding explains: later steps need not be looked at."""
+"""A difference that no rounding explains, after which a candidate is dropped."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What gradients may be of, where the file does not say so: in words, and its gradient by y."""
+    """A possible loss of recorded gradients, in words, with its gradient by y."""
 
     words: str
     gradient: Callable[[Floats], Floats]
@@ -60,9 +60,9 @@ LOSSES = (
 
 @dataclass(frozen=True)
 class Fit:
-    """How far an example is from what a convention computes; ``loss``: what gradients are of.
+    """The comparison of an example with a convention; ``loss``: the loss of its gradients.
 
-    ``unjudged`` says why gradients could not be judged, "" if they were or there are none.
+    ``unjudged`` says why gradients were not compared, "" if they were or there are none.
     """
 
     candidate: Candidate
@@ -73,7 +73,7 @@ class Fit:
 
     @property
     def worst(self) -> Comparison:
-        """The number that is farthest off, in units of its bound."""
+        """The comparison with the largest deviation in units of its bound."""
         return max(self.ledger.comparisons, key=lambda c: c.ratio)
 
     @property
@@ -88,37 +88,38 @@ class Fit:
 
     @property
     def bound(self) -> float:
-        """What rounding alone explains of the worst number."""
+        """The rounding bound of the worst number."""
         return self.worst.bound
 
     @property
     def off(self) -> int:
-        """How many numbers rounding does not explain."""
+        """The count of numbers that rounding does not explain."""
         return sum(c.off for c in self.ledger.comparisons)
 
     @property
     def entries(self) -> int:
-        """How many numbers were looked at."""
+        """The count of compared numbers."""
         return sum(c.entries for c in self.ledger.comparisons)
 
     @property
     def outputs_fit(self) -> bool:
-        """Whether all but gradients is explained."""
+        """Whether the outputs are explained."""
         outputs = (c for c in self.ledger.comparisons if not c.quantity.startswith("gradient"))
         return all(c.ratio <= 1 for c in outputs)
 
     @property
     def convention(self) -> Convention:
-        """The whole convention, with the axis of its steps."""
+        """The complete convention, with the axis of its steps."""
         time = "second" if self.example.rows_first else "first"
         return replace(self.candidate.convention, time=time)
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The conventions that explain an example, and the nearest one where none does.
+    """The conventions that explain an example, and the nearest one.
 
-    ``ranking`` are all candidates and the example as each reads it, the nearest first.
+    ``ranking`` holds all candidates with the example as each reads it, the nearest first; ``looks``
+    the comparisons with bounds.
     """
 
     fits: tuple[Fit, ...]
@@ -128,7 +129,7 @@ class Explanation:
 
     @property
     def tried(self) -> int:
-        """How many conventions were tried."""
+        """The number of tried conventions."""
         return len(self.ranking)
 
     @property
@@ -140,7 +141,10 @@ class Explanation:
 
 
 def explain(cell: str, several: Sequence[Example]) -> Explanation:
-    """Return which conventions of a family explain an example; Unreadable if shapes fit none."""
+    """Return the conventions of a family that explain an example; Unreadable if no shapes fit.
+
+    ``several`` are the readings of the example, by the axis of the steps.
+    """
     ranking = [
         (off, number, candidate, example)
         for example in several
@@ -149,22 +153,22 @@ def explain(cell: str, several: Sequence[Example]) -> Explanation:
     if not ranking:
         shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in several[0].parameters.items())
         raise Unreadable(f"no convention of the {cell} has these arrays: {shapes}")
-    ranking.sort(key=lambda each: each[:2])
+    ranking.sort(key=lambda entry: entry[:2])
     looks = [look(candidate, example) for _, _, candidate, example in ranking[:KEPT]]
     looks.sort(key=lambda fit: (not fit.outputs_fit, fit.ratio))
-    whole = tuple(each[2:] for each in ranking)
+    candidates = tuple(entry[2:] for entry in ranking)
     fits = tuple(fit for fit in looks if fit.ratio <= 1)
-    return Explanation(fits, looks[0], whole, tuple(looks))
+    return Explanation(fits, looks[0], candidates, tuple(looks))
 
 
 def _readings(cell: str, example: Example) -> list[Reading]:
-    """Return every way to read the example's arrays."""
+    """Return all readings of the example's arrays."""
     shapes = {name: tuple(a.shape) for name, a in example.parameters.items()}
     return readings(cell, shapes, example.sizes)
 
 
 def _candidates(cell: str, reading: Reading) -> Iterator[Candidate]:
-    """Yield every convention whose arrays have the shapes that are read so."""
+    """Yield every convention that fits a reading."""
     for order in map("".join, permutations(reading.letters(cell))):
         for base in _functions(cell, order, reading):
             yield from _with_vectors(Candidate(reading, base, {}))
@@ -182,7 +186,7 @@ def _functions(cell: str, order: str, reading: Reading) -> Iterator[Convention]:
 def _with_vectors(candidate: Candidate) -> Iterator[Candidate]:
     """Yield a candidate with its vectors as biases in the order of the gates, or as peepholes.
 
-    A GRU whose reset acts after the product has b_hn in the last bias, or in one of its own.
+    A GRU that resets after the product has b_hn in its last bias, or in an array of its own.
     """
     base, vectors = candidate.base, candidate.reading.vectors
     for order in permutations(vectors) if base.recurrent_bias else [tuple(vectors)]:
@@ -190,15 +194,15 @@ def _with_vectors(candidate: Candidate) -> Iterator[Candidate]:
         for roles in product(*choices):
             if sum(role.kind == "peephole" for role in roles) > 1:
                 continue
-            held = candidate
+            variant = candidate
             for names, role in zip(order, roles, strict=True):
-                held = with_role(held, names, role)
-            if len(held.convention.bias) <= 2:  # no convention has more
-                yield held
+                variant = with_role(variant, names, role)
+            if len(variant.convention.bias) <= 2:  # no convention has more
+                yield variant
 
 
 def _roles(candidate: Candidate, names: tuple[str, ...], number: int) -> Iterator[Role]:
-    """Yield what an array of vectors may be, given how many biases stand before it."""
+    """Yield the possible roles of an array of vectors after ``number`` biases."""
     base, count = candidate.base, candidate.reading.vectors[names]
     letters = base.order
     if count == 1 and base.recurrent_bias:
@@ -207,9 +211,9 @@ def _roles(candidate: Candidate, names: tuple[str, ...], number: int) -> Iterato
         letters = letters.replace("n", RECURRENT_BIAS)
     if count == len(letters):
         yield Role("bias", letters)
-    seen = "io" if base.coupled else "ifo"
-    if base.family == "lstm" and count == len(seen):
-        for order, state in product(permutations(seen), CHOICES["output_peephole"]):
+    gates = "io" if base.coupled else "ifo"
+    if base.family == "lstm" and count == len(gates):
+        for order, state in product(permutations(gates), CHOICES["output_peephole"]):
             yield Role("peephole", "".join(order), state)
 
 
@@ -222,9 +226,9 @@ def _start(candidate: Candidate, example: Example) -> tuple[Floats, ...]:
 
 
 def _distances(cell: str, example: Example) -> Iterator[tuple[Candidate, float]]:
-    """Yield every candidate, and how far plain numbers are off.
+    """Yield every candidate with its deviation in plain numbers.
 
-    Those whose steps differ in their numbers alone are run at once: there are thousands.
+    Candidates whose steps differ in their numbers alone are run at once: there are thousands.
     """
     named = {n: a.astype(float) for n, a in example.parameters.items()}
     for reading in _readings(cell, example):
@@ -243,13 +247,13 @@ def _distances(cell: str, example: Example) -> Iterator[tuple[Candidate, float]]
 
 
 def _stacked(arrays: Sequence[Floats]) -> Floats:
-    """Return numbers, (H,) or (D, H) of several candidates so that each meets rows (B, H)."""
+    """Stack numbers, (H,) or (D, H) of several candidates to broadcast against rows (B, H)."""
     stacked = np.stack([np.asarray(a) for a in arrays])
     return stacked.reshape(len(arrays), *(1,) * (3 - stacked.ndim), *stacked.shape[1:])
 
 
 def _off(candidate: Candidate, slices: Slices, count: int, example: Example) -> Floats:
-    """Return how far off ``count`` candidates are; after the first step at which that is far."""
+    """Return the deviations of ``count`` candidates, which are dropped once they exceed FAR."""
     start = _start(candidate, example)
     state = tuple(np.repeat(s[None].astype(float), count, axis=0) for s in start)
     worst, near, ends = np.zeros(count), np.arange(count), [*state]
@@ -261,25 +265,25 @@ def _off(candidate: Candidate, slices: Slices, count: int, example: Example) -> 
                 continue
             off = _largest(np.where(live, state[0] - example.y[t], 0))
             worst[near] = np.maximum(worst[near], off)
-            if not (kept := worst[near] <= FAR).all():
-                near, slices = near[kept], {name: a[kept] for name, a in slices.items()}
-                state, ends = tuple(s[kept] for s in state), [e[kept] for e in ends]
-        for end, given in zip(ends, example.final, strict=False):
-            if given is not None:
-                worst[near] = np.maximum(worst[near], _largest(end - given))
+            if not (still_near := worst[near] <= FAR).all():
+                near, slices = near[still_near], {name: a[still_near] for name, a in slices.items()}
+                state, ends = tuple(s[still_near] for s in state), [e[still_near] for e in ends]
+        for end, recorded in zip(ends, example.final, strict=False):
+            if recorded is not None:
+                worst[near] = np.maximum(worst[near], _largest(end - recorded))
     return worst
 
 
 def _largest(differences: Floats) -> Floats:
-    """Return the largest difference of each candidate, inf where it is no number."""
+    """Return the largest difference of each candidate, inf for nan."""
     worst = np.abs(differences).max(axis=(1, 2), initial=0.0)
     return np.where(np.isfinite(worst), worst, np.inf)
 
 
 def look(candidate: Candidate, example: Example, arithmetic: str = "") -> Fit:
-    """Return how far an example is from a convention, in units of its bounds.
+    """Compare an example with a convention, in units of bounds.
 
-    ``arithmetic`` is what the bounds are of, where it is not that of the example's dtype.
+    ``arithmetic`` is that of the bounds, by default that of the example's dtype.
     """
     ledger = Ledger()
     for name, got, want in compared(candidate, example, arithmetic or example.dtype):
@@ -290,32 +294,35 @@ def look(candidate: Candidate, example: Example, arithmetic: str = "") -> Fit:
         return Fit(candidate, example, ledger, unjudged="the reference has no cell for it")
     if any(c.ratio > 1 for c in ledger.comparisons):
         return Fit(candidate, example, ledger, unjudged="the outputs are not explained")
-    tried = [(words, _gradients(candidate, example, given)) for words, given in _losses(example)]
-    loss, best = min(tried, key=lambda each: _unexplained(each[1]))
+    comparisons = [
+        (words, _gradients(candidate, example, cotangents))
+        for words, cotangents in _losses(example)
+    ]
+    loss, best = min(comparisons, key=lambda pair: _unexplained(pair[1]))
     return Fit(candidate, example, Ledger([*ledger.comparisons, *best.comparisons]), loss)
 
 
 def _unexplained(ledger: Ledger) -> tuple[int, int]:
-    """Return how many arrays, and how many numbers, a ledger does not explain."""
+    """Return the number of arrays, and of numbers, that a ledger does not explain."""
     return len(ledger.failed), sum(c.off for c in ledger.comparisons)
 
 
 def compared(
     candidate: Candidate, example: Example, arithmetic: str
 ) -> Iterator[tuple[str, Floats, Bounded]]:
-    """Yield every result of an example, and what the convention gives, within the rows' ends.
+    """Yield every result of an example, with the convention's, up to the ends of rows.
 
-    Where the results are printed with few places, so may all other numbers be.
+    If the results are printed with few places, all other numbers may be, too.
     """
     kind, unit = ARITHMETICS[arithmetic], example.unit
 
-    def given(array: Floats) -> Bounded:
+    def bounded(array: Floats) -> Bounded:
         return Bounded(array, unit, kind)
 
-    slices = candidate.slices({n: given(a) for n, a in example.parameters.items()})
-    states = [tuple(map(given, _start(candidate, example)))]
+    slices = candidate.slices({n: bounded(a) for n, a in example.parameters.items()})
+    states = [tuple(map(bounded, _start(candidate, example)))]
     for t in range(example.steps):
-        x = given(example.x[t])
+        x = bounded(example.x[t])
         states.append(family.step(candidate.convention, slices, x, states[-1]))
     shown = example.shown[..., None]
     if example.y is not None and example.steps:
@@ -331,24 +338,26 @@ def compared(
 
 
 def _losses(example: Example) -> Iterator[tuple[str, Cotangents]]:
-    """Yield what the gradients may be of, with its gradients by the results."""
+    """Yield the possible losses of the gradients, with their gradients by the results."""
     nothing: tuple[Floats | None, ...] = (None,) * len(example.final)
     if example.cotangents is not None:
         yield "", example.cotangents
         return
     for loss in LOSSES:
         if example.y is not None:
-            given = (loss.gradient(example.y) * example.shown[..., None]).astype(example.y.dtype)
-            yield loss.words, (given, nothing)
+            cotangent = (loss.gradient(example.y) * example.shown[..., None]).astype(
+                example.y.dtype
+            )
+            yield loss.words, (cotangent, nothing)
         elif example.final[0] is not None:
             words = loss.words.replace("outputs", "final h")
             yield words, (None, (loss.gradient(example.final[0]), *nothing[1:]))
 
 
 def with_loss(example: Example, loss: str = "") -> Example:
-    """Return the example with the cotangents of a loss, the first where none is named.
+    """Return the example with the cotangents of a loss, by default the first.
 
-    Without gradients it stays as it is.
+    An example without gradients is returned unchanged.
     """
     if not example.gradients:
         return example
@@ -356,9 +365,9 @@ def with_loss(example: Example, loss: str = "") -> Example:
     return replace(example, cotangents=losses.get(loss, next(iter(losses.values()))))
 
 
-def _gradients(candidate: Candidate, example: Example, given: Cotangents) -> Ledger:
-    """Hold the gradients to those of the reference, for cotangents on the results."""
-    recorded = Recorded(candidate, replace(example, cotangents=given))
+def _gradients(candidate: Candidate, example: Example, cotangents: Cotangents) -> Ledger:
+    """Compare the gradients with those of the reference, for cotangents on the results."""
+    recorded = Recorded(candidate, replace(example, cotangents=cotangents))
     tested, inputs = under_test(recorded), recorded.inputs
     want = expected_gradient(tested, recorded.case, inputs, recorded.cotangents)
     wanted, ledger = gradients_by_name(recorded.states, want), Ledger()

@@ -1,8 +1,8 @@
-"""Find out by which convention a layer computes, from nothing but what it returns.
+"""Identification of the convention by which a layer computes, from its results alone.
 
-The layer is run on random arrays, and every convention whose arrays have these shapes is tried. One
-explains the layer if every number of every step lies within the bound that its own formula
-has in the layer's arithmetic; the family itself is taken from the cell that the layer claims.
+The layer is run on random arrays, and every convention whose arrays have these shapes is tried. A
+convention explains the layer if all numbers of all steps lie within its formula's bounds in the
+layer's arithmetic. The family is that of the cell that the layer claims.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from .candidates import Candidate, distance, ranked_roles, structures, with_role
 from .probe import Probe, Reading, Steps, readings
 
 NEIGHBOURS = 2
-"""Structures that do not explain the layer, among which the runner-up is looked for."""
+"""The number of structures that do not explain the layer, from which the runner-up comes."""
 
 DECIMALS = (0, 1, 2, 4, 8)
-"""Decimals to which a forget offset is rounded, the simplest first."""
+"""The decimals to which a forget offset is rounded, the simplest first."""
 
 
 @dataclass(frozen=True)
 class Identification:
-    """Which conventions explain a layer, and how far the others are from it.
+    """The conventions that explain a layer, and the distance of the others.
 
-    ``fits`` are the conventions that explain it, all of them, as far as they were not told apart;
-    ``undetermined`` the fields in which they differ; ``nearest`` the first, or the best of those
-    that do not explain it. ``residual`` is its largest error, ``ratio`` that in units of its bound;
-    ``separation`` how many times farther off the runner-up is than that error, or the bound if
-    that is larger. ``unused`` are arrays without influence; ``swapped``: c comes before h.
-    ``stated`` is what the adapter states. ``arrays``, for each of ``fits``: what the layer calls
-    those of the convention, without the endings of passes. ``without_state``: it fits calls
-    without an initial state alone: a given one is not read as it should.
+    ``fits`` holds all conventions that explain it, ``undetermined`` the fields in which they
+    differ; ``nearest`` is the first of them, or the best other one. ``residual`` is its largest
+    error, ``ratio`` that in units of its bound; ``separation`` is the ratio of the runner-up's
+    error to that error, or to the bound if that is larger. ``unused`` are arrays without influence;
+    ``swapped``: c comes before h. ``stated`` is the adapter's convention. ``arrays`` holds, for
+    each of ``fits``, the layer's names of the convention's arrays, without the endings of passes.
+    ``without_state``: it fits calls without an initial state alone, so that initial states are read
+    wrongly.
     """
 
     subject: str
@@ -73,7 +73,7 @@ class Identification:
 
 @dataclass(frozen=True)
 class _Look:
-    """How far a candidate is from steps, and from its own bound."""
+    """The deviation of a candidate from steps, and its ratio to the candidate's bound."""
 
     candidate: Candidate
     residual: float
@@ -96,7 +96,7 @@ def _look(candidate: Candidate, named: Mapping[str, Floats], steps: Steps, dtype
 
 
 def _snapped(candidate: Candidate, named: Mapping[str, Floats], steps: Steps, dtype: str) -> _Look:
-    """Return the look with the simplest forget offset that explains the steps."""
+    """Compare a candidate with the simplest forget offset that explains the steps."""
     offset = candidate.base.forget_offset
     for digits in DECIMALS:
         base = replace(candidate.base, forget_offset=round(offset, digits) + 0.0)
@@ -107,17 +107,16 @@ def _snapped(candidate: Candidate, named: Mapping[str, Floats], steps: Steps, dt
 
 
 def identify(subject: Subject, seed: int = 0) -> Identification:
-    """Return by which convention a subject computes.
+    """Identify the convention by which a subject computes.
 
-    Unreadable says that its arrays are none that a convention has; what the subject raises is
-    raised as everywhere.
+    Raise Unreadable if no convention has arrays of these shapes, and the subject's exceptions.
     """
-    found = _identified(subject, Probe(subject, seed))
+    identification = _identified(subject, Probe(subject, seed))
     options = subject.options
-    if not found.fits and options.state and options.default_state:
+    if not identification.fits and options.state and options.default_state:
         again = _identified(subject, Probe(subject, seed, state=False))
-        found = replace(again, without_state=True) if again.fits else found
-    return found
+        identification = replace(again, without_state=True) if again.fits else identification
+    return identification
 
 
 def _identified(subject: Subject, probe: Probe) -> Identification:
@@ -133,7 +132,7 @@ def _identified(subject: Subject, probe: Probe) -> Identification:
 
 
 class _Search:
-    """One identification: candidates that are still likely, and neighbours that are not."""
+    """One identification: it narrows candidates down, and keeps near ones that do not fit."""
 
     def __init__(self, probe: Probe, ways: Sequence[Reading], first: Mapping[str, Floats]) -> None:
         self.probe, self.ways, self.first = probe, ways, first
@@ -156,7 +155,7 @@ class _Search:
         return likely
 
     def _structures(self, steps: Steps) -> list[_Look]:
-        """Look closely at the likeliest, until some do not fit."""
+        """Compare the likeliest candidates with bounds, until some do not fit."""
         looks: list[_Look] = []
         for candidate in structures(self.probe.family, self.ways, self.first, steps):
             looks.append(_snapped(candidate, self.first, steps, self.dtype))
@@ -165,7 +164,7 @@ class _Search:
         return sorted(looks, key=lambda look: (look.ratio > 1, look.residual))
 
     def find_role(self, likely: Sequence[Candidate], names: tuple[str, ...]) -> list[Candidate]:
-        """Return the candidates, each with every role of one array that explains the steps."""
+        """Return the candidates with each role of one array that explains the steps."""
         drawn = self.probe.draw("vector")
         named = {**self.first, **{name: drawn[name] for name in names}}
         steps = self._steps(named, f"vector {names[0]}")
@@ -179,19 +178,23 @@ class _Search:
         return roles
 
     def conclude(self, subject: Subject, likely: Sequence[Candidate]) -> Identification:
-        """Hold what is likely, and its neighbours, to arrays that are all random."""
+        """Compare the likely candidates and their neighbours on all-random arrays."""
         named = self.probe.draw("last")
         steps = self._steps(named, "last", both=True)
         near = [with_role(likely[0], names, other.roles[names])
                 for names, other in self.others.items()]  # fmt: skip
         near += [_with_roles_of(likely[0], h) for h in self.neighbours]
-        tried: dict[Convention, _Look] = {}
+        looks_by_convention: dict[Convention, _Look] = {}
         for candidate in (*likely, *near):
-            tried.setdefault(candidate.convention, _look(candidate, named, steps, self.dtype))
-        looks = sorted(tried.values(), key=lambda look: (look.ratio > 1, look.residual))
+            looks_by_convention.setdefault(
+                candidate.convention, _look(candidate, named, steps, self.dtype)
+            )
+        looks = sorted(
+            looks_by_convention.values(), key=lambda look: (look.ratio > 1, look.residual)
+        )
         fitting = [look.candidate for look in looks if look.ratio <= 1]
         stated = getattr(subject, "convention", None)
-        if stated is not None:  # of several that cannot be told apart, the stated one first
+        if stated is not None:  # of several indistinguishable ones, the stated one first
             fitting.sort(key=lambda fit: len(differing(fit.convention, stated)))
         fits = [fit.convention for fit in fitting]
         best, second = looks[0], looks[max(len(fits), 1)]
@@ -222,7 +225,7 @@ def _swapped(steps: Steps) -> Steps:
 
 
 def _with_roles_of(candidate: Candidate, other: Candidate) -> Candidate:
-    """Return ``other`` with the vectors' roles of ``one``; b_hn is b_n where there is none."""
+    """Return ``other`` with the candidate's roles of vectors; b_hn becomes b_n if it has none."""
     if other.base.recurrent_bias:
         return replace(other, roles=candidate.roles)
     plain = {

@@ -1,6 +1,6 @@
-"""Look at a layer from outside: ways to read its stored arrays, and steps that it makes.
+"""Readings of a layer's stored arrays, and single steps of the layer.
 
-Sizes are such that shapes tell as much as they can: D, H, P and their multiples all differ.
+D, H, P and their multiples all differ, so that shapes distinguish arrays as far as possible.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ SIZES = Sizes(D=11, H=6)
 PROJECTED = Sizes(D=11, H=6, P=5)
 ROWS = 4
 VECTORS = 4
-"""More slices than this no bias has."""
+"""The most slices of a bias."""
 
 COUNTS = {"rnn": (1,), "lstm": (4, 3), "gru": (3,)}
-"""How many gates may be stored; an LSTM's f may be 1 - i."""
+"""The possible numbers of stored gates; an LSTM's f may be 1 - i."""
 
 
 class Unreadable(ValueError):
-    """The shapes of the stored arrays are none that a convention has; the message says which."""
+    """No convention has arrays of these shapes; the message names them."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read the stored arrays: which is what, and where the gates lie in W and U.
+    """A reading of the stored arrays: their roles, and the layout of the gates in W and U.
 
-    ``W`` and ``U`` are the names of the arrays, several where every gate has its own, ``vectors``
-    those of biases and peepholes, with the number of slices each holds.
+    ``W`` and ``U`` are the names of the arrays, several if every gate has its own, ``vectors``
+    those of biases and peepholes, with the number of slices in each.
     """
 
     W: tuple[str, ...]
@@ -53,12 +53,12 @@ class Reading:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields of a convention that say so."""
+        """The fields of a convention that express the reading."""
         below = "" if self.recurrent_layout == self.layout else self.recurrent_layout
         return {"layout": self.layout, "recurrent_layout": below, "projected": bool(self.R)}
 
     def letters(self, family: str) -> str:
-        """Return the gates that are stored; an LSTM's f may be 1 - i."""
+        """Return the stored gates; an LSTM's f may be 1 - i."""
         return GATES[family] if self.gates == len(GATES[family]) else "igo"
 
     def weights(self, named: Mapping[str, Floats]) -> tuple[list[Floats], list[Floats]]:
@@ -91,7 +91,7 @@ class Reading:
 
 
 def readings(family: str, shapes: Mapping[str, tuple[int, ...]], sizes: Sizes) -> list[Reading]:
-    """Return every way to read arrays of these shapes; Unreadable if there is none."""
+    """Return all readings of arrays of these shapes; Unreadable if there is none."""
     groups = _grouped(shapes, sizes)
     vectors = {g: n for g in groups if (n := _vector_count(g, shapes, sizes.H))}
     stacks = [group for group in vectors if len(shapes[group[0]]) > 1]
@@ -116,25 +116,25 @@ def _readings(
     shapes: Mapping[str, tuple[int, ...]],
     sizes: Sizes,
 ) -> Iterator[Reading]:
-    """Yield the readings in which these groups are vectors; few units make a matrix look so."""
+    """Yield the readings with these groups as vectors, as which small matrices may appear."""
     rest = [g for g in groups if g not in vectors]
     square = {(sizes.P, sizes.H), (sizes.H, sizes.P)}
     R = next((g for g in rest if len(g) == 1 and shapes[g[0]] in square), ())
     rest = [g for g in rest if g != R]
-    made = partial(Reading, gates=gates, vectors=vectors, R=R[0] if R else "", sizes=sizes)
+    reading = partial(Reading, gates=gates, vectors=vectors, R=R[0] if R else "", sizes=sizes)
     joint = _packed("W", gates, "joint", below=True).shape(_shapes(sizes))
     if len(rest) == 1 and len(rest[0]) == 1 and shapes[rest[0][0]] == joint:
-        yield made(rest[0], rest[0], "joint", "joint")
+        yield reading(rest[0], rest[0], "joint", "joint")
     if len(rest) != 2:
         return
     for W, U in (rest, rest[::-1]):
         for layout in _layouts("W", W, gates, shapes, sizes):
             for recurrent in _layouts("U", U, gates, shapes, sizes):
-                yield made(W, U, layout, recurrent)
+                yield reading(W, U, layout, recurrent)
 
 
 def _grouped(shapes: Mapping[str, tuple[int, ...]], sizes: Sizes) -> list[tuple[str, ...]]:
-    """Return the arrays, those that hold one gate each together: weight_ih_i, weight_ih_f, ..."""
+    """Group the arrays that hold one gate each: weight_ih_i, weight_ih_f, ..."""
     widths = {sizes.D, sizes.H, sizes.projected}
     groups: dict[str, list[str]] = {}
     for name, shape in shapes.items():
@@ -145,7 +145,7 @@ def _grouped(shapes: Mapping[str, tuple[int, ...]], sizes: Sizes) -> list[tuple[
 
 
 def _vector_count(names: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]], H: int) -> int:
-    """Return how many slices (H,) the arrays hold; 0 if they are no vectors."""
+    """Return the number of slices (H,) in the arrays; 0 if they are no vectors."""
     shape = shapes[names[0]]
     if len(shape) == 1 and shape[0] % H == 0:
         return len(names) * (shape[0] // H)
@@ -160,8 +160,8 @@ def _layouts(
     shapes: Mapping[str, tuple[int, ...]],
     sizes: Sizes,
 ) -> Iterator[str]:
-    """Yield the layouts that have these shapes; of those that are the same, the first."""
-    seen: list[list[Floats]] = []
+    """Yield the layouts with these shapes, without equivalent ones."""
+    distinct: list[list[Floats]] = []
     for layout in LAYOUTS:
         separate = layout.startswith("separate")
         if layout == "joint" or len(names) != (gates if separate and gates > 1 else 1):
@@ -173,8 +173,10 @@ def _layouts(
         numbers = {name: np.arange(count).reshape(shapes[name]) + count * k
                    for k, name in enumerate(names)}  # fmt: skip
         blocks = _blocks(kind, names, layout, gates, numbers, sizes)
-        if not any(all(map(np.array_equal, blocks, other)) for other in seen):
-            seen.append(blocks)
+        if not any(
+            all(map(np.array_equal, blocks, blocks_of_layout)) for blocks_of_layout in distinct
+        ):
+            distinct.append(blocks)
             yield layout
 
 
@@ -202,7 +204,7 @@ def _shapes(sizes: Sizes) -> dict[str, Shape]:
 
 @dataclass(frozen=True)
 class Steps:
-    """Steps that a layer made: from x (N, D) and states before to states after, (N, width) each."""
+    """Steps of a layer: x (N, D), and the states before and after, (N, width) each."""
 
     x: Floats
     before: tuple[Floats, ...]
@@ -210,10 +212,10 @@ class Steps:
 
 
 class Probe:
-    """Runs a subject with arrays of our choice, and looks at single steps."""
+    """A subject that is run on chosen arrays for single steps."""
 
     def __init__(self, subject: Subject, seed: int, *, state: bool = True) -> None:
-        """Prepare for one step and for two; ``state``: from initial states, where it takes them."""
+        """Set the cases of one and of two steps; ``state``: with initial states, if offered."""
         options = subject.options
         cell = subject.cells[0]
         self.sizes = PROJECTED if "projected" in cell else SIZES
@@ -231,16 +233,16 @@ class Probe:
         self._built: dict[int, Called] = {}
 
     def draw(self, round_: str) -> dict[str, Floats]:
-        """Draw every array: random, non-zero, such that gates are neither open nor shut."""
+        """Draw every array, so that gates are neither open nor shut."""
         return {
             name: self.case.normal(f"{round_} {name}", shape, 0.35 if len(shape) > 1 else 0.5)
             for name, shape in self.shapes.items()
         }
 
     def steps(self, named: Mapping[str, Floats], round_: str, *, both: bool = False) -> Steps:
-        """Return the steps that the subject makes, the telling ones last.
+        """Return steps of the subject, the most informative last.
 
-        One from random states; without an initial state, or with ``both``, the next one too.
+        These are one from random states and, without an initial state or with ``both``, the next.
         """
         x = self.case.normal(f"{round_} x", (2, ROWS, self.sizes.D))
         state = None

@@ -1,4 +1,4 @@
-"""An example as a subject: it answers one call, with what was recorded, and no other."""
+"""A recorded example as a subject that answers its one call."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ END = "_l0"
 
 @dataclass(frozen=True)
 class NamedMap(ParameterMap):
-    """A convention's arrays under the names and in the shapes that a file has them.
+    """The map of a convention's arrays with the names and shapes of a file.
 
-    ``names`` are the file's by the convention's, both with the ending of the pass.
+    ``names`` maps the convention's names to the file's, both with the ending of the pass.
     """
 
     inner: ConventionMap
@@ -36,7 +36,7 @@ class NamedMap(ParameterMap):
     own: Mapping[str, tuple[int, ...]]
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Return the shapes that the file's arrays have."""
+        """Return the shapes of the file's arrays."""
         return self.own
 
     def draw(self, name: str, shape: tuple[int, ...]) -> Array:
@@ -60,7 +60,7 @@ class NamedMap(ParameterMap):
         return self._named(self.inner.from_reference(gradient))
 
     def place(self, name: str, index: tuple[int, ...]) -> str:
-        """Say which gate and unit an entry belongs to."""
+        """Return the gate and unit of an entry."""
         theirs = next(n for n, mine in self.names.items() if mine == name)
         shape = self.inner.shapes()[theirs]
         flat = np.ravel_multi_index(index, self.own[name])
@@ -76,7 +76,7 @@ def _shaped(array: Array, shape: tuple[int, ...]) -> Array:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a file holds, read by one convention, in the place of the layer that computed it."""
+    """A file's example, read by one convention, in the place of the layer that computed it."""
 
     candidate: Candidate
     example: Example
@@ -84,12 +84,12 @@ class Recorded:
 
     @property
     def convention(self) -> Convention:
-        """The convention by which its arrays are read."""
+        """The convention of its arrays."""
         return self.candidate.convention
 
     @property
     def case(self) -> Case:
-        """The sizes of the one call."""
+        """The case of the one call."""
         e = self.example
         sizes = e.sizes
         return Case(
@@ -99,7 +99,7 @@ class Recorded:
 
     @property
     def options(self) -> Options:
-        """What the one call has."""
+        """The options of the one call."""
         e = self.example
         return Options(
             layers=False, bidirectional=False, bias=False, lengths=e.lengths is not None,
@@ -111,7 +111,7 @@ class Recorded:
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """The dtype that it computes in."""
+        """The dtype in which it computes."""
         return (self.example.dtype,)
 
     @property
@@ -125,7 +125,7 @@ class Recorded:
         return cell_named(self.cells[0]).states
 
     def version(self) -> str:
-        """Return nothing: who computed it is not known."""
+        """Return "": the system is unknown."""
         return ""
 
     def cell(self, case: Case) -> str:
@@ -134,11 +134,11 @@ class Recorded:
 
     @cached_property
     def own(self) -> dict[str, str]:
-        """The names of the file's arrays by those with the ending of the pass."""
+        """The names of the file's arrays, by those with the ending of the pass."""
         return {n.removesuffix(END) + END: n for n in self.example.parameters}
 
     def parameter_map(self, case: Case) -> NamedMap:
-        """Return what the file's arrays mean by the convention, and would in other sizes."""
+        """Return the map of the file's arrays by the convention, also for other sizes."""
         names = {f"{n}{END}": f"{mine}{END}" for n, mine in self.candidate.names.items()}
         inner = ConventionMap(self.convention, case)
         shapes = {mine: np.shape(self.example.parameters[n]) for mine, n in self.own.items()}
@@ -147,44 +147,44 @@ class Recorded:
         return NamedMap(inner, names, shapes)
 
     def caller(self, case: Case) -> str:
-        """Return nothing: there is no program."""
+        """Return "": there is no program."""
         return ""
 
     def build(self, case: Case) -> Built:
-        """Return nothing that computes."""
+        """Raise NotOffered: there is no program."""
         raise NotOffered("there is no program, one example alone")
 
     @property
     def inputs(self) -> Inputs:
-        """What the one call was made with."""
+        """The arguments of the one call."""
         e = self.example
-        state = None if e.state is None else tuple(self._given(s[None]) for s in e.state)
-        named = {mine: self._given(e.parameters[n]) for mine, n in self.own.items()}
-        return Inputs(named, self._given(e.x), state, e.lengths)
+        state = None if e.state is None else tuple(self._in_dtype(s[None]) for s in e.state)
+        named = {mine: self._in_dtype(e.parameters[n]) for mine, n in self.own.items()}
+        return Inputs(named, self._in_dtype(e.x), state, e.lengths)
 
     @property
     def cotangents(self) -> Cotangents:
-        """The gradients by the results that the way back was given."""
+        """The cotangents on the results."""
         dy, dfinal = self.example.cotangents or (None, ())
-        ends = tuple(None if d is None else self._given(d[None]) for d in dfinal)
+        ends = tuple(None if d is None else self._in_dtype(d[None]) for d in dfinal)
         ends += (None,) * (len(self.states) - len(ends))
-        return None if dy is None else self._given(dy), ends
+        return None if dy is None else self._in_dtype(dy), ends
 
     @property
     def gradients(self) -> dict[str, Array]:
-        """The recorded gradients, as checks name them."""
-        given, mine = self.example.gradients, {n: own for own, n in self.own.items()}
+        """The recorded gradients by the checks' names."""
+        recorded, mine = self.example.gradients, {n: name for name, n in self.own.items()}
         return {
             GRADIENT + mine.get(n, n): d[None] if n.startswith("initial ") else d
-            for n, d in given.items()
+            for n, d in recorded.items()
         }
 
     def result(self, gap: float = np.nan) -> Result:
-        """Return what was recorded; what was not is ``gap``."""
+        """Return the recorded results, with ``gap`` for missing numbers."""
         e, case = self.example, self.case
         widths = cell_named(self.cells[0]).widths(case.sizes)
         y = np.full((case.T, case.B, widths[0]), gap) if e.y is None else e.y
-        if e.padded == "others":  # who pads with other numbers than 0 may
+        if e.padded == "others":  # padding with other numbers than 0 is allowed
             y = np.where(e.shown[..., None], y, gap)
         finals = (*e.final, *(None,) * (len(widths) - len(e.final)))
         final = tuple(
@@ -193,10 +193,10 @@ class Recorded:
         )
         if not e.gradients:
             return Result(y, final)
-        known, inputs = self.gradients, self.inputs
+        gradients, inputs = self.gradients, self.inputs
 
         def gradient(name: str, like: Array) -> Array:
-            return known.get(GRADIENT + name, np.full(like.shape, gap))
+            return gradients.get(GRADIENT + name, np.full(like.shape, gap))
 
         named = {n: gradient(n, a) for n, a in inputs.parameters.items()}
         initial = tuple(
@@ -205,5 +205,5 @@ class Recorded:
         )
         return Pulled(y, final, named, gradient("x", inputs.x), initial)
 
-    def _given(self, array: Array) -> Array:
+    def _in_dtype(self, array: Array) -> Array:
         return np.array(array, dtype=self.case.number_type)

@@ -11,7 +11,7 @@ import numpy as np
 from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..subjects.called import NotOffered, SubjectCrashed
-from ..subjects.framework import OncePerParameters, imported, what_is_given
+from ..subjects.framework import OncePerParameters, imported, optional_inputs
 from ..subjects.frameworks.onnx_operator import Operator
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 from .nodes import Node
@@ -85,7 +85,7 @@ class BuiltNode(WithoutGradients):
                 _restate(onnx, model.graph, subject.node, weights=original)
             return PerShape(subject.runtime, model.SerializeToString())
 
-        self._program_for = OncePerParameters(make, what_is_given)
+        self._program_for = OncePerParameters(make, optional_inputs)
 
     def forward(self, inputs: Inputs) -> Result:
         """Run it."""

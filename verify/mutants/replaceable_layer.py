@@ -170,7 +170,7 @@ class ReplaceableLayer:
         unroll = partial(self._unroll_packed, ragged) if ragged.layout == PACKED else self.unroll
         x, finals = inputs.x, []
         if ragged.layout == LEFT_PADDED:
-            x, mask, lengths = ragged.laid(x), self.read_mask(ragged.mask), None
+            x, mask, lengths = ragged.to_layout(x), self.read_mask(ragged.mask), None
         for level in range(self.case.layers):
             outputs = []
             for direction in range(self.case.directions):
@@ -185,7 +185,7 @@ class ReplaceableLayer:
         final = tuple(np.stack(arrays) for arrays in zip(*finals, strict=True))
         if ragged.layout == LEFT_PADDED:
             inside = ragged.inside[:, :, None]
-            y = np.where(inside, ragged.back(y), zeros(y, y.shape))
+            y = np.where(inside, ragged.from_layout(y), zeros(y, y.shape))
         return Result(*self.write(y, final, lengths))
 
     def _read(self, named: Mapping[str, Array]) -> Sequence[Parameters]:
@@ -215,13 +215,13 @@ class ReplaceableLayer:
         self, ragged: Ragged, at: At, p: Parameters, x: Array
     ) -> tuple[Array, State]:
         """Return the same for packed rows, from boundary to boundary."""
-        flat, outputs, finals = ragged.laid(x), [], list[State]()
+        flat, outputs, finals = ragged.to_layout(x), [], list[State]()
         for k, (first, last) in enumerate(pairwise(self.boundaries(ragged.cu_seqlens))):
             start = self.begin(k, at.start, finals[-1] if finals else None)
             y, final = self.unroll(replace(at, start=start, lengths=None), p, flat[first:last])
             outputs.append(y)
             finals.append(final)
-        y = ragged.back(np.concatenate(outputs))
+        y = ragged.from_layout(np.concatenate(outputs))
         y = np.where(ragged.inside[:, :, None], y, zeros(y, y.shape))
         return y, tuple(np.concatenate(rows) for rows in zip(*self.ends(finals), strict=True))
 

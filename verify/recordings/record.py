@@ -93,7 +93,7 @@ def record_case(subject: Subject, check: str, case: str, path: str) -> dict[str,
     return {
         "sha256": digest,
         "device": getattr(subject, "gpu", gpu)(),
-        "ran": watch.told if watch else "",
+        "ran": watch.summary if watch else "",
         "lacking": watch.lacking if watch else "",
         "flags": flags(recorded) if flags else {},
     }

@@ -53,7 +53,7 @@ class Watched:
         self.replayed.clear()
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The longest list of kernels of a case; cases with lacking kernels come first."""
         runs = [self.runs[key] for key in self.replayed]
         return max(runs, key=lambda pair: (bool(pair[1]), len(pair[0])), default=("", ""))[0]

@@ -1,9 +1,10 @@
-"""Subjects: the implementations that can be held against the reference, and the ways in.
+"""Subjects: the implementations that gatewise compares with the reference.
 
-A SUBJECT is a name of a file in ``frameworks`` (``torch:LSTM``), a name that an installed package
-registers, ``recording:DIR``, ``path/to/file.py:Name`` or ``package.module:Name``; where several are
-taken, ``FAMILY:*`` are all of a family (``onnxruntime:*``). See ``protocol`` for what an adapter
-offers, ``torch_like`` and ``explicit`` for the two forms that need none.
+A SUBJECT is the name of an adapter in ``frameworks`` (``torch:LSTM``), a name that an installed
+package registers, ``recording:DIR``, ``path/to/file.py:Name`` or ``package.module:Name``. Commands
+that take several subjects also take ``FAMILY:*``, all subjects of a family (``onnxruntime:*``).
+``protocol`` defines the interface of an adapter; ``torch_like``, ``explicit`` and ``declared``
+take users' code that has no adapter.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ from .loader import UnknownSubject
 from .protocol import Loadable, Subject
 
 SCHEMES: dict[str, Callable[[str], Subject]] = {}
-"""What finds the subject by the word before its colon, where no adapter owns that: ``mutant:G01``.
+"""Functions that return a subject, by the word before the colon of its name: ``mutant:G01``.
 
-``execution.schemes`` fills it: no subject knows mutants or recordings.
+``execution.schemes`` fills the table, since subjects cannot import mutants or recordings.
 """
 
 FILES: dict[str, Callable[[str], Subject]] = {}
-"""What finds the subject by what a file's name ends in, where a part of it may follow: ``.onnx``.
+"""Functions that return a subject of a model file, by the file's suffix (``.onnx``).
 
-``execution.schemes`` fills it, too.
+A name may add a part of the file after ``#``. ``execution.schemes`` fills the table.
 """
 
 PROGRAMS = "process"
-"""What stands before the command of a program in any language."""
+"""The prefix of a program's command: ``process:COMMAND``."""
 
 FORM = "form:"
-"""What stands before the name of a form in the place of ``like``."""
+"""The prefix of a form's name in the argument ``like``."""
 
 LIKE = tuple(f"torch.nn.{kind}{cell}" for cell in ("", "Cell") for kind in ("LSTM", "GRU", "RNN"))
-"""The classes in whose place one of a user's may stand."""
+"""The classes of torch.nn that a user's class may replace."""
 
 DEVICE = r"cpu|(cuda|xpu|mps)(:\d+)?"
 """What a device is called on which modules and functions of torch's can be held."""
@@ -53,37 +54,37 @@ NO_DEVICE = (
 )
 
 OWN_CELL = "gatewise."
-"""What stands before a cell's name in the place of ``like``, for what does not say its cell."""
+"""The prefix of a cell's name in the argument ``like``, for code that does not name its cell."""
 
 
 @cache
 def adapters(family: str) -> dict[str, Subject]:
-    """Return the adapters' subjects of a family by name; {} if there is none such."""
+    """Return the adapters' subjects of a family by name; {} for an unknown family."""
     if family not in families():
         return {}
     return dict(sorted((subject.name, subject) for subject in families()[family].subjects()))
 
 
 def adapter(name: str) -> Subject | None:
-    """Return the adapters' subject of this name, if there is one; imports its family's file."""
+    """Return the adapter's subject of this name, or None; import its family's file."""
     return adapters(family(name)).get(name)
 
 
 def subjects() -> dict[str, Subject]:
-    """Return every adapter's subjects by name, without importing what they adapt."""
-    every = (subject for family in families() for subject in adapters(family).items())
-    return dict(sorted(every))
+    """Return all adapters' subjects by name, without importing the adapted packages."""
+    pairs = (subject for family in families() for subject in adapters(family).items())
+    return dict(sorted(pairs))
 
 
 def is_problem(like: str | None) -> bool:
-    """Whether a subject stands in the place of a benchmark's problem's model."""
+    """Whether ``like`` names a problem of KernelBench."""
     return like is not None and like.startswith(BENCH)
 
 
 def require_like(like: str | None, forbid: str = "") -> None:
-    """Raise UnknownSubject unless a subject may stand in this place: torch's class, or a problem.
+    """Raise UnknownSubject unless ``like`` names a class of torch, a cell, a form or a problem.
 
-    Only of a submission to a problem can be said what it must not use.
+    ``forbid`` is allowed for submissions to a problem alone.
     """
     if like is not None and is_problem(like):
         problem_named(like)
@@ -94,10 +95,10 @@ def require_like(like: str | None, forbid: str = "") -> None:
     if like is not None and like.startswith(OWN_CELL):
         _require_cell(like)
     elif like is not None and like not in LIKE:
-        own = f"; of a cell of that name: --like {OWN_CELL}{like}" if like in cells() else ""
+        hint = f"; of a cell of that name: --like {OWN_CELL}{like}" if like in cells() else ""
         raise UnknownSubject(
             f"--like {like}: expected one of {', '.join(LIKE)}, a cell, {OWN_CELL}gla, or a "
-            f"problem, {BENCH}35{own}"
+            f"problem, {BENCH}35{hint}"
         )
     if forbid:
         raise UnknownSubject(f"--forbid is for submissions to a problem: --like {BENCH}35")
@@ -138,13 +139,13 @@ def _require_cell(like: str) -> None:
 
 
 def _of_cell(value: Any, cell: str) -> Any:
-    """Return a class, an object or a function as what says that it computes a cell."""
+    """Return a class, an object or a function with the attribute ``cell`` added."""
     if isinstance(value, type):
         return type(value.__name__, (value,), {"cell": cell, "__module__": value.__module__})
     forward = getattr(value, "forward", value)
-    kept = {n: getattr(value, n) for n in ("axes", "gradient", "vjp", "dtypes", "form", "forms")
-            if hasattr(value, n)}  # fmt: skip
-    return SimpleNamespace(**kept, cell=cell, forward=forward)
+    names = ("axes", "gradient", "vjp", "dtypes", "form", "forms")
+    attributes = {n: getattr(value, n) for n in names if hasattr(value, n)}
+    return SimpleNamespace(**attributes, cell=cell, forward=forward)
 
 
 def subject_named(
@@ -155,24 +156,24 @@ def subject_named(
     on_import: Callable[[], None] = lambda: None,
     device: str = "cpu",
 ) -> Subject:
-    """Return the subject that ``name`` stands for; UnknownSubject says why there is none.
+    """Return the subject of this name; UnknownSubject if there is none.
 
-    ``quantised`` is the arithmetic to which it is held, "" for that which it declares itself.
-    ``device`` is where a module of the user's is moved.
-    ``forbid`` are what a submission to a benchmark's problem must not use, with commas between.
-    ``on_import`` is called once a program of others is imported, before it is tried out.
+    ``quantised`` is the arithmetic of its bounds, "" for the one that the subject declares.
+    ``device`` is where a module of the user's computes.
+    ``forbid`` lists, separated by commas, what a submission to a problem must not use.
+    ``on_import`` is called after the user's code is imported, before it first runs.
     """
     if like is not None and like.startswith(FORM):
         plain = subject_named(name, None, forbid, quantised, on_import, device)
         return in_form(plain, like.removeprefix(FORM))
     require_device(device, [name])
     subject, declared = _named(name, like, forbid, on_import, device)
-    own = getattr(declared, "quantised", "")
-    if not (quantised or own):
+    declared_arithmetic = getattr(declared, "quantised", "")
+    if not (quantised or declared_arithmetic):
         return subject
     from .quantised import in_arithmetic
 
-    return in_arithmetic(subject, quantised or own)
+    return in_arithmetic(subject, quantised or declared_arithmetic)
 
 
 def _named(
@@ -205,7 +206,7 @@ def _named(
         return subject, value
     loader.refuse_data(name)
     if not loader.is_file(name) and (":" not in name or family(name) in families()):
-        raise UnknownSubject(f"subject {name!r} is not known; there are {_there(name)}")
+        raise UnknownSubject(f"subject {name!r} is not known; there are {_alternatives(name)}")
     loaded = loader.load(name)
     on_import()
     like = like or getattr(loaded.value, "like", None) or _inherited(loaded.value)
@@ -214,7 +215,7 @@ def _named(
 
 
 def model_file(name: str) -> str:
-    """Return what the name of a model's file ends in, of which a subject is a part; "" for none."""
+    """Return the suffix of the model file that a subject's name names; "" if it names none."""
     return next((s for s in FILES if name.endswith(s) or f"{s}#" in name), "")
 
 
@@ -226,7 +227,7 @@ def _require_form(name: str) -> None:
 
 
 def in_form(subject: Subject, name: str) -> Subject:
-    """Return a subject that computes in a form; UnknownSubject for one that cannot be held so."""
+    """Return the subject in a form (``chunk:64``); UnknownSubject if it has no such form."""
     from .given_arrays import GivenArrays
 
     if not isinstance(subject, GivenArrays):
@@ -238,7 +239,7 @@ def in_form(subject: Subject, name: str) -> Subject:
 
 
 def _inherited(value: Any) -> str | None:
-    """Return the class of torch that a class derives from, and so stands in the place of."""
+    """Return the class of torch.nn from which a class derives, or None."""
     if not isinstance(value, type) or hasattr(value, "cell"):
         return None
     names = (f"torch.nn.{base.__name__}" for base in value.__mro__
@@ -246,43 +247,47 @@ def _inherited(value: Any) -> str | None:
     return next((name for name in names if name in LIKE), None)
 
 
-def known(*wanted: str) -> list[str]:
-    """Return the names that need no path, of these families or of all."""
-    names = [name for each in wanted or families() for name in adapters(each)]
-    others = (name for name in loader.registered() if not wanted or family(name) in wanted)
+def known(*families_wanted: str) -> list[str]:
+    """Return the sorted names of adapters and registered subjects, of these families or of all."""
+    names = [name for member in families_wanted or families() for name in adapters(member)]
+    others = (
+        name
+        for name in loader.registered()
+        if not families_wanted or family(name) in families_wanted
+    )
     return [*sorted(names), *sorted(others)]
 
 
 def family(name: str) -> str:
-    """Return what stands before the colon of a subject's name."""
+    """Return the part of a subject's name before the colon."""
     return name.partition(":")[0]
 
 
 def expanded(names: Iterable[str]) -> list[str]:
-    """Return the names, each once, with what stands for several replaced by all of them.
+    """Return the names without repetitions, with wildcards and folders expanded.
 
-    ``FAMILY:*`` are the known subjects of a family; a folder, or a path with ``*``, ``?`` or
-    ``[...]``, before the colon or alone are the Python files that are there.
+    ``FAMILY:*`` stands for the known subjects of a family; a folder, or a path with ``*``, ``?`` or
+    ``[...]``, before the colon or alone, for its Python files.
     """
-    every: dict[str, None] = {}
+    unique: dict[str, None] = {}
     for name in names:
         if several := loader.files(name):
-            every |= dict.fromkeys(several)
+            unique |= dict.fromkeys(several)
             continue
         members = known(family(name)) if name == f"{family(name)}:*" else [name]
         if not members:
             raise UnknownSubject(
-                f"{name}: there is no family {family(name)!r}; there are {_there(name)}"
+                f"{name}: there is no family {family(name)!r}; there are {_alternatives(name)}"
             )
-        every |= dict.fromkeys(members)
-    return list(every)
+        unique |= dict.fromkeys(members)
+    return list(unique)
 
 
-def _there(name: str) -> str:
+def _alternatives(name: str) -> str:
     """Return the subjects of the name's family, or all families where there is none such."""
     members = known(family(name)) if ":" in name else []
-    every = dict.fromkeys([*families(), *map(family, sorted(loader.registered()))])
-    return ", ".join(members or (f"{each}:*" for each in every))
+    all_families = dict.fromkeys([*families(), *map(family, sorted(loader.registered()))])
+    return ", ".join(members or (f"{name_of_family}:*" for name_of_family in all_families))
 
 
 def adapted(
@@ -293,9 +298,10 @@ def adapted(
     forbid: str = "",
     device: str = "cpu",
 ) -> Subject:
-    """Return the subject that an object is, on a device.
+    """Return an object as a subject on a device, by the first form of code that it fits.
 
-    An adapter, a torch-like class, a submission to a problem, or explicit gates.
+    The forms are a cell of gatewise, a submission to a problem, torch's interface, an adapter,
+    named arrays of a cell, a declaration, and ``cell`` with ``forward``.
     """
     require_like(like, forbid)
     if like is not None and like.startswith(OWN_CELL):
@@ -310,7 +316,7 @@ def adapted(
         if is_problem(like):
             from .kernel import kernel
 
-            return kernel(value, name, like, [each for each in forbid.split(",") if each], device)
+            return kernel(value, name, like, [part for part in forbid.split(",") if part], device)
         from .torch_like import torch_like
 
         return torch_like(value, name, like, import_lines, device)
@@ -337,7 +343,7 @@ def adapted(
 
 
 def _fits(value: Any, name: str) -> str:
-    """Say in whose place of torch's a module may stand; "" if it is none, or fits none."""
+    """Return a clause that names the classes of torch that a module can replace; "" for none."""
     bases = value.__mro__ if isinstance(value, type) else ()
     if not any(base.__module__ == "torch.nn.modules.module" for base in bases):
         return ""

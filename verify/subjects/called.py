@@ -1,6 +1,6 @@
-"""A subject under test: its calls are recorded and timed, and what it returns is looked at.
+"""A subject under test: its calls are recorded and timed, and its results checked for form.
 
-What it raises is its crash.
+An exception of the subject becomes SubjectCrashed.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ A = TypeVar("A", bound=Result)
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a subject: of which layer, with what, and what came back, if anything did.
+    """One call of a subject: its layer, arguments and results; no results if it raised.
 
-    ``inputs`` is None where only the mode was switched, to ``training``; ``tangents`` were pushed
-    forward. Layers are told apart by identity, so they are kept.
+    ``inputs`` is None for a switch of mode, to ``training``; ``tangents`` is set for a call of
+    ``jvp``. Calls keep their layer, since layers are distinguished by identity.
     """
 
     layer: Called
@@ -59,9 +59,9 @@ class Call:
 
 @dataclass
 class Clock:
-    """Seconds spent in the subject and in the oracle; the rest is drawing and comparing.
+    """Seconds spent in the subject and in the oracle, without drawing and comparing.
 
-    ``on_answer`` is called once, when the subject has answered for the first time.
+    ``on_answer`` is called once, after the subject's first answer.
     """
 
     subject: float = 0.0
@@ -69,7 +69,7 @@ class Clock:
     on_answer: Callable[[], None] | None = None
 
     def answered(self) -> None:
-        """Say so, the first time."""
+        """Call ``on_answer``, the first time only."""
         on_answer, self.on_answer = self.on_answer, None
         if on_answer is not None:
             on_answer()
@@ -85,9 +85,9 @@ class Clock:
 
 
 class SubjectUnderTest(Subject, Protocol):
-    """A subject, the calls that were made of it, and where the time went.
+    """A subject with the record of its calls and its clock.
 
-    It stands in the subject's place: a check calls it and asks it, and nothing else remembers.
+    Checks use it in place of the subject; no other object records calls.
     """
 
     calls: list[Call]
@@ -100,7 +100,7 @@ class SubjectUnderTest(Subject, Protocol):
 def under_test(
     subject: Subject, calls: list[Call] | None = None, clock: Clock | None = None
 ) -> SubjectUnderTest:
-    """Return a subject whose calls are recorded, in these lists where there are any already."""
+    """Return a subject whose calls are recorded in ``calls`` and timed by ``clock``, if given."""
     record = _UnderTest(subject, [] if calls is None else calls, clock or Clock())
     return cast("SubjectUnderTest", record)
 
@@ -125,19 +125,19 @@ class SubjectCrashed(RuntimeError):
 
 
 class NotOffered(RuntimeError):
-    """The subject says that it does not implement what it was asked for."""
+    """The subject says that it does not implement what was called."""
 
 
 def cell_of(subject: Subject, case: Case) -> Cell:
     """Return the cell that the subject claims to compute, in the arithmetic that it claims."""
-    own: Cell | None = getattr(subject, "own_cell", None)
-    cell = own or cell_named(subject.cell(case))
+    own_cell: Cell | None = getattr(subject, "own_cell", None)
+    cell = own_cell or cell_named(subject.cell(case))
     quantisation: Quantisation | None = getattr(subject, "quantisation", None)
     return QuantisedCell(cell, quantisation) if quantisation and in_steps(subject) else cell
 
 
 def in_steps(subject: object) -> bool:
-    """Whether more of a subject is quantised than its weights."""
+    """Whether a subject is quantised in its steps, beyond its weights."""
     quantisation: Quantisation | None = getattr(subject, "quantisation", None)
     return quantisation is not None and quantisation.stepwise
 
@@ -162,14 +162,14 @@ def output_shape(layer: Layer, case: Case) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Called:
-    """A subject made for a case; every call gets copies, and its results are checked."""
+    """A subject built for a case; every call gets copies, and its results are checked for form."""
 
     subject: SubjectUnderTest
     case: Case
     built: Built
 
     def attempt(self, function: Callable[[], R]) -> R:
-        """Call the subject with care, and count the time as its own."""
+        """Call the subject by ``with_care``, and count the time as the subject's."""
         with self.subject.clock.timing("subject"):
             answer = with_care(function)
         self.subject.clock.answered()
@@ -199,7 +199,7 @@ class Called:
         return self._answers(call, lambda: [self.built.jvp(copied(inputs), tangents)])[0]
 
     def _answers(self, call: Call, function: Callable[[], Sequence[A]]) -> Sequence[A]:
-        """Make a call, which is recorded before: it may raise."""
+        """Record a call, then make it: it may raise."""
         self.subject.calls.append(call)
         answers = self.attempt(function)
         call.results.extend(map(_snapshot, answers))
@@ -228,10 +228,10 @@ class Called:
 
     def _check_gradients(self, inputs: Inputs, pulled: Pulled) -> None:
         self._check_array("gradient of x", pulled.x, inputs.x.shape)
-        for name, given in inputs.parameters.items():
+        for name, parameter in inputs.parameters.items():
             if name not in pulled.parameters:
-                raise Mismatch(f"gradient of {name}: expected shape {given.shape}, got none")
-            self._check_array(f"gradient of {name}", pulled.parameters[name], given.shape)
+                raise Mismatch(f"gradient of {name}: expected shape {parameter.shape}, got none")
+            self._check_array(f"gradient of {name}", pulled.parameters[name], parameter.shape)
         names = layer_of(self.subject, self.case).cell.states
         same_count("gradients of initial states", len(pulled.initial), len(inputs.state or ()))
         for name, d, s in zip(names, pulled.initial, inputs.state or (), strict=False):
@@ -246,7 +246,7 @@ class Called:
 
 
 def with_care(function: Callable[[], R]) -> R:
-    """Call the subject: what it raises becomes SubjectCrashed, what it warns of is its own."""
+    """Call the subject without warnings; turn its exceptions into SubjectCrashed."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -254,8 +254,8 @@ def with_care(function: Callable[[], R]) -> R:
     except (SubjectUnavailable, Mismatch, SubjectCrashed, NotOffered):
         raise
     except NotImplementedError as error:
-        said = words(error).removeprefix("NotImplementedError: ") or "NotImplementedError"
-        raise NotOffered(f"refused: {said}{_origin(error)}") from error
+        reason = words(error).removeprefix("NotImplementedError: ") or "NotImplementedError"
+        raise NotOffered(f"refused: {reason}{_origin(error)}") from error
     except Exception as error:
         if _of_an_adapter(error):
             raise
@@ -263,24 +263,24 @@ def with_care(function: Callable[[], R]) -> R:
 
 
 SLIPS = (AttributeError, ImportError, KeyError, NameError, TypeError)
-"""What a mistake in a line of Python raises; packages' native code raises others, too."""
+"""Exceptions that mistakes in Python raise; packages' native code raises others, too."""
 
 
 def _of_an_adapter(error: Exception) -> bool:
-    """Whether one of our adapters raised, and not the package that it adapts."""
+    """Whether one of gatewise's adapters raised, and not the package that it adapts."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = Path(__file__).parent / "frameworks"
     return isinstance(error, SLIPS) and Path(frames[-1].filename).is_relative_to(ours)
 
 
 PACKAGES = ("torch", "numpy")
-"""Whose lines say nothing of where a layer is wrong: the line that called them does."""
+"""Packages whose lines do not locate a mistake: the line that called them does."""
 
 
 def _origin(error: BaseException) -> str:
-    """Say where the subject raised: file, line and function; "" where that is not Python's.
+    """Return the file, line and function in which the subject raised; "" for native code.
 
-    The file of an installed package is named with the package.
+    The path of a file of an installed package begins with the package.
     """
     frame = _own_frame(error)
     if frame is None:
@@ -292,41 +292,41 @@ def _origin(error: BaseException) -> str:
 
 
 def _own_frame(error: BaseException) -> traceback.FrameSummary | None:
-    """Return the innermost frame that is the subject's; a package's where it is that package."""
+    """Return the innermost frame of the subject, or of a package if that is the subject."""
     ours = Path(__file__).parents[1]
     frames = traceback.extract_tb(error.__traceback__)
     below = list(takewhile(lambda f: not Path(f.filename).is_relative_to(ours), reversed(frames)))
-    own = [f for f in below if not {*Path(f.filename).parts} & {*PACKAGES}]
+    frames_of_subject = [f for f in below if not {*Path(f.filename).parts} & {*PACKAGES}]
     engine = any("autograd" in Path(f.filename).parts for f in below)  # native code called by it
-    return next(iter(own or ([] if engine else below)), None)
+    return next(iter(frames_of_subject or ([] if engine else below)), None)
 
 
 def raised_by(error: BaseException) -> str:
-    """Return the source line of the subject's in which an error, or its cause, was raised."""
+    """Return the subject's source line in which an error, or its cause, was raised."""
     frame = _own_frame(error.__cause__ or error)
     return (frame.line or "") if frame else ""
 
 
 def copied(inputs: Inputs) -> Inputs:
-    """Return the same inputs in other memory, so that nobody else sees what is written there.
+    """Return the inputs in new memory, so that the callee's writes do not reach the caller's.
 
-    Arrays that are not contiguous are so on purpose, and are handed on as they are.
+    Arrays that are not contiguous are so on purpose, and are not copied.
     """
     lengths = None if inputs.lengths is None else np.array(inputs.lengths)
     return replace(inputs.map(_copied), lengths=lengths)
 
 
 def _snapshot(result: R) -> R:
-    """Return a result in other memory: a later call may write into what an earlier one returned."""
+    """Return a result in new memory: a later call may write into an earlier call's result."""
 
-    def kept(value: Any) -> Any:
+    def snapshot(value: Any) -> Any:
         if isinstance(value, tuple):
-            return tuple(map(kept, value))
+            return tuple(map(snapshot, value))
         if isinstance(value, Mapping):
-            return {name: kept(array) for name, array in value.items()}
+            return {name: snapshot(array) for name, array in value.items()}
         return np.array(value) if isinstance(value, np.ndarray) else value
 
-    values = {f.name: kept(getattr(result, f.name)) for f in fields(result)}  # type: ignore[arg-type]
+    values = {f.name: snapshot(getattr(result, f.name)) for f in fields(result)}  # type: ignore[arg-type]
     return replace(result, **values)  # type: ignore[type-var]
 
 
@@ -334,14 +334,14 @@ def _copied(array: Floats) -> Floats:
     return np.array(array) if array.flags.c_contiguous else array
 
 
-def same_count(what: str, got: int, want: int) -> None:
-    """Raise Mismatch unless there are as many as there should be."""
+def same_count(name: str, got: int, want: int) -> None:
+    """Raise Mismatch unless the counts are equal."""
     if got != want:
-        raise Mismatch(f"{what}: expected {want}, got {got}")
+        raise Mismatch(f"{name}: expected {want}, got {got}")
 
 
 def _check_finite(name: str, array: Floats) -> None:
-    """Raise Mismatch for NaN or inf; cells that stay in [-1, 1] have no business with either."""
+    """Raise Mismatch for NaN or inf, which cells with values in [-1, 1] cannot compute."""
     finite = np.isfinite(array)
     if not finite.all():
         where = tuple(int(k) for k in np.argwhere(~finite)[0])

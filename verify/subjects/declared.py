@@ -1,4 +1,4 @@
-"""Ordinary code as a subject: a class or a function, and a declaration of how it means its arrays.
+"""Ordinary code as a subject: a class or a function, with a declaration of its arrays.
 
 .. code-block:: python
 
@@ -8,10 +8,10 @@
 
 Arguments are recognised by their names: ``x`` (or ``inputs``), the state (``state`` as declared, or
 ``h0`` and ``c0`` each alone), ``lengths``, ``cu_seqlens``, ``mask``, ``params`` (all arrays
-by the convention's names). Those that are left are the convention's arrays, in its order.
+by the convention's names). The remaining arguments are the convention's arrays, in its order.
 
-A recurrence that is none of the catalogue's says its arrays instead of a convention; its cell is
-its step, a function of (p, x, state), or None where there are no equations:
+A recurrence that is not in the catalogue declares its arrays instead of a convention; its cell is
+its step, a function of (p, x, state), or None if it has no equations:
 
 .. code-block:: python
 
@@ -49,18 +49,18 @@ from .inputs import draw_inputs
 from .kept_state import reset_method
 from .loader import UnknownSubject
 from .protocol import Built, Cotangents, Inputs, Pulled, Result
-from .ragged import ARGUMENTS, Laid, arguments, ragged_cases, ragged_options
+from .ragged import ARGUMENTS, RaggedLayer, arguments, ragged_cases, ragged_options
 from .recurrence import Recurrence
 from .torch_module import torch_dtype, torch_version
 
 DECLARATION = "__gatewise__"
-"""The attribute that holds what was declared."""
+"""The attribute that holds the declaration of a class or a function."""
 
 CONVENTION = ("weights", "order", "layout", "bias")
 OWN = ("parameters", "states", "input")
 BETWEEN_CALLS = ("stateful", "reset", "partial_state")
 ATTRIBUTES = (*CONVENTION, *OWN, "axes", "state", "returns", "gradient")
-"""What a class may declare as attributes beside ``cell``."""
+"""The attributes by which a class may declare its arrays, beside ``cell``."""
 
 AXES = ("TBD", "BTD", "DBT", "TD", "BD")
 STATES = ("tuple", "h", "stacked", "none")
@@ -74,9 +74,10 @@ ALIASES = {"onnx": "onnxruntime", "flax": "flax-linen", "jax": "flax-linen"}
 
 @dataclass(frozen=True)
 class Declaration:
-    """How code means its arrays and its call.
+    """The meaning of the arrays and the call of a class or a function.
 
-    ``cell``: ``rnn``, ``lstm`` or ``gru``; for a recurrence of one's own its step, or None.
+    ``cell``: ``rnn``, ``lstm`` or ``gru``; for a recurrence outside the catalogue its step, or
+    None.
     ``weights``: whose convention its arrays have, a family
     of adapters (``torch``, ``keras``, ``onnx``, ...), or a ``Convention``; ``order``, ``layout``
     and ``bias`` replace fields of it. ``axes`` of x and y: ``BD`` is a single step; with ``DBT``
@@ -84,13 +85,15 @@ class Declaration:
     tuple, h alone, all states stacked along a first axis, or none at all. ``returns``: outputs and
     state, outputs alone (of cells with one state), or the state alone (of a step). ``gradient``:
     by a method ``vjp(params, x, state, dy, dstate)`` with the same axes and arrays, or by torch's
-    or JAX's differentiation, whose arrays it is then called with.
+    or JAX's differentiation; the code is then called with that framework's arrays.
 
-    ``stateful``: a call without a state goes on where the last one ended, until the method that
-    ``reset`` names is called. ``partial_state``: one of several states may be None, for zeros.
+    ``stateful``: a call without a state continues from the state of the last call, until the
+    method that ``reset`` names is called. ``partial_state``: one of several states may be None,
+    for zeros.
 
-    Of a recurrence of one's own, ``parameters``, ``states`` and ``input`` are the axes of every
-    array but the batch, by the widths D and H: ``{"W": "D 4H"}``; states may be names alone.
+    For a recurrence outside the catalogue, ``parameters``, ``states`` and ``input`` are the axes
+    of every array without the batch, in the widths D and H: ``{"W": "D 4H"}``; states may be names
+    alone.
     """
 
     cell: str | Callable[..., Any] | None
@@ -110,16 +113,16 @@ class Declaration:
     partial_state: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no declaration, in a sentence that says what is."""
-        own = self.cell is None or callable(self.cell)
+        """Raise ValueError for fields that contradict each other; say what is expected."""
+        outside_catalogue = self.cell is None or callable(self.cell)
         object.__setattr__(self, "gradient", self.gradient or "")
-        cells = () if own else (("cell", tuple(GATES)),)
+        cells = () if outside_catalogue else (("cell", tuple(GATES)),)
         for name, allowed in (*cells, ("axes", AXES), ("state", STATES),
                               ("returns", RETURNS), ("gradient", GRADIENTS)):  # fmt: skip
             if getattr(self, name) not in allowed:
-                known = ", ".join(repr(each) for each in allowed)
-                other = "; of another kind: None, or its step" if name == "cell" else ""
-                raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {known}{other}")
+                choices = ", ".join(repr(choice) for choice in allowed)
+                hint = "; of another kind: None, or its step" if name == "cell" else ""
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {choices}{hint}")
         if self.stateful and self.axes in ("TD", "BD"):
             raise ValueError(
                 f"stateful: expected whole sequences of a batch, not axes={self.axes!r}: "
@@ -130,7 +133,7 @@ class Declaration:
                 "an LSTM has the states h and c: take and return both, as in return y, (h, c); "
                 "from y alone nobody can tell what c was"
             )
-        if not own:
+        if not outside_catalogue:
             _ = self.convention
             if self.parameters is not None:
                 raise ValueError(
@@ -142,7 +145,7 @@ class Declaration:
 
     @cached_property
     def recurrence(self) -> Recurrence | None:
-        """The recurrence that it is, if it is one of its author's own."""
+        """The declared recurrence, if it is not in the catalogue."""
         if isinstance(self.cell, str):
             return None
         for name in CONVENTION:
@@ -163,12 +166,12 @@ class Declaration:
 
     @property
     def convention(self) -> Convention:
-        """The convention of its arrays; ValueError if there is none of that name."""
+        """The convention of its arrays; ValueError for an unknown name."""
         convention = self.weights
         if not isinstance(convention, Convention):
             convention = _stated(convention, str(self.cell))
-        given: dict[str, Any] = {"order": self.order, "layout": self.layout, "bias": self.bias}
-        return replace(convention, **{k: v for k, v in given.items() if v})
+        changes: dict[str, Any] = {"order": self.order, "layout": self.layout, "bias": self.bias}
+        return replace(convention, **{k: v for k, v in changes.items() if v})
 
 
 def _stated(name: str, cell: str) -> Convention:
@@ -180,16 +183,16 @@ def _stated(name: str, cell: str) -> Convention:
         convention = getattr(adapter, "convention", None)
         if adapter.name.partition(":")[2] in kinds and isinstance(convention, Convention):
             return convention
-    known = ", ".join(sorted({*families(), *ALIASES}))
-    raise ValueError(f"weights={name!r}: it states no convention of a {cell}; there are {known}")
+    choices = ", ".join(sorted({*families(), *ALIASES}))
+    raise ValueError(f"weights={name!r}: it states no convention of a {cell}; there are {choices}")
 
 
-def subject(cell: str | Callable[..., Any] | None, **declared: Any) -> Callable[[Any], Any]:
-    """Declare how a class or a function means its arrays, so that it can be held as it is.
+def subject(cell: str | Callable[..., Any] | None, **fields: Any) -> Callable[[Any], Any]:
+    """Declare the arrays of a class or a function, so that gatewise can call it unchanged.
 
-    The arguments are the fields of ``Declaration``. Raises ValueError for what is none.
+    The arguments are the fields of ``Declaration``. Raises ValueError for a wrong one.
     """
-    declaration = Declaration(cell, **declared)
+    declaration = Declaration(cell, **fields)
 
     def decorate(value: Any) -> Any:
         setattr(value, DECLARATION, declaration)
@@ -212,55 +215,55 @@ class Declared:
 
     @property
     def convention(self) -> Convention:
-        """What is stated of its arrays."""
+        """The convention of its arrays."""
         return self.declaration.convention
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The reference's cell of its convention, or the name of its own."""
+        """The reference's cell of its convention, or the name of the declared recurrence."""
         return (self.own_cell.name if self.own_cell else str(self.convention.cell),)
 
     @property
     def own_cell(self) -> Recurrence | None:
-        """The recurrence, if it is its author's own."""
+        """The declared recurrence, if it is not in the catalogue."""
         return self.declaration.recurrence
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The arguments of what is called."""
+        """The names of the arguments of the function that is called."""
         value = self.value
         function = getattr(value, "forward", None) or getattr(value, "step", None) or value
         return tuple(inspect.signature(function).parameters)
 
     def version(self) -> str:
-        """Return its version, if it says one, and that of what computes on a device."""
+        """Return the version that the code states, and that of what computes on a device."""
         on = "" if self.device == "cpu" else torch_version(self.device)
         return ", ".join(filter(None, (str(getattr(self.value, "version", "")), on)))
 
     def cell(self, case: Case) -> str:
-        """Return the cell that it claims."""
+        """Return the cell that the code claims to compute."""
         return self.cells[0]
 
     def parameter_map(self, case: Case) -> ParameterMap:
-        """Return the map of its convention, or of its own arrays."""
+        """Return the map of its convention, or of its declared arrays."""
         if self.own_cell is not None:
             return OwnMap(self.own_cell, case)
         return ConventionMap(self.convention, case)
 
     def caller(self, case: Case) -> str:
-        """Return nothing: scripts of failures call it by gatewise."""
+        """Return "": scripts of failures call it by gatewise."""
         return ""
 
     def build(self, case: Case) -> Built:
-        """Return it, ready to be called."""
-        made = self._made(case)
-        if callable(getattr(made, "train", None)):
-            made.train(False)
-        call = _Call(self, made, arrays_of(self.declaration.gradient, case, self.device), case)
-        built = _Built(call.run, call.pull if self.declaration.gradient else None, made)
-        return Laid(built)
+        """Return the layer, ready to be called."""
+        layer = self._layer(case)
+        if callable(getattr(layer, "train", None)):
+            layer.train(False)
+        call = _Call(self, layer, arrays_of(self.declaration.gradient, case, self.device), case)
+        built = _Built(call.run, call.pull if self.declaration.gradient else None, layer)
+        return RaggedLayer(built)
 
-    def _made(self, case: Case) -> Any:
+    def _layer(self, case: Case) -> Any:
         if self.is_module:
             module = self.value(case.D, case.H)
             return module.to(self.device, torch_dtype(imported("torch", "torch"), case))
@@ -268,12 +271,12 @@ class Declared:
 
     @property
     def is_module(self) -> bool:
-        """Whether it is a class of torch's modules, which is made for the widths of a case."""
+        """Whether it is a class of torch's modules, constructed with the widths of a case."""
         return self.own_cell is not None and hasattr(self.value, "named_parameters")
 
 
 def module_parameters(module: Any, D: int, H: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a module's parameters; it is made with its widths."""
+    """Return the shapes of the parameters of a module's class for these widths."""
     if not isinstance(module, type):
         raise TypeError("expected the class of the module, which is made with (D, H)")
     return {name: tuple(array.shape) for name, array in module(D, H).named_parameters()}
@@ -281,18 +284,18 @@ def module_parameters(module: Any, D: int, H: int) -> dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class _Built(Plain):
-    """A layer that has modes if its class has ``train``."""
+    """A layer with training and evaluation modes, if its class has ``train``."""
 
-    made: Any = None
+    layer: Any = None
 
     def train(self, training: bool) -> None:
         """Switch between training and evaluation."""
-        self.made.train(training)
+        self.layer.train(training)
 
     def buffers(self) -> dict[str, Floats]:
-        """Return copies of what a module of torch keeps beside its parameters, by name."""
-        kept: Iterable[tuple[str, Any]] = getattr(self.made, "named_buffers", tuple)()
-        return {name: np.array(buffer.detach().cpu()) for name, buffer in kept}
+        """Return copies of the buffers of a torch module, by name."""
+        buffers: Iterable[tuple[str, Any]] = getattr(self.layer, "named_buffers", tuple)()
+        return {name: np.array(buffer.detach().cpu()) for name, buffer in buffers}
 
 
 @dataclass(frozen=True)
@@ -300,14 +303,15 @@ class _Call:
     """Calls of the user's code, in its own axes and arrays."""
 
     subject: Declared
-    made: Any
+    layer: Any
     arrays: Arrays
     case: Case
 
     @property
     def function(self) -> Callable[..., Any]:
-        """What is called."""
-        return getattr(self.made, "forward", None) or getattr(self.made, "step", None) or self.made  # type: ignore[no-any-return]
+        """The function that is called: ``forward``, ``step``, or the object itself."""
+        layer = self.layer
+        return getattr(layer, "forward", None) or getattr(layer, "step", None) or layer  # type: ignore[no-any-return]
 
     def run(self, inputs: Inputs) -> Result:
         """Run the code on NumPy arrays."""
@@ -316,22 +320,22 @@ class _Call:
             return self.result(*self.called(inputs, leaves))
 
     def pull(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
-        """Run once and pull cotangents back, by the differentiation that was declared."""
-        by = self.subject.declaration.gradient
+        """Run once and pull cotangents back, by the declared differentiation."""
+        gradient = self.subject.declaration.gradient
         with self.arrays.setting():
-            if by == "vjp":
+            if gradient == "vjp":
                 return self._by_vjp(inputs, cotangents)
-            return pulled_by(by, self, inputs, cotangents)
+            return pulled_by(gradient, self, inputs, cotangents)
 
     def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
-        """Call with arrays of the code's own kind; return y (T, B, H) and states (B, H)."""
+        """Call with the code's kind of arrays; return y (T, B, H) and states (B, H)."""
         weights = {n.removesuffix("_l0"): leaves[n] for n in inputs.parameters}  # in their order
         x, stack = self._spread(leaves["x"], 2, self._x_axes), self.arrays.stack
         self._reset(inputs)
         names = [f"state {k}" for k in range(len(inputs.state or ()))]
-        given = [leaves[name][0] if name in leaves else None for name in names]
-        state = self._spread_states(given) or None
-        y, final = self._over_time(weights, x, state, self._where(inputs), stack)
+        states = [leaves[name][0] if name in leaves else None for name in names]
+        state = self._spread_states(states) or None
+        y, final = self._over_time(weights, x, state, self._row_places(inputs), stack)
         flat = zip(final, self._state_axes, strict=False)
         rest = final[len(self._state_axes) :]  # one too many is found by its number
         return self._flattened(y, 2, self._state_axes[0]), (
@@ -339,9 +343,9 @@ class _Call:
         )  # fmt: skip
 
     def _reset(self, inputs: Inputs) -> None:
-        """Reset a layer that keeps its state, before a call that begins anew."""
+        """Reset a layer that keeps its state, unless the call continues from the last one."""
         if self.subject.declaration.stateful and inputs.anew:
-            getattr(self.made, self.subject.declaration.reset)()
+            getattr(self.layer, self.subject.declaration.reset)()
 
     def _over_time(
         self,
@@ -366,22 +370,22 @@ class _Call:
         y, final = self._once(weights, self._turned(x), state, where)
         return self._turned(y), final
 
-    def _where(self, inputs: Inputs) -> dict[str, Any]:
-        """Return what says where sequences lie, by the names of arguments."""
+    def _row_places(self, inputs: Inputs) -> dict[str, Any]:
+        """Return the lengths, boundaries or mask of the rows, by the names of arguments."""
         into = self.arrays.into if inputs.layout else np.asarray
         by_row = self.subject.declaration.axes in ("BTD", "DBT")
         return arguments(inputs, np.transpose if by_row else np.asarray, into)
 
     @property
     def _x_axes(self) -> tuple[int, ...]:
-        own = self.subject.own_cell
-        return own.x_axes(self.case.sizes) if own else (self.case.D,)
+        recurrence = self.subject.own_cell
+        return recurrence.x_axes(self.case.sizes) if recurrence else (self.case.D,)
 
     @property
     def _state_axes(self) -> tuple[tuple[int, ...], ...]:
-        own = self.subject.own_cell
-        if own:
-            return own.state_axes(self.case.sizes)
+        recurrence = self.subject.own_cell
+        if recurrence:
+            return recurrence.state_axes(self.case.sizes)
         return ((self.case.H,),) * (2 if self.subject.declaration.cell == "lstm" else 1)
 
     def _spread_states(self, states: Sequence[Any]) -> tuple[Any, ...]:
@@ -389,13 +393,13 @@ class _Call:
         return tuple(self._spread(state, 1, axes) for state, axes in pairs)
 
     def _spread(self, array: Any, leading: int, axes: tuple[int, ...]) -> Any:
-        """Return what is carried flat with the axes that its author declared."""
+        """Reshape the last axis of an array to the declared axes."""
         if len(axes) == 1 or array is None:
             return array
         return array.reshape((*array.shape[:leading], *axes))
 
     def _flattened(self, array: Any, leading: int, axes: tuple[int, ...]) -> Any:
-        """Return an array with its last axes as one; one of another shape as it is."""
+        """Merge the last axes of an array into one; return an array of other axes unchanged."""
         if len(axes) == 1 or tuple(array.shape[leading:]) != axes:
             return array
         return array.reshape((*array.shape[:leading], int(np.prod(axes))))
@@ -407,17 +411,17 @@ class _Call:
         if inputs.state is not None:
             state = self._spread_states([s[0] for s in inputs.state])
         outputs = self.run(inputs)
-        taken = inspect.signature(self.made.vjp).parameters
-        more = {name: a for name, a in self._where(inputs).items() if name in taken}
+        parameters = inspect.signature(self.layer.vjp).parameters
+        more = {name: a for name, a in self._row_places(inputs).items() if name in parameters}
         pulled = []
-        for given in cotangents:
+        for pair in cotangents:
             dy, *ends = (
                 np.zeros_like(o) if d is None else d
-                for o, d in zip((outputs.y, *(s[0] for s in outputs.final)), flat(given),
+                for o, d in zip((outputs.y, *(s[0] for s in outputs.final)), flat(pair),
                                 strict=True)
             )  # fmt: skip
             self._reset(inputs)
-            dp, dx, dstate = self.made.vjp(
+            dp, dx, dstate = self.layer.vjp(
                 weights, self._turned(self._spread(inputs.x, 2, self._x_axes)),
                 self._state(self._flipped(state)),
                 self._turned(self._spread(dy, 2, self._state_axes[0])),
@@ -439,7 +443,7 @@ class _Call:
         return pulled
 
     def result(self, y: Any, final: Sequence[Any]) -> Result:
-        """Return outputs (T, B, H) and states (B, H) as NumPy's, these with an axis of passes."""
+        """Return y (T, B, H) and states (passes, B, H) as NumPy arrays, from states (B, H)."""
         back = self.arrays.back
         return Result(back(y), tuple(back(s)[None] for s in final))
 
@@ -449,11 +453,11 @@ class _Call:
         arguments = self._bound(weights, x, self._flipped(state), where)
         if self.subject.is_module:
             run = imported("torch", "torch").func.functional_call
-            return self._results(run(self.made, dict(weights), (), arguments))
+            return self._results(run(self.layer, dict(weights), (), arguments))
         return self._results(self.function(**arguments))
 
     def _results(self, result: Any) -> tuple[Any, tuple[Any, ...]]:
-        """Return outputs and a tuple of states of what was returned."""
+        """Return outputs and a tuple of states from the code's return value."""
         declaration = self.subject.declaration
         if declaration.returns == "y":
             last = {"BTD": (slice(None), -1), "DBT": (..., -1)}.get(declaration.axes, -1)
@@ -466,8 +470,8 @@ class _Call:
     def _bound(
         self, weights: Mapping[str, Any], x: Any, state: Any, where: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the arguments by the names that the code has for them."""
-        left = list(weights)
+        """Return the arguments of the code, by its own names for them."""
+        unbound = list(weights)
         bound: dict[str, Any] = {}
         for name in inspect.signature(self.function).parameters:
             if name in X:
@@ -480,15 +484,15 @@ class _Call:
                 bound[name] = Named(weights)
             elif name in self._one_state:
                 bound[name] = None if state is None else state[self._one_state[name]]
-            elif left:
-                key = name if name in left else left[0]
-                left.remove(key)
+            elif unbound:
+                key = name if name in unbound else unbound[0]
+                unbound.remove(key)
                 bound[name] = weights[key]
         return bound
 
     @property
     def _one_state(self) -> dict[str, int]:
-        """The place of each state among all, by the names that an argument may have for it."""
+        """The index of each state, by the names that an argument for it may have."""
         return one_state(self.subject.own_cell)
 
     def _state(self, state: Any) -> Any:
@@ -497,12 +501,12 @@ class _Call:
         return state[0] if self.subject.declaration.state == "h" else self.arrays.stack(state)
 
     def _turned(self, array: Any) -> Any:
-        """Return (T, B, ...) in the code's axes, or the other way round."""
-        other = {"BTD": 1, "DBT": 2}.get(self.subject.declaration.axes)
-        return array if other is None else array.swapaxes(0, other)
+        """Convert (T, B, ...) to the code's axes, or back: the swap is its own inverse."""
+        axis = {"BTD": 1, "DBT": 2}.get(self.subject.declaration.axes)
+        return array if axis is None else array.swapaxes(0, axis)
 
     def _flipped(self, states: Any) -> Any:
-        """Return states (B, H) in the code's axes, or the other way round."""
+        """Convert states (B, H) to the code's axes, or back: the swap is its own inverse."""
         if states is None or self.subject.declaration.axes != "DBT":
             return states
         return tuple(None if s is None else s.swapaxes(0, 1) for s in states)
@@ -522,89 +526,98 @@ class Named(dict[str, Any]):
         raise AttributeError(f"no parameter {name!r}; there are {', '.join(self)}")
 
 
-def one_state(own: Recurrence | None) -> dict[str, int]:
-    """Return the names that an argument may have for one of the states, and which it is."""
-    if own is None:
+def one_state(recurrence: Recurrence | None) -> dict[str, int]:
+    """Return the index of each state, by the names that an argument for it may have."""
+    if recurrence is None:
         return {name: "hc".index(state) for state, names in ONE_STATE.items() for name in names}
-    names = {state: (state, f"{state}0", f"{state}_0", f"{state}_prev") for state in own.states}
-    return {name: k for k, state in enumerate(own.states) for name in names[state]}
+    names = {
+        state: (state, f"{state}0", f"{state}_0", f"{state}_prev") for state in recurrence.states
+    }
+    return {name: k for k, state in enumerate(recurrence.states) for name in names[state]}
 
 
 def declaration_of(value: Any, name: str) -> Declaration | None:
-    """Return what a class or a function declares, None if it declares nothing."""
+    """Return the declaration of a class or a function, None if it has none."""
     decorated: Declaration | None = getattr(value, DECLARATION, None)
     if decorated is not None or not hasattr(value, "cell"):
         return decorated
     cell = getattr(value.cell, "__func__", value.cell)  # a step is no method
-    own = cell is None or callable(cell)
-    stated = {key: getattr(value, key) for key in ATTRIBUTES if hasattr(value, key)}
-    given = {key: each for key, each in stated.items() if _may_declare(key, each, own)}
-    if own and hasattr(value, "named_parameters"):
-        given = {"parameters": partial(module_parameters, value), "gradient": "torch", **given}
-    if not given and not own:
+    outside_catalogue = cell is None or callable(cell)
+    attributes = {key: getattr(value, key) for key in ATTRIBUTES if hasattr(value, key)}
+    fields = {
+        key: attribute
+        for key, attribute in attributes.items()
+        if _may_declare(key, attribute, outside_catalogue)
+    }
+    if outside_catalogue and hasattr(value, "named_parameters"):
+        fields = {"parameters": partial(module_parameters, value), "gradient": "torch", **fields}
+    if not fields and not outside_catalogue:
         return None
     between = {key: getattr(value, key, None) for key in BETWEEN_CALLS}
-    given |= {k: v for k, v in between.items() if v is True or (k == "reset" and type(v) is str)}
+    fields |= {k: v for k, v in between.items() if v is True or (k == "reset" and type(v) is str)}
     try:
-        declaration = Declaration(cell if own else str(cell), **given)
+        declaration = Declaration(cell if outside_catalogue else str(cell), **fields)
     except (TypeError, ValueError) as error:
         raise UnknownSubject(f"subject {name!r}: {error}") from error
     return declaration
 
 
-def _may_declare(field: str, value: Any, own: bool) -> bool:
-    """Whether a class says something of its convention by an attribute of a field's name.
+def _may_declare(field: str, value: Any, outside_catalogue: bool) -> bool:
+    """Whether an attribute's value declares the field of its name.
 
-    A method, a buffer or a tuple of numbers of that name is the class's own affair.
+    A method, a buffer or a tuple of numbers of that name declares nothing.
     """
     if field in OWN:
-        return own and isinstance(value, str | int | tuple | list | Mapping)
+        return outside_catalogue and isinstance(value, str | int | tuple | list | Mapping)
     if field == "bias":
-        return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
     return isinstance(value, str) or (field == "weights" and isinstance(value, Convention))
 
 
 def declared(
     value: Any, name: str, declaration: Declaration, import_lines: str = "", device: str = "cpu"
 ) -> Declared:
-    """Return the subject that a declared class or function is on a device, with what it offers."""
-    own = declaration.recurrence
-    if own is None and declaration.convention.cell is None:
+    """Return a declared class or function as a subject, with the options that it offers."""
+    recurrence = declaration.recurrence
+    if recurrence is None and declaration.convention.cell is None:
         raise UnknownSubject(f"subject {name!r}: the reference has no cell for its convention")
     function = getattr(value, "forward", None) or getattr(value, "step", None) or value
-    taken = inspect.signature(function).parameters
+    parameters = inspect.signature(function).parameters
     if declaration.gradient == "vjp":
-        for argument in {*ARGUMENTS} & {*taken}:
+        for argument in {*ARGUMENTS} & {*parameters}:
             _require_argument(value, name, argument)
-    given = any(n in (*STATE, *one_state(own)) for n in taken) and declaration.state != "none"
+    takes_state = (
+        any(n in (*STATE, *one_state(recurrence)) for n in parameters)
+        and declaration.state != "none"
+    )
     options = Options(
         layers=False,
         bidirectional=False,
-        **ragged_options(taken),
+        **ragged_options(parameters),
         bias=False,
         projection=False,
         gradient=bool(declaration.gradient),
         jvp=False,
-        state=given,
+        state=takes_state,
         no_steps=False,
         zero_length=False,
         default_state=declaration.axes != "BD",
-        partial_state=declaration.partial_state or _takes_each_state(taken, declaration),
+        partial_state=declaration.partial_state or _takes_each_state(parameters, declaration),
         kept_state=declaration.stateful,
-        dropout=own is not None and callable(getattr(value, "train", None)),
-        equations=own is None or own.function is not None,
+        dropout=recurrence is not None and callable(getattr(value, "train", None)),
+        equations=recurrence is None or recurrence.function is not None,
     )
     if declaration.stateful:
         reset_method(value, name, declaration.reset)
     dtypes = tuple(getattr(value, "dtypes", ("float64", "float32")))
     subject = Declared(name, value, declaration, options, dtypes, import_lines, device)
-    if own is not None and own.function is not None:
-        _try_step(name, own)
+    if recurrence is not None and recurrence.function is not None:
+        _try_step(name, recurrence)
     return _tried(subject)
 
 
 def _require_argument(value: Any, name: str, argument: str) -> None:
-    """Refuse a way back that cannot know where the rows end."""
+    """Raise UnknownSubject unless ``vjp`` takes the argument that says where rows end."""
     if argument not in inspect.signature(value.vjp).parameters:
         raise UnknownSubject(
             f"subject {name!r}: it takes {argument} and its vjp does not: give vjp, too, an "
@@ -612,33 +625,39 @@ def _require_argument(value: Any, name: str, argument: str) -> None:
         )
 
 
-def _takes_each_state(taken: Iterable[str], declaration: Declaration) -> bool:
-    """Whether every one of several states is an argument of its own."""
-    own = declaration.recurrence
-    places = one_state(own)
-    count = len(own.states) if own else 2 if declaration.cell == "lstm" else 1
-    return count > 1 and {places[name] for name in taken if name in places} == set(range(count))
+def _takes_each_state(parameters: Iterable[str], declaration: Declaration) -> bool:
+    """Whether the code takes several states as separate arguments."""
+    recurrence = declaration.recurrence
+    places = one_state(recurrence)
+    count = len(recurrence.states) if recurrence else 2 if declaration.cell == "lstm" else 1
+    return count > 1 and {places[name] for name in parameters if name in places} == set(
+        range(count)
+    )
 
 
-def _try_step(name: str, own: Recurrence) -> None:
-    """Refuse a step that cannot be followed, in a sentence that says what can be done."""
+def _try_step(name: str, recurrence: Recurrence) -> None:
+    """Raise UnknownSubject for a step whose rounding errors cannot be bounded; say what helps."""
     case = Case(2, 2, 3, 4)
     rng = np.random.default_rng(0)
     arrays = [
-        own.random_parameters(rng, case.sizes).map(partial(Bounded.exact, arithmetic=FLOAT64))
+        recurrence.random_parameters(rng, case.sizes).map(
+            partial(Bounded.exact, arithmetic=FLOAT64)
+        )
     ]
-    x = Bounded.exact(rng.standard_normal((case.T, case.B, own.input_width(case.sizes))), FLOAT64)
-    layer = Layer(own, case.sizes)
+    x = Bounded.exact(
+        rng.standard_normal((case.T, case.B, recurrence.input_width(case.sizes))), FLOAT64
+    )
+    layer = Layer(recurrence, case.sizes)
     try:
         output = layer.forward(arrays, x)
         layer.vjp(arrays, output, output.y, output.final)
-    except Unfollowed as what:
+    except Unfollowed as operation:
         raise UnknownSubject(
-            f"subject {name!r}: its step {own.name.removeprefix(OWN_EQUATIONS)} uses {what}, "
-            "which cannot be followed with bounds. Write it with sums, products, quotients, tanh, "
-            "exp, log, sqrt, mean, var, maximum, concatenate and the like of NumPy; or hold the "
-            "layer without equations: cell = None"
-        ) from what
+            f"subject {name!r}: its step {recurrence.name.removeprefix(OWN_EQUATIONS)} uses "
+            f"{operation}, which cannot be followed with bounds. Write it with sums, products, "
+            "quotients, tanh, exp, log, sqrt, mean, var, maximum, concatenate and the like of "
+            "NumPy; or hold the layer without equations: cell = None"
+        ) from operation
     except Exception as error:
         raise UnknownSubject(
             f"subject {name!r}: its step does not run: {type(error).__name__}: {error}"
@@ -646,7 +665,7 @@ def _try_step(name: str, own: Recurrence) -> None:
 
 
 def _tried(subject: Declared) -> Declared:
-    """Return the subject with what it turns out to offer: a start of its own, and the like."""
+    """Run the subject on small cases; return it with the options that work."""
     offered = subject.options
     cases = {"default_state": Case(2, 2, 2, 3, state=False)} if offered.default_state else {}
     if subject.own_cell is not None:
@@ -662,7 +681,7 @@ def _tried(subject: Declared) -> Declared:
         try:
             with_care(run)
             changed[option] = True
-        except Exception as error:  # whatever it raises is why it does not offer it
+        except Exception as error:  # an option whose case raises is not offered, for that reason
             changed[option] = False
             reasons.append((option, str(error)[:LONGEST_REASON]))
     return replace(subject, options=replace(offered, **changed, reasons=tuple(reasons)))

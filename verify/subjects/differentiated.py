@@ -1,4 +1,4 @@
-"""Code in arrays of torch's or JAX's: to them, back to NumPy's, and cotangents pulled back."""
+"""Calls of code in torch or JAX: conversion of arrays, and gradients by the framework."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .protocol import Cotangents, Inputs, Pulled, Result
 from .torch_module import array_of, one_thread, precise, tensor_of
 
 STATE_NAMES = ("state", "states", "hx", "hidden", "carry")
-"""What an argument is called that takes the initial state."""
+"""The names of an argument for the initial state."""
 
 LONGEST_REASON = 200
-"""Characters of a reason for what is not offered."""
+"""The longest reason, in characters, for which an option is not offered."""
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Whose arrays code is called with: to them, and back to NumPy."""
+    """Conversions between NumPy's arrays and those with which code is called."""
 
     into: Callable[[Floats], Any] = lambda array: array
     back: Callable[[Any], Floats] = np.asarray
@@ -34,7 +34,7 @@ class Arrays:
 
 
 def arrays_of(gradient: str, case: Case | None = None, device: str = "cpu") -> Arrays:
-    """Return the arrays of what differentiates: ``torch``, ``jax``, or else NumPy's.
+    """Return the conversions of a framework, ``torch`` or ``jax``; of NumPy for other names.
 
     Those of torch are on a device, which computes in the case's arithmetic.
     """
@@ -58,17 +58,17 @@ def _setting(torch: Any, case: Case | None, device: str) -> Iterator[None]:
 
 
 class Differentiable(Protocol):
-    """A call in arrays of torch's or JAX's."""
+    """A call of code in torch or JAX."""
 
     @property
     def arrays(self) -> Arrays:
-        """Whose arrays it is called with."""
+        """The conversions of its framework."""
 
     def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Return y (T, B, width) and states (B, ...), given the inputs' leaves."""
 
     def result(self, y: Any, final: Sequence[Any]) -> Result:
-        """Return these as NumPy's arrays."""
+        """Return outputs and states as NumPy arrays."""
 
 
 def pulled_by(
@@ -85,10 +85,10 @@ def _by_torch(
     leaves = {k: call.arrays.into(a).requires_grad_() for k, a in inputs.leaves.items()}
     y, final = call.called(inputs, leaves)
     pulled = []
-    for given in cotangents:
+    for pair in cotangents:
         pairs = [
             (o, call.arrays.into(d))
-            for o, d in zip((y, *final), flat(given), strict=True)
+            for o, d in zip((y, *final), flat(pair), strict=True)
             if d is not None and (o.requires_grad or len(inputs.x))  # of no steps, all is given
         ]
         outputs, directions = zip(*pairs, strict=True) if pairs else ((), ())
@@ -112,10 +112,10 @@ def _by_jax(call: Differentiable, inputs: Inputs, cotangents: Sequence[Cotangent
     leaves = {k: call.arrays.into(a) for k, a in inputs.leaves.items()}
     outputs, pull = jax.vjp(lambda named: call.called(inputs, named), leaves)
     pulled = []
-    for given in cotangents:
+    for pair in cotangents:
         directions = [
             jax.numpy.zeros_like(o) if d is None else call.arrays.into(d)
-            for o, d in zip((outputs[0], *outputs[1]), flat(given), strict=True)
+            for o, d in zip((outputs[0], *outputs[1]), flat(pair), strict=True)
         ]
         (named,) = pull((directions[0], tuple(directions[1:])))
         back = {k: np.array(d) for k, d in named.items()}

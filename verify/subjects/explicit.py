@@ -1,4 +1,4 @@
-"""Any code at all: ``cell``, ``forward`` and optionally ``vjp``, with NumPy at the border.
+"""Code in any library with ``cell``, ``forward`` and optionally ``vjp``, called with NumPy arrays.
 
 .. code-block:: python
 
@@ -13,21 +13,22 @@
 
 A ``lengths`` argument of ``forward`` and ``vjp`` offers sequences of different lengths,
 ``cu_seqlens`` packed ones, ``mask`` (T, B) padding in front (see ``ragged``), ``jvp``
-(params, x, state, dparams, dx, dstate) forward-mode derivatives; an attribute ``dtypes``,
-``("float32",)`` for instance, says that it computes in those alone; ``quantised``, that it computes
-in integers or in fixed point (see ``numbers.quantisation``).
+(params, x, state, dparams, dx, dstate) forward-mode derivatives. The attribute ``dtypes`` limits
+the dtypes, as in ``("float32",)``; ``quantised`` declares integers or fixed point (see
+``numbers.quantisation``).
 
-A constructor that takes ``layers`` (or ``num_layers``), ``bidirectional`` or ``dropout`` offers
-these. With either of the first two, ``params`` and their gradients are lists, one entry a pass:
-layer 0 forward, layer 0 backward, layer 1 forward, ...; states are (layers * directions, B, H).
-``dropout`` needs modes: ``train()`` and ``eval()``, or an attribute ``training``.
+A constructor with the arguments ``layers`` (or ``num_layers``), ``bidirectional`` or ``dropout``
+offers these options. With either of the first two, ``params`` and their gradients are lists with
+one entry for each pass: layer 0 forward, layer 0 backward, layer 1 forward, ...; states are
+(layers * directions, B, H). ``dropout`` needs modes: ``train()`` and ``eval()``, or an attribute
+``training``.
 
 A method ``reorder(state, rows)`` returns the states of these rows, in this order: what a server
 does when sequences leave, change places or go on twice.
 
-``stateful = True`` says that a call without a state goes on where the last one ended, until
-``reset()``, or the method that ``reset = "reset_states"`` names; ``partial_state = True`` that one
-of several states may be None, which stands for zeros.
+With ``stateful = True`` a call without a state continues from the state of the last call, until
+``reset()`` or the method that ``reset = "reset_states"`` names is called. With
+``partial_state = True`` one of several states may be None, which stands for zeros.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ from .called import NotOffered, same_count, with_care
 from .kept_state import reset_method
 from .loader import UnknownSubject
 from .protocol import Cotangents, Inputs, Pulled, Result
-from .ragged import Laid, arguments, ragged_cases, ragged_options
+from .ragged import RaggedLayer, arguments, ragged_cases, ragged_options
 
 PLAIN = Case(2, 2, 2, 3)
 LONGEST_REASON = 200
@@ -106,13 +107,13 @@ def returned(state):
 '''
 ARGUMENTS = {"layers": ("layers", "num_layers"), "bidirectional": ("bidirectional",),
              "dropout": ("dropout",)}  # fmt: skip
-"""The options that a constructor may take, and the names of their arguments."""
+"""The options that a constructor may take, with the names of their arguments."""
 
 NO_MODES = "it has no modes: train() and eval(), or an attribute training"
 
 
 def train(layer: Any, training: bool) -> None:
-    """Switch a layer by its methods train and eval, by train alone, or by its attribute."""
+    """Switch a layer's mode by train and eval, by train alone, or by the attribute training."""
     if hasattr(layer, "eval"):
         layer.train() if training else layer.eval()
     elif hasattr(layer, "train"):
@@ -128,7 +129,7 @@ def has_modes(layer: object) -> bool:
 
 @dataclass(frozen=True)
 class Explicit:
-    """A class (made anew for every case) or an object with ``cell`` and ``forward``."""
+    """A class (instantiated for every case) or an object with ``cell`` and ``forward``."""
 
     name: str
     value: Any
@@ -138,28 +139,28 @@ class Explicit:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cell it claims."""
+        """The cell that it claims to compute."""
         return (str(self.value.cell),)
 
     @property
     def form(self) -> tuple[str, str]:
-        """What tells another machine the meaning of its parameters."""
+        """The kind and cell that a recording stores, to reconstruct the parameters' meaning."""
         return "explicit", self.cells[0]
 
     def version(self) -> str:
-        """Return its version, if it says one."""
+        """Return the version that the code states, or ""."""
         return str(getattr(self.value, "version", ""))
 
     def cell(self, case: Case) -> str:
-        """Return the cell it claims."""
+        """Return the cell that it claims to compute."""
         return self.cells[0]
 
     def parameter_map(self, case: Case) -> ExplicitMap:
-        """Return the map of the reference's own layout."""
+        """Return the map of the reference's layout."""
         return ExplicitMap(self.cells[0], case)
 
     def caller(self, case: Case) -> str:
-        """Return source that imports and calls it."""
+        """Return source that imports and calls the layer."""
         cell = cell_named(self.cells[0])
         gates = {name: list(shape.gates) for name, shape in cell.shapes(case.sizes).items()}
         names = (
@@ -167,37 +168,43 @@ class Explicit:
             f"ENDS = {list(suffixes(case))}\nSEVERAL = {self.several}\n"
             f"RESET = {self.reset!r}\n"
         )
-        asked = (case.layout, *(o.word for o in parsed(case.schedule)))
-        if not self.import_lines or {*RAGGED, *RAGGED_WORDS} & {*asked}:
-            return ""  # a script lays out no rows: it calls it by gatewise
+        layouts = (case.layout, *(o.word for o in parsed(case.schedule)))
+        if not self.import_lines or {*RAGGED, *RAGGED_WORDS} & {*layouts}:
+            return ""  # scripts of other layouts call the layer by gatewise
         return self.import_lines + names + self._make(case) + CALL
 
     def _make(self, case: Case) -> str:
         """Return source that defines ``make``, and ``train`` where it has modes."""
-        given = ", ".join(f"{name}={value!r}" for name, value in self._given(case).items())
-        made = f"Layer({given})" if isinstance(self.value, type) else "Layer"
+        arguments = ", ".join(
+            f"{name}={value!r}" for name, value in self._constructor_arguments(case).items()
+        )
+        construction = f"Layer({arguments})" if isinstance(self.value, type) else "Layer"
         if not self.options.dropout:
-            return f"\n\ndef make():\n    return {made}\n"
-        body = f"    layer = {made}\n    train(layer, False)\n    return layer\n"
+            return f"\n\ndef make():\n    return {construction}\n"
+        body = f"    layer = {construction}\n    train(layer, False)\n    return layer\n"
         switch = f"from typing import Any\n\n\n{inspect.getsource(train)}"
         return f"{switch}\n\ndef make():\n{body}"
 
-    def build(self, case: Case) -> Laid:
-        """Return it, ready to be called: in evaluation, if it has modes."""
-        made = self.value(**self._given(case)) if isinstance(self.value, type) else self.value
-        built = _Built(made, self, case)
-        if self.options.dropout and has_modes(made):
-            train(made, False)
-        return Laid(built)
+    def build(self, case: Case) -> RaggedLayer:
+        """Return the layer, ready to be called: in evaluation mode, if it has modes."""
+        layer = (
+            self.value(**self._constructor_arguments(case))
+            if isinstance(self.value, type)
+            else self.value
+        )
+        built = _Built(layer, self, case)
+        if self.options.dropout and has_modes(layer):
+            train(layer, False)
+        return RaggedLayer(built)
 
     @property
     def several(self) -> bool:
-        """Whether it has several passes: lists of parameters, and states with an axis of them."""
+        """Whether parameters are lists with an entry for each pass, and states have that axis."""
         return bool(self.takes.keys() & {"layers", "bidirectional"})
 
     @cached_property
     def reset(self) -> str:
-        """The method that resets the state it keeps between calls; "" if it keeps none."""
+        """The method that resets the state kept between calls; "" if it keeps none."""
         stateful = getattr(self.value, "stateful", False) is True
         stated = getattr(self.value, "reset", None)
         name = stated if isinstance(stated, str) else "reset"
@@ -205,43 +212,43 @@ class Explicit:
 
     @cached_property
     def takes(self) -> dict[str, str]:
-        """The options that its constructor takes, and by which argument."""
+        """The constructor's argument for each option that it takes."""
         if not isinstance(self.value, type):
             return {}
-        taken = inspect.signature(self.value).parameters
-        known = ((option, name) for option, names in ARGUMENTS.items() for name in names)
-        return {option: name for option, name in known if name in taken}
+        parameters = inspect.signature(self.value).parameters
+        candidates = ((option, name) for option, names in ARGUMENTS.items() for name in names)
+        return {option: name for option, name in candidates if name in parameters}
 
-    def _given(self, case: Case) -> dict[str, Any]:
-        """Return what its constructor is given."""
+    def _constructor_arguments(self, case: Case) -> dict[str, Any]:
+        """Return the constructor's arguments for a case."""
         return {name: getattr(case, option) for option, name in self.takes.items()}
 
 
 @dataclass(frozen=True)
 class _Built:
-    made: Any
+    layer: Any
     subject: Explicit
     case: Case
 
     def anew(self) -> None:
-        """Forget the state that was kept."""
-        getattr(self.made, self.subject.reset)()
+        """Forget the kept state."""
+        getattr(self.layer, self.subject.reset)()
 
     def forward(self, inputs: Inputs) -> Result:
-        y, final = self.made.forward(*self._arguments(inputs), **self._lengths(inputs))
+        y, final = self.layer.forward(*self._arguments(inputs), **self._lengths(inputs))
         return Result(np.asarray(y), self._returned(final))
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         outputs = self.forward(inputs)
         pulled = []
         for dy, dfinal in cotangents:
-            ends = self._given(
+            ends = self._as_taken(
                 np.zeros_like(s) if d is None else d
                 for d, s in zip(dfinal, outputs.final, strict=True)
             )
-            given = np.zeros_like(outputs.y) if dy is None else dy
-            dp, dx, dstate = self.made.vjp(
-                *self._arguments(inputs), given, ends, **self._lengths(inputs)
+            output_cotangent = np.zeros_like(outputs.y) if dy is None else dy
+            dp, dx, dstate = self.layer.vjp(
+                *self._arguments(inputs), output_cotangent, ends, **self._lengths(inputs)
             )
             initial = self._returned(dstate) if inputs.state is not None else ()
             pulled.append(
@@ -251,32 +258,32 @@ class _Built:
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         p, _, dstate = self._arguments(tangents)
-        dy, dfinal = self.made.jvp(*self._arguments(inputs), p, tangents.x, dstate)
+        dy, dfinal = self.layer.jvp(*self._arguments(inputs), p, tangents.x, dstate)
         return Result(np.asarray(dy), self._returned(dfinal))
 
     def train(self, training: bool) -> None:
-        if not has_modes(self.made):
+        if not has_modes(self.layer):
             raise NotImplementedError(NO_MODES)
-        train(self.made, training)
+        train(self.layer, training)
 
     def _arguments(self, inputs: Inputs) -> tuple[Any, Floats, State | None]:
         if self.subject.reset and inputs.anew:
             self.anew()
         passes = self.subject.parameter_map(self.case).to_reference(inputs.parameters)
         p = list(passes) if self.subject.several else passes[0]
-        state = None if inputs.state is None else self._given(inputs.state)
+        state = None if inputs.state is None else self._as_taken(inputs.state)
         if inputs.rows is not None:
-            state = tuple(np.asarray(s) for s in self.made.reorder(state, list(inputs.rows)))
+            state = tuple(np.asarray(s) for s in self.layer.reorder(state, list(inputs.rows)))
         return p, inputs.x, state
 
     def _lengths(self, inputs: Inputs) -> dict[str, Any]:
-        """Return what says where sequences lie, if anything does."""
-        said = {name: a for name, a in arguments(inputs).items() if a is not None}
-        taken = inspect.signature(self.made.forward).parameters if inputs.layout else said
-        return {name: a for name, a in said.items() if name in taken}
+        """Return the arguments of lengths, boundaries or mask that the call needs."""
+        arrays = {name: a for name, a in arguments(inputs).items() if a is not None}
+        parameters = inspect.signature(self.layer.forward).parameters if inputs.layout else arrays
+        return {name: a for name, a in arrays.items() if name in parameters}
 
     def _named(self, gradients: Any) -> dict[str, Floats]:
-        """Return the gradients of all passes' parameters by name."""
+        """Return the gradients of the parameters of all passes by name."""
         passes, ends = gradients if self.subject.several else [gradients], suffixes(self.case)
         same_count("gradients of passes' parameters", len(passes), len(list(suffixes(self.case))))
         return {
@@ -285,30 +292,30 @@ class _Built:
             for name in d
         }
 
-    def _given(self, states: Iterable[Floats]) -> State:
-        """Return states as it takes them: without the axis of passes where it has one."""
+    def _as_taken(self, states: Iterable[Floats]) -> State:
+        """Return states as the layer takes them: a layer of one pass without the axis of passes."""
         several = self.subject.several
         return tuple(s if several or s is None else s[0] for s in states)
 
     def _returned(self, states: Any) -> State:
-        """Return states with the axis of layers and directions that the protocol has."""
+        """Return the layer's states with the protocol's axis of layers and directions."""
         arrays = states if isinstance(states, tuple | list) else (states,)
         several = self.subject.several
         return tuple(np.asarray(s) if several else np.asarray(s)[None] for s in arrays)
 
 
 def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
-    """Return the subject that an object is, with what it offers."""
+    """Return a class or an object as a subject, with the options that it offers."""
     try:
         cell = cell_named(str(value.cell))
     except InputError as error:
-        own = "a recurrence of another kind has cell = None, or its step"
-        raise UnknownSubject(f"subject {name!r}: {error}; {own}") from error
-    taken = inspect.signature(value.forward).parameters
+        hint = "a recurrence of another kind has cell = None, or its step"
+        raise UnknownSubject(f"subject {name!r}: {error}; {hint}") from error
+    parameters = inspect.signature(value.forward).parameters
     options = Options(
         layers=False,
         bidirectional=False,
-        **ragged_options(taken),
+        **ragged_options(parameters),
         projection="projected" in cell.traits,
         partial_state=getattr(value, "partial_state", False) is True and len(cell.states) > 1,
         gradient=hasattr(value, "vjp"),
@@ -323,13 +330,13 @@ def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
 
 
 def _tried(subject: Explicit) -> Explicit:
-    """Return the subject with the options that it turns out to have."""
+    """Run the subject on small cases; return it with the options that work."""
     from .inputs import draw_cotangents, draw_inputs
 
-    made = with_care(partial(subject.build, PLAIN)).made
+    layer = with_care(partial(subject.build, PLAIN)).layer
     reasons: dict[str, str] = {}
     offered: dict[str, Any] = {}
-    if subject.options.dropout and not has_modes(made):
+    if subject.options.dropout and not has_modes(layer):
         reasons["dropout"] = NO_MODES
         subject = replace(subject, options=replace(subject.options, dropout=False))
     cases = {
@@ -361,9 +368,9 @@ def _tried(subject: Explicit) -> Explicit:
             continue
         try:
             with_care(call)
-        except NotOffered as said:
-            offered[option], reasons[option] = False, str(said)[:LONGEST_REASON]
-        except Exception:  # noqa: S112 - what it takes, it has to do right: a check will say so
+        except NotOffered as refusal:
+            offered[option], reasons[option] = False, str(refusal)[:LONGEST_REASON]
+        except Exception:  # noqa: S112 - an option that it takes must work: a check reports this
             continue
     if not offered.get("lengths", True) and not subject.options.packed:
         offered["zero_length"] = False

@@ -1,8 +1,8 @@
-"""What a submission must not use: while it runs, that raises, in whichever thread it is tried.
+"""Classes and operators that a submission must not use: while it runs, they raise in any thread.
 
-Refused at PyTorch's dispatcher, so that neither a size, the number of calls, another thread, nor a
-profiler that was replaced conceals it. What is no operator of the dispatcher, a kernel of a GPU for
-instance, is seen by the profiler alone.
+They raise in PyTorch's dispatcher, so that a submission cannot conceal them by sizes, the number of
+calls, threads, or a replaced profiler. Kernels of a GPU, which are no operators of the dispatcher,
+are found by the profiler alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from ..numbers.ledger import Mismatch
 from .loader import UnknownSubject
-from .profiler import seen
+from .profiler import operators_and_kernels
 from .torch_module import import_torch, is_cuda
 
 SHARED_KERNELS = r"aten::_?(mkldnn|cudnn|miopen)_rnn"
@@ -24,12 +24,12 @@ SHARED_KERNELS = r"aten::_?(mkldnn|cudnn|miopen)_rnn"
 
 
 class NotItsOwn(Mismatch):
-    """A submission tried to run what is forbidden; the message says what."""
+    """A submission tried to run a forbidden class or operator; the message names it."""
 
 
 @dataclass(frozen=True)
 class Forbidden:
-    """Names of classes, and of operators: those with ``::``."""
+    """Forbidden names of classes, and of operators (with ``::``)."""
 
     names: tuple[str, ...]
     device: str = "cpu"
@@ -42,25 +42,28 @@ class Forbidden:
 
     @cached_property
     def operators(self) -> dict[str, str]:
-        """What is said of each operator of the dispatcher that is forbidden.
+        """A description of each forbidden operator of the dispatcher, by its name.
 
-        A recurrent class forbids the operators that compute it, fused or step by step, too.
+        A forbidden recurrent class forbids the operators that compute it, fused or step by step.
         """
-        nn, every = import_torch().nn, import_torch()._C._dispatch_get_all_op_names()
-        said: dict[str, str] = {}
+        nn, names = import_torch().nn, import_torch()._C._dispatch_get_all_op_names()
+        descriptions: dict[str, str] = {}
         for name, kind in self.classes.items():
-            kinds = [each.lower() for each in ("LSTM", "GRU", "RNN")
-                     if issubclass(getattr(nn, each), kind)
-                     or issubclass(getattr(nn, f"{each}Cell"), kind)]  # fmt: skip
+            kinds = [
+                layer.lower()
+                for layer in ("LSTM", "GRU", "RNN")
+                if issubclass(getattr(nn, layer), kind)
+                or issubclass(getattr(nn, f"{layer}Cell"), kind)
+            ]
             pattern = rf"{SHARED_KERNELS}|aten::.*({'|'.join(kinds)})"
-            computing = [each for each in every if kinds and re.match(pattern, each)]
-            said |= {each: f"{name}'s {each.partition('.')[0]}" for each in computing}
-        plain = {each: each.partition(".")[0] for each in every}
-        return said | {each: operator for each, operator in plain.items() if operator in self.names}
+            computing = [n for n in names if kinds and re.match(pattern, n)]
+            descriptions |= {n: f"{name}'s {n.partition('.')[0]}" for n in computing}
+        operators = {n: n.partition(".")[0] for n in names}  # without the overload
+        return descriptions | {n: o for n, o in operators.items() if o in self.names}
 
     @contextmanager
     def refused(self) -> Iterator[None]:
-        """Raise NotItsOwn where something forbidden is tried in the block, caught there or not."""
+        """Raise NotItsOwn if the block tries something forbidden, even if it catches the error."""
         if not self.names:
             yield
             return
@@ -68,12 +71,12 @@ class Forbidden:
         self.tried.clear()
         libraries: dict[str, Any] = {}
         try:
-            for operator, what in self.operators.items():
+            for operator, description in self.operators.items():
                 space, _, plain = operator.partition("::")
                 if space not in libraries:
                     libraries[space] = torch.library.Library(space, "IMPL")
                 for key in {"CPU", self.device.partition(":")[0].upper()}:
-                    libraries[space].impl(plain, partial(self._refuse, what), key)
+                    libraries[space].impl(plain, partial(self._refuse, description), key)
             hook = torch.nn.modules.module.register_module_forward_pre_hook(self._look_at)
             try:
                 yield
@@ -88,22 +91,22 @@ class Forbidden:
         if self.tried:
             raise NotItsOwn(self.tried[0])
 
-    def said(self, module: Any, run: Callable[[], object]) -> str:
-        """Say which of the forbidden things a module contains, or runs when it is called; or ""."""
+    def violation(self, module: Any, run: Callable[[], object]) -> str:
+        """Say which forbidden class or operator a module contains or runs; "" if none."""
         torch = import_torch()
-        for part, each in module.named_modules() if module is not None else ():
+        for part, child in module.named_modules() if module is not None else ():
             for name, kind in self.classes.items():
-                if isinstance(each, kind):
+                if isinstance(child, kind):
                     return f"it contains {name} (its {part}); a wrapper is not a kernel"
         activity = torch.profiler.ProfilerActivity
         both = [activity.CPU, *([activity.CUDA] if is_cuda(self.device) else [])]
         try:
-            run()  # by itself, too: a submission can see that it is profiled
+            run()  # also without the profiler: a submission can detect profiling
             with torch.profiler.profile(activities=both) as profile:
                 run()
-        except NotItsOwn as said:
-            return str(said)
-        operators, kernels = seen(profile.events())
+        except NotItsOwn as refusal:
+            return str(refusal)
+        operators, kernels = operators_and_kernels(profile.events())
         ran = next((name for name in self.names if name in operators | kernels), "")
         return _sentence(ran) if ran else ""
 
@@ -125,20 +128,20 @@ def _sentence(name: str) -> str:
 
 
 def forbidden(names: Sequence[str], device: str = "cpu") -> Forbidden:
-    """Return what names forbid; UnknownSubject if one is neither a class nor an operator."""
-    made = Forbidden(tuple(names), device)
-    made.classes  # noqa: B018 - raises
-    return made
+    """Parse forbidden names; UnknownSubject if one is neither a class nor an operator."""
+    parsed = Forbidden(tuple(names), device)
+    parsed.classes  # noqa: B018 - raises
+    return parsed
 
 
 def _class(torch: Any, name: str) -> type:
     """Return a class of torch by its name; UnknownSubject if there is none."""
-    found: Any = torch
+    value: Any = torch
     for part in name.removeprefix("torch.").split("."):
-        found = getattr(found, part, None)
-    if not isinstance(found, type):
+        value = getattr(value, part, None)
+    if not isinstance(value, type):
         raise UnknownSubject(
             f"--forbid {name}: expected a class of torch's, torch.nn.LSTM, or an operator, "
             f"aten::lstm"
         )
-    return found
+    return value

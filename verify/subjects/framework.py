@@ -1,7 +1,7 @@
-"""What adapters of other frameworks share: parameters mapped by a stated convention.
+"""Common code of the adapters of other frameworks: parameters mapped by a stated convention.
 
-An adapter is one file: it states a ``Convention``, what it offers, and how it is called with NumPy
-arrays. Everything else follows from the convention.
+An adapter is one file: it states a ``Convention`` and the options that it offers, and calls the
+framework with NumPy arrays. The rest follows from the convention.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ PROJECTED = "lstm-projected"
 
 @dataclass(frozen=True)
 class FrameworkSubject(ABC):
-    """A layer of another framework; ``name`` is what users type, ``FRAMEWORK:Layer``.
+    """A layer of another framework; users type its ``name``, ``FRAMEWORK:Layer``.
 
     Arrays are named by the convention (``weight_ih_l0``, ...); the adapter translates them when it
-    builds the layer. ``dtypes`` are those it really computes in.
+    builds the layer. ``dtypes`` are those of its arithmetic.
     """
 
     name: str
@@ -40,7 +40,7 @@ class FrameworkSubject(ABC):
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Return the reference's cell of the convention, and the projected one where offered."""
+        """The reference's cell of the convention, and the projected one where offered."""
         cell = self.convention.cell
         if cell is None:
             raise ValueError(f"{self.name}: the reference has no cell for its convention")
@@ -48,28 +48,28 @@ class FrameworkSubject(ABC):
 
     @property
     def stored(self) -> Stored:
-        """Return how files saved from the framework hold the convention's arrays."""
+        """The names and layouts of the convention's arrays in files saved by the framework."""
         return Stored()
 
     @abstractmethod
     def version(self) -> str:
-        """Return name and version of the package; SubjectUnavailable if it is not there."""
+        """Return name and version of the package; SubjectUnavailable if it is not installed."""
 
     @abstractmethod
     def build(self, case: Case) -> Built:
         """Return the layer, ready to be called."""
 
     def cell(self, case: Case) -> str:
-        """Return the cell of the reference that it claims to compute."""
+        """Return the reference's cell that it claims to compute."""
         return PROJECTED if case.P else self.cells[0]
 
     def parameter_map(self, case: Case) -> ConventionMap:
         """Return the convention's map; a projection is one more array."""
-        own = replace(self.convention, projected=True) if case.P else self.convention
-        return ConventionMap(own, case)
+        convention = replace(self.convention, projected=True) if case.P else self.convention
+        return ConventionMap(convention, case)
 
     def caller(self, case: Case) -> str:
-        """Return nothing: scripts of failures call gatewise's adapter."""
+        """Return "": scripts of failures call gatewise's adapter."""
         return ""
 
 
@@ -110,8 +110,8 @@ def imported(module: str, install: str) -> Any:
     except ImportError as error:
         package = module.partition(".")[0]
         missing = isinstance(error, ModuleNotFoundError) and error.name == package
-        said = f"{package} is not installed" if missing else f"importing {module}: {error}"
-        raise SubjectUnavailable(f"{said}; install it with: pip install {install}") from error
+        problem = f"{package} is not installed" if missing else f"importing {module}: {error}"
+        raise SubjectUnavailable(f"{problem}; install it with: pip install {install}") from error
 
 
 def by_pass(case: Case, named: Mapping[str, Floats]) -> list[dict[str, Floats]]:
@@ -134,36 +134,36 @@ def within(y: Floats, lengths: Floats | None) -> Floats:
 
 
 class OncePerParameters:
-    """A program that has its parameters inside: ``make`` is called anew only for others.
+    """A program that contains its parameters: ``make`` is called again only for other parameters.
 
-    The inputs' ``form`` is part of what a program is made for: whether it takes a state, lengths.
+    ``form`` returns what else distinguishes programs, such as whether they take a state or lengths.
     """
 
     def __init__(self, make: Callable[[Inputs], Any], form: Callable[[Inputs], object]) -> None:
         self.make, self.form = make, form
         self.key: object = None
-        self.made: Any = None
+        self.program: Any = None
 
     def __call__(self, inputs: Inputs) -> Any:
         """Return the program for these parameters."""
         parameters = tuple((name, a.tobytes()) for name, a in sorted(inputs.parameters.items()))
         key = parameters, self.form(inputs)
         if key != self.key:
-            self.made = self.make(inputs)
+            self.program = self.make(inputs)
             self.key = key
-        return self.made
+        return self.program
 
 
-def what_is_given(inputs: Inputs) -> object:
-    """Say which of the optional inputs there are."""
+def optional_inputs(inputs: Inputs) -> object:
+    """Return a key of which optional inputs a call has."""
     return inputs.state is None, inputs.lengths is None
 
 
 def flat(array: Floats) -> tuple[Floats, list[int]]:
-    """Return a buffer, and the strides in entries by which it is seen as the same array.
+    """Return a buffer, and the strides in entries with which it represents the array.
 
-    Frameworks with ``as_strided`` take arrays with gaps in memory so. What lies between the entries
-    is 1000, so that whoever reads it is noticed.
+    Frameworks with ``as_strided`` can so take arrays with gaps in memory. The gaps hold 1000, so
+    that code that reads them returns wrong numbers.
     """
     strides = [stride // array.itemsize for stride in array.strides]
     if min(strides, default=0) < 0 or array.size == 0:

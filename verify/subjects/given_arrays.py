@@ -1,4 +1,4 @@
-"""A layer whose cell is given its gates: a class that takes the named arrays of whole sequences.
+"""Layers whose cell reads its gates as inputs: a class that takes named arrays of sequences.
 
 .. code-block:: python
 
@@ -8,15 +8,15 @@
         def forward(self, q, k, v, g, beta, state):  # q (B, T, heads, K), state (B, heads, K, V)
             return o, state  # o (B, T, heads, V)
 
-``axes``: ``TBD`` (default), ``BTD``, or ``BHTD``, where heads stand before time. ``gradient``: by
-torch's or JAX's differentiation, whose arrays it is then called with, or ``vjp``, a method that
-takes the same arguments and ``dy`` and ``dstate``, and returns the gradients by name and those of
-the state; without it there are none. ``state`` is None for a start from zeros, one array, or a
-tuple where the cell has several; ``lengths`` (B,), ``cu_seqlens`` (B + 1,) and a ``mask`` are
-arguments that it may take (see ``ragged``).
+``axes``: ``TBD`` (default), ``BTD``, or ``BHTD`` with heads before time. ``gradient``: ``torch`` or
+``jax``, whose differentiation and arrays are then used, or ``vjp``, a method that takes the same
+arguments and ``dy`` and ``dstate``, and returns the gradients by name and those of the state;
+otherwise there are no gradients. ``state`` is None for zeros, one array, or a tuple if the cell
+has several; ``forward`` may also take ``lengths`` (B,), ``cu_seqlens`` (B + 1,) and a ``mask``
+(see ``ragged``).
 
-``form = "chunk:64"`` says how it computes, for a bound of its own; ``forms`` are the names of
-several, one of which ``forward`` is given as its argument ``form``.
+``form = "chunk:64"`` declares the algorithm, which has error bounds of its own; ``forms`` lists
+several, one of which ``forward`` takes as its argument ``form``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from .framework import Plain
 from .inputs import draw_inputs
 from .loader import UnknownSubject
 from .protocol import Built, Cotangents, Inputs, Pulled, Result
-from .ragged import Laid, arguments, ragged_cases, ragged_options
+from .ragged import RaggedLayer, arguments, ragged_cases, ragged_options
 from .torch_module import torch_version
 
 AXES = ("TBD", "BTD", "BHTD")
@@ -52,7 +52,7 @@ PLAIN = Case(3, 2, 2, 3)
 
 @dataclass(frozen=True)
 class GivenArrays:
-    """A class, made anew for every case, or an object, that takes the arrays of its cell."""
+    """A class (instantiated for every case) or an object that takes the arrays of its cell."""
 
     name: str
     value: Any
@@ -63,25 +63,25 @@ class GivenArrays:
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """The forms that it has: its ``forward`` takes the name of one as ``form``."""
+        """The names of its forms; ``forward`` takes one of them as ``form``."""
         return tuple(getattr(self.value, "forms", ()))
 
     def in_form(self, name: str) -> GivenArrays:
-        """Return it as a layer that computes in a form; UnknownSubject if there is none such."""
+        """Return the layer in a form; UnknownSubject if it has no such form."""
         if self.forms and name not in self.forms:
             raise UnknownSubject(
                 f"subject {self.name!r}: its forms are {', '.join(self.forms)}, not {name}"
             )
         kinds = gated_by_input(self.cells[0]).form_kinds
         if name != STEPS and form_named(name).kind not in kinds:
-            there = f"no form {name}: it has {', '.join((STEPS, *kinds))}" if kinds else (
+            choices = f"no form {name}: it has {', '.join((STEPS, *kinds))}" if kinds else (
                 "no other form than steps")  # fmt: skip
-            raise UnknownSubject(f"subject {self.name!r}: {self.cells[0]} has {there}")
+            raise UnknownSubject(f"subject {self.name!r}: {self.cells[0]} has {choices}")
         return replace(self, options=replace(self.options, program=name))
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cell it claims."""
+        """The cell that it claims to compute."""
         return (str(self.value.cell),)
 
     @property
@@ -91,42 +91,41 @@ class GivenArrays:
 
     @property
     def gradient(self) -> str:
-        """How it is differentiated; "" if it is not."""
-        by = getattr(self.value, "gradient", "vjp" if hasattr(self.value, "vjp") else "")
-        return str(by or "")
+        """The way of differentiation, one of ``GRADIENTS``; "" for none."""
+        gradient = getattr(self.value, "gradient", "vjp" if hasattr(self.value, "vjp") else "")
+        return str(gradient or "")
 
     def version(self) -> str:
-        """Return its version, if it says one."""
-        said = getattr(self.value, "version", "")
-        own = str(said() if callable(said) else said)
+        """Return the version that the code states, and that of what computes on a device."""
+        version = getattr(self.value, "version", "")
+        stated = str(version() if callable(version) else version)
         on = "" if self.device == "cpu" else torch_version(self.device)
-        return ", ".join(filter(None, (own, on)))
+        return ", ".join(filter(None, (stated, on)))
 
     def cell(self, case: Case) -> str:
-        """Return the cell it claims."""
+        """Return the cell that it claims to compute."""
         return self.cells[0]
 
     def parameter_map(self, case: Case) -> ExplicitMap:
-        """Return the map of what the cell learns itself, if anything."""
+        """Return the map of the cell's own parameters, if it has any."""
         return ExplicitMap(self.cells[0], case)
 
     def caller(self, case: Case) -> str:
-        """Return nothing: scripts of failures call it by gatewise."""
+        """Return "": scripts of failures call it by gatewise."""
         return ""
 
     def build(self, case: Case) -> Built:
-        """Return it, ready to be called."""
-        made = self.value() if isinstance(self.value, type) else self.value
-        call = _Call(
-            self, made, arrays_of(self.gradient.replace("vjp", ""), case, self.device), case
-        )
-        return Laid(Plain(call.run, call.pull if self.gradient else None))
+        """Return the layer, ready to be called."""
+        layer = self.value() if isinstance(self.value, type) else self.value
+        arrays = arrays_of(self.gradient.replace("vjp", ""), case, self.device)
+        call = _Call(self, layer, arrays, case)
+        return RaggedLayer(Plain(call.run, call.pull if self.gradient else None))
 
 
 @dataclass(frozen=True)
 class _Call:
     subject: GivenArrays
-    made: Any
+    layer: Any
     arrays: Arrays
     case: Case
 
@@ -136,28 +135,30 @@ class _Call:
         return gated_by_input(self.subject.cells[0])
 
     def run(self, inputs: Inputs) -> Result:
-        """Run it."""
+        """Run the layer."""
         with self.arrays.setting():
             leaves = {name: self.arrays.into(array) for name, array in inputs.leaves.items()}
             return self.result(*self.called(inputs, leaves))
 
     def pull(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
-        """Run it once and pull cotangents back."""
+        """Run the layer once and pull cotangents back."""
         with self.arrays.setting():
             if self.subject.gradient != "vjp":
                 return pulled_by(self.subject.gradient, self, inputs, cotangents)
             return [self._by_vjp(inputs, pair) for pair in cotangents]
 
     def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
-        """Call it with arrays of its own kind; return y (T, B, width) and states (B, ...)."""
+        """Call the layer with its kind of arrays; return y (T, B, width) and states (B, ...)."""
         states = [leaves.get(f"state {k}") for k in range(len(inputs.state or ()))]
-        given = tuple(None if s is None else s[0] for s in states)
-        y, final = self.made.forward(**self._arguments(self.made.forward, inputs, leaves, given))
+        initial = tuple(None if s is None else s[0] for s in states)
+        y, final = self.layer.forward(
+            **self._arguments(self.layer.forward, inputs, leaves, initial)
+        )
         final = tuple(final) if isinstance(final, tuple | list) else (final,)
         return self._flat(y, leaves["x"].shape[:2]), final
 
     def result(self, y: Any, final: Sequence[Any]) -> Result:
-        """Return what came back as NumPy's arrays; states with an axis of passes."""
+        """Return outputs and states as NumPy arrays; states with an axis of passes."""
         back = self.arrays.back
         return Result(back(y), tuple(back(s)[None] for s in final))
 
@@ -168,7 +169,7 @@ class _Call:
         leaves: Mapping[str, Any],
         states: tuple[Any, ...],
     ) -> dict[str, Any]:
-        """Return the arguments that it takes, by name."""
+        """Return the arguments that the function takes, by name."""
         named: dict[str, Any] = {
             n: self._turned(a, self._axes_of(n))
             for n, a in self.cell.split(leaves["x"], self.case.sizes).items()
@@ -177,16 +178,16 @@ class _Call:
         state = None if not states else states[0] if len(self.cell.states) == 1 else states
         named |= dict.fromkeys((*STATE_NAMES, "initial_state"), state)
         named |= arguments(inputs, partial(self._turned, axes=""), self.arrays.into)
-        taken = inspect.signature(function).parameters
+        parameters = inspect.signature(function).parameters
         if self.subject.forms:
             named["form"] = self.case.form or self.subject.options.program
-        return {name: named[name] for name in taken if name in named}
+        return {name: named[name] for name in parameters if name in named}
 
     def _axes_of(self, name: str) -> str:
-        return next(each.axes for each in self.cell.inputs if each.name == name)
+        return next(array.axes for array in self.cell.inputs if array.name == name)
 
     def _turned(self, array: Any, axes: str) -> Any:
-        """Return (T, B, ...) with its own order of axes; its inverse is ``_back``."""
+        """Convert (T, B, ...) to the layer's order of axes; ``_back`` is the inverse."""
         if self.subject.axes == "TBD":
             return array
         array = array.swapaxes(0, 1)
@@ -204,11 +205,11 @@ class _Call:
         wanted = (*lead, *self.cell.shape(axes, self.case.sizes))
         y = self._back(y, axes)
         if tuple(y.shape) != wanted:
-            return y  # what compares shapes will say so
+            return y  # the comparison of shapes reports it
         return y.reshape((*wanted[:2], int(np.prod(wanted[2:]))))
 
     def _by_vjp(self, inputs: Inputs, pair: Cotangents) -> Pulled:
-        """Call its own way back."""
+        """Call the layer's ``vjp``."""
         outputs = self.run(inputs)
         dy, dfinal = pair
         dy = np.zeros_like(outputs.y) if dy is None else dy
@@ -218,21 +219,21 @@ class _Call:
         )
         axes, sizes = self.cell.output_axes, self.case.sizes
         d = self._turned(dy.reshape(*dy.shape[:2], *self.cell.shape(axes, sizes)), axes)
-        given = tuple(s[0] for s in inputs.state or ())
-        named = self._arguments(self.made.forward, inputs, inputs.leaves, given)
-        dnamed, dstate = self.made.vjp(**named, dy=d, dstate=ends[0] if len(ends) == 1 else ends)
+        initial = tuple(s[0] for s in inputs.state or ())
+        named = self._arguments(self.layer.forward, inputs, inputs.leaves, initial)
+        dnamed, dstate = self.layer.vjp(**named, dy=d, dstate=ends[0] if len(ends) == 1 else ends)
         back = {n: self._back(np.asarray(dnamed[n]), self._axes_of(n))
-                for n in (each.name for each in self.cell.inputs)}  # fmt: skip
+                for n in (states.name for states in self.cell.inputs)}  # fmt: skip
         gradients = {"x": self.cell.joined(back, inputs.x, sizes)}
         gradients |= {n: np.asarray(dnamed[n.removesuffix("_l0")]) for n in inputs.parameters}
         if inputs.state is not None:
-            each = dstate if isinstance(dstate, tuple | list) else (dstate,)
-            gradients |= {f"state {k}": np.asarray(s)[None] for k, s in enumerate(each)}
+            states = dstate if isinstance(dstate, tuple | list) else (dstate,)
+            gradients |= {f"state {k}": np.asarray(s)[None] for k, s in enumerate(states)}
         return Pulled.of_leaves(outputs, gradients)
 
 
 def gated_by_input(name: object) -> GatedByInput:
-    """Return the cell of this name that is given its gates; KeyError if there is none such."""
+    """Return the cell of this name that reads its gates as inputs; KeyError for another."""
     cell = cells()[str(name)]
     if not isinstance(cell, GatedByInput):
         raise KeyError(name)
@@ -240,17 +241,17 @@ def gated_by_input(name: object) -> GatedByInput:
 
 
 def takes_given_arrays(value: Any) -> bool:
-    """Whether a class or an object says that it computes a cell that is given its gates."""
-    found = cells().get(str(getattr(value, "cell", "")))
-    return isinstance(found, GatedByInput) and hasattr(value, "forward")
+    """Whether a class or an object names a cell that reads its gates as inputs."""
+    cell = cells().get(str(getattr(value, "cell", "")))
+    return isinstance(cell, GatedByInput) and hasattr(value, "forward")
 
 
 def given_arrays(value: Any, name: str, import_lines: str = "", device: str = "cpu") -> GivenArrays:
-    """Return the subject that a class or an object is on a device, with what it offers."""
+    """Return a class or an object as a subject, with the options that it offers."""
     cell = gated_by_input(value.cell)
-    taken = inspect.signature(value.forward).parameters
-    needed = [each.name for each in cell.inputs] + list(cell.parameter_axes)
-    missing = [each for each in needed if each not in taken]
+    parameters = inspect.signature(value.forward).parameters
+    needed = [array.name for array in cell.inputs] + list(cell.parameter_axes)
+    missing = [array for array in needed if array not in parameters]
     stated = (("axes", AXES), ("gradient", GRADIENTS))
     for attribute, allowed in stated:
         if getattr(value, attribute, allowed[0]) not in allowed:
@@ -268,8 +269,8 @@ def given_arrays(value: Any, name: str, import_lines: str = "", device: str = "c
         layers=False,
         bidirectional=False,
         bias=False,
-        **ragged_options(taken),
-        state=any(n in (*STATE_NAMES, "initial_state") for n in taken),
+        **ragged_options(parameters),
+        state=any(n in (*STATE_NAMES, "initial_state") for n in parameters),
         gradient=bool(subject.gradient),
         forms=subject.forms,
     )
@@ -277,14 +278,14 @@ def given_arrays(value: Any, name: str, import_lines: str = "", device: str = "c
 
 
 def _in_its_form(subject: GivenArrays) -> GivenArrays:
-    """Return the subject in the form that it says, or in the first that it has."""
-    said = str(getattr(subject.value, "form", "") or next(iter(subject.forms), ""))
+    """Return the subject in its declared form, or in the first of its forms."""
+    form = str(getattr(subject.value, "form", "") or next(iter(subject.forms), ""))
     try:
-        for name in (*subject.forms, *filter(None, [said])):
+        for name in (*subject.forms, *filter(None, [form])):
             form_named(name)
     except InputError as error:
         raise UnknownSubject(f"subject {subject.name!r}: {error}") from error
-    return subject.in_form(said) if said else subject
+    return subject.in_form(form) if form else subject
 
 
 def _dtypes(value: Any) -> tuple[str, ...]:
@@ -292,17 +293,17 @@ def _dtypes(value: Any) -> tuple[str, ...]:
 
 
 def _tried(subject: GivenArrays) -> GivenArrays:
-    """Return the subject with what it turns out to offer."""
+    """Run the subject on small cases; return it with the options that work."""
     plain = replace(PLAIN, state=subject.options.state)
-    tried = {"default_state": replace(PLAIN, state=False), "no_steps": replace(plain, T=0)}
-    tried |= ragged_cases(subject.options, plain)
+    cases = {"default_state": replace(PLAIN, state=False), "no_steps": replace(plain, T=0)}
+    cases |= ragged_cases(subject.options, plain)
     offered: dict[str, Any] = {}
     reasons = []
-    for option, case in tried.items():
+    for option, case in cases.items():
         try:
             with_care(partial(_runs, subject, case))
             offered[option] = True
-        except Exception as error:  # whatever it raises is why it does not offer it
+        except Exception as error:  # an option whose case raises is not offered, for that reason
             offered[option] = False
             reasons.append((option, str(error)[:LONGEST_REASON]))
     return replace(subject, options=replace(subject.options, **offered, reasons=tuple(reasons)))

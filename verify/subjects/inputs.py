@@ -1,4 +1,4 @@
-"""What a subject is called with in a case: parameters, inputs, states and cotangents."""
+"""Random arguments of a subject for a case: parameters, inputs, states and cotangents."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from .protocol import Inputs, Subject
 
 
 def draw_inputs(subject: Subject, case: Case) -> Inputs:
-    """Draw everything the subject is called with."""
+    """Draw the arguments of one call of the subject."""
     layer = layer_of(subject, case)
-    own = subject.parameter_map(case)
-    parameters = {name: own.draw(name, shape) for name, shape in own.shapes().items()}
+    parameter_map = subject.parameter_map(case)
+    parameters = {
+        name: parameter_map.draw(name, shape) for name, shape in parameter_map.shapes().items()
+    }
     state = None
     if case.state:
         named = zip(layer.cell.states, state_shapes(layer, case), strict=True)

@@ -1,4 +1,4 @@
-"""State that a layer keeps from one call to the next, until it is reset."""
+"""Layers that keep their state from one call to the next, until they are reset."""
 
 from __future__ import annotations
 

@@ -38,46 +38,46 @@ from .torch_module import (
 )
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
-"""What a submission may compute in: the benchmark's own first."""
+"""The dtypes in which a submission may compute, the benchmark's first."""
 
 SEED = 20250
-"""The seed under which a model is made to see in which order parameters are drawn."""
+"""The seed under which models are constructed, to match parameters by their drawn numbers."""
 
 
 class Submission(Protocol):
-    """A submission made for one case. Arrays are time-first, whatever its own layout is."""
+    """A submission built for one case. Arrays are time-first, whatever its own layout is."""
 
     def output(self, leaves: Mapping[str, Array]) -> Array:
-        """Return what it returns for x, initial states and parameters."""
+        """Return the output for x, initial states and parameters."""
 
     def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
         """Return the gradients of all leaves, by name, of the output's product with a cotangent."""
 
     @property
     def keeps(self) -> bool:
-        """Whether it can be called without a state, to go on from where it was."""
+        """Whether a call without a state continues from the state of the last call."""
 
     def goes_on(self, x: Array) -> Array:
-        """Return what it returns for x alone, after another call."""
+        """Return the output for x alone, after another call."""
 
     def forbidden(self, leaves: Mapping[str, Array]) -> str:
-        """Say which of the forbidden things it contains, or runs when it is called; or ""."""
+        """Say which forbidden class or operator it contains or runs; "" if none."""
 
     def random_state(self) -> bytes:
-        """Return the state of the random numbers that it may draw."""
+        """Return the state of the random number generator that it may use."""
 
 
 class Submitted(Subject, Protocol):
-    """A subject that is a submission, in this process or in one of its own."""
+    """A subject that is a submission, in this process or in another."""
 
     @property
     def problem(self) -> Problem:
-        """The problem that it is to solve."""
+        """The problem that it solves."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A submission held to a problem, and what it must not use to solve it."""
+    """A submission to a problem, with the classes and operators that it must not use."""
 
     name: str
     value: Any
@@ -101,11 +101,11 @@ class Kernel:
         return self.problem.cell
 
     def parameter_map(self, case: Case) -> ParameterMap:
-        """Return what the arrays of its recurrence mean."""
+        """Return the map of the recurrence's arrays."""
         return self.problem.parameter_map(case)
 
     def caller(self, case: Case) -> str:
-        """Return no source: a failure is told by its command."""
+        """Return "": failures are reproduced by gatewise's command."""
         return ""
 
     @property
@@ -114,7 +114,7 @@ class Kernel:
         return isinstance(self.value, type)
 
     def build(self, case: Case) -> Any:
-        """Return the submission, made for the sizes of a case."""
+        """Return the submission, built for the sizes of a case."""
         if not self.is_module:
             return Function(self.problem, case, self.value, self.forbid)
         torch = import_torch()
@@ -134,15 +134,15 @@ class Kernel:
 def kernel(
     value: Any, name: str, like: str, forbid: Sequence[str] = (), device: str = "cpu"
 ) -> Kernel:
-    """Return the submission that an object is on a device, with what it offers."""
-    made = forbidden(forbid, device)
-    return _tried(Kernel(name, value, problem_named(like), made, device=device))
+    """Return a class or a function as a submission, with the options that it offers."""
+    refused = forbidden(forbid, device)
+    return _tried(Kernel(name, value, problem_named(like), refused, device=device))
 
 
 def _tried(subject: Kernel) -> Kernel:
-    """Return the submission with the dtypes it runs in, and whether it has gradients.
+    """Return the submission with the dtypes in which it runs, and whether it has gradients.
 
-    What does not run in the benchmark's own dtype is the smoke check's to say.
+    float32, the benchmark's dtype, is always offered: the smoke check reports if it fails.
     """
     plain = subject.problem.case(2, 2, 3, 4)
     tried = (*DTYPES, *(["tf32"] if is_cuda(subject.device) else []))
@@ -178,12 +178,12 @@ def _differentiable(subject: Kernel, case: Case) -> bool:
     except NoDerivative:
         return False
     except Exception:
-        return True  # what is wrong with it, a check says
+        return True  # a check reports what is wrong
     return True
 
 
 class NoDerivative(NotOffered):
-    """An output does not depend on anything, as far as autograd knows."""
+    """The output does not depend on any leaf, according to autograd."""
 
 
 @dataclass(frozen=True)
@@ -196,13 +196,13 @@ class Function:
     forbid: Forbidden = NOTHING
 
     def output(self, leaves: Mapping[str, Array]) -> Array:
-        given = [_laid_out(self.problem, name, leaves[name]) for name in called(self.problem)]
-        given = [np.array(array, order="C") for array in given]
+        arguments = [_laid_out(self.problem, name, leaves[name]) for name in called(self.problem)]
+        arguments = [np.array(array, order="C") for array in arguments]
         parameters = {name: np.array(leaves[name]) for name in self.problem.shapes(self.case)}
-        before = [array.copy() for array in given], {n: a.copy() for n, a in parameters.items()}
+        before = [array.copy() for array in arguments], {n: a.copy() for n, a in parameters.items()}
         with self.forbid.refused():
-            output = np.asarray(self.value(*given, parameters))
-        for name, now, was in zip(called(self.problem), given, before[0], strict=True):
+            output = np.asarray(self.value(*arguments, parameters))
+        for name, now, was in zip(called(self.problem), arguments, before[0], strict=True):
             _unchanged(name, now, was, np.may_share_memory(output, now))
         for name, was in before[1].items():
             _unchanged(name, parameters[name], was, shared=False)
@@ -214,9 +214,9 @@ class Function:
     def ready(self, leaves: Mapping[str, Array]) -> Callable[[], Any]:
         """Return a call of the function, for a clock."""
         names = called(self.problem)
-        given = [np.array(_laid_out(self.problem, n, leaves[n]), order="C") for n in names]
+        arguments = [np.array(_laid_out(self.problem, n, leaves[n]), order="C") for n in names]
         parameters = {name: np.array(leaves[name]) for name in self.problem.shapes(self.case)}
-        return lambda: self.value(*given, parameters)
+        return lambda: self.value(*arguments, parameters)
 
     @property
     def keeps(self) -> bool:
@@ -226,7 +226,7 @@ class Function:
         raise NotImplementedError("a function keeps no state")
 
     def forbidden(self, leaves: Mapping[str, Array]) -> str:
-        return self.forbid.said(None, lambda: self.output(leaves))
+        return self.forbid.violation(None, lambda: self.output(leaves))
 
     def random_state(self) -> bytes:
         return repr(np.random.get_state(legacy=False)).encode()
@@ -234,7 +234,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Module:
-    """A module; ``names`` are its parameters' by those of the problem's model."""
+    """A module; ``names`` maps the names of the problem's model to its own."""
 
     problem: Problem
     case: Case
@@ -246,16 +246,16 @@ class Module:
     def output(self, leaves: Mapping[str, Array]) -> Array:
         torch = import_torch()
         with self._around(torch), torch.no_grad():
-            given = self._set(torch, leaves)
-            output = self._run(torch, given)
-            self._untouched(torch, given, leaves, output)
+            tensors = self._set(torch, leaves)
+            output = self._run(torch, tensors)
+            self._untouched(torch, tensors, leaves, output)
         return array_of(torch, output)
 
     def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
         torch = import_torch()
         with self._around(torch), torch.enable_grad():
-            given = self._set(torch, leaves, record=True)
-            output = self._run(torch, given)
+            tensors = self._set(torch, leaves, record=True)
+            output = self._run(torch, tensors)
             if not output.requires_grad:
                 raise NoDerivative("its output has no derivative")
             if tuple(output.shape) != cotangent.shape:
@@ -263,12 +263,12 @@ class Module:
                     f"output: expected shape {cotangent.shape}, got {tuple(output.shape)}"
                 )
             d = tensor_of(torch, cotangent, self.device)
-            gradients = torch.autograd.grad(output, list(given.values()), d, allow_unused=True)
-            self._untouched(torch, given, leaves, output)
+            gradients = torch.autograd.grad(output, list(tensors.values()), d, allow_unused=True)
+            self._untouched(torch, tensors, leaves, output)
         pulled = {}
-        for (name, leaf), d in zip(given.items(), gradients, strict=True):
+        for (name, leaf), d in zip(tensors.items(), gradients, strict=True):
             array = array_of(torch, torch.zeros_like(leaf) if d is None else d)
-            pulled[name] = _turned(self.problem, name, array, one=np.s_[None])
+            pulled[name] = _turned(self.problem, name, array, index=np.s_[None])
         return pulled
 
     def ready(self, leaves: Mapping[str, Array]) -> Callable[[], Any]:
@@ -277,8 +277,8 @@ class Module:
         The call ends when the device has done what it was asked.
         """
         torch = import_torch()
-        given = self._set(torch, leaves)
-        arguments = [given[name] for name in called(self.problem)]
+        tensors = self._set(torch, leaves)
+        arguments = [tensors[name] for name in called(self.problem)]
 
         def call() -> Any:
             with self.forbid.refused(), precise(torch, self.case, self.device), torch.no_grad():
@@ -306,11 +306,11 @@ class Module:
     def goes_on(self, x: Array) -> Array:
         torch = import_torch()
         with self._around(torch), torch.no_grad():
-            given = tensor_of(torch, _laid_out(self.problem, "x", x), self.device)
-            return array_of(torch, self.module(given))
+            tensor = tensor_of(torch, _laid_out(self.problem, "x", x), self.device)
+            return array_of(torch, self.module(tensor))
 
     def forbidden(self, leaves: Mapping[str, Array]) -> str:
-        return self.forbid.said(self.module, lambda: self.output(leaves))
+        return self.forbid.violation(self.module, lambda: self.output(leaves))
 
     def random_state(self) -> bytes:
         torch = import_torch()
@@ -322,31 +322,31 @@ class Module:
     def _set(
         self, torch: Any, leaves: Mapping[str, Array], *, record: bool = False
     ) -> dict[str, Any]:
-        """Set the parameters; return everything it is called with, and them, by name."""
-        given: dict[str, Any] = {}
+        """Set the parameters; return the arguments and the parameters by name."""
+        tensors: dict[str, Any] = {}
         for name in called(self.problem):
             array = np.ascontiguousarray(_laid_out(self.problem, name, leaves[name]))
-            given[name] = tensor_of(torch, array, self.device).requires_grad_(record)
+            tensors[name] = tensor_of(torch, array, self.device).requires_grad_(record)
         state = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
         for name in self.problem.shapes(self.case):
             parameter = state[self.names[name]]
             with torch.no_grad():
                 parameter.copy_(tensor_of(torch, leaves[name], self.device))
-            given[name] = parameter.requires_grad_(record)
-        return given
+            tensors[name] = parameter.requires_grad_(record)
+        return tensors
 
-    def _run(self, torch: Any, given: Mapping[str, Any]) -> Any:
-        output = self.module(*(given[name] for name in called(self.problem)))
+    def _run(self, torch: Any, tensors: Mapping[str, Any]) -> Any:
+        output = self.module(*(tensors[name] for name in called(self.problem)))
         if not isinstance(output, torch.Tensor):
             raise Mismatch(f"output: expected a tensor, got {type(output).__name__}")
         return output
 
     def _untouched(
-        self, torch: Any, given: Mapping[str, Any], leaves: Mapping[str, Array], output: Any
+        self, torch: Any, tensors: Mapping[str, Any], leaves: Mapping[str, Array], output: Any
     ) -> None:
-        """Raise Mismatch where the call wrote into what it was given, or returned its memory."""
+        """Raise Mismatch if the call wrote into its arguments, or returned their memory."""
         memory = output.untyped_storage().data_ptr()
-        for name, tensor in given.items():
+        for name, tensor in tensors.items():
             was = _laid_out(self.problem, name, leaves[name])
             shared = output.numel() > 0 and tensor.untyped_storage().data_ptr() == memory
             _unchanged(name, array_of(torch, tensor), was, shared)
@@ -360,21 +360,21 @@ def _unchanged(name: str, now: Array, was: Array, shared: bool) -> None:
 
 
 def called(problem: Problem) -> tuple[str, ...]:
-    """Return the names of what a submission is called with, in order."""
+    """Return the names of a submission's arguments before the parameters, in order."""
     return ("x", *problem.states)
 
 
 def _laid_out(problem: Problem, name: str, array: Array) -> Array:
-    """Return x or a state as the problem's model takes it."""
-    return _turned(problem, name, array, one=0)
+    """Return x or a state in the layout of the problem's model."""
+    return _turned(problem, name, array, index=0)
 
 
-def _turned(problem: Problem, name: str, array: Array, one: Any) -> Array:
-    """Exchange steps and rows, or index by ``one`` what has one step, or layer, in the model."""
+def _turned(problem: Problem, name: str, array: Array, index: Any) -> Array:
+    """Exchange steps and rows, or index the axis of the one step or layer, as the model has it."""
     if name == "x" and problem.layout == "batch-first":
         return array.swapaxes(0, 1)
     if (name == "x" and problem.layout == "one step") or _flat(problem, name):
-        return array[one]
+        return array[index]
     return array
 
 
@@ -384,37 +384,37 @@ def _flat(problem: Problem, name: str) -> bool:
 
 
 def _names(torch: Any, subject: Kernel, case: Case, module: Any) -> dict[str, str]:
-    """Return a module's own names by those of the problem's model.
+    """Map the names of the problem's model to the module's own.
 
-    Parameters under other names are those that are drawn as the model's are: the benchmark makes
-    both under one seed. SubjectCrashed says which cannot be found.
+    Parameters of other names are matched by their numbers: the benchmark constructs both models
+    under one seed. SubjectCrashed names a parameter without a match.
     """
     shapes = subject.problem.shapes(case)
     state = dict(module.named_parameters()) | dict(module.named_buffers())
-    there = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if all(there.get(name) == shape for name, shape in shapes.items()):
+    module_shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if all(module_shapes.get(name) == shape for name, shape in shapes.items()):
         return {name: name for name in shapes}
     drawn = _as_drawn(torch, subject.problem, case)
     names: dict[str, str] = {}
     for name, shape in shapes.items():
         same = (
-            own for own, tensor in state.items()
-            if there[own] == shape and own not in names.values()
+            candidate for candidate, tensor in state.items()
+            if module_shapes[candidate] == shape and candidate not in names.values()
             and torch.equal(tensor.detach(), drawn[name].to(tensor))
         )  # fmt: skip
-        if (own := next(same, None)) is not None:
-            names[name] = own
+        if (candidate := next(same, None)) is not None:
+            names[name] = candidate
     lacking = [name for name in shapes if name not in names]
     if lacking:
         raise SubjectCrashed(
             f"parameter {lacking[0]}: expected shape {shapes[lacking[0]]} as in the problem's "
-            f"model, by this name or drawn in the same order; got {_listed(there)}"
+            f"model, by this name or drawn in the same order; got {_listed(module_shapes)}"
         )
     return names
 
 
 def _as_drawn(torch: Any, problem: Problem, case: Case) -> dict[str, Any]:
-    """Return parameters as the problem's model draws them under the seed."""
+    """Return the parameters that the problem's model draws under the seed."""
     torch.manual_seed(SEED)
     if isinstance(problem, StateSpace):
         shapes = problem.shapes(case).items()
@@ -429,18 +429,18 @@ def _as_drawn(torch: Any, problem: Problem, case: Case) -> dict[str, Any]:
         )
     if problem.head:
         parts[problem.head] = nn.Linear(case.H * case.directions, problem.width(case))
-    every = (
+    tensors = (
         (f"{part}.{name}", tensor)
         for part, module in parts.items()
         for name, tensor in module.state_dict().items()
     )
-    return {name: tensor.to(torch_dtype(torch, case)) for name, tensor in every}
+    return {name: tensor.to(torch_dtype(torch, case)) for name, tensor in tensors}
 
 
 LISTED = 6
 
 
-def _listed(there: Mapping[str, tuple[int, ...]]) -> str:
-    named = [f"{name} {shape}" for name, shape in list(there.items())[:LISTED]]
-    more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
+def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    named = [f"{name} {shape}" for name, shape in list(shapes.items())[:LISTED]]
+    more = f" and {len(shapes) - LISTED} more" if len(shapes) > LISTED else ""
     return (", ".join(named) + more) if named else "none"

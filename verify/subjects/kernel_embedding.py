@@ -1,7 +1,7 @@
-"""A small problem inside of a large one: all weights to and from the other units are 0.
+"""A small problem inside a large one: all weights to and from the other units are 0.
 
-What is added as an exact 0 is not rounded, so the small problem's output, and its bound, are those
-of its units in the large one; to follow them costs no more than the small problem does.
+Adding an exact 0 does not round, so the outputs of the small problem, and their bounds, are those
+of its units in the large one, and cost no more to compute than in the small problem.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .kernel_problems import GATES, Problem, StateSpace
 
 @dataclass(frozen=True)
 class Embedding:
-    """Where the units and features of ``small`` stand in ``large``: in the same places always."""
+    """The places of the units and features of ``small`` in ``large``, equal for all leaves."""
 
     problem: Problem
     large: Case
@@ -29,17 +29,17 @@ class Embedding:
 
         Of the others' weights the rows and columns of the small problem's units become 0.
         """
-        whole = {name: array.copy() for name, array in others.items()}
+        arrays = {name: array.copy() for name, array in others.items()}
         for name, array in small.items():
-            whole[name][self._places(name, array)] = array
-        for name, array in whole.items():
+            arrays[name][self._places(name, array)] = array
+        for name, array in arrays.items():
             if array.ndim == 2 and name in self.problem.shapes(self.large):
                 rows, columns = self._axes(name)
                 outside = np.zeros(array.shape, bool)
                 outside[rows], outside[:, columns] = True, True
                 outside[np.ix_(rows, columns)] = False
                 array[outside] = 0
-        return whole
+        return arrays
 
     def output(self, large: Array) -> Array:
         """Return the part of the large problem's output that is the small one's."""
@@ -64,7 +64,7 @@ class Embedding:
         return (rows,) if array.ndim == 1 else np.ix_(rows, columns)
 
     def _axes(self, name: str) -> tuple[Array, Array]:
-        """Return the rows and columns of a parameter that are the small problem's."""
+        """Return the rows and columns of a parameter that belong to the small problem."""
         if name.startswith(f"{self.problem.head}."):
             rows = np.arange(self.problem.width(self.small))
             return rows, self._sides(self.small.layers - 1)
@@ -97,18 +97,18 @@ class Embedding:
 
 @dataclass(frozen=True)
 class StateSpaceEmbedding(Embedding):
-    """Some rows, heads and values of a state space: each is computed from its own keys alone."""
+    """The places of a small state space in a large one, by rows, heads and values."""
 
     def leaves(self, small: Mapping[str, Array], others: Mapping[str, Array]) -> dict[str, Array]:
         """Return a large problem's leaves: those of the small one, and ``others`` around them."""
-        whole = {name: array.copy() for name, array in others.items()}
+        arrays = {name: array.copy() for name, array in others.items()}
         rows, heads, values = self._chosen
         steps, keys = (np.arange(n) for n in (self.large.T, self.large.D))
-        whole["x"][np.ix_(steps, rows, heads, values)] = small["x"]
-        whole["A"][np.ix_(rows, steps, heads)] = small["A"]
+        arrays["x"][np.ix_(steps, rows, heads, values)] = small["x"]
+        arrays["A"][np.ix_(rows, steps, heads)] = small["A"]
         for name in "BC":
-            whole[name][np.ix_(rows, steps, heads, keys)] = small[name]
-        return whole
+            arrays[name][np.ix_(rows, steps, heads, keys)] = small[name]
+        return arrays
 
     def output(self, large: Array) -> Array:
         """Return the part of the large problem's output that is the small one's."""
@@ -127,6 +127,6 @@ class StateSpaceEmbedding(Embedding):
 
 
 def embedded(problem: Problem, large: Case, small: Case) -> Embedding:
-    """Return where a small problem stands in a large one."""
+    """Return the embedding of a small problem in a large one."""
     kind = StateSpaceEmbedding if isinstance(problem, StateSpace) else Embedding
     return kind(problem, large, small)

@@ -1,4 +1,4 @@
-"""KernelBench's recurrent problems, restated: what a submission is called with, what it returns.
+"""KernelBench's recurrent problems: the arguments and the result of a submission.
 
 A submission is a class ``ModelNew`` with the constructor and the call of the problem's own model.
 Facts of ScalingIntelligence/KernelBench at 423217d9fda91e0c2d67e4a43bf62f96f6d104f1, level 3.
@@ -20,10 +20,10 @@ from .loader import UnknownSubject
 from .torch_parameters import CONVENTIONS
 
 BENCH = "kernelbench:"
-"""How a problem is named: ``kernelbench:35``."""
+"""The prefix of a problem's name: ``kernelbench:35``."""
 
 WIDEST, SCALED = 1024, 256
-"""The width beyond which a problem is scaled down, and to which: weights of 16384 take 2 GB."""
+"""Problems wider than the first are scaled to the second: weights of 16384 units take 2 GB."""
 
 LSTM_ARGUMENTS = ("input_size", "hidden_size", "num_layers", "output_size", "dropout")
 GRU_ARGUMENTS = ("input_size", "hidden_size", "num_layers", "bias", "batch_first")
@@ -32,7 +32,7 @@ RNN_ARGUMENTS = ("input_size", "hidden_size", "output_size")
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem: its recurrence, its sizes, and which of the recurrence's results it returns.
+    """One problem: its recurrence, its sizes, and the result that it returns.
 
     ``kind`` is torch's layer, ``module`` its name in the model (``lstm.weight_ih_l0``), ``head``
     the name of the linear layer after it, if any. ``returns`` is ``outputs``, ``last`` (the last
@@ -58,7 +58,7 @@ class Problem:
 
     @property
     def name(self) -> str:
-        """What users type."""
+        """The name that users type."""
         return f"{BENCH}{self.number}"
 
     @property
@@ -73,22 +73,22 @@ class Problem:
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """Parameters that have no influence on what it returns."""
+        """The parameters that do not influence the result."""
         return ()
 
     @property
     def own_case(self) -> Case:
-        """The benchmark's sizes; widths beyond ``WIDEST`` are scaled down."""
+        """A case of the benchmark's sizes; widths beyond ``WIDEST`` are scaled down."""
         D, H = (SCALED if width > WIDEST else width for width in (self.D, self.H))
         return self.case(self.T, self.B, D, H, self.layers)
 
     @property
     def scaled(self) -> bool:
-        """Whether its own sizes are too large to be run as they are."""
+        """Whether the benchmark's sizes are too large to be run."""
         return max(self.D, self.H) > WIDEST
 
     def case(self, T: int, B: int, D: int, H: int, layers: int = 1, seed: int = 0) -> Case:
-        """Return a case of this problem; a step at a time and one layer where it has no more."""
+        """Return a case of this problem, with one step or one layer if the problem has one."""
         return Case(
             T if self.layout != "one step" else 1, B, D, H,
             layers=layers if self.layers > 1 else 1,
@@ -96,14 +96,14 @@ class Problem:
         )  # fmt: skip
 
     def width(self, case: Case) -> int:
-        """Return the width of what its head returns: the benchmark's at its sizes, else a few."""
-        own = self.own_case
-        if (case.D, case.H) == (own.D, own.H):
+        """Return the width of the head's output: the benchmark's at its sizes, else a few."""
+        benchmark = self.own_case
+        if (case.D, case.H) == (benchmark.D, benchmark.H):
             return min(self.O, SCALED // 2)
         return 2 + case.seed % 3
 
     def init_arguments(self, case: Case) -> tuple[object, ...]:
-        """Return what the constructor is given, in order."""
+        """Return the constructor's arguments, in order."""
         values: dict[str, object] = {
             "input_size": case.D,
             "hidden_size": case.H,
@@ -126,7 +126,7 @@ class Problem:
         return shapes[self.returns if self.returns != "c" else "h"]
 
     def parameter_map(self, case: Case) -> ParameterMap:
-        """Return what the arrays of its recurrence mean, by torch's names."""
+        """Return the map of the recurrence's arrays, by torch's names."""
         return ConventionMap(CONVENTIONS[self.kind], case)
 
     def shapes(self, case: Case) -> dict[str, tuple[int, ...]]:
@@ -134,8 +134,8 @@ class Problem:
         if self.module == "i2h":
             named = {"i2h.weight": (case.H, case.D + case.H), "i2h.bias": (case.H,)}
         else:
-            own = self.parameter_map(case).shapes()
-            named = {f"{self.module}.{name}": shape for name, shape in own.items()}
+            layer_shapes = self.parameter_map(case).shapes()
+            named = {f"{self.module}.{name}": shape for name, shape in layer_shapes.items()}
         if self.head:
             read = case.H * case.directions
             named[f"{self.head}.weight"] = (self.width(case), read)
@@ -223,26 +223,26 @@ class StateSpace(Problem):
 
     @property
     def scaled(self) -> bool:
-        """It is run with fewer rows."""
+        """True: it is run with fewer rows."""
         return True
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """C, where it is the state that is returned."""
+        """C, if the state is returned."""
         return ("C",) if self.returns == "state" else ()
 
     def heads(self, case: Case) -> int:
-        """Return how many heads a case has."""
+        """Return the number of heads of a case."""
         return HEADS if (case.D, case.H) == (self.D, self.H) else 2
 
     def block(self, case: Case) -> int:
-        """Return the length of chunks that the model is told: a divisor of T."""
+        """Return the length of chunks, an argument of the model: a divisor of T."""
         if case.T % CHUNK == 0:
             return CHUNK
         return next((case.T // n for n in (3, 2) if case.T % n == 0), case.T)
 
     def init_arguments(self, case: Case) -> tuple[object, ...]:
-        """Return what the constructor is given, in order."""
+        """Return the constructor's arguments, in order."""
         return case.B, case.T, self.heads(case), case.H, case.D, self.block(case)
 
     def output_shape(self, case: Case) -> tuple[int, ...]:
@@ -252,7 +252,7 @@ class StateSpace(Problem):
         return outputs if self.returns == "outputs" else (case.B, N, case.H, case.D)
 
     def parameter_map(self, case: Case) -> ExplicitMap:
-        """Return what the cell learns itself: nothing."""
+        """Return the map of the cell's own parameters, of which there are none."""
         return ExplicitMap(self.cell, case)
 
     def shapes(self, case: Case) -> dict[str, tuple[int, ...]]:
@@ -263,8 +263,8 @@ class StateSpace(Problem):
     def leaves(self, case: Case) -> dict[str, Floats]:
         """Draw x (T, B, heads, V) and the parameters.
 
-        In a long run decays are such that every step influences the end; at the benchmark's width
-        of keys they are its own, N(0, 1).
+        In a long run decays are so weak that every step influences the end; at the benchmark's
+        width of keys they are the benchmark's, N(0, 1).
         """
         rng, N = case.generator("x"), self.heads(case)
         x = rng.uniform(0.5, 1.5, (case.T, case.B, N, case.H))  # no input is small
@@ -276,7 +276,7 @@ class StateSpace(Problem):
         return drawn
 
     def linear(self, leaves: Mapping[str, Any]) -> Linear:
-        """Return the recurrence of leaves, of any number system that can exchange axes."""
+        """Return the recurrence of the leaves, in any number system that can exchange axes."""
         x = leaves["x"]
         A, B, C = (np.swapaxes(leaves[name], 0, 1) for name in "ABC")
         S = np.zeros((x.shape[1], x.shape[2], B.shape[-1], x.shape[-1]))
@@ -284,7 +284,7 @@ class StateSpace(Problem):
 
 
 HEADS, CHUNK = 8, 64
-"""Heads of the benchmark's state spaces, and its length of chunks."""
+"""The number of heads of the benchmark's state spaces, and its length of chunks."""
 
 STATE_SPACES = {
     number: StateSpace(number, title, "state-space", "", (), returns, 128, 16, 16, 64,
@@ -293,7 +293,7 @@ STATE_SPACES = {
         (48, "Mamba2ReturnY", "outputs"), (49, "Mamba2ReturnFinalState", "state"),
     )
 }  # fmt: skip
-"""With 16 of its 2048 rows."""
+"""The state spaces by their numbers in level 3, with 16 of the benchmark's 2048 rows."""
 
 
 def problem_numbered(number: int) -> Problem:
@@ -303,42 +303,42 @@ def problem_numbered(number: int) -> Problem:
 
 def problem_named(name: str) -> Problem:
     """Return the problem of a name, ``kernelbench:35``; UnknownSubject says which there are."""
-    number, known = name.removeprefix(BENCH), [*PROBLEMS, *STATE_SPACES]
-    if not number.isdecimal() or int(number) not in known:
-        there = ", ".join(f"{BENCH}{each}" for each in known)
-        raise UnknownSubject(f"--like {name}: expected one of {there}")
+    number, numbers = name.removeprefix(BENCH), [*PROBLEMS, *STATE_SPACES]
+    if not number.isdecimal() or int(number) not in numbers:
+        names = ", ".join(f"{BENCH}{k}" for k in numbers)
+        raise UnknownSubject(f"--like {name}: expected one of {names}")
     return problem_numbered(int(number))
 
 
-# Weights with which everything matters. Those that a constructor draws forget within some 20 steps:
-# a submission that reads the last 16 of 512 is within 5e-5. Here one entry a row is strong and the
-# others together are weak, so that signals pass through wide and deep layers as well as errors do.
-# In a long run one layer remembers all of it, and the others forget.
+# Layers with weights as constructors draw them forget within some 20 steps: a submission that reads
+# the last 16 of 512 steps deviates by 5e-5. Here every row has one strong entry and the others
+# together are weak, so that signals pass through wide and deep layers as well as errors do. In a
+# long run one layer remembers all steps, and the others forget.
 
 STRONG = 1.3
-"""The strong entry of a row of weights, about."""
+"""The approximate size of the strong entry of a row of weights."""
 
 WEAK = 0.3
-"""The deviation of the other entries of a row, times their number: none is 0."""
+"""The standard deviation of the other entries of a row, times their number: none is 0."""
 
 LONG = 8
-"""Steps beyond which a run is long."""
+"""Runs of more steps are long."""
 
 GATES = {"lstm": "ifgo", "gru": "rzn", "rnn": "a"}
 """The gates of torch's layers, in their order."""
 
 CANDIDATES = "gna"
-"""The gates that carry the signal; the others let it pass, more or less."""
+"""The gates that carry the signal; the others scale it."""
 
 MODULATION = 0.5
-"""The weights of the other gates, times this; a half of it in a long run."""
+"""The factor of the weights of the other gates; half of it in a long run."""
 
 FAINT = 0.08
-"""The weights by which a step adds to what is remembered of a long run, times this."""
+"""The factor of the weights by which a step adds to the memory of a long run."""
 
 
 def remembering(case: Case) -> int:
-    """Return the layer that remembers a long run."""
+    """Return the index of the layer that remembers a long run."""
     return case.seed % case.layers
 
 
@@ -377,22 +377,22 @@ def _weight(problem: Problem, case: Case, name: str, shape: tuple[int, ...]) -> 
 
 
 def _long_or_short(rng: np.random.Generator, case: Case) -> list[Floats]:
-    """Draw W and U of a plain layer; in a long run it is nearly linear, and nearly keeps its h."""
+    """Draw W and U of a plain layer; in a long run it is nearly linear and nearly keeps h."""
     first, second = _rows(rng, (case.H, case.D)), _rows(rng, (case.H, case.H))
     if case.T <= LONG:
         return [first, _recurrent(case, second)]
     strong = np.abs(second) > STRONG / 2
-    kept = np.sign(second) * (1 - 1 / case.T)
-    return [first * FAINT / 4, np.where(strong, kept, second / case.T)]
+    recurrent = np.sign(second) * (1 - 1 / case.T)
+    return [first * FAINT / 4, np.where(strong, recurrent, second / case.T)]
 
 
 def _remembers(case: Case, name: str) -> bool:
-    """Whether an array is that of the layer that remembers a long run."""
+    """Whether an array belongs to the layer that remembers a long run."""
     return case.T > LONG and f"_l{remembering(case)}_" in f"{name}_"
 
 
 def _rows(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-    """Draw rows with one strong entry each; all columns have as many of these, or one more."""
+    """Draw rows with one strong entry each, spread evenly over the columns."""
     weights: Floats = rng.standard_normal(shape) * (WEAK / shape[1])
     columns = np.concatenate([rng.permutation(shape[1]) for _ in range(-(-shape[0] // shape[1]))])
     strong = STRONG * rng.uniform(0.8, 1.2, shape[0]) * rng.choice([-1, 1], shape[0])
@@ -401,12 +401,12 @@ def _rows(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
 
 
 def _recurrent(case: Case, weight: Floats) -> Floats:
-    """Return recurrent weights by which errors do not grow."""
+    """Scale recurrent weights down so far that errors do not grow."""
     return weight / (8 if case.T > LONG else 2)
 
 
 def _vector(problem: Problem, case: Case, name: str, shape: tuple[int, ...]) -> Floats:
-    """Draw a bias; the first of a gate opens or shuts it."""
+    """Draw a bias; the first bias of a gate opens or shuts it."""
     drawn: Floats = case.generator(name).standard_normal(shape) * 0.3
     if name == "i2h.bias" and case.T > LONG:
         return drawn / case.T
@@ -421,7 +421,7 @@ def _vector(problem: Problem, case: Case, name: str, shape: tuple[int, ...]) -> 
 
 
 def _offsets(case: Case, kind: str, *, remembers: bool) -> dict[str, float]:
-    """Return what the biases of gates are about."""
+    """Return offsets for the biases of gates."""
     keep = float(np.log(case.T))
     if kind == "lstm":
         if remembers:
@@ -431,19 +431,19 @@ def _offsets(case: Case, kind: str, *, remembers: bool) -> dict[str, float]:
 
 
 def small_cases(problem: Problem, seed: int) -> Case:
-    """Return one of many cases of small, mutually different sizes."""
+    """Return a case of small, mutually different sizes, drawn by the seed."""
     T, B, D, H = np.random.default_rng(seed).permutation(np.arange(2, 8))[:4].tolist()
     return problem.case(T, B, D, H, 1 + seed % 3, seed=seed)
 
 
 def sizes(problem: Problem) -> Iterator[Case]:
-    """Yield cases of small, mutually different sizes, and the benchmark's widths in a few steps.
+    """Yield cases of small, different sizes, and the benchmark's widths in a few steps.
 
     The third is wider than the blocks in which a kernel computes, 16 to 1024, and no multiple.
     """
-    own = problem.own_case
+    benchmark = problem.own_case
     yield problem.case(5, 3, 4, 6, 2, seed=1)
-    yield problem.case(3, own.B, own.D, own.H, own.layers, seed=2)
+    yield problem.case(3, benchmark.B, benchmark.D, benchmark.H, benchmark.layers, seed=2)
     yield problem.case(2, 17, 37, 67, 1, seed=6)
     yield problem.case(3, 4, 2, 5, 3, seed=3)
     yield problem.case(1, 2, 5, 3, 1, seed=4)
@@ -451,9 +451,9 @@ def sizes(problem: Problem) -> Iterator[Case]:
 
 
 def long_runs(problem: Problem) -> Iterator[Case]:
-    """Yield narrow cases of many steps, in each of which one layer remembers all.
+    """Yield narrow cases of many steps, in each of which one layer remembers all steps.
 
-    That a single step is seen beyond the rounding of all others takes few layers, or fewer steps.
+    The effect of a single step exceeds the rounding of all others in few layers, or fewer steps.
     """
     if problem.layout == "one step":
         yield problem.case(1, 5, 3, 8, seed=6)
@@ -466,5 +466,5 @@ def long_runs(problem: Problem) -> Iterator[Case]:
 
 
 def benchmark_sizes(problem: Problem) -> Iterator[Case]:
-    """Yield the benchmark's own sizes; widths of some thousand are scaled down."""
+    """Yield the case of the benchmark's sizes, with another seed."""
     yield replace(problem.own_case, seed=8 * problem.layers)

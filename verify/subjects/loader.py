@@ -1,4 +1,4 @@
-"""Find the object that a SUBJECT names: a file's, a module's, or an installed package's."""
+"""Import the object that a SUBJECT names: from a file, a module or an installed package."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ENTRY_POINTS = "gatewise.subjects"
 
 
 class UnknownSubject(ValueError):
-    """A name that leads to no subject; the message says what is wrong with it."""
+    """A name that stands for no subject; the message says why."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """An object, and the source lines that import it as ``Layer`` in a program of its own."""
+    """An object, and source lines that import it as ``Layer`` in a stand-alone script."""
 
     value: Any
     import_lines: str
@@ -36,7 +36,7 @@ def registered() -> dict[str, Any]:
 
 
 def is_file(name: str) -> bool:
-    """Whether a subject's name is a Python file's, with or without a class."""
+    """Whether a subject's name is a path of a Python file, with or without a class."""
     return name.rpartition(":")[0].endswith(".py") or name.endswith(".py")
 
 
@@ -68,14 +68,14 @@ INSTEAD = {
     ".ipynb": "copy the class into a Python file",
     **dict.fromkeys((".safetensors", ".npz", ".npy", ".h5", ".keras", ".pt", ".pth"), WEIGHTS),
 }  # fmt: skip
-"""What works with files that hold no class, by what their names end in."""
+"""Advice for files that hold no class, by their suffix."""
 
 PROGRAM = "a program in any language that answers lines of JSON is: process:COMMAND"
-"""What works with every other file."""
+"""Advice for all other files."""
 
 
 def refuse_data(name: str) -> None:
-    """Raise UnknownSubject for a file that is no Python file; it says what may be held."""
+    """Raise UnknownSubject for a file that is no Python file, with advice."""
     where = name.rpartition(":")[0] or name
     suffix = Path(where).suffix.lower()
     if suffix == ".py" or not (suffix in INSTEAD or Path(where).is_file()):
@@ -88,7 +88,7 @@ def refuse_data(name: str) -> None:
 
 
 def load(name: str) -> Loaded:
-    """Import what ``path/to/file.py:Name`` or ``package.module:Name`` stands for.
+    """Import the object of ``path/to/file.py:Name`` or ``package.module:Name``.
 
     ``path/to/file.py`` alone stands for the one class with ``forward`` that it defines.
     """
@@ -121,15 +121,15 @@ def load(name: str) -> Loaded:
 
 
 def _only_layer(module: ModuleType, name: str) -> str:
-    """Return the name of the one class of a module that can be a layer."""
+    """Return the name of the one class with ``forward`` that a module defines."""
     layers = [
         key for key, value in vars(module).items()
         if isinstance(value, type) and value.__module__ == module.__name__
         and callable(getattr(value, "forward", None))
     ]  # fmt: skip
     if len(layers) != 1:
-        there = f"which of {', '.join(layers)}" if layers else "a class with forward; it has none"
-        raise UnknownSubject(f"subject {name!r}: say {there}, as in {name}:MyLSTM")
+        choices = f"which of {', '.join(layers)}" if layers else "a class with forward; it has none"
+        raise UnknownSubject(f"subject {name!r}: say {choices}, as in {name}:MyLSTM")
     return layers[0]
 
 

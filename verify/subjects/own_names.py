@@ -1,10 +1,10 @@
-"""A torch module whose parameters have names of its own: what they mean is found out.
+"""The meaning of the parameters of a torch module that has names of its own, by experiment.
 
-Every way to read its arrays that their shapes allow is tried on the numbers of one short run, with
-the biases 0; then each bias by itself; then everything together. What is accepted explains a run
-of random numbers to ``CLOSE``; the checks judge it afterwards by their own bounds. Where no reading
-does, the layer is wrong, or no member of the family: then the names say how it is meant, if they
-name every gate.
+A reading assigns a gate and a layout to every array. All readings that the shapes allow are tried
+on one short run with zero biases, then on one run for each bias, then on a run with all arrays. An
+accepted reading reproduces these runs to ``CLOSE``; the checks judge it afterwards by their own
+bounds. If no reading does, the layer is wrong or not of this family; then the names of the
+parameters decide, if they name every gate.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ SIZES = Sizes(D=11, H=6)
 
 CASE = Case(3, 4, SIZES.D, SIZES.H, dtype="float64")
 CLOSE = 1e-10
-"""Far above the rounding of a run in float64, far below what another reading makes of it."""
+"""Far above the rounding of a run in float64, far below the deviation of a wrong reading."""
 
 SINGLE = 1
 PEEPHOLES = "ifo"
 PEEPHOLE = r"peep|(^|\.)([wp]_?c_?|p_?|weight_[cp])((?P<gate>[ifo])|h)?(_l0|\.weight)?$"
-"""What vectors of peepholes are called: W_ci, p_f, weight_ph, peephole, ..."""
+"""The names of vectors of peepholes: W_ci, p_f, weight_ph, peephole, ..."""
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 Run: TypeAlias = Callable[[Inputs], Result]
 
 
 class NoMapping(ValueError):
-    """What a module's own parameters mean is not known; the message says why."""
+    """The meaning of a module's parameters could not be determined; the message says why."""
 
 
 @dataclass(frozen=True)
 class OwnNames:
-    """What the parameters of a module mean: its arrays, and the convention that they are part of.
+    """The meaning of a module's parameters: its arrays, and their convention.
 
-    ``evidence`` is how that is known, a clause.
+    ``evidence`` is a clause that says how it was determined.
     """
 
     convention: Convention
@@ -61,13 +61,13 @@ class OwnNames:
     def text(self) -> str:
         """The mapping, in words: "x_r.weight is W_r, ..."."""
         renamed = [a for a in self.arrays if a.name != _content(a)]
-        each = ", ".join(f"{a.name} is {_content(a)}" for a in renamed)
+        mapping = ", ".join(f"{a.name} is {_content(a)}" for a in renamed)
         same = "its names are those of the equations"
-        return f"{each or same} ({self.evidence}{_variant(self.convention)})"
+        return f"{mapping or same} ({self.evidence}{_variant(self.convention)})"
 
 
 def _content(array: Packed) -> str:
-    """Say what stands in an array."""
+    """Return the content of an array in words: "W_r", "[W_i,W_f; U_i,U_f]"."""
     upper, lower = (array.slices, array.below)
     if array.state_first:
         upper, lower = lower, upper
@@ -77,34 +77,34 @@ def _content(array: Packed) -> str:
 
 
 def _variant(c: Convention) -> str:
-    """Say how the equations differ from torch.nn's."""
-    said = []
+    """Return clauses that say how the equations differ from torch.nn's."""
+    clauses = []
     if c.family == "gru" and c.reset == "before":
-        said.append("r acts before the product with U_n")
+        clauses.append("r acts before the product with U_n")
     if c.family == "gru" and c.update == "take":
-        said.append("z is the share of the new state")
+        clauses.append("z is the share of the new state")
     if c.coupled:
-        said.append("f is 1 - i")
+        clauses.append("f is 1 - i")
     if "o" in c.peepholes and c.output_peephole == "old":
-        said.append("the output gate sees the old c")
+        clauses.append("the output gate sees the old c")
     if c.forget_offset:
-        said.append(f"{c.forget_offset:g} is added to the sum of f")
-    return "".join(f"; {each}" for each in said)
+        clauses.append(f"{c.forget_offset:g} is added to the sum of f")
+    return "".join(f"; {clause}" for clause in clauses)
 
 
 @dataclass(frozen=True)
 class OwnMap(ConventionMap):
     """The map of a module's own arrays; their names have the ending of the one pass, ``_l0``."""
 
-    own: tuple[Packed, ...] = ()
+    packed: tuple[Packed, ...] = ()
 
     @property
     def _arrays(self) -> Sequence[Packed]:
-        return [a for a in self.own if self.case.bias or not _is_bias(a)]
+        return [a for a in self.packed if self.case.bias or not _is_bias(a)]
 
     def draw(self, name: str, shape: tuple[int, ...]) -> Floats:
         """Draw weights of N(0, 1/fan-in) by the case's scale, vectors of N(0, 1/4)."""
-        array = next(a for a in self.own if f"{a.name}_l0" == name)
+        array = next(a for a in self.packed if f"{a.name}_l0" == name)
         if _is_vector(array):
             return self.case.normal(name, shape, 0.5)
         rows = self.case.D if array.slices[0].startswith("W") else self.case.H
@@ -140,18 +140,18 @@ class _Vector:
 
 
 def _weight(name: str, shape: tuple[int, ...]) -> _Weight | None:
-    """Return what an array may be by its shape, None if it is no weight."""
+    """Return the kind and the layouts of a weight by its shape, None if it is no weight."""
     D, H = SIZES.D, SIZES.H
-    found: dict[tuple[str, int], list[str]] = {}
+    readings: dict[tuple[str, int], list[str]] = {}
     for kind, rows in {"W": D, "U": H, "WU": D + H}.items():
         for count in range(1, 5):
             for layout in ("out-in", "in-out", "interleaved", "gates", "gates out-in"):
                 single = layout == "interleaved" and count == SINGLE
                 if not single and LAYOUTS[layout].shape((rows, H), count) == shape:
-                    found.setdefault((kind, count), []).append(layout)
-    if not found:
+                    readings.setdefault((kind, count), []).append(layout)
+    if not readings:
         return None
-    (kind, count), layouts = next(iter(found.items()))
+    (kind, count), layouts = next(iter(readings.items()))
     return _Weight(name, kind, count, tuple(layouts))
 
 
@@ -167,7 +167,7 @@ def _vector(name: str, shape: tuple[int, ...]) -> _Vector | None:
 
 @dataclass(frozen=True)
 class _Arrays:
-    """The arrays of a module, sorted by what they may be."""
+    """The arrays of a module, sorted into weights and vectors."""
 
     kind: str
     weights: tuple[_Weight, ...]
@@ -175,8 +175,8 @@ class _Arrays:
     letters: str
 
     @classmethod
-    def of(cls, kind: str, shapes: Shapes) -> _Arrays:
-        """Sort the arrays; NoMapping says which is none of a recurrent layer's."""
+    def sorted_by_shape(cls, kind: str, shapes: Shapes) -> _Arrays:
+        """Sort the arrays; NoMapping if one does not fit a recurrent layer."""
         weights, vectors = [], []
         for name, shape in shapes.items():
             if vector := _vector(name, shape):
@@ -199,7 +199,7 @@ class _Arrays:
         )
 
     def bases(self, like: Convention) -> Iterator[Convention]:
-        """Yield every function of the family that --like may stand for."""
+        """Yield the variants of the family's equations that ``like`` allows."""
         coupled = self.kind == "lstm" and "f" not in self.letters
         base = replace(like, order=self.letters, bias=(), coupled=coupled)
         if self.kind == "gru":
@@ -211,34 +211,34 @@ class _Arrays:
             yield replace(base, forget_offset=1.0)
 
     def styles(self) -> Iterator[tuple[tuple[str, ...], bool]]:
-        """Yield the layouts of all weights, alike where shapes are alike, and what stands first."""
+        """Yield a layout for each weight, equal for equal shapes, and whether h precedes x."""
         shared = dict.fromkeys((w.kind, w.count, w.layouts) for w in self.weights)
         joint = any(w.kind == "WU" for w in self.weights)
         for chosen in product(*(layouts for _, _, layouts in shared)):
             layout = dict(zip(shared, chosen, strict=True))
-            each = tuple(layout[w.kind, w.count, w.layouts] for w in self.weights)
+            per_weight = tuple(layout[w.kind, w.count, w.layouts] for w in self.weights)
             for state_first in (False, True) if joint else (False,):
-                yield each, state_first
+                yield per_weight, state_first
 
     def packed(
         self, style: tuple[tuple[str, ...], bool], upper: Sequence[str], lower: Sequence[str]
     ) -> tuple[Packed, ...]:
-        """Return the weights, given the letters of the blocks of W and of U, array after array."""
+        """Return the weights in a style, with the letters of the blocks of W and of U in order."""
         layouts, state_first = style
-        left = {"W": list(upper), "U": list(lower)}
+        letters = {"W": list(upper), "U": list(lower)}
         arrays = []
         for weight, layout in zip(self.weights, layouts, strict=True):
             names = {}
             for side in weight.kind:
-                names[side] = tuple(f"{side}_{g}" for g in left[side][: weight.count])
-                del left[side][: weight.count]
+                names[side] = tuple(f"{side}_{g}" for g in letters[side][: weight.count])
+                del letters[side][: weight.count]
             below = names["U"] if weight.kind == "WU" else ()
             slices = names[weight.kind[0]]
             arrays.append(Packed(weight.name, slices, layout, below, bool(below) and state_first))
         return tuple(arrays)
 
     def orders(self) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-        """Yield the letters of the blocks of W and of U; in an array of both they are the same."""
+        """Yield orders of the gates in W and in U; arrays that hold both have one order."""
         places: dict[str, list[int | None]] = {"W": [], "U": []}
         tied = 0
         for weight in self.weights:
@@ -250,23 +250,23 @@ class _Arrays:
             rest = [g for g in self.letters if g not in common]
             for upper, lower in product(permutations(rest), repeat=2):
                 free = {"W": iter(upper), "U": iter(lower)}
-                made = [
+                order_pair = [
                     tuple(next(free[s]) if k is None else common[k] for k in places[s])
                     for s in "WU"
                 ]
-                yield made[0], made[1]
+                yield order_pair[0], order_pair[1]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A run of the module on arrays of our choice, and how far a mapping is from it."""
+    """Runs of the module on random arrays, with or without an initial state."""
 
     run: Run
     shapes: Shapes
     state: bool
 
     def arrays(self, *nonzero: str, round_: str) -> dict[str, Floats]:
-        """Draw the weights, and the vectors that are named; the others are 0."""
+        """Draw the weights and the named vectors; the other vectors are 0."""
         drawn = {
             name: CASE.normal(f"{round_} {name}", shape, 0.35 if len(shape) > 1 else 0.5)
             for name, shape in self.shapes.items()
@@ -275,8 +275,11 @@ class Experiment:
         return {n: np.zeros_like(a) if n in vectors - {*nonzero} else a for n, a in drawn.items()}
 
     def unread(self, kind: str, joint: Sequence[str], places: slice) -> bool:
-        """Whether these columns of [x, h] are not read where x is 0: they are those of x."""
-        named, state = self.arrays(*self.shapes, round_="places"), self.given(self.start(kind, ""))
+        """Whether these columns of [x, h] are x's: with x = 0 they do not change the output."""
+        named, state = (
+            self.arrays(*self.shapes, round_="places"),
+            self.with_passes(self.start(kind, "")),
+        )
         x, results = np.zeros((CASE.T, CASE.B, CASE.D)), []
         for factor in (1.0, 2.0):
             for name in joint:
@@ -286,27 +289,27 @@ class Experiment:
         return np.array_equal(*results)
 
     def start(self, kind: str, round_: str) -> tuple[Floats, ...]:
-        """Draw the states before the first step; zeros where the module takes none."""
+        """Draw the initial states; zeros if the module takes none."""
         return tuple(
             CASE.normal(f"{round_} state {k}", (CASE.B, CASE.H), 0.7) if self.state
             else np.zeros((CASE.B, CASE.H)) for k in range(2 if kind == "lstm" else 1)
         )  # fmt: skip
 
-    def given(self, start: Sequence[Floats]) -> tuple[Floats, ...] | None:
-        """Return these states as the module takes them."""
+    def with_passes(self, start: Sequence[Floats]) -> tuple[Floats, ...] | None:
+        """Return the states with the axis of passes; None if the module takes none."""
         return tuple(s[None] for s in start) if self.state else None
 
-    def made(self, kind: str, named: Mapping[str, Floats], round_: str) -> _Observed:
-        """Run the module."""
+    def observed(self, kind: str, named: Mapping[str, Floats], round_: str) -> _Observed:
+        """Run the module on these arrays."""
         x = CASE.normal(f"{round_} x", (CASE.T, CASE.B, CASE.D))
         start = self.start(kind, round_)
-        result = self.run(Inputs(dict(named), x, self.given(start), None))
+        result = self.run(Inputs(dict(named), x, self.with_passes(start), None))
         return _Observed(named, x, start, result)
 
 
 @dataclass(frozen=True)
 class _Observed:
-    """A run of the module: with what, and what came back."""
+    """A run of the module: its arguments and its result."""
 
     named: Mapping[str, Floats]
     x: Floats
@@ -314,30 +317,30 @@ class _Observed:
     result: Result
 
     def distance(self, convention: Convention, arrays: Sequence[Packed], stop: float) -> float:
-        """Return the largest difference of outputs and final states, or the first over ``stop``."""
+        """Return the largest difference of outputs and final states; stop early above ``stop``."""
         worst = 0.0
-        for off in self.differences(convention, arrays):
-            worst = max(worst, off)
+        for difference in self.differences(convention, arrays):
+            worst = max(worst, difference)
             if worst > stop:
                 break
         return worst
 
     def differences(self, convention: Convention, arrays: Sequence[Packed]) -> Iterator[float]:
-        """Yield the largest difference of every step's outputs, and of every final state."""
-        wanted = family.shapes(convention, SIZES)
-        held: dict[str, Floats] = {}
+        """Yield the largest difference of each step's outputs, and of each final state."""
+        shapes = family.shapes(convention, SIZES)
+        gate_arrays: dict[str, Floats] = {}
         for packed in arrays:
-            added(held, packed.split(self.named[packed.name], wanted))
+            added(gate_arrays, packed.split(self.named[packed.name], shapes))
         zero = np.zeros(SIZES.H)
         for gate in convention.letters:
-            held.setdefault(f"b_{gate}", zero)
+            gate_arrays.setdefault(f"b_{gate}", zero)
         if convention.recurrent_bias:
-            held.setdefault("b_hn", zero)
+            gate_arrays.setdefault("b_hn", zero)
         if convention.forget_offset:
-            held["b_f"] = held["b_f"] + convention.forget_offset
+            gate_arrays["b_f"] = gate_arrays["b_f"] + convention.forget_offset
         state = self.start
         for x, y in zip(self.x, self.result.y, strict=True):
-            state = family.step(convention, held, x, state)
+            state = family.step(convention, gate_arrays, x, state)
             yield _difference(state[0], y)
         for s, final in zip(state, self.result.final, strict=True):
             yield _difference(s, final.reshape(s.shape))
@@ -352,58 +355,60 @@ Reading: TypeAlias = tuple[Convention, tuple[Packed, ...]]
 
 
 def own_names(run: Run, shapes: Shapes, like: Convention) -> OwnNames:
-    """Return what the arrays of a module mean; NoMapping says why that is not known.
+    """Return the meaning of a module's arrays; NoMapping says why it cannot be determined.
 
     ``run`` runs the module of size ``SIZES`` on the case ``CASE``; ``like`` is the convention of
-    torch.nn's layer. A module that takes no initial state, or one wrongly, may be explained from
-    its own start.
+    torch.nn's layer. Runs without an initial state are tried, too, for modules that take none or
+    use it wrongly.
     """
-    arrays = _Arrays.of(like.family, shapes)
+    arrays = _Arrays.sorted_by_shape(like.family, shapes)
     experiments = [Experiment(run, shapes, state) for state in (True, False)]
-    found: list[Reading] = []
+    readings: list[Reading] = []
     crash: Exception | None = None
     ran = []
     for experiment in experiments:
         try:
-            found = found or _explained(arrays, experiment, like)
+            readings = readings or _explained(arrays, experiment, like)
             ran.append(experiment)
         except SubjectUnavailable:
             raise
-        except Exception as error:  # the module's own
+        except Exception as error:  # raised by the module's code
             crash = crash or error
     if not ran and crash:
         raise crash
-    offset = max((base.forget_offset for base, _ in found), default=0.0)
-    meant = _meant(arrays, ran[0], [b for b in arrays.bases(like) if b.forget_offset <= offset])
+    offset = max((base.forget_offset for base, _ in readings), default=0.0)
+    named = _reading_by_names(
+        arrays, ran[0], [b for b in arrays.bases(like) if b.forget_offset <= offset]
+    )
     names = f"torch.nn.{like.family.upper()}"
-    if len(found) > 1:
-        raise NoMapping(f"{len(found)} mappings of its parameters compute what it computes")
-    if found and (meant is None or _agree(arrays, found[0], meant)):
-        return _result(found[0], "found by experiments", [*shapes])
-    if meant is None:
+    if len(readings) > 1:
+        raise NoMapping(f"{len(readings)} mappings of its parameters compute what it computes")
+    if readings and (named is None or _agree(arrays, readings[0], named)):
+        return _result(readings[0], "found by experiments", [*shapes])
+    if named is None:
         raise NoMapping(
             "no mapping of its parameters computes what it computes, and their names do not say "
             f"which belongs to which gate of {names}"
         )
     evidence = "by their names alone: no mapping of them computes what the layer computes"
-    if any(len(array.slices) > 1 for array in meant[1]):
+    if any(len(array.slices) > 1 for array in named[1]):
         evidence += f"; arrays of several gates in the order of {names}, unless you declare another"
-    if found:
+    if readings:
         others = ", ".join(
             f"{a.name} as {_content(a)}"
-            for a, b in zip(found[0][1], meant[1], strict=True) if a.slices != b.slices
+            for a, b in zip(readings[0][1], named[1], strict=True) if a.slices != b.slices
         )  # fmt: skip
         evidence = f"by their names, against what it computes: it uses {others}"
-    return _result(meant, evidence, [*shapes])
+    return _result(named, evidence, [*shapes])
 
 
 def _result(reading: Reading, evidence: str, names: Sequence[str]) -> OwnNames:
-    """Return the reading, its arrays in the order of the names."""
+    """Return the reading as a convention, its arrays in the order of the names."""
     base, arrays = reading[0], tuple(sorted(reading[1], key=lambda a: names.index(a.name)))
     order: dict[str, str] = {}
     for side in "WU":
-        held = [n for a in arrays for n in a.slices + a.below if n.startswith(f"{side}_")]
-        order[side] = "".join(n.partition("_")[2] for n in held)
+        names_of_side = [n for a in arrays for n in a.slices + a.below if n.startswith(f"{side}_")]
+        order[side] = "".join(n.partition("_")[2] for n in names_of_side)
     bias = tuple("".join(map(_letter, a.slices)) for a in arrays if _is_bias(a))
     recurrent = "" if order["U"] == order["W"] else order["U"]
     convention = replace(base, order=order["W"], recurrent_order=recurrent, bias=bias)
@@ -415,8 +420,8 @@ def _letter(name: str) -> str:
 
 
 def _explained(arrays: _Arrays, experiment: Experiment, like: Convention) -> list[Reading]:
-    """Return every reading that explains the module: weights, then each vector, then all."""
-    observed = experiment.made(arrays.kind, experiment.arrays(round_="weights"), "weights")
+    """Return all readings that reproduce the module: weights, then each vector, then all arrays."""
+    observed = experiment.observed(arrays.kind, experiment.arrays(round_="weights"), "weights")
     readings: list[Reading] = []
     for style, (upper, lower) in product(arrays.styles(), arrays.orders()):
         packed = arrays.packed(style, upper, lower)
@@ -425,7 +430,7 @@ def _explained(arrays: _Arrays, experiment: Experiment, like: Convention) -> lis
                 readings.append((base, packed))
     for vector in arrays.vectors if readings else ():
         named = experiment.arrays(vector.name, round_=vector.name)
-        observed = experiment.made(arrays.kind, named, vector.name)
+        observed = experiment.observed(arrays.kind, named, vector.name)
         readings = [
             (variant, (*packed, role))
             for base, packed in readings
@@ -433,14 +438,14 @@ def _explained(arrays: _Arrays, experiment: Experiment, like: Convention) -> lis
             if observed.distance(variant, (*packed, role), CLOSE) <= CLOSE
         ]
     if readings:
-        every = experiment.arrays(*experiment.shapes, round_="all")
-        observed = experiment.made(arrays.kind, every, "all")
+        named = experiment.arrays(*experiment.shapes, round_="all")
+        observed = experiment.observed(arrays.kind, named, "all")
         readings = [r for r in readings if observed.distance(*r, CLOSE) <= CLOSE]
     return readings
 
 
 def _roles(vector: _Vector, base: Convention) -> Iterator[tuple[Convention, Packed]]:
-    """Yield what a vector may be: biases, or peepholes of an LSTM that has none of these yet."""
+    """Yield the roles of a vector: biases, or peepholes that the LSTM does not have yet."""
     for layout in vector.layouts:
         for letters in permutations(base.letters + base.recurrent_bias, vector.count):
             yield base, Packed(vector.name, tuple(map(_bias, letters)), layout)
@@ -456,11 +461,11 @@ def _may_peep(base: Convention) -> bool:
 def _peepholes(
     vector: _Vector, base: Convention, letters: Sequence[str], layout: str
 ) -> Iterator[tuple[Convention, Packed]]:
-    """Yield the peepholes of these gates; where o is one, it sees the new c or the old."""
+    """Yield the peepholes of these gates; that of o may read the new c or the old."""
     slices = tuple(f"p_{g}" for g in letters)
-    for seen in ("new", "old") if "o" in letters else (base.output_peephole,):
-        every = base.peepholes + "".join(letters)
-        variant = replace(base, peepholes=every, output_peephole=seen)
+    for cell_read in ("new", "old") if "o" in letters else (base.output_peephole,):
+        peepholes = base.peepholes + "".join(letters)
+        variant = replace(base, peepholes=peepholes, output_peephole=cell_read)
         yield variant, Packed(vector.name, slices, layout)
 
 
@@ -479,13 +484,13 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "rnn": {"a": ()},
 }  # fmt: skip
-"""What gates are called."""
+"""The words by which parameters name gates."""
 
 WEAK = ("input", "in", "i", "h", "c", "output", "out")
-"""Words that may also name what a parameter multiplies; they count where nothing else does."""
+"""Words that may also name a parameter's factor (x, h); used if no other word names a gate."""
 
 SIDES = ("h", "hh", "hidden", "recurrent", "rec", "state", "u")
-"""Words by which a bias says that it belongs to the state."""
+"""Words in the names of recurrent biases."""
 
 
 def _tokens(name: str) -> list[str]:
@@ -494,10 +499,10 @@ def _tokens(name: str) -> list[str]:
 
 
 def gate_of(kind: str, name: str) -> str:
-    """Return the letter of the gate that a parameter's name names; "" if it names none, or two."""
+    """Return the letter of the gate in a parameter's name; "" if it names none or several."""
     if kind == "rnn":
         return "a"
-    words = {word: letter for letter, each in WORDS[kind].items() for word in each}
+    words = {word: letter for letter, synonyms in WORDS[kind].items() for word in synonyms}
     strong, weak = set(), []
     tokens = _tokens(name)
     for token in tokens[1:] if len(tokens) > 1 and tokens[0] in "wub" else tokens:
@@ -512,18 +517,21 @@ def gate_of(kind: str, name: str) -> str:
     return weak[-1] if weak and not strong else ""
 
 
-def _meant(arrays: _Arrays, experiment: Experiment, bases: Sequence[Convention]) -> Reading | None:
-    """Return the reading that the names tell, of its variants the nearest; None if they do not.
+def _reading_by_names(
+    arrays: _Arrays, experiment: Experiment, bases: Sequence[Convention]
+) -> Reading | None:
+    """Return the nearest reading that agrees with the parameters' names; None if there is none.
 
-    Nearest is where a step's outputs, or a final state, are equal: the others may be misplaced. No
-    name tells an offset of the forget gate, so ``bases`` have none that no experiment shows.
+    A reading under which some step's outputs or some final state are equal is nearer than all
+    others, since the remaining steps may be misplaced. Names do not show an offset of the forget
+    gate, so the caller excludes from ``bases`` offsets that no experiment showed.
     """
     orders = {side: _named_order(arrays, side) for side in "WU"}
     if not all(orders.values()):
         return None
     upper, lower = orders["W"], orders["U"]
-    every = experiment.arrays(*experiment.shapes, round_="all")
-    observed = experiment.made(arrays.kind, every, "all")
+    named = experiment.arrays(*experiment.shapes, round_="all")
+    observed = experiment.observed(arrays.kind, named, "all")
     joint = [w.name for w in arrays.weights if w.kind == "WU"]
     ends = {False: slice(CASE.D), True: slice(-CASE.D, None)}
     first = [
@@ -539,31 +547,31 @@ def _meant(arrays: _Arrays, experiment: Experiment, bases: Sequence[Convention])
             continue  # one product of [x, h] has nothing of h alone that r could act on
         packed = arrays.packed(style, upper, lower)
         roles = [_named_vector(v, arrays, packed, base) for v in arrays.vectors]
-        known = [role for role in roles if role]
-        for variant in _with_peepholes(base, known) if len(known) == len(roles) else ():
-            reading = (variant, (*packed, *known))
-            off = [*observed.differences(*reading)]
-            ranked.append((min(off) > CLOSE, max(off), len(ranked), reading))
+        named_roles = [role for role in roles if role]
+        for variant in _with_peepholes(base, named_roles) if len(named_roles) == len(roles) else ():
+            reading = (variant, (*packed, *named_roles))
+            differences = [*observed.differences(*reading)]
+            ranked.append((min(differences) > CLOSE, max(differences), len(ranked), reading))
     return min(ranked)[3] if ranked else None
 
 
 def _with_peepholes(base: Convention, vectors: Sequence[Packed]) -> Iterator[Convention]:
-    """Yield the function of a layer with these vectors: twice, where o's peephole is among them."""
+    """Yield the conventions with these peepholes: two if o has one, for the new c and the old."""
     letters = [s.partition("_")[2] for v in vectors for s in v.slices if s.startswith("p_")]
-    for seen in ("new", "old") if "o" in letters else (base.output_peephole,):
-        yield replace(base, peepholes="".join(letters), output_peephole=seen)
+    for cell_read in ("new", "old") if "o" in letters else (base.output_peephole,):
+        yield replace(base, peepholes="".join(letters), output_peephole=cell_read)
 
 
 def _unusual(weight: _Weight, layout: str) -> bool:
-    """Whether nobody would mean this layout: of nn.Linear, or without a sign of interleaved."""
+    """Whether a layout is implausible: interleaved, or a transposed weight of nn.Linear."""
     linear = weight.name.endswith(".weight") and "out-in" in weight.layouts
     return layout == "interleaved" or (linear and layout != "out-in")
 
 
 def _named_order(arrays: _Arrays, side: str) -> tuple[str, ...]:
-    """Return the letters of the blocks of W or U as the names tell; () if they do not.
+    """Return the letters of the blocks of W or U by the parameters' names; () if unknown.
 
-    Arrays of several gates have those that are not named elsewhere, in torch.nn's order.
+    Arrays of several gates take the gates that no other array names, in torch.nn's order.
     """
     weights = [w for w in arrays.weights if side in w.kind]
     letters = [gate_of(arrays.kind, w.name) for w in weights if w.count == SINGLE]
@@ -585,10 +593,10 @@ def _named_order(arrays: _Arrays, side: str) -> tuple[str, ...]:
 def _named_vector(
     vector: _Vector, arrays: _Arrays, packed: Sequence[Packed], base: Convention
 ) -> Packed | None:
-    """Return what a bias is by its own name or by that of the weight beside it, or a peephole."""
+    """Return a bias or a peephole by its name, or by the name of the weight beside it."""
     if arrays.kind == "lstm" and (named := re.search(PEEPHOLE, vector.name, re.IGNORECASE)):
-        own = named["gate"] or gate_of(arrays.kind, vector.name)
-        letters = [own.lower()] if vector.count == SINGLE else [*PEEPHOLES[: vector.count]]
+        letter = named["gate"] or gate_of(arrays.kind, vector.name)
+        letters = [letter.lower()] if vector.count == SINGLE else [*PEEPHOLES[: vector.count]]
         if len(letters) != vector.count or set(letters) - set(PEEPHOLES):
             return None
         return Packed(vector.name, tuple(f"p_{g}" for g in letters), vector.layouts[0])
@@ -619,8 +627,8 @@ def _named_vector(
     return Packed(vector.name, tuple(map(_bias, letters)), vector.layouts[0])
 
 
-def _agree(arrays: _Arrays, found: Reading, meant: Reading) -> bool:
-    """Whether arrays of a single gate are what their names tell."""
+def _agree(arrays: _Arrays, reading: Reading, named: Reading) -> bool:
+    """Whether the experiments agree with the names of arrays of a single gate."""
     single = {w.name for w in arrays.weights if w.count == SINGLE}
-    pairs = zip(found[1], meant[1], strict=True)
+    pairs = zip(reading[1], named[1], strict=True)
     return all(a.slices == b.slices for a, b in pairs if a.name in single)

@@ -1,8 +1,8 @@
-"""What really ran? PyTorch's profiler says; a layer that is named for cuDNN may run without it.
+"""The operators and kernels that a layer runs, by PyTorch's profiler.
 
-Looking costs some milliseconds a call, so the first call of every kind is looked at: forward or
-with gradients, packed or not, stacked, in two directions, projected, and by the sizes of the hidden
-state at which cuDNN is known to change its algorithm.
+A layer that is named for cuDNN may run without it. Profiling costs some milliseconds a call, so
+only the first call of every kind is profiled: forward or with gradients, packed or not, stacked, in
+two directions, projected, and by the hidden sizes at which cuDNN is known to change its algorithm.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ RECURRENT = re.compile(r"persist|elementwise_(fp|bp)|elemWiseRNNcell|rnn|lstm|gr
 
 @dataclass(frozen=True)
 class Route:
-    """What a subject is named for: operators that have to run, or must not.
+    """The operators that a subject's name promises or excludes.
 
-    ``forward`` and ``backward`` are the profiler's names, without what may follow a colon. With
-    ``on_device`` some kernel has to run on the GPU, too.
+    ``forward`` and ``backward`` are the profiler's names up to a colon; those in ``without`` must
+    not run. With ``on_device`` some kernel has to run on the GPU, too.
     """
 
     name: str
@@ -39,14 +39,14 @@ class Route:
     without: tuple[str, ...] = ()
     on_device: bool = False
 
-    def seen(self, operators: set[str]) -> set[str]:
-        """Return the operators that it is about, or, if there are none, PyTorch's own."""
-        own = (*self.forward, *self.backward)
-        about = {name for name in operators if any(_is(name, named) for named in own)}
-        return about or {name for name in operators if name.startswith("aten::")}
+    def own_operators(self, operators: set[str]) -> set[str]:
+        """Return the operators of the route, or, if none ran, PyTorch's own."""
+        names = (*self.forward, *self.backward)
+        own = {operator for operator in operators if any(_is(operator, name) for name in names)}
+        return own or {operator for operator in operators if operator.startswith("aten::")}
 
     def lacks(self, operators: set[str], kernels: set[str], *, backward: bool) -> str:
-        """Return in words what should have run and did not, or did and should not; "" if right."""
+        """Say which operator should have run and did not, or ran against the route; "" if none."""
         for needed in (*self.forward, *(self.backward if backward else ())):
             if not any(_is(name, needed) for name in operators):
                 return f"{needed} did not run"
@@ -58,59 +58,59 @@ class Route:
 
 @dataclass
 class Watch:
-    """Looks at the first call of every kind since ``begin``."""
+    """An observer that profiles the first call of every kind since ``begin``."""
 
     route: Route
-    looked: dict[object, str] = field(default_factory=dict)
+    lacks_by_kind: dict[object, str] = field(default_factory=dict)
     names: dict[str, None] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Forget what was seen."""
-        self.looked.clear()
+        """Forget all observations."""
+        self.lacks_by_kind.clear()
         self.names.clear()
 
     @contextmanager
     def looking(self, torch: Any, case: Case, *, packed: bool, backward: bool) -> Iterator[None]:
-        """Look at what runs in the block, if it is the first of its kind."""
+        """Profile the block, if it is the first call of its kind."""
         kind = (backward, packed, case.layers > 1, case.bidirectional, case.P > 0, case.dropout > 0,
                 sum(case.H > edge for edge in EDGES), case.dtype)  # fmt: skip
-        if kind in self.looked:
+        if kind in self.lacks_by_kind:
             yield
             return
         activity = torch.profiler.ProfilerActivity
-        both = [activity.CPU, *([activity.CUDA] if self.route.on_device else [])]
-        with torch.profiler.profile(activities=both) as profile:
+        activities = [activity.CPU, *([activity.CUDA] if self.route.on_device else [])]
+        with torch.profiler.profile(activities=activities) as profile:
             yield
-        operators, kernels = seen(profile.events())
-        self.looked[kind] = self.route.lacks(operators, kernels, backward=backward)
-        telling = kernels or self.route.seen(operators)
+        operators, kernels = operators_and_kernels(profile.events())
+        self.lacks_by_kind[kind] = self.route.lacks(operators, kernels, backward=backward)
+        telling = kernels or self.route.own_operators(operators)
         self.names |= dict.fromkeys(sorted(map(short, telling)))
 
     @property
-    def told(self) -> str:
-        """Return in a sentence what ran, the recurrent kernels first."""
-        if not self.looked:
+    def summary(self) -> str:
+        """A sentence that names what ran, the recurrent kernels first; "" if nothing did."""
+        if not self.lacks_by_kind:
             return ""
-        right = sum(not lack for lack in self.looked.values())
+        conforming = sum(not lack for lack in self.lacks_by_kind.values())
         telling = [name for name in self.names if RECURRENT.search(name)]
         named = list(dict.fromkeys([*telling, *self.names]))[:NAMED]
         return (
-            f"{self.route.name} in {right} of {len(self.looked)} profiled calls: "
+            f"{self.route.name} in {conforming} of {len(self.lacks_by_kind)} profiled calls: "
             f"{', '.join(named) or 'nothing was named'}"
         )
 
     @property
     def lacking(self) -> str:
-        """Return what was missing in the calls that were looked at, each thing once; "" if none."""
-        return ", ".join(dict.fromkeys(filter(None, self.looked.values())))
+        """The deviations of all profiled calls from the route, without repetitions; "" if none."""
+        return ", ".join(dict.fromkeys(filter(None, self.lacks_by_kind.values())))
 
 
 def _is(name: str, operator: str) -> bool:
     return name == operator or name.startswith(f"{operator}: ")
 
 
-def seen(events: Any) -> tuple[set[str], set[str]]:
-    """Return the names of operators and of kernels that the profiler has seen."""
+def operators_and_kernels(events: Any) -> tuple[set[str], set[str]]:
+    """Return the names of operators and of kernels in a profiler's events."""
     operators: set[str] = set()
     kernels: set[str] = set()
     for event in events or ():

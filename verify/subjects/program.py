@@ -1,13 +1,13 @@
-"""A layer in any language: a program that answers lines of JSON, as ``process:COMMAND``.
+"""A layer in any language: a program that answers lines of JSON, ``process:COMMAND``.
 
 The program reads one JSON object a line from standard input and answers each with one line:
 
-1. ``start`` → what it is: implementation, language, cell, the convention of its weights, dtypes,
-   and which of state, lengths and gradients it takes;
-2. ``call`` → the arrays that it computed, or ``skipped`` or ``errored`` with a reason.
+1. ``start`` → implementation, language, cell, the convention of the weights, dtypes, and whether it
+   takes a state, lengths and gradients;
+2. ``call`` → the computed arrays, or ``skipped`` or ``errored`` with a reason.
 
-The end of the input is the end. A line that is no answer to the question asked is the program's
-crash. ``SCHEMA`` is the version.
+At the end of its input the program should exit. A line that does not answer the question counts as
+a crash. ``SCHEMA`` is the version of the protocol.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Numbers(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 class Call(msgspec.Struct, tag_field="do", tag="call", omit_defaults=True):
     """One call of the layer: ``arrays`` are x, weights, states h0 ..., lengths, and cotangents.
 
-    With cotangents (dy, and dh for a final state h) it wants gradients.
+    With cotangents (dy, and dh for a final state h) the program returns gradients.
     """
 
     id: int
@@ -86,7 +86,7 @@ class Call(msgspec.Struct, tag_field="do", tag="call", omit_defaults=True):
 
 
 class Started(msgspec.Struct, forbid_unknown_fields=True):
-    """What the program says that it is.
+    """The program's answer to ``start``: its description of itself.
 
     ``weights``: ``equations``, or whose convention its arrays have (torch, keras, onnx, ...);
     ``order``, ``layout`` and ``bias`` replace fields of that.
@@ -109,7 +109,7 @@ class Started(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Answered(msgspec.Struct, forbid_unknown_fields=True):
-    """What the program computed, or why it did not."""
+    """The program's answer to ``call``: arrays, or why there are none."""
 
     id: int
     arrays: dict[str, Numbers] = {}
@@ -118,7 +118,7 @@ class Answered(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def to_json(array: Floats, encoding: str) -> Numbers:
-    """Return an array as it is written."""
+    """Encode an array for a line of JSON."""
     plain = np.ascontiguousarray(array)
     if encoding == "numbers":
         values = [float(v) if np.isfinite(v) else _SPECIAL[repr(float(v))] for v in plain.flat]
@@ -131,7 +131,7 @@ _SPECIAL = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 def from_json(name: str, numbers: Numbers) -> Floats:
-    """Return the array that was written; SubjectCrashed says what is wrong with it."""
+    """Decode an array; SubjectCrashed says what is wrong with it."""
     try:
         if numbers.dtype not in DTYPES:
             raise ValueError(f"dtype {numbers.dtype!r}, expected one of {', '.join(DTYPES)}")
@@ -147,7 +147,7 @@ def from_json(name: str, numbers: Numbers) -> Floats:
 
 
 class Running:
-    """The program on its way: one question, one answer."""
+    """A running program that answers one question at a time."""
 
     def __init__(self, command: str) -> None:
         self.command, self.calls = command, 0
@@ -161,7 +161,7 @@ class Running:
         self.end = weakref.finalize(self, _end, self._process)
 
     def ask(self, question: msgspec.Struct, kind: Any) -> Any:
-        """Return the answer; SubjectCrashed if there is none, or another one."""
+        """Return the answer to a question; SubjectCrashed if there is none of this kind."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None  # noqa: S101
         assert stdout is not None  # noqa: S101
@@ -183,7 +183,7 @@ class Running:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a program, and let go of its pipes."""
+    """End a program, and close its pipes."""
     process.kill()
     for stream in (process.stdin, process.stdout):
         if stream is not None:
@@ -202,46 +202,50 @@ class Program:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cell that it says it computes."""
+        """The cell that it claims to compute."""
         return (self.started.cell,)
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """The dtypes in which it says it computes."""
+        """The dtypes in which it claims to compute."""
         return self.started.dtypes
 
     @property
     def options(self) -> Options:
-        """One layer in one direction; state, lengths and gradients if it takes them."""
-        said = self.started
+        """The options: one layer in one direction; state, lengths and gradients as it says."""
+        started = self.started
         return Options(
             layers=False, bidirectional=False, bias=self.convention is None,
-            lengths=said.lengths, state=said.state, gradient=said.gradients,
+            lengths=started.lengths, state=started.state, gradient=started.gradients,
         )  # fmt: skip
 
     @cached_property
     def convention(self) -> Convention | None:
         """The convention of its weights; None for the layout of the reference."""
-        said = self.started
-        if said.weights == EQUATIONS:
+        started = self.started
+        if started.weights == EQUATIONS:
             return None
         return Declaration(
-            said.cell, weights=said.weights, order=said.order, layout=said.layout, bias=said.bias
+            started.cell,
+            weights=started.weights,
+            order=started.order,
+            layout=started.layout,
+            bias=started.bias,
         ).convention
 
     @property
     def form(self) -> tuple[str, str] | None:
-        """What tells another machine the meaning of its weights."""
+        """The kind and cell that a recording stores, to reconstruct the weights' meaning."""
         return None if self.convention else ("explicit", self.started.cell)
 
     def version(self) -> str:
-        """Return what the program calls itself."""
-        said = self.started
-        language = f" ({said.language})" if said.language else ""
-        return f"{said.implementation} {said.version}".strip() + language
+        """Return the implementation, version and language that the program states."""
+        started = self.started
+        language = f" ({started.language})" if started.language else ""
+        return f"{started.implementation} {started.version}".strip() + language
 
     def cell(self, case: Case) -> str:
-        """Return the cell that it says it computes."""
+        """Return the cell that it claims to compute."""
         return self.started.cell
 
     def parameter_map(self, case: Case) -> ParameterMap:
@@ -251,11 +255,11 @@ class Program:
         return ConventionMap(self.convention, case)
 
     def caller(self, case: Case) -> str:
-        """Return nothing: scripts of failures call it by gatewise."""
+        """Return "": scripts of failures call it by gatewise."""
         return ""
 
     def build(self, case: Case) -> Built:
-        """Return the layer: every call has all that it needs."""
+        """Return the layer."""
         layer = _Layer(self, case)
         return Plain(layer.forward, layer.gradients if self.started.gradients else None)
 
@@ -284,32 +288,32 @@ class _Layer:
             arrays[f"d{name}"] = np.zeros(shape[1:], inputs.x.dtype) if d is None else d[0]
         got = self._call(arrays, gradients=True)
         result = self._result(got)
-        parameters = {n: self._one(got, f"d{_plain(n)}") for n in inputs.parameters}
+        parameters = {n: self._array(got, f"d{_plain(n)}") for n in inputs.parameters}
         initial = tuple(
-            self._one(got, f"d{name}0")[None]
-            for name, given in zip(self.states, inputs.state or (), strict=False)
-            if given is not None
+            self._array(got, f"d{name}0")[None]
+            for name, state in zip(self.states, inputs.state or (), strict=False)
+            if state is not None
         )
-        return Pulled(result.y, result.final, parameters, self._one(got, "dx"), initial)
+        return Pulled(result.y, result.final, parameters, self._array(got, "dx"), initial)
 
     def _named(self, inputs: Inputs) -> dict[str, Floats]:
         """Return the arrays by the names that programs know, without the suffix of the one pass."""
         arrays = {_plain(name): array for name, array in inputs.parameters.items()}
         arrays["x"] = inputs.x
-        for name, given in zip(self.states, inputs.state or (), strict=False):
-            if given is not None:
-                arrays[f"{name}0"] = given[0]
+        for name, state in zip(self.states, inputs.state or (), strict=False):
+            if state is not None:
+                arrays[f"{name}0"] = state[0]
         if inputs.lengths is not None:
             arrays["lengths"] = np.asarray(inputs.lengths, np.float64)
         return arrays
 
     def _call(self, arrays: Mapping[str, Floats], *, gradients: bool) -> dict[str, Numbers]:
-        case, said, running = self.case, self.program.started, self.program.running
-        running.calls += 1  # of all its layers: what one leaves unread is no answer to another
+        case, started, running = self.case, self.program.started, self.program.running
+        running.calls += 1  # over all layers: an answer that one left unread is not another's
         x = arrays["x"]
-        written = {name: to_json(array, said.encoding) for name, array in arrays.items()}
+        written = {name: to_json(array, started.encoding) for name, array in arrays.items()}
         call = Call(
-            running.calls, said.cell, case.dtype, x.shape[0], x.shape[1], x.shape[2], case.H,
+            running.calls, started.cell, case.dtype, x.shape[0], x.shape[1], x.shape[2], case.H,
             written, gradients,
         )  # fmt: skip
         answer: Answered = running.ask(call, Answered)
@@ -322,13 +326,13 @@ class _Layer:
         return answer.arrays
 
     def _result(self, got: Mapping[str, Numbers]) -> Result:
-        final = tuple(self._one(got, name)[None] for name in self.states)
-        return Result(self._one(got, "y"), final)
+        final = tuple(self._array(got, name)[None] for name in self.states)
+        return Result(self._array(got, "y"), final)
 
-    def _one(self, got: Mapping[str, Numbers], name: str) -> Floats:
+    def _array(self, got: Mapping[str, Numbers], name: str) -> Floats:
         if name not in got:
-            there = ", ".join(got) or "no arrays"
-            raise SubjectCrashed(f"the program returned {there}, expected {name}")
+            names = ", ".join(got) or "no arrays"
+            raise SubjectCrashed(f"the program returned {names}, expected {name}")
         return from_json(name, got[name])
 
 
@@ -337,18 +341,18 @@ def _plain(name: str) -> str:
 
 
 def program(name: str, cell: str | None) -> Program:
-    """Start the program of ``process:COMMAND``; UnknownSubject if what it says is no layer."""
+    """Start the program of ``process:COMMAND``; UnknownSubject if it describes no layer."""
     running = Running(name.removeprefix(f"{FAMILY}:"))
     try:
         started: Started = running.ask(Start(SCHEMA, cell or ""), Started)
     except SubjectCrashed as error:
         raise SubjectUnavailable(f"subject {name!r}: start: {error}") from error
-    known = list(cells())
+    names = list(cells())
     problem = ""
     if started.protocol != SCHEMA:
         problem = f"protocol {started.protocol}, expected {SCHEMA}"
-    elif started.cell not in known:
-        problem = f"cell {started.cell!r}, expected one of {', '.join(known)}"
+    elif started.cell not in names:
+        problem = f"cell {started.cell!r}, expected one of {', '.join(names)}"
     elif cell and started.cell != cell:
         problem = f"cell {started.cell!r}, asked for {cell!r}"
     elif not started.dtypes or {*started.dtypes} - {*DTYPES}:
@@ -364,4 +368,4 @@ def program(name: str, cell: str | None) -> Program:
 
 
 LINES = (Start, Call, Started, Answered)
-"""What a line may be: two questions, and the answer to each."""
+"""The types of lines: two questions, and the answer to each."""

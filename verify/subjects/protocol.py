@@ -1,4 +1,4 @@
-"""What an adapter has to offer."""
+"""The interface of a subject: what an adapter implements, and what its calls take and return."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Cotangents: TypeAlias = tuple[Array | None, tuple[Array | None, ...]]
 
 
 def cotangents_of(function: Callable[[Array], Any], pair: Cotangents) -> Cotangents:
-    """Return a function of each cotangent, where there is one."""
+    """Apply a function to each cotangent that is not None."""
     dy, *dfinal = (None if d is None else function(d) for d in (pair[0], *pair[1]))
     return dy, tuple(dfinal)
 
@@ -27,16 +27,16 @@ class SubjectUnavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a subject is called with; all arrays are NumPy's, in the case's dtype.
+    """The arguments of one call of a subject; all arrays are NumPy's, in the case's dtype.
 
-    ``parameters`` carry the subject's own names and shapes, x is (T, B, D), states
+    ``parameters`` have the subject's own names and shapes, x is (T, B, D), states
     (layers * directions, B, width) or None for the subject's default, lengths (B,) or None. One of
-    several states may be None (option ``partial_state``). ``kept``: a call without a state goes on
-    where the last one ended (option ``kept_state``); else the subject is reset before it. ``rows``:
-    the subject itself first puts the rows of the states in this order (option ``reorders``).
-    ``layout``: how the subject takes rows of different lengths, one of ``RAGGED``, if not padded
-    behind. x is padded behind all the same; ``ragged`` lays it out.
-    A subject that writes into its arguments must show here, so adapters give changes back.
+    several states may be None (option ``partial_state``). With ``kept``, a call without a state
+    continues from the state of the last call (option ``kept_state``); otherwise the subject is
+    reset first. ``rows``: the subject first reorders the rows of its states so (option
+    ``reorders``). ``layout`` is one of ``RAGGED``, or "" for rows padded at the end. x is always
+    padded at the end; ``ragged`` changes the layout.
+    Checks look for writes into these arrays, so adapters must copy such writes back.
     """
 
     parameters: Mapping[str, Array]
@@ -48,14 +48,14 @@ class Inputs:
     layout: str = ""
 
     def map(self, function: Callable[[Array], Any]) -> Inputs:
-        """Return the same call with a function of every array; lengths stay as they are."""
+        """Apply a function to every array except the lengths."""
         state = self.state and tuple(None if s is None else function(s) for s in self.state)
         named = {name: function(array) for name, array in self.parameters.items()}
         return replace(self, parameters=named, x=function(self.x), state=state)
 
     @property
     def called_with(self) -> dict[str, Array]:
-        """What a layer is called with beside its parameters, by name: ``x``, ``state 0``, ..."""
+        """The arguments other than the parameters, by name: ``x``, ``state 0``, ..."""
         states = enumerate(self.state or ())
         return {"x": self.x} | {f"state {k}": s for k, s in states if s is not None}
 
@@ -66,7 +66,7 @@ class Inputs:
 
     @property
     def leaves(self) -> dict[str, Array]:
-        """What gradients are wanted of, by name: the parameters, and what it is called with."""
+        """The arrays whose gradients are computed, by name: the parameters, x and the states."""
         return {**self.parameters, **self.called_with}
 
 
@@ -80,9 +80,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Pulled(Result):
-    """The same, and the gradients: of the parameters by the subject's names, of x (T, B, D).
+    """A result with gradients: of the parameters by the subject's names, of x (T, B, D).
 
-    ``initial`` are those of the initial states; empty where the subject took its default.
+    ``initial`` holds those of the initial states; empty where the subject used its default.
     """
 
     parameters: Mapping[str, Array]
@@ -99,13 +99,13 @@ class Pulled(Result):
 
 
 class Built(Protocol):
-    """A subject made for one case: sizes and options are set, parameters come with each call."""
+    """A subject built for one case: sizes and options are set, parameters come with each call."""
 
     def forward(self, inputs: Inputs) -> Result:
         """Run the layer."""
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
-        """Run the layer once, and pull each pair of cotangents back through that one run."""
+        """Run the layer once, and pull each pair of cotangents back through that run."""
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         """Return the derivative of the outputs along ``tangents``; option ``jvp``."""
@@ -115,69 +115,69 @@ class Built(Protocol):
 
 
 class Watching(Protocol):
-    """What looks at what a subject's calls run."""
+    """An observer of the operators and kernels that a subject's calls run."""
 
     def begin(self) -> None:
-        """Forget what was seen."""
+        """Forget all observations."""
 
     @property
-    def told(self) -> str:
-        """What ran, in a sentence; "" if nothing was looked at."""
+    def summary(self) -> str:
+        """A sentence that names what ran; "" if nothing was observed."""
 
     @property
     def lacking(self) -> str:
-        """What should have run and did not, in words; "" if nothing."""
+        """The operators that should have run and did not, in words; "" if none."""
 
 
 @runtime_checkable
 class FixedCases(Protocol):
-    """A subject that answers certain cases alone, as a recording does, and none that is drawn."""
+    """A subject that answers a fixed list of cases alone, as a recording does."""
 
     def cases_for(self, check: str, dtype: str) -> Sequence[Case]:
-        """Return the cases that it answers for the check with this id."""
+        """Return the cases that it can answer for the check with this id."""
 
     def why_not(self, check: str) -> str:
         """Say why it has no case for the check."""
 
     def recorded(self, check: str, case: Case) -> tuple[Subject, Case]:
-        """Return a layer that answers one case of a check, and the case with its numbers."""
+        """Return a layer that answers one case of a check, and that case with its numbers."""
 
 
 @runtime_checkable
 class Loadable(Protocol):
-    """What is stated of a subject, its name, cells, dtypes and options; its package says more."""
+    """A subject's name, cells, dtypes and options, stated without importing its package."""
 
     def loaded(self) -> Subject:
-        """Return the subject; SubjectUnavailable if its package is not there."""
+        """Return the subject; SubjectUnavailable if its package is not installed."""
 
 
 class Subject(Protocol):
-    """An implementation of a recurrent layer, and the map between its parameters and ours."""
+    """An implementation of a recurrent layer, with the meaning of its parameters."""
 
     @property
     def name(self) -> str:
-        """What users type."""
+        """The name that users type."""
 
     @property
     def options(self) -> Options:
-        """Which options it has; cases use no others."""
+        """The options that it offers; cases use no others."""
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """The dtypes it computes in."""
+        """The dtypes in which it computes."""
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The names of the reference's cells that it computes, the ordinary one first."""
+        """The names of the reference's cells that it computes, the default first."""
 
     def version(self) -> str:
-        """Name and version of the package; SubjectUnavailable if it is not there."""
+        """Return name and version of the package; SubjectUnavailable if it is not installed."""
 
     def cell(self, case: Case) -> str:
         """Return the name of the reference's cell that it claims to compute."""
 
     def parameter_map(self, case: Case) -> ParameterMap:
-        """Return what its parameters mean: the map between them and the reference's."""
+        """Return the map between its parameters and the reference's."""
 
     def caller(self, case: Case) -> str:
         """Return source that defines ``make()`` and ``call(...)``, for stand-alone scripts.

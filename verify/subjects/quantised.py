@@ -1,4 +1,4 @@
-"""A subject in a quantised arithmetic: what it has to compute is another thing."""
+"""A subject in a quantised arithmetic, in which the oracle computes other values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_GRADIENT = "what is rounded in every step has no gradient to hold its own to"
 
 @dataclass(frozen=True)
 class Quantised:
-    """A subject, and the arithmetic in which it computes; the rest is the subject's own."""
+    """A subject and its quantised arithmetic; other attributes are the subject's."""
 
     subject: Subject
     quantisation: Quantisation
@@ -31,39 +31,39 @@ class Quantised:
 
     @cached_property
     def options(self) -> Options:
-        """What it offers: gradients only where nothing but weights is rounded."""
+        """The subject's options, with gradients only if nothing but weights is rounded."""
         options = replace(self.subject.options, quantised=True)
         if not self.quantisation.stepwise:
             return options
-        said = (("gradient", NO_GRADIENT), ("jvp", NO_GRADIENT))
-        return replace(options, gradient=False, jvp=False, reasons=(*options.reasons, *said))
+        reasons = (("gradient", NO_GRADIENT), ("jvp", NO_GRADIENT))
+        return replace(options, gradient=False, jvp=False, reasons=(*options.reasons, *reasons))
 
     @property
     def as_subject(self) -> Subject:
-        """Return it as what it is: the rest of the protocol is the subject's own."""
+        """Return it with the type Subject: __getattr__ supplies the rest of the protocol."""
         return cast("Subject", self)
 
     def version(self) -> str:
-        """Return its version, and the arithmetic."""
+        """Return the subject's version, and the arithmetic."""
         return f"{self.subject.version()} ({self.quantisation.words})".strip()
 
     def parameter_map(self, case: Case) -> ParameterMap:
-        """Return its map, which reads weights on their grid."""
-        own, grid = self.subject.parameter_map(case), grid_of(self.quantisation)
+        """Return the subject's map with weights rounded to their grid."""
+        plain_map, grid = self.subject.parameter_map(case), grid_of(self.quantisation)
         if grid is None:
-            return own
-        return RoundedMap(own, grid, self.quantisation.gradient == "straight", case)
+            return plain_map
+        return RoundedMap(plain_map, grid, self.quantisation.gradient == "straight", case)
 
 
-def in_arithmetic(subject: Subject, given: object) -> Subject:
-    """Return a subject in the arithmetic that is given, itself where none is.
+def in_arithmetic(subject: Subject, arithmetic: object) -> Subject:
+    """Return a subject in an arithmetic, or the subject itself if ``arithmetic`` is empty.
 
-    UnknownSubject says what is wrong with what is given.
+    UnknownSubject says what is wrong with the arithmetic.
     """
-    if not given:
+    if not arithmetic:
         return subject
     try:
-        quantisation = Quantisation.parse(given)
+        quantisation = Quantisation.parse(arithmetic)
         grid_of(quantisation)
         _require_states(subject, quantisation)
     except QuantisationError as error:
@@ -72,7 +72,7 @@ def in_arithmetic(subject: Subject, given: object) -> Subject:
 
 
 INTEGERS_ALONE = ("lstm", "lstm-coupled", "lstm-projected")
-"""The cells that have a step of integers alone."""
+"""The cells that have a step in integers alone."""
 
 HIDDEN_FROM_C = ("lstm", "lstm-sigmoid-candidate", "lstm-coupled")
 """The cells whose output is o tanh(c), with c as it is stored."""

@@ -1,11 +1,11 @@
-"""Rows of different lengths as serving programs lay them out: packed, or padded in front.
+"""Rows of different lengths in the layouts of serving programs: packed, or padded at the start.
 
-Packed, the rows stand one after another as one row, (sum of lengths, 1, ...), with their boundaries
-``cu_seqlens`` (B + 1,): 0, the length of the first, that of the first two, ... States are as ever,
-one for each sequence. Padded in front, x is (T, B, ...) with a mask that is True where there is a
-step; what stands in the padding is what stood behind.
+Packed rows are concatenated to one row, (sum of lengths, 1, ...), with their boundaries
+``cu_seqlens`` (B + 1,): 0, the length of the first, that of the first two, ... There is one state
+for each sequence. Rows padded at the start are (T, B, ...) with a mask that is True at steps; the
+padding holds the numbers that stood at the end.
 
-Everything else in gatewise has rows padded behind, with their lengths. ``Laid`` stands between.
+All other code of gatewise has rows padded at the end, with their lengths; ``RaggedLayer`` converts.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from .protocol import Built, Cotangents, Inputs, Pulled, Result
 
 MASKS = ("mask", "attention_mask")
 ARGUMENTS = ("lengths", "cu_seqlens", *MASKS)
-"""What arguments are called that say where sequences end: with ``MASKS``, where they begin."""
+"""Names of arguments that mark the ends of sequences; those of ``MASKS`` mark their starts."""
 
 
 @dataclass(frozen=True)
 class Ragged:
-    """Where the steps of rows lie: of ``steps`` at most, ``lengths`` (B,), in one layout."""
+    """The layout of rows of ``lengths`` (B,), ``steps`` at most."""
 
     lengths: Floats
     steps: int
@@ -38,7 +38,7 @@ class Ragged:
 
     @classmethod
     def of(cls, inputs: Inputs) -> Ragged:
-        """Return where those of a call lie; all rows are full where it has no lengths."""
+        """Return the layout of a call's rows; without lengths all rows are full."""
         steps, batch = inputs.x.shape[:2]
         lengths = np.full(batch, steps) if inputs.lengths is None else inputs.lengths
         return cls(np.asarray(lengths, np.int64), steps, inputs.layout)
@@ -50,39 +50,39 @@ class Ragged:
 
     @property
     def mask(self) -> Floats:
-        """Where there are steps, padded in front, (T, B)."""
+        """The mask of steps in rows padded at the start, (T, B)."""
         return np.arange(self.steps)[:, None] >= self.steps - self.lengths
 
     @property
     def inside(self) -> Floats:
-        """Where there are steps, padded behind, (T, B)."""
+        """The mask of steps in rows padded at the end, (T, B)."""
         return np.arange(self.steps)[:, None] < self.lengths
 
-    def laid(self, x: Any) -> Any:
-        """Return x (T, B, ...), padded behind, in the layout."""
+    def to_layout(self, x: Any) -> Any:
+        """Convert x (T, B, ...), padded at the end, to the layout."""
         if self.layout == PACKED:
             rows, steps = np.nonzero(self.inside.T)
             return x[steps, rows][:, None]
         if self.layout == LEFT_PADDED:
-            return x[self._turned(-1)]
+            return x[self._indices(-1)]
         return x
 
-    def back(self, y: Any) -> Any:
-        """Return what a layer returns for every step as (T, B, ...), padded behind.
+    def from_layout(self, y: Any) -> Any:
+        """Convert a layer's outputs to (T, B, ...), padded at the end.
 
-        What it says of padding stays; packed, there is the last step's.
+        The padding keeps the layer's outputs there; for packed rows it repeats the last step.
         """
         if self.layout == PACKED:
             starts, most = self.cu_seqlens[:-1], max(int(self.lengths.sum()) - 1, 0)
             return y[np.minimum(np.arange(self.steps)[:, None] + starts, most), 0]
-        return y[self._turned(1)] if self.layout == LEFT_PADDED else y
+        return y[self._indices(1)] if self.layout == LEFT_PADDED else y
 
-    def _turned(self, sign: int) -> tuple[Floats, Floats]:
+    def _indices(self, sign: int) -> tuple[Floats, Floats]:
         steps = np.arange(self.steps)[:, None] + sign * (self.steps - self.lengths)
         return steps % max(self.steps, 1), np.arange(len(self.lengths))[None]
 
     def within(self, y: Floats) -> Floats:
-        """Return NumPy's (T, B, ...), padded behind, with zeros in the padding."""
+        """Return an array (T, B, ...), padded at the end, with zeros in the padding."""
         inside = self.inside.reshape(*self.inside.shape, *[1] * (y.ndim - 2))
         return np.where(inside, y, np.zeros((), y.dtype))
 
@@ -92,10 +92,10 @@ def arguments(
     turned: Callable[[Any], Any] = np.asarray,
     into: Callable[[Floats], Any] = np.asarray,
 ) -> dict[str, Any]:
-    """Return what a call says of where its sequences lie, by the names that it may have.
+    """Return the lengths, boundaries or masks of a call, by all names in ``ARGUMENTS``.
 
-    ``turned`` brings a mask from (T, B) to the axes of the layer, ``into`` arrays to its own kind;
-    ``attention_mask`` is one of 0 and 1. What another layout says is None.
+    ``turned`` converts a mask from (T, B) to the axes of the layer, ``into`` arrays to its kind;
+    ``attention_mask`` holds 0 and 1. Arguments of other layouts are None.
     """
     named: dict[str, Any] = dict.fromkeys(ARGUMENTS)
     ragged = Ragged.of(inputs)
@@ -107,19 +107,19 @@ def arguments(
     return named | {"lengths": inputs.lengths}
 
 
-def ragged_options(taken: Collection[str]) -> dict[str, Any]:
-    """Return the options that code offers by the arguments that it takes."""
-    masked = any(name in taken for name in MASKS)
+def ragged_options(parameters: Collection[str]) -> dict[str, Any]:
+    """Return the options that code offers by the names of its parameters."""
+    masked = any(name in parameters for name in MASKS)
     return {
-        "lengths": "lengths" in taken, "packed": "cu_seqlens" in taken,
+        "lengths": "lengths" in parameters, "packed": "cu_seqlens" in parameters,
         "left_padding": masked, "left_padding_state": masked,
     }  # fmt: skip
 
 
 def ragged_cases(options: Options, plain: Case) -> dict[str, Case]:
-    """Return the case by which it is found out whether a sequence may be empty, if there are any.
+    """Return a case with an empty sequence, for layers that take ragged rows; {} for others.
 
-    A layer offers it that takes one in every layout that it has.
+    A layer offers ``zero_length`` if it takes such a case in each of its layouts.
     """
     layout = "time-first" if options.lengths else PACKED if options.packed else LEFT_PADDED
     if not (options.lengths or options.packed or options.left_padding):
@@ -128,8 +128,8 @@ def ragged_cases(options: Options, plain: Case) -> dict[str, Case]:
 
 
 @dataclass(frozen=True)
-class Laid:
-    """A layer that takes rows as a call lays them out, as one that has them padded behind."""
+class RaggedLayer:
+    """A layer that takes rows in a call's layout, as a layer of rows padded at the end."""
 
     built: Built
 
@@ -140,22 +140,24 @@ class Laid:
         """Run the layer; outputs in the padding are 0."""
         if not inputs.layout:
             return self.built.forward(inputs)
-        ragged, given = _laid(inputs)
-        return _back(ragged, given, self.built.forward(given))
+        ragged, call = _in_layout(inputs)
+        return _padded_at_end(ragged, call, self.built.forward(call))
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
-        """Run the layer once, and pull each pair of cotangents back; padding's are 0."""
+        """Run the layer once, and pull each pair of cotangents back; those of padding are 0."""
         if not inputs.layout:
             return self.built.gradients(inputs, cotangents)
-        ragged, given = _laid(inputs)
+        ragged, call = _in_layout(inputs)
         pairs: list[Cotangents] = [
-            (None if dy is None else ragged.laid(ragged.within(dy)), ends)
+            (None if dy is None else ragged.to_layout(ragged.within(dy)), ends)
             for dy, ends in cotangents
         ]
-        return [_back(ragged, given, each) for each in self.built.gradients(given, pairs)]
+        return [
+            _padded_at_end(ragged, call, pulled) for pulled in self.built.gradients(call, pairs)
+        ]
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
-        """Push tangents forward, of rows that are padded behind."""
+        """Push tangents forward, in rows padded at the end."""
         return self.built.jvp(inputs, tangents)
 
     def train(self, training: bool) -> None:
@@ -163,22 +165,22 @@ class Laid:
         self.built.train(training)
 
 
-def _laid(inputs: Inputs) -> tuple[Ragged, Inputs]:
+def _in_layout(inputs: Inputs) -> tuple[Ragged, Inputs]:
     ragged = Ragged.of(inputs)
-    return ragged, replace(inputs, x=ragged.laid(inputs.x), lengths=ragged.lengths)
+    return ragged, replace(inputs, x=ragged.to_layout(inputs.x), lengths=ragged.lengths)
 
 
 R = TypeVar("R", bound=Result)
 
 
-def _back(ragged: Ragged, given: Inputs, result: R) -> R:
-    """Return a result padded behind; Mismatch where it has not one output for every step."""
-    if result.y.shape[:2] != given.x.shape[:2]:
-        wanted = (*given.x.shape[:2], *result.y.shape[2:])
+def _padded_at_end(ragged: Ragged, inputs: Inputs, result: R) -> R:
+    """Return a result padded at the end; Mismatch unless it has one output for every step."""
+    if result.y.shape[:2] != inputs.x.shape[:2]:
+        wanted = (*inputs.x.shape[:2], *result.y.shape[2:])
         raise Mismatch(f"{ragged.layout} y: expected shape {wanted}, got {result.y.shape}")
-    result = replace(result, y=ragged.within(ragged.back(result.y)))
+    result = replace(result, y=ragged.within(ragged.from_layout(result.y)))
     if isinstance(result, Pulled):
-        dx = ragged.back(result.x)
+        dx = ragged.from_layout(result.x)
         dx = ragged.within(dx) if ragged.layout == PACKED else dx
         return replace(result, x=dx)
     return result

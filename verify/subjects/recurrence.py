@@ -1,6 +1,6 @@
-"""A recurrence of the user's own: its parameters, its states, and its step where it has equations.
+"""A user's recurrence outside the catalogue: its parameters, states, and step if it has equations.
 
-It stands where a cell of the catalogue stands: cases are drawn by it, and the oracle runs it.
+It is used like a cell of the catalogue: cases are drawn by it, and the oracle runs it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ TERM = re.compile(r"(\d*)\*?([DH]?)")
 
 
 def lengths(axes: Axes, D: int, H: int) -> tuple[int, ...]:
-    """Return the length of every axis; ValueError for what is none."""
-    each = axes.split() if isinstance(axes, str) else (axes,) if isinstance(axes, int) else axes
-    return tuple(_length(str(axis), D, H) for axis in each)
+    """Return the length of every axis; ValueError for a malformed axis."""
+    terms = axes.split() if isinstance(axes, str) else (axes,) if isinstance(axes, int) else axes
+    return tuple(_length(str(axis), D, H) for axis in terms)
 
 
 def _length(axis: str, D: int, H: int) -> int:
@@ -43,10 +43,10 @@ def _length(axis: str, D: int, H: int) -> int:
 
 
 class Recurrence(Cell):
-    """A cell with parameters and states of its user's own; the first state is the output.
+    """A cell with a user's parameters and states; the first state is the output.
 
-    ``parameters``, ``states`` and ``x`` say the axes of every array but the batch; states of
-    several axes are carried flat. ``equations`` is the user's ``step(p, x, state)``, or None.
+    ``parameters``, ``states`` and ``x`` are the axes of every array without the batch; states of
+    several axes are flattened. ``function`` is the user's ``step(p, x, state)``, or None.
     """
 
     title = "a recurrence of one's own"
@@ -61,7 +61,7 @@ class Recurrence(Cell):
         x: Axes,
         function: Callable[..., Any] | None = None,
     ) -> None:
-        """Take the axes of all arrays; ValueError for what is none.
+        """Set the axes of all arrays; ValueError for malformed ones.
 
         ``parameters`` may be a function of D and H that returns them.
         """
@@ -70,8 +70,8 @@ class Recurrence(Cell):
         self.states = tuple(states)
         self.function = function
         self.name = own_name(function)
-        given = {} if callable(parameters) else parameters
-        for axes in (*given.values(), *self.of_states.values(), x):
+        fixed = {} if callable(parameters) else parameters
+        for axes in (*fixed.values(), *self.of_states.values(), x):
             lengths(axes, 1, 1)
         if not self.states:
             raise ValueError("states: expected at least one; the first is the output")
@@ -92,11 +92,11 @@ class Recurrence(Cell):
         return lengths(self.of_x, sizes.D, sizes.H)
 
     def widths(self, sizes: Sizes) -> tuple[int, ...]:
-        """Return how many numbers every state has in one row."""
+        """Return the number of entries of every state in one row."""
         return tuple(map(math.prod, self.state_axes(sizes)))
 
     def input_width(self, sizes: Sizes) -> int:
-        """Return how many numbers one row reads in one step."""
+        """Return the number of entries that one row reads in one step."""
         return math.prod(self.x_axes(sizes))
 
     def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Array:
@@ -106,7 +106,7 @@ class Recurrence(Cell):
         return rng.standard_normal(axes) / np.sqrt(fan_in)
 
     def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
-        """Run the user's step; other number systems than NumPy's are followed through it."""
+        """Run the user's step, with arrays of any number system."""
         if not isinstance(x, NumberSystem):
             return self._called(p, x, state), {}
         new = self._called(p.map(Followed), Followed(x), tuple(map(Followed, state)))
@@ -130,8 +130,8 @@ class Recurrence(Cell):
         sizes = self._sizes(x.shape[-1], state[0].shape[-1])
         rows = x.shape[0]
         axes = self.state_axes(sizes)
-        given = tuple(s.reshape(rows, *n) for s, n in zip(state, axes, strict=True))
-        new = self.function(p, x.reshape(rows, *self.x_axes(sizes)), given)
+        reshaped = tuple(s.reshape(rows, *n) for s, n in zip(state, axes, strict=True))
+        new = self.function(p, x.reshape(rows, *self.x_axes(sizes)), reshaped)
         new = new if isinstance(new, tuple | list) else (new,)
         shapes = [tuple(np.shape(s)) for s in new]
         wanted = [(rows, *n) for n in axes]
@@ -142,7 +142,7 @@ class Recurrence(Cell):
         return tuple(s.reshape(rows, math.prod(n)) for s, n in zip(flat, axes, strict=True))
 
     def _sizes(self, read: int, width: int) -> Sizes:
-        """Return the widths D and H of which an input and the first state are so wide."""
+        """Return D and H for an input of width ``read`` and a first state of this width."""
         D = next(D for D in range(1, read + 1) if self.input_width(Sizes(D, 1)) == read)
         return Sizes(
             D, next(H for H in range(1, width + 1) if self.widths(Sizes(D, H))[0] == width)

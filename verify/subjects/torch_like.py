@@ -1,10 +1,10 @@
-"""A class with the constructor and the call of torch.nn's layers or cells: no adapter needed.
+"""A user's class with the constructor and the call of torch.nn's layers or cells, as a subject.
 
-Its parameters have torch.nn's names, or ``own_names`` finds out what they mean.
+Its parameters have torch.nn's names, or ``own_names`` determines their meaning.
 
-What it offers beyond the plain call is tried out once, on a tiny input; what it refuses there is
-*not supported*. What it accepts, it has to do right: an argument of the constructor that its source
-names, and that it then raises for by accident, is offered.
+Every option is tried once on a tiny input. An option that the class deliberately refuses is *not
+supported*; an option that it accepts must be right. An argument that its source names is offered
+even if using it raises by accident.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ CELL = "Cell"
 REFERENCE = {kind: CONVENTIONS[kind.lower()] for kind in KINDS} | {
     f"{kind}{CELL}": stepped(kind.lower()) for kind in KINDS
 }
-"""What the arrays of torch.nn's layers and cells mean, by the names of the classes."""
+"""The conventions of torch.nn's layers and cells, by the names of the classes."""
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 PLAIN = Case(3, 2, 4, 5)
@@ -86,73 +86,73 @@ NAMES = {
     "lengths": r"pack|length",
     "zero_length": r"pack|length",
 }
-"""Words by which a refusal names an option."""
+"""Patterns of words by which a refusal names an option."""
 
 NOT_OF_CELLS = ""
-"""Why a cell has no layers, lengths, ...: a word on each would say the same."""
+"""The reason for which a cell has no layers, lengths, ...: obvious, so it is not printed."""
 
 LONGEST_REASON = 200
 LENGTHS = ("lengths", "seq_lengths", "sequence_lengths")
 REQUIRED = inspect.Parameter.empty
 
 SAME = 2.0**-30
-"""Two results that differ by less than this in float64 are rounded differently, not random."""
+"""The largest difference of two results in float64 that rounding, not randomness, explains."""
 
 
 @dataclass(frozen=True)
 class TorchLike(TorchLayer):
-    """A user's class in the place of ``torch.nn.LSTM``, ``GRU``, ``RNN``, or of their cells."""
+    """A user's class that replaces ``torch.nn.LSTM``, ``GRU``, ``RNN``, or one of their cells."""
 
     layer: Callable[..., Any] = field(default=lambda: None)
     import_lines: str = ""
     evaluated: bool = False
-    """Whether it is held in evaluation, since in training it is random without dropout, too."""
+    """Whether it runs in evaluation mode, since in training it is random even without dropout."""
     own: OwnNames | None = None
-    """What its parameters mean, where they have other names than torch.nn's."""
+    """The meaning of its parameters, if they have other names than torch.nn's."""
     package: str = ""
-    """The package that it is of, and its version."""
+    """The package that it belongs to, and its version."""
     batch_first: bool = False
-    """Whether its batch axis is the first though no argument says so."""
+    """Whether its batch axis is always the first, without an argument for it."""
     device: str = "cpu"
     """Where it computes."""
 
     @property
     def form(self) -> tuple[str, str] | None:
-        """What tells another machine the meaning of its parameters, if their names are torch's."""
+        """The kind and class that a recording stores; None for parameters of other names."""
         return None if self.own else ("like", f"torch.nn.{self.kind}")
 
     def version(self) -> str:
-        """Return the versions of its package and of PyTorch, and what own names mean."""
+        """Return the versions of its package and of PyTorch, and the meaning of own names."""
         mapping = f"{PARAMETERS}{self.own.text}" if self.own else ""
         torch = torch_version(self.device)
         return (f"{self.package} ({torch})" if self.package else torch) + mapping
 
     def parameter_map(self, case: Case) -> ConventionMap:
-        """Return torch.nn's map, or that of the class's own names."""
+        """Return torch.nn's map, or that of the parameters' own names."""
         if self.own is None:
             return super().parameter_map(case)
         return OwnMap(self.own.convention, case, self.own.arrays)
 
     def module(self, torch: Any, case: Case) -> Any:
         """Construct the class with the arguments that differ from torch's defaults; move it."""
-        given, dtype = self._arguments(case), torch_dtype(torch, case)
+        arguments, dtype = self._arguments(case), torch_dtype(torch, case)
         if self._names("dtype"):
-            made = self.layer(case.D, case.H, **given, dtype=dtype)
+            layer = self.layer(case.D, case.H, **arguments, dtype=dtype)
         else:
-            made = self.layer(case.D, case.H, **given).to(dtype)
-        return made if self.device == "cpu" else made.to(self.device)
+            layer = self.layer(case.D, case.H, **arguments).to(dtype)
+        return layer if self.device == "cpu" else layer.to(self.device)
 
     def build(self, case: Case) -> TorchModule:
-        """Return the layer; parameters under other names, or of other shapes, are an error."""
+        """Return the layer; Mismatch for parameters of unexpected names or shapes."""
         module = self.module(import_torch(), case)
-        found = {self._key(name): tuple(p.shape) for name, p in module.named_parameters()}
-        wanted = dict(self.parameter_map(case).shapes())
-        for name in sorted(wanted.keys() | found.keys()):
-            if wanted.get(name) != found.get(name):
+        shapes = {self._key(name): tuple(p.shape) for name, p in module.named_parameters()}
+        expected = dict(self.parameter_map(case).shapes())
+        for name in sorted(expected.keys() | shapes.keys()):
+            if expected.get(name) != shapes.get(name):
                 whose = "in a layer of these sizes" if self.own else f"as torch.nn.{self.kind}"
                 raise Mismatch(
-                    f"parameter {name}: expected {wanted.get(name, 'none')} {whose}, "
-                    f"got {found.get(name, 'none')}"
+                    f"parameter {name}: expected {expected.get(name, 'none')} {whose}, "
+                    f"got {shapes.get(name, 'none')}"
                 )
         return self.called(module.eval() if self.evaluated else module, case)
 
@@ -163,12 +163,12 @@ class TorchLike(TorchLayer):
 
     @property
     def steps(self) -> bool:
-        """Whether it stands for a cell, of which a call is one step."""
+        """Whether it replaces a cell, of which a call is one step."""
         return self.kind.endswith(CELL)
 
     @property
     def call(self) -> Callable[..., Any]:
-        """How the class is called."""
+        """The function that calls the class."""
         if self.steps:
             return partial(_call_steps, step_of(self.layer), len(self.convention.states))
         if self.batch_first:
@@ -177,7 +177,7 @@ class TorchLike(TorchLayer):
 
     @property
     def lengths(self) -> dict[str, Any]:
-        """The arguments by which it takes lengths, as torch's layers do not; the first is None."""
+        """The arguments of ``forward`` for lengths, where None stands for them; {} for none."""
         if self.steps:
             return {}
         try:
@@ -192,11 +192,11 @@ class TorchLike(TorchLayer):
         """Return source that imports, builds and calls the class; "" where it takes lengths."""
         if case.lengths and self.lengths:
             return ""
-        given = self._arguments(case)
+        arguments = self._arguments(case)
         takes = self._names("dtype")
         called = replace(case, layout="batch-first") if self.batch_first else case
         text = torch_caller.source(
-            self._imports(case), called, given, takes_dtype=takes, device=self.device,
+            self._imports(case), called, arguments, takes_dtype=takes, device=self.device,
             evaluated=self.evaluated,
         )  # fmt: skip
         if self.steps:
@@ -220,7 +220,7 @@ class TorchLike(TorchLayer):
 
     @property
     def _numbered(self) -> bool:
-        """Whether the map's names have the ending of the one pass, and the parameters' have not."""
+        """Whether the map's names end with the pass (``_l0``), and the parameters' do not."""
         return self.steps or self.own is not None
 
     def _key(self, name: str) -> str:
@@ -230,16 +230,16 @@ class TorchLike(TorchLayer):
     def _arguments(self, case: Case) -> dict[str, Any]:
         """Return the constructor's arguments that differ from its defaults."""
         arguments = inspect.signature(self.layer).parameters
-        given = depth_arguments(case)
+        changes = depth_arguments(case)
         if not case.bias or ("bias" in arguments and arguments["bias"].default is REQUIRED):
-            given["bias"] = case.bias
+            changes["bias"] = case.bias
         argument = arguments.get("batch_first")
         if argument is not None and argument.default is True and case.layout != "batch-first":
-            given["batch_first"] = False
-        return given
+            changes["batch_first"] = False
+        return changes
 
     def _names(self, argument: str) -> bool:
-        """Whether the constructor names it; **arguments may lead to one that does not."""
+        """Whether the constructor has a parameter of this name, other than in **arguments."""
         return argument in inspect.signature(self.layer).parameters
 
     def _takes(self, argument: str) -> bool:
@@ -251,9 +251,9 @@ class TorchLike(TorchLayer):
 def torch_like(
     layer: Any, name: str, like: str, import_lines: str = "", device: str = "cpu"
 ) -> TorchLike:
-    """Return the subject that a class is on a device, with what it offers.
+    """Return a class as a subject on a device, with the options that it offers.
 
-    UnknownSubject says which other class of torch's it fits, where it does not fit this one.
+    UnknownSubject names the classes of torch that it fits, if it does not fit this one.
     """
     kind = like.rpartition(".")[2]
     subject = TorchLike(
@@ -275,7 +275,7 @@ def torch_like(
 def fitting(
     layer: Any, name: str, kinds: Iterable[str] = tuple(REFERENCE), device: str = "cpu"
 ) -> list[str]:
-    """Return the classes of torch.nn in whose place a class can be built and called."""
+    """Return the classes of torch.nn like which a class can be built and called."""
     fits = []
     for kind in kinds:
         subject = TorchLike(name, REFERENCE[kind], Options(), kind=kind, layer=layer, device=device)
@@ -289,7 +289,7 @@ def fitting(
 
 
 def _refuse_another(subject: TorchLike) -> None:
-    """Raise UnknownSubject if the class fits others of torch's."""
+    """Raise UnknownSubject if the class fits other classes of torch."""
     import_torch()
     others = [kind for kind in REFERENCE if kind != subject.kind]
     if fits := fitting(subject.layer, subject.name, others, subject.device):
@@ -300,7 +300,7 @@ def _refuse_another(subject: TorchLike) -> None:
 
 
 def _misfit(subject: TorchLike) -> Exception | None:
-    """Return what is raised where the class is not built or called like torch's, or None.
+    """Return the exception if the class cannot be built or called like torch's, or None.
 
     It fits with a state, or without one.
     """
@@ -321,16 +321,16 @@ def _run_whole(subject: TorchLike, case: Case) -> None:
 
 
 class Step(NamedTuple):
-    """How a cell is called: by which method, and whether with each of its states alone."""
+    """The method by which a cell is called, and whether states are separate arguments."""
 
     method: str
     spread: bool
 
 
 def step_of(layer: Any) -> Step:
-    """Return how a class is called as a cell: by ``step`` where it has no ``forward``.
+    """Return the call of a class as a cell: by ``step`` if it has no ``forward``.
 
-    A third argument that is named as c is gets c, ``forward(x, h, c)``; else the second gets both.
+    A third argument with a name of c gets c, ``forward(x, h, c)``; otherwise the second gets both.
     """
     layer = _class(layer)
     forward = getattr(layer, "forward", None)
@@ -345,12 +345,12 @@ def step_of(layer: Any) -> Step:
 
 
 def _class(layer: Any) -> Any:
-    """Return what is called to construct a layer, without arguments that are bound to it."""
+    """Return the class of a layer, without arguments bound by partial."""
     return layer.func if isinstance(layer, partial) else layer
 
 
 THE_CELL_STATE = r"(prev_?)?c(x|t|0|_.*|ell.*|prev)?"
-"""What the argument is called that takes an LSTM's c."""
+"""The names of an argument for an LSTM's c."""
 
 
 def _call_steps(
@@ -396,7 +396,7 @@ def steps(cell, x, state=None):
         state = tuple(returned[-STATES:])
     return torch.stack(y), tuple(s[None] for s in state)
 '''
-"""The same, for stand-alone scripts."""
+"""The source of ``_call_steps`` for stand-alone scripts."""
 
 
 def _call_batch_first(
@@ -415,12 +415,12 @@ def _call_with_lengths(
     state: Any,
     lengths: Floats | None,
 ) -> tuple[Any, tuple[Any, ...]]:
-    """Call a module that takes lengths; its outputs may end with the longest."""
+    """Call a module that takes lengths; its outputs may end with the longest row."""
     if lengths is None:
         return call_layer(torch, module, x, state, lengths)
     ends = torch.from_numpy(lengths).to(x.device)
-    given = {name: ends if value is None else value for name, value in arguments.items()}
-    y, final = module(x, *(() if state is None else (state,)), **given)
+    filled = {name: ends if value is None else value for name, value in arguments.items()}
+    y, final = module(x, *(() if state is None else (state,)), **filled)
     time = int(bool(getattr(module, "batch_first", False)))
     shape = list(y.shape)
     shape[time] = x.shape[time] - y.shape[time]
@@ -428,9 +428,9 @@ def _call_with_lengths(
 
 
 def _with_own_names(subject: TorchLike) -> TorchLike:
-    """Return the subject with what its parameters mean, where none has a name of torch.nn's.
+    """Return the subject with the meaning of its parameters, if none has a name of torch.nn's.
 
-    SubjectUnavailable says why that is not known, and what to write instead.
+    SubjectUnavailable says why that cannot be determined, and what to write instead.
     """
     try:
         module = with_care(lambda: subject.module(import_torch(), CASE))
@@ -438,11 +438,11 @@ def _with_own_names(subject: TorchLike) -> TorchLike:
     except SubjectUnavailable:
         raise
     except Exception:
-        return subject  # the smoke check says why it cannot be made
+        return subject  # the smoke check reports why it cannot be constructed
     torchs = set(subject.parameter_map(CASE).shapes())
-    own = {subject._key(name) for name in shapes}
-    if not shapes or own == torchs or (own & torchs and not subject.steps):
-        return subject  # a cell calls an array weight_ih without a thought of torch.nn's
+    names = {subject._key(name) for name in shapes}
+    if not shapes or names == torchs or (names & torchs and not subject.steps):
+        return subject  # a cell's array weight_ih need not be meant as torch.nn's
     takes = "batch_first" in inspect.signature(subject.layer).parameters
     first = not takes and getattr(module, "batch_first", False) is True and not subject.steps
     subject = replace(subject, batch_first=first)
@@ -469,7 +469,7 @@ PROPOSAL = (
 
 
 def _tried(subject: TorchLike) -> TorchLike:
-    """Return the subject with the options and dtypes that it turns out to have."""
+    """Run the subject on small cases; return it with the options and dtypes that work."""
     reasons: dict[str, str] = {}
     source = _own_source(subject.layer)
     for option, (argument, case) in ARGUMENTS.items():
@@ -489,7 +489,7 @@ def _tried(subject: TorchLike) -> TorchLike:
             reasons[option] = str(refusal)[:LONGEST_REASON]
     reasons |= _refused_calls(subject, packs="PackedSequence" in source)
     if {"state", "default_state"} <= reasons.keys():
-        del reasons["default_state"]  # it does not run at all: the smoke check says why
+        del reasons["default_state"]  # it does not run at all: the smoke check reports why
     plain = replace(PLAIN, state="default_state" in reasons)
     refusal = _refusal(subject, plain, partial(_run, subject, gradient=True))
     if isinstance(refusal, NotOffered):
@@ -501,8 +501,8 @@ def _tried(subject: TorchLike) -> TorchLike:
         reasons["zero_length"] = NOT_OF_CELLS if subject.steps else "torch does not pack them"
     if subject.own:
         reasons["named_parameters"] = "they have names of their own"
-    said = tuple((option, reason) for option, reason in reasons.items() if reason)
-    options = Options(**offered, named_parameters=subject.own is None, reasons=said)
+    shown_reasons = tuple((option, reason) for option, reason in reasons.items() if reason)
+    options = Options(**offered, named_parameters=subject.own is None, reasons=shown_reasons)
     tried = (*DTYPES, *(["tf32"] if is_cuda(subject.device) else []))
     dtypes = [
         d for d in tried if not _refusal(subject, replace(plain, dtype=d), partial(_run, subject))
@@ -515,7 +515,7 @@ def _tried(subject: TorchLike) -> TorchLike:
 
 
 def _refused_calls(subject: TorchLike, *, packs: bool) -> dict[str, str]:
-    """Return the options among ``CALLS`` that are not offered, and why."""
+    """Return the reasons for which options among ``CALLS`` are not offered."""
     reasons: dict[str, str] = {}
     for option, plain in CALLS.items():
         if subject.steps and option in ("lengths", "zero_length", "no_steps"):
@@ -531,7 +531,7 @@ def _refused_calls(subject: TorchLike, *, packs: bool) -> dict[str, str]:
 
 
 def _random(subject: TorchLike, case: Case, *, training: bool) -> bool:
-    """Whether two layers made anew return two results for the same input."""
+    """Whether two new layers return different results for the same input."""
 
     def run() -> list[Floats]:
         results, inputs = [], draw_inputs(subject, case)
@@ -564,7 +564,7 @@ def _run(subject: TorchLike, case: Case, *, jvp: bool = False, gradient: bool = 
 def _refusal(
     subject: TorchLike, case: Case, function: Callable[[Case], object]
 ) -> Exception | None:
-    """Return what the subject raises in a case, None if it takes it."""
+    """Return the exception that a function raises for a case, or None."""
     try:
         with_care(partial(function, case))
     except SubjectUnavailable:
@@ -575,10 +575,10 @@ def _refusal(
 
 
 def _not_offered(refusal: Exception | None, option: str, source: str) -> Exception | None:
-    """Return what was raised if it shows that an option is not offered; None for an accident.
+    """Return the exception if it shows that an option is not offered; None for an accident.
 
-    Whoever inherits a constructor of PyTorch, and never names an option that it takes, says nothing
-    of it: what then raises is not offered.
+    A class may inherit a constructor of PyTorch and never name an option of it; if that option
+    raises, it is not offered.
     """
     if source and not re.search(NAMES[option], source, re.IGNORECASE):
         return refusal
@@ -586,9 +586,9 @@ def _not_offered(refusal: Exception | None, option: str, source: str) -> Excepti
 
 
 def _deliberate(refusal: Exception | None, option: str) -> Exception | None:
-    """Return what was raised if it says that an option is not offered; None for an accident.
+    """Return the exception if it refuses an option deliberately; None for an accident.
 
-    That is NotImplementedError, or a raise or assert statement that names the option.
+    Deliberate are NotImplementedError, and raise or assert statements that name the option.
     """
     if refusal is None or isinstance(refusal, NotOffered):
         return refusal
@@ -598,10 +598,10 @@ def _deliberate(refusal: Exception | None, option: str) -> Exception | None:
 
 
 def _own_source(layer: Any) -> str:
-    """Return the source of a class and of its bases, those of PyTorch left out."""
+    """Return the source of a class and of its bases, except those of PyTorch."""
     sources = []
-    for each in inspect.getmro(layer) if isinstance(layer, type) else (layer,):
-        if getattr(each, "__module__", "").split(".")[0] not in ("torch", "builtins"):
+    for base in inspect.getmro(layer) if isinstance(layer, type) else (layer,):
+        if getattr(base, "__module__", "").split(".")[0] not in ("torch", "builtins"):
             with suppress(OSError, TypeError):
-                sources.append(inspect.getsource(each))
+                sources.append(inspect.getsource(base))
     return "\n".join(sources)

@@ -1,4 +1,4 @@
-"""A module with torch's call, made for one case: NumPy in, NumPy out, gradients by autograd."""
+"""A torch module built for one case, called with NumPy arrays; gradients by autograd."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .profiler import Watch
 from .protocol import Cotangents, Inputs, Pulled, Result, SubjectUnavailable
 
 Call = Callable[[Any, Any, Any, Any, Any], tuple[Any, tuple[Any, ...]]]
-"""(torch, module, x, state, lengths) to (y, final states)."""
+"""The call of a module: (torch, module, x, state, lengths) to (y, final states)."""
 
 
 def import_torch() -> Any:
-    """Return torch, or say how to get it."""
+    """Return torch; SubjectUnavailable says how to install it."""
     try:
         import torch
     except ImportError as error:
@@ -114,7 +114,7 @@ def cuda_setting(torch: Any, case: Case, *, cudnn: bool) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class TorchModule:
-    """``module`` and how it is called; ``key`` maps its parameters' names to torch.nn's.
+    """A module and its ``call``; ``key`` maps its parameters' names to torch.nn's.
 
     ``device`` is where it computes, ``setting`` what PyTorch is set to while it does, ``watch``
     looks at what runs.
@@ -160,15 +160,15 @@ class TorchModule:
         """Push tangents forward by torch's forward-mode differentiation."""
         torch = import_torch()
         leaves, along = (
-            {name: leaf.detach().clone() for name, leaf in self._leaves(torch, given).items()}
-            for given in (inputs, tangents)
+            {name: leaf.detach().clone() for name, leaf in self._leaves(torch, call).items()}
+            for call in (inputs, tangents)
         )
-        whole = _whole(torch, self.module, lambda leaves: self._run(torch, leaves, inputs))
-        own = {f"module.{name}": self.key(name) for name, _ in self.module.named_parameters()}
+        wrapper = _wrapper(torch, self.module, lambda leaves: self._run(torch, leaves, inputs))
+        keys = {f"module.{name}": self.key(name) for name, _ in self.module.named_parameters()}
 
         def function(leaves: Mapping[str, Any]) -> Any:
-            parameters = {name: leaves[key] for name, key in own.items()}
-            y, final = torch.func.functional_call(whole, parameters, (leaves,))
+            parameters = {name: leaves[key] for name, key in keys.items()}
+            y, final = torch.func.functional_call(wrapper, parameters, (leaves,))
             return (y, *final)
 
         with self._around(torch, inputs):
@@ -186,12 +186,12 @@ class TorchModule:
                 yield
 
     def _leaves(self, torch: Any, inputs: Inputs, *, record: bool = False) -> dict[str, Any]:
-        """Set the parameters, and return everything that gradients are wanted of, by name."""
+        """Set the parameters, and return all tensors of which gradients are computed, by name."""
         leaves: dict[str, Any] = {}
         for name, parameter in self.module.named_parameters():
-            given = inputs.parameters[self.key(name)]
+            values = inputs.parameters[self.key(name)]
             with torch.no_grad():
-                parameter.copy_(tensor_of(torch, given, self.device))
+                parameter.copy_(tensor_of(torch, values, self.device))
             parameter.requires_grad_(record)
             leaves[self.key(name)] = parameter
         for name, array in inputs.called_with.items():
@@ -244,7 +244,7 @@ class TorchModule:
         return tensor.transpose(0, 1) if turned else tensor
 
 
-def _whole(torch: Any, module: Any, run: Callable[[Any], Any]) -> Any:
+def _wrapper(torch: Any, module: Any, run: Callable[[Any], Any]) -> Any:
     """Return a module around ``module``, so that torch.func can exchange its parameters."""
 
     class Whole(torch.nn.Module):  # type: ignore[misc]
@@ -263,7 +263,7 @@ def _result(torch: Any, y: Any, final: Sequence[Any]) -> Result:
 
 
 def _give_back(torch: Any, inputs: Inputs, leaves: Mapping[str, Any]) -> None:
-    """Write what the layer changed in its arguments into the caller's arrays."""
+    """Copy the layer's changes of its arguments to the caller's arrays."""
     for name, array in inputs.called_with.items():
         now = array_of(torch, leaves[name])
         if now.shape == array.shape and not np.array_equal(now, array, equal_nan=True):
@@ -276,27 +276,27 @@ def torch_dtype(torch: Any, case: Case) -> Any:
 
 
 def tensor_of(torch: Any, array: Floats, device: str = "cpu") -> Any:
-    """Return a tensor of the same numbers, aligned as torch's own, or with the same strides."""
+    """Return a tensor of the same numbers, contiguous or with the array's strides."""
     if array.flags.c_contiguous:
         return _same_memory(torch, np.array(array)).clone().to(device)
     if 0 in array.strides:  # torch expands, but does not take, what NumPy broadcasts
         base = array[tuple(slice(1) if s == 0 else slice(None) for s in array.strides)]
         return tensor_of(torch, np.ascontiguousarray(base), device).expand(array.shape)
-    here = _same_memory(torch, array)
+    shared = _same_memory(torch, array)
     if device == "cpu":
-        return here
-    there = torch.empty_strided(here.shape, here.stride(), dtype=here.dtype, device=device)
-    return there.copy_(here)
+        return shared
+    moved = torch.empty_strided(shared.shape, shared.stride(), dtype=shared.dtype, device=device)
+    return moved.copy_(shared)
 
 
 def array_of(torch: Any, tensor: Any) -> Floats:
-    """Return a tensor's numbers as an array: in the same memory, where it is NumPy's to read."""
-    here = tensor.detach().cpu()
-    if here.dtype != torch.bfloat16:
-        return np.asarray(here.numpy())
+    """Return a tensor's numbers as an array, in the same memory where NumPy can read it."""
+    on_cpu = tensor.detach().cpu()
+    if on_cpu.dtype != torch.bfloat16:
+        return np.asarray(on_cpu.numpy())
     import ml_dtypes
 
-    return np.asarray(here.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16))
+    return np.asarray(on_cpu.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16))
 
 
 def _same_memory(torch: Any, array: Floats) -> Any:
@@ -379,13 +379,13 @@ def source(
     dtype = f"torch.{case.number_type.name}"
     if takes_dtype:
         arguments.append(f"dtype={dtype}")
-    made = f"Layer({', '.join(arguments)})" + ("" if takes_dtype else f".to({dtype})")
+    construction = f"Layer({', '.join(arguments)})" + ("" if takes_dtype else f".to({dtype})")
     x, states, returned = FORMS[case.layout]
     body = CALL.replace("STATES_AS_CALLED", states).replace("AS_CALLED", x)
     body = body.replace("AS_RETURNED", returned)
     body = body.replace("BATCH_FIRST", str(case.layout == "batch-first"))
-    made = made if device == "cpu" else f'{made}.to("{device}")'
-    made += ".eval()" if evaluated else ""
+    construction = construction if device == "cpu" else f'{construction}.to("{device}")'
+    construction += ".eval()" if evaluated else ""
     body = body.replace("DTYPE", dtype).replace("DEVICE", device)
-    make = f"\n\ndef make():\n    return {made}\n"
+    make = f"\n\ndef make():\n    return {construction}\n"
     return f"import torch\n{import_lines}{make}{body}"

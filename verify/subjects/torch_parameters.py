@@ -1,4 +1,4 @@
-"""PyTorch's parameters: its conventions, by the cell of the reference that each stands for.
+"""The conventions of PyTorch's parameters, by the cells of the reference.
 
 Rows of ``weight_ih`` (G * H, D) stand gate after gate: i, f, g, o (LSTM), r, z, n (GRU). Both
 biases are added, except in the GRU's candidate, whose recurrent bias is reset with the product.
@@ -25,17 +25,17 @@ CONVENTIONS = {
     "lstm-projected": replace(_LSTM, projected=True),
     "gru": replace(_CALLED, family="gru", order="rzn", bias=("rzn", "rzm")),
 }
-"""What torch.nn's layers mean by their parameters and their call."""
+"""The conventions of torch.nn's layers, by the reference's cells."""
 
 
 def stepped(cell: str) -> Convention:
-    """Return what torch.nn's cell means, which knows neither lengths nor directions."""
+    """Return the convention of a cell of torch.nn, which has neither lengths nor directions."""
     of_layer = CONVENTIONS[cell]
     return replace(of_layer, time="one step", padding="none", empty_row="none", merge="none")
 
 
 class TorchMap(ConventionMap):
-    """A convention of torch's, with parameters drawn by their own fan-in."""
+    """A map of torch's conventions, with parameters drawn by their own fan-in."""
 
     def draw(self, name: str, shape: tuple[int, ...]) -> Floats:
         """Draw weights of N(0, 1/fan-in) by the case's scale, biases of N(0, 1/4)."""

@@ -1,4 +1,4 @@
-"""What adapters of torch.nn's layers and cells share: names, parameters, how they are called."""
+"""Common code of the adapters of torch.nn's layers and cells: names, parameters, calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .torch_parameters import TorchMap
 
 @dataclass(frozen=True)
 class TorchSubject(FrameworkSubject):
-    """What the layers and the cells of torch.nn share: names, parameters, autograd."""
+    """The base class of torch.nn's layers and cells: names, parameters, autograd."""
 
     dtypes: tuple[str, ...] = ("float64", "float32", "float16", "bfloat16")
     kind: str = ""
@@ -29,15 +29,15 @@ class TorchSubject(FrameworkSubject):
         return f"torch {import_torch().__version__}"
 
     def parameter_map(self, case: Case) -> ConventionMap:
-        """Return the convention's map, with torch's way to draw."""
+        """Return the convention's map, with parameters drawn by torch's fan-in."""
         return TorchMap(super().parameter_map(case).convention, case)
 
     def module(self, torch: Any, case: Case) -> Any:
         """Construct the class of torch.nn."""
-        given: dict[str, Any] = {"bias": case.bias, "dtype": torch_dtype(torch, case)}
+        arguments: dict[str, Any] = {"bias": case.bias, "dtype": torch_dtype(torch, case)}
         if self.nonlinearity:
-            given["nonlinearity"] = self.nonlinearity
-        return getattr(torch.nn, self.kind)(case.D, case.H, **given, **depth_arguments(case))
+            arguments["nonlinearity"] = self.nonlinearity
+        return getattr(torch.nn, self.kind)(case.D, case.H, **arguments, **depth_arguments(case))
 
     @abstractmethod
     def build(self, case: Case) -> TorchModule:
@@ -53,14 +53,14 @@ class TorchLayer(TorchSubject):
 
     def caller(self, case: Case) -> str:
         """Return source that imports, builds and calls the layer."""
-        given = depth_arguments(case) | ({} if case.bias else {"bias": False})
-        given |= {"nonlinearity": self.nonlinearity} if self.nonlinearity else {}
+        arguments = depth_arguments(case) | ({} if case.bias else {"bias": False})
+        arguments |= {"nonlinearity": self.nonlinearity} if self.nonlinearity else {}
         line = f"from torch.nn import {self.kind} as Layer\n"
-        return torch_caller.source(line, case, given, takes_dtype=True)
+        return torch_caller.source(line, case, arguments, takes_dtype=True)
 
 
 class TorchCell(TorchSubject):
-    """A cell of torch.nn in a Python loop over time, with torch's names, which number no layers."""
+    """A cell of torch.nn in a Python loop over time, with torch's names without layer numbers."""
 
     stored: ClassVar[Stored] = Stored(
         tuple((name, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
@@ -73,7 +73,7 @@ class TorchCell(TorchSubject):
 
 
 def depth_arguments(case: Case) -> dict[str, Any]:
-    """Return the arguments by which torch's layers differ from their defaults."""
+    """Return the arguments of torch's layers that differ from their defaults."""
     used = {
         "num_layers": (case.layers, 1),
         "bidirectional": (case.bidirectional, False),

@@ -17,7 +17,7 @@ from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.called import under_test
 from gatewise.verify.subjects.declared import Named
 from gatewise.verify.subjects.inputs import draw_inputs
-from gatewise.verify.subjects.ragged import Laid, Ragged, arguments
+from gatewise.verify.subjects.ragged import Ragged, RaggedLayer, arguments
 from judgements import diagnosed, verdict_is
 
 BUDGET = Budget(4, 2)
@@ -163,12 +163,13 @@ def test_layouts_are_undone():
     lengths, x = np.array([2, 0, 3]), np.arange(9.0).reshape(3, 3)[..., None] + 1
     for layout in ("packed", "left-padded"):
         ragged = Ragged(lengths, 3, layout)
-        np.testing.assert_array_equal(ragged.within(ragged.back(ragged.laid(x))), ragged.within(x))
+        restored = ragged.from_layout(ragged.to_layout(x))
+        np.testing.assert_array_equal(ragged.within(restored), ragged.within(x))
     assert Ragged(lengths, 3, "packed").cu_seqlens.tolist() == [0, 2, 2, 5]
-    assert Ragged(lengths, 3, "packed").laid(x)[:, 0, 0].tolist() == [1, 4, 3, 6, 9]
+    assert Ragged(lengths, 3, "packed").to_layout(x)[:, 0, 0].tolist() == [1, 4, 3, 6, 9]
     left = Ragged(lengths, 3, "left-padded")
     assert left.mask.T.tolist() == [[False, True, True], [False] * 3, [True] * 3]
-    assert left.laid(x)[:, 0, 0].tolist() == [7, 1, 4]
+    assert left.to_layout(x)[:, 0, 0].tolist() == [7, 1, 4]
 
 
 def test_a_call_says_where_sequences_lie_in_one_way():
@@ -188,11 +189,11 @@ def test_packed_outputs_of_another_shape_are_told():
 
     subject, case = adapted(Layer, "layer", None), Case(3, 2, 2, 3, lengths=True, layout="packed")
     inputs = draw_inputs(subject, case)
-    given = replace(inputs, x=Ragged.of(inputs).laid(inputs.x))
+    given = replace(inputs, x=Ragged.of(inputs).to_layout(inputs.x))
     right = subject.build(case).built.forward(given)
 
     with pytest.raises(Mismatch, match=r"packed y: expected shape \(\d, 1, 3\), got"):
-        Laid(Short()).forward(inputs)
+        RaggedLayer(Short()).forward(inputs)
 
 
 def test_there_are_mutants_of_both():

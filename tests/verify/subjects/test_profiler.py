@@ -112,7 +112,7 @@ def test_every_kind_of_call_is_looked_at_once(monkeypatch):
     subject.build(case).gradients(draw_inputs(subject, case), [draw_cotangents(subject, case)])
     assert len(looked) == 4
     subject.watch.begin()
-    assert subject.watch.told == ""
+    assert subject.watch.summary == ""
 
 
 def event(name, device="CPU"):
@@ -150,7 +150,7 @@ EVENTS = {
 ])  # fmt: skip
 def test_what_the_profiler_saw(route, events, lacking):
     """Operators and kernels, as a profile on a GPU names them."""
-    operators, kernels = profiling.seen(EVENTS[events])
+    operators, kernels = profiling.operators_and_kernels(EVENTS[events])
     assert route.lacks(operators, kernels, backward=True) == lacking
 
 
@@ -169,9 +169,9 @@ def test_a_recording_knows_what_ran_case_by_case():
     watched = Watched({("forward", "a"): ("oneDNN in 1 of 1", ""), ("forward", "b"): ("no", "x")})
     watched.begin()
     watched.replayed["forward", "a"] = None
-    assert (watched.told, watched.lacking) == ("oneDNN in 1 of 1", "")
+    assert (watched.summary, watched.lacking) == ("oneDNN in 1 of 1", "")
     watched.replayed["forward", "b"] = None
-    assert (watched.told, watched.lacking) == ("no", "x")
+    assert (watched.summary, watched.lacking) == ("no", "x")
 
 
 def test_a_recorded_case_has_its_flags_and_what_ran(tmp_path):
@@ -227,11 +227,11 @@ def test_clocks_that_are_not_told(monkeypatch):
 
 def test_kernels_are_named_in_short():
     watch = Watch(CUDNN)
-    watch.looked["one"] = ""
-    _, kernels = profiling.seen(EVENTS["cuDNN"])
+    watch.lacks_by_kind["one"] = ""
+    _, kernels = profiling.operators_and_kernels(EVENTS["cuDNN"])
     watch.names |= dict.fromkeys(map(profiling.short, sorted(kernels, reverse=True)))
 
-    assert watch.told == (
+    assert watch.summary == (
         "cuDNN in 1 of 1 profiled calls: RNN_blockPersist_fp_LSTM, "
         "sm90_xmma_gemm_f32f32_f32f32_f32_tn_n"
     )

@@ -1,1 +1,1 @@
-"""Is nothing wrong but the arithmetic, and which one is it?"""
+"""Layers that are right in another arithmetic than the one that they claim."""

@@ -1,7 +1,7 @@
-"""A layer that is not what its declared arithmetic makes it: which other one is it?
+"""The arithmetic of a quantised layer that deviates from its declaration.
 
-Each alternative differs from what is declared in one respect, or in how weights are grouped, held
-and rounded. The one with which the layer agrees wherever no integer is ambiguous is what it does.
+Each alternative differs from the declaration in one respect, or in how weights are grouped, stored
+and rounded. The layer computes by the one with which it agrees wherever no integer is ambiguous.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from ..discovery import Discovery
 from ..observation import deep_case, plain_case
 
 BITS = (8, 4, 7, 6, 5, 3, 2, 16)
-"""Bits that weights and activations are tried with."""
+"""The numbers of bits that are tried for weights and activations."""
 
 LARGEST = 20_000
-"""Steps times rows times units of a failing case that alternatives are held to."""
+"""The largest size of a failing case for alternatives, in steps times rows times units."""
 
 FAILING = 3
-"""Failing cases that they are held to, beside plain ones."""
+"""The most failing cases for alternatives, beside plain ones."""
 
 SHARE = 2.0**-9
-"""A case tells alternatives apart if its bounds are below this share of its numbers."""
+"""The share of a case's numbers below which its bounds distinguish alternatives."""
 
 WORDS = {
     "weights": "weights of {} bits", "weight_levels": "the largest weight divided by {}",
@@ -75,14 +75,14 @@ ROUNDED = {
 
 @dataclass(frozen=True)
 class _Run:
-    """One call of the layer, to which alternatives are held."""
+    """One call of the layer, with which alternatives are compared."""
 
     case: Case
     inputs: Inputs
     result: Result
 
     def agrees(self, subject: Subject) -> tuple[bool, bool]:
-        """Return whether an alternative agrees, and whether that says anything."""
+        """Return whether an alternative agrees, and whether its bounds are sharp."""
         tested, ledger = under_test(subject), Ledger(share=SHARE)
         want = expected(tested, self.case, self.inputs)
         compare_outputs(ledger, tested, self.case, self.result, want)
@@ -90,7 +90,7 @@ class _Run:
 
 
 def other_arithmetic(subject: Quantised, dtype: str, failing: Sequence[Verdict]) -> Discovery:
-    """Return the arithmetic, other than the declared one, in which a layer is right."""
+    """Return the other arithmetic in which a layer is right, as a discovery."""
     declared = subject.quantisation
     try:
         runs = list(_runs(subject.as_subject, dtype, failing))
@@ -103,7 +103,7 @@ def other_arithmetic(subject: Quantised, dtype: str, failing: Sequence[Verdict])
 
 
 def fixed_point_of(subject: Subject, dtype: str, form: FixedPoint) -> Quantisation | None:
-    """Return how a layer that computes in this format rounds, and reads its states."""
+    """Return the rounding, overflow and initial states of a layer in a fixed-point format."""
     ways = (
         Quantisation(fixed=str(form), rounding=rounding, initial=initial, overflow=overflow)
         for overflow, initial, rounding in product(OVERFLOWS, ("rounded", "given"), ROUNDINGS)
@@ -117,7 +117,7 @@ def fixed_point_of(subject: Subject, dtype: str, form: FixedPoint) -> Quantisati
 def _agreeing(
     subject: Subject, runs: Sequence[_Run], ways: Iterable[Quantisation]
 ) -> Quantisation | None:
-    """Return the first arithmetic in which all runs are right, most of them within sharp bounds."""
+    """Return the first arithmetic in which all runs are right, most within sharp bounds."""
     for way in ways:
         read, sharp = Quantised(subject, way).as_subject, 0
         for run in runs:
@@ -134,24 +134,24 @@ def _agreeing(
 def _runs(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iterator[_Run]:
     plain = plain_case(subject, dtype, T=1, B=4, D=3, H=5, seed=41)
     deep = replace(deep_case(subject, plain), T=2, B=3, lengths=False, seed=42)
-    given = [Case.from_json(v.case) for v in failing if v.case]
-    small = [c for c in given if max(c.T, 1) * c.B * c.H <= LARGEST][:FAILING]
+    failing_cases = [Case.from_json(v.case) for v in failing if v.case]
+    small = [c for c in failing_cases if max(c.T, 1) * c.B * c.H <= LARGEST][:FAILING]
     for case in (plain, deep, replace(plain, seed=43), *small):
         inputs = draw_inputs(subject, case)
         yield _Run(case, inputs, under_test(subject).build(case).forward(inputs))
 
 
 DEPENDENT = ("batch-single", "carry", "causality")
-"""Checks that fail where one range is that of all rows and steps of a call."""
+"""Checks that fail if all rows and steps of a call share one range."""
 
 
 def of_the_call(subject: Quantised, dtype: str, failing: Sequence[Verdict]) -> Discovery:
-    """Return what follows from a range of the whole call, where nothing else is wrong."""
+    """Return the explanation by a range of the complete call, if nothing else is wrong."""
     q = subject.quantisation
     if not (q.activations and q.range == "call" and {v.check for v in failing} <= {*DEPENDENT}):
         return Discovery()
     if not all(run.agrees(subject.as_subject)[0] for run in _runs(subject.as_subject, dtype, ())):
-        return Discovery()  # something else is wrong, too
+        return Discovery()  # another mistake
     case = plain_case(subject.as_subject, dtype, T=4, B=4, D=3, H=5, seed=44)
     inputs, tested = draw_inputs(subject.as_subject, case), under_test(subject.as_subject)
     together = tested.build(case).forward(inputs).y
@@ -162,7 +162,7 @@ def of_the_call(subject: Quantised, dtype: str, failing: Sequence[Verdict]) -> D
         row = replace(inputs, x=inputs.x[:, some], state=state)
         alone = tested.build(replace(case, B=1)).forward(row).y
         moved = max(moved, float(np.abs(alone - together[:, some]).max()))
-    said = Explanation(
+    explanation = Explanation(
         ("range of the call",),
         ("Activations are quantised with one range for all rows, and all steps, of a call: a row's "
          "outputs depend on the other rows, and a step's on later steps. In that arithmetic its "
@@ -170,18 +170,18 @@ def of_the_call(subject: Quantised, dtype: str, failing: Sequence[Verdict]) -> D
         ("give each row a range of its own, or scales that are given; or accept what follows from "
          "it, with --deviations",),
     )  # fmt: skip
-    return Discovery([said], experiments=case.B + 1)
+    return Discovery([explanation], experiments=case.B + 1)
 
 
 def alternatives(declared: Quantisation) -> Iterator[Quantisation]:
-    """Yield arithmetics that somebody may have written instead, those nearest first."""
+    """Yield alternatives to the declared arithmetic, the nearest first."""
     for change in _changes(declared):
         try:
-            other = replace(declared, **change)
+            alternative = replace(declared, **change)
         except QuantisationError:
             continue
-        if other != declared:
-            yield other
+        if alternative != declared:
+            yield alternative
 
 
 def _changes(q: Quantisation) -> Iterator[dict[str, Any]]:
@@ -226,7 +226,7 @@ def _changes(q: Quantisation) -> Iterator[dict[str, Any]]:
 
 
 def _formats(form: FixedPoint) -> Iterator[FixedPoint]:
-    """Yield a point that stands elsewhere, and other numbers of bits."""
+    """Yield formats with another binary point, and with other numbers of bits."""
     for moved in (1, -1, 2, -2):
         yield FixedPoint(form.bits, form.integer_bits + moved)
     for bits in (8, 12, 16, 18, 24, 32):
@@ -235,13 +235,13 @@ def _formats(form: FixedPoint) -> Iterator[FixedPoint]:
 
 
 def _scales(q: Quantisation) -> Iterator[str]:
-    """Yield given scales without zero points, and each other's."""
-    given = q.given_scales
-    yield "+".join(f"{name}:{scale!r}" for name, (scale, _) in given.items())
-    names = [*given]
+    """Yield the declared scales without zero points, and exchanged."""
+    scales = q.given_scales
+    yield "+".join(f"{name}:{scale!r}" for name, (scale, _) in scales.items())
+    names = [*scales]
     for one, other in zip(names, reversed(names), strict=True):
-        scale, zero = given[other]
-        rest = [f"{n}:{given[n][0]!r}:{given[n][1]}" for n in names if n != one]
+        scale, zero = scales[other]
+        rest = [f"{n}:{scales[n][0]!r}:{scales[n][1]}" for n in names if n != one]
         yield "+".join([f"{one}:{scale!r}:{zero}", *rest])
 
 
@@ -267,43 +267,43 @@ def _not_rounded(declared: Quantisation) -> Explanation:
 
 
 def _words(q: Quantisation, names: Sequence[str]) -> str:
-    said = []
+    phrases = []
     for name in names:
         value = getattr(q, name)
         if name == "per":
-            said.append(GROUPS[value][0])
+            phrases.append(GROUPS[value][0])
         elif name in YES:
-            said.append(YES[name][value])
+            phrases.append(YES[name][value])
         elif name == "sums":
-            said.append(SUMMED[value])
+            phrases.append(SUMMED[value])
         elif name == "rounding":
-            said.append(f"rounding {ROUNDED[value]}")
+            phrases.append(f"rounding {ROUNDED[value]}")
         elif name == "weight_levels":
-            said.append(WORDS[name].format(f"{q.levels:g}"))
+            phrases.append(WORDS[name].format(f"{q.levels:g}"))
         elif name == "activation_levels" and not value:
-            said.append(WORDS[name].format(2**q.activations - 1))
+            phrases.append(WORDS[name].format(2**q.activations - 1))
         elif name == "gates" and not value:
-            said.append("gates computed in floating point")
+            phrases.append("gates computed in floating point")
         elif name in ("weights", "activations", "states") and not value:
-            said.append(f"{name} that are not rounded")
+            phrases.append(f"{name} that are not rounded")
         elif name in WORDS:
             text = " and ".join(value) if name in ("matrices", "operands") else value
-            said.append(WORDS[name].format(text))
-    return " and ".join(said)
+            phrases.append(WORDS[name].format(text))
+    return " and ".join(phrases)
 
 
 def is_rounded(explanation: Explanation) -> bool:
-    """Whether an explanation says that weights are rounded, and all else is right."""
+    """Whether an explanation says that only the rounding of weights deviates."""
     return explanation.ids == ("rounded weights",)
 
 
 def as_declared(explanation: Explanation, declared: Quantisation) -> Explanation:
-    """Return what a layer does with its weights as a mistake: something else is declared."""
-    said = explanation.statements[0].removeprefix("It is right for weights rounded to ")
+    """Return an explanation by rounded weights as a deviation from the declaration."""
+    grid = explanation.statements[0].removeprefix("It is right for weights rounded to ")
     return replace(
         explanation,
         ids=("another arithmetic",),
-        statements=(f"Its weights are rounded to {said} Declared are {declared.words}.",),
+        statements=(f"Its weights are rounded to {grid} Declared are {declared.words}.",),
         fixes=("round weights as declared, or declare what it does",),
         variant=False,
     )

@@ -1,7 +1,7 @@
-"""A layer in fixed point: its outputs are multiples of a power of two, and so is all in between.
+"""Layers in fixed point: outputs and all values in between are multiples of a power of two.
 
-Every operation is then off by up to a step, absolutely; the reference, run on numbers with bounds
-of such an arithmetic, says how far off outputs may be. Equations that are wrong are off further.
+Every operation then deviates by up to a step, absolutely; the reference, run with bounds of such an
+arithmetic, returns the largest deviation of the outputs. Wrong equations deviate by more.
 """
 
 from __future__ import annotations
@@ -39,36 +39,36 @@ from ..search import Explainer, Search, observations
 from .declared import fixed_point_of
 
 FEWEST, MOST = 2, {"float64": 30, "float32": 14}
-"""Fractional bits of a grid; numbers of the dtype itself have more."""
+"""The fewest and the most fractional bits of a grid; numbers of the dtype itself have more."""
 
 ENOUGH, DIFFERENT = 64, 8
-"""Numbers that must lie on the grid, and how many of them must differ."""
+"""The fewest numbers that must lie on the grid, and the fewest different ones."""
 
 TELLING = 1 / 8
-"""Share of the largest number that a bound may be to say anything."""
+"""The share of the largest number up to which a bound is meaningful."""
 
 BLIND = "that is too coarse for its equations to be judged"
 GRADIENTS = "Its gradients are not judged: only its outputs were held to fixed point."
 
 CLOSE = 4.0
-"""Times the distance of the best explanation at which another is as good."""
+"""The multiple of the best explanation's distance within which others are as good."""
 
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """Fractional ``bits`` of all numbers, and the largest that there is; 0 where none was met."""
+    """A format: fractional ``bits``, and the largest number; 0 if no limit was reached."""
 
     bits: int
     largest: float = 0.0
 
     @property
     def arithmetic(self) -> Arithmetic:
-        """The arithmetic: every result may be off by a step, for it may be cut off."""
+        """The arithmetic: every result may deviate by a step, as truncation does."""
         return replace(FLOAT64, name=f"{self.bits} fractional bits", tiny=2.0**-self.bits)
 
     @property
     def format(self) -> Format | None:
-        """The format as it is declared; None where no largest number was met."""
+        """The format for a declaration; None if no limit was reached."""
         if not self.largest:
             return None
         whole = round(float(np.log2(self.largest + 2.0**-self.bits))) + 1
@@ -83,7 +83,7 @@ class FixedPoint:
         return f"{text}, {self.format.bits} in all (numbers end at {self.largest:.7g})"
 
     def expected(self, subject: Subject, case: Case, inputs: Inputs) -> Result:
-        """Return what the equations give, Bounded."""
+        """Return the results of the equations, Bounded."""
         step, layer = 2.0**-self.bits, layer_of(subject, case)
 
         def read(array: Floats) -> Bounded:
@@ -98,17 +98,17 @@ class FixedPoint:
         return Result(output.y, output.final)
 
 
-def fractional_bits(seen: Sequence[Observation], dtype: str) -> int:
-    """Return the fractional bits of all outputs that were seen; 0 if they are on no grid."""
+def fractional_bits(observed: Sequence[Observation], dtype: str) -> int:
+    """Return the fractional bits of all observed outputs; 0 if they are on no grid."""
     arrays = [
         np.asarray(array, np.float64).ravel()
-        for one in seen
-        for key, array in one.seen.items()
+        for observation in observed
+        for key, array in observation.seen.items()
         if not _derived(key) and np.isfinite(array).all()
     ]
-    every = np.concatenate(arrays) if arrays else np.zeros(0)
-    numbers = np.unique(every)
-    if every.size < ENOUGH or numbers.size < DIFFERENT:
+    entries = np.concatenate(arrays) if arrays else np.zeros(0)
+    numbers = np.unique(entries)
+    if entries.size < ENOUGH or numbers.size < DIFFERENT:
         return 0
     for bits in range(FEWEST, MOST[dtype] + 1):
         scaled = numbers * 2.0**bits
@@ -122,23 +122,26 @@ def _derived(key: Key) -> bool:
 
 
 def fixed_point(explainer: Explainer) -> Discovery:
-    """Return what explains a layer whose outputs are on a grid of a power of two."""
+    """Return the explanations of a layer whose outputs are on a grid of a power of two."""
     bits = fractional_bits(explainer.observations, explainer.dtype)
     if not bits:
         return Discovery()
     subject = explainer.subject
     try:
         form = FixedPoint(bits, _largest(subject, explainer.dtype))
-        seen = list(_observed(form, subject, explainer.dtype))
+        observed = list(_observed(form, subject, explainer.dtype))
     except REFUSALS:
         return Discovery()
-    if not telling(seen[0]):
+    if not telling(observed[0]):
         return Discovery(notes=(f"Its outputs are multiples of 2^-{bits}: {BLIND}.",))
-    judge = Explainer(subject, explainer.dtype, seen, explainer.on_try, explainer.deadline)
+    judge = Explainer(subject, explainer.dtype, observed, explainer.on_try, explainer.deadline)
     notes = (GRADIENTS,) if subject.options.gradient else ()
     if (worst := judge.off(NOTHING_WRONG)) <= 1:
         return Discovery(
-            [_right(subject, explainer.dtype, form)], notes, residual=worst, experiments=len(seen)
+            [_right(subject, explainer.dtype, form)],
+            notes,
+            residual=worst,
+            experiments=len(observed),
         )
     fits = _best(judge, known_mistakes(judge))
     coarse = f"It computes in {form.words}, too; that is not what is wrong."
@@ -146,20 +149,20 @@ def fixed_point(explainer: Explainer) -> Discovery:
         coarse = f"Its outputs are multiples of 2^-{bits}, but fixed point does not explain them."
     worst = max(map(judge.off, fits), default=0.0)
     return Discovery(
-        [h.explanation for h in fits], (coarse, *notes), residual=worst, experiments=len(seen)
+        [h.explanation for h in fits], (coarse, *notes), residual=worst, experiments=len(observed)
     )
 
 
 def known_mistakes(judge: Explainer) -> list[Hypothesis]:
-    """Return the known mistakes that explain everything that was seen."""
+    """Return the known mistakes that explain all observations."""
     search = Search()
     judge.consider(hypotheses(judge.subject, judge.dtype), search)
     return search.fits
 
 
-def telling(seen: Observation) -> bool:
-    """Whether the arithmetic's own error leaves enough to be judged."""
-    levels = np.concatenate([level.ravel() for level in seen.levels.values()])
+def telling(observation: Observation) -> bool:
+    """Whether the arithmetic's error leaves most numbers comparable."""
+    levels = np.concatenate([level.ravel() for level in observation.levels.values()])
     return bool(np.isfinite(levels).mean() > 1 / 2)
 
 
@@ -187,7 +190,7 @@ def _right(subject: Subject, dtype: str, form: FixedPoint) -> Explanation:
 
 
 def _largest(subject: Subject, dtype: str) -> float:
-    """Return the largest state that a cell state far beyond becomes; 0 if it is not cut off."""
+    """Return the largest state to which far larger ones are cut off; 0 if they are not."""
     experiment = StepExperiment(subject, dtype)
     if not experiment.case.state:
         return 0.0
@@ -206,33 +209,33 @@ def _observed(form: FixedPoint, subject: Subject, dtype: str) -> Iterator[Observ
     plain = plain_case(subject, dtype, T=1, B=8, D=3, H=5, bias=bias, seed=31)
     deep = deep_case(subject, plain, T=2, B=4, seed=32)
     for case in (plain, replace(plain, T=3, B=3, D=2, H=4, seed=33), deep):
-        for seen in observations(subject, [Experiment(OUTPUTS, case)]):
-            _widen(form, subject, seen)
-            yield seen
+        for observation in observations(subject, [Experiment(OUTPUTS, case)]):
+            _widen(form, subject, observation)
+            yield observation
 
 
-def _widen(form: FixedPoint, subject: Subject, seen: Observation) -> None:
-    """Give an observation the levels of fixed point: another program of it may be off as far."""
-    (call,) = (call for call in seen.calls if call.inputs is not None)
-    case = seen.experiment.case
+def _widen(form: FixedPoint, subject: Subject, observation: Observation) -> None:
+    """Set the levels of an observation to the rounding differences of fixed point."""
+    (call,) = (call for call in observation.calls if call.inputs is not None)
+    case = observation.experiment.case
     assert call.inputs is not None  # noqa: S101 - chosen so
     wanted = by_name(state_names(subject, case), form.expected(subject, case, call.inputs))
-    for key, right in seen.right.items():
+    for key, right in observation.right.items():
         bound = wanted[key[2]].bound
         level = 2 * np.maximum(bound, np.median(bound))
         telling = level <= TELLING * max(1.0, float(np.abs(right).max(initial=0.0)))
-        seen.levels[key] = np.where(telling, level, np.nan)
-        seen.rounding[key] = float(np.nanmax(seen.levels[key], initial=0.0))
+        observation.levels[key] = np.where(telling, level, np.nan)
+        observation.rounding[key] = float(np.nanmax(observation.levels[key], initial=0.0))
 
 
 def _best(judge: Explainer, fits: Sequence[Hypothesis]) -> list[Hypothesis]:
-    """Return the explanations that are nearest: within a coarse bound others may lie as well."""
+    """Return the nearest explanations, since coarse bounds may include others as well."""
 
     def distance(hypothesis: Hypothesis) -> float:
         build, total, count = Guess(judge.subject, hypothesis).build, 0.0, 0
-        for seen in judge.observations:
-            other = signature(judge.subject, build, seen)
-            for key, array in seen.seen.items():
+        for observation in judge.observations:
+            other = signature(judge.subject, build, observation)
+            for key, array in observation.seen.items():
                 total += float(((array - other[key]) ** 2).sum())
                 count += array.size
         return float(np.sqrt(total / max(count, 1)))

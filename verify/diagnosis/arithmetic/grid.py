@@ -1,7 +1,7 @@
-"""Are weights rounded to a grid, and is everything right for the rounded weights?
+"""Layers that round their weights to a grid, and are right for the rounded weights.
 
-Of a layer that rounds its weights the output is a staircase as a function of one weight. The width
-of a step is the grid's at that weight; what it is proportional to says which weights share a scale.
+The output of such a layer is a staircase as a function of one weight. The width of a step is the
+grid's at that weight; the quantity to which it is proportional shows which weights share a scale.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ from .fixed_point import fixed_point, known_mistakes, telling
 from .storage import storage
 
 NUDGE = {"float64": 2.0**-28, "float32": 2.0**-12}
-"""Share of the largest weight that is added to one to see whether outputs change at all."""
+"""The share of the largest weight by which a weight is changed to see if outputs change."""
 
 NOISE = {"float64": 2.0**-44, "float32": 2.0**-20}
-"""Share of the largest output that rounding changes: w + (rounded - w) is not quite rounded."""
+"""The share of the largest output that rounding changes: w + (rounded - w) is not exact."""
 
 EDGE = 2.0**-19
-"""Relative accuracy to which the edge of a step is found."""
+"""The relative accuracy of the edge of a step."""
 
 LEAST = 2.0**-12
-"""Share of a weight that a step of it is at least wide, as a first guess."""
+"""The share of a weight with which the search for its step's width begins."""
 
 AGREE = 3e-5
-"""Relative accuracy to which measured steps agree."""
+"""The relative accuracy to which measured steps agree."""
 
 MOST_PLACES = 5
-"""Weights of an array that are changed slightly to see whether it is rounded."""
+"""The most weights of an array that are changed slightly to see if it is rounded."""
 
 MOST_LEVELS = 2**17
-"""Levels beyond which a grid is no other than that of a dtype."""
+"""The most levels of a grid; more levels are those of a dtype."""
 
 GRADIENTS = (
     "; outputs are right for the rounded weights, but derivatives are neither those that pass the "
@@ -67,15 +67,15 @@ GRADIENTS = (
 )
 
 LIMITS = {"ends at ±": (0, 0), "ends at -": (1, 0), "ends before +": (0, -1)}
-"""Where levels end, beyond so many below 0 and above: 127 and 127, 128 and 127 in 8 bits."""
+"""The ends of levels, as extra levels below 0 and above: -127 to 127, -128 to 127 in 8 bits."""
 
 HALVES = 1024
-"""Levels up to which a largest weight may stand between two: 127.5."""
+"""The most levels for which the largest weight may stand between two, as at 127.5."""
 
 
 @dataclass(frozen=True)
 class Rounded(StandIn):
-    """A subject whose weights are read through a grid: what it has to compute is then exact."""
+    """A subject whose weights are rounded to a grid before the equations are computed."""
 
     grid: Grid
     straight: bool = True
@@ -87,16 +87,16 @@ class Rounded(StandIn):
 
 @dataclass(frozen=True)
 class Place:
-    """One weight: the pass, the array, the index (gate, from, to)."""
+    """One weight: the number of its pass, its array, its index (gate, from, to)."""
 
     number: int
     array: str
     index: tuple[int, ...]
 
-    def moved(self, passes: Sequence[Parameters], by: float) -> list[Parameters]:
-        """Return parameters with something added to this weight."""
+    def moved(self, passes: Sequence[Parameters], change: float) -> list[Parameters]:
+        """Return parameters with a number added to this weight."""
         arrays = {n: np.array(a) for n, a in passes[self.number].items()}
-        arrays[self.array][self.index] += by
+        arrays[self.array][self.index] += change
         changed = Parameters(passes[self.number].shapes, arrays)
         return [changed if k == self.number else p for k, p in enumerate(passes)]
 
@@ -105,7 +105,7 @@ class Staircase:
     """Outputs of a layer as a function of single weights."""
 
     def __init__(self, subject: Subject, dtype: str) -> None:
-        """Draw a small case, deep and in two directions where that is offered."""
+        """Draw a small case, with two layers and two directions where offered."""
         options = subject.options
         self.case = Case(
             T=1 if options.state else 2,
@@ -131,14 +131,14 @@ class Staircase:
         )
 
     def outputs(self, passes: Sequence[Parameters] | None = None) -> Floats:
-        """Return all outputs in one row."""
-        given, arrays = self.inputs, self.map.pack(passes or self.passes)
-        named = {n: np.asarray(a, given.x.dtype) for n, a in arrays.items()}
-        result = self.built.forward(Inputs(named, given.x, given.state, given.lengths))
+        """Return all outputs in one array, (numbers,)."""
+        inputs, arrays = self.inputs, self.map.pack(passes or self.passes)
+        named = {n: np.asarray(a, inputs.x.dtype) for n, a in arrays.items()}
+        result = self.built.forward(Inputs(named, inputs.x, inputs.state, inputs.lengths))
         return np.concatenate([np.ravel(a) for a in (result.y, *result.final)])
 
     def places(self) -> Iterator[Place]:
-        """Yield the smallest weight of every array, and of each gate in the first pass."""
+        """Yield the smallest weight of each gate in the first pass, and of each array in others."""
         for number, p in enumerate(self.passes):
             for name in (n for n in MATRICES if n in p):
                 size = np.abs(p[name])
@@ -148,7 +148,7 @@ class Staircase:
                     yield Place(number, name, (part, *map(int, index)))
 
     def rounds(self, name: str, places: Sequence[Place], base: Floats) -> bool:
-        """Whether small changes of most of the weights of an array change nothing."""
+        """Whether small changes of most weights of an array change nothing."""
         some = [place for place in places if place.array == name][:MOST_PLACES]
         return sum(self.flat(place, base) for place in some) > len(some) // 2
 
@@ -159,29 +159,29 @@ class Staircase:
         return all(self.same(base, moved) for moved in ways)
 
     def same(self, first: Floats, second: Floats) -> bool:
-        """Whether outputs are the same but for rounding."""
+        """Whether outputs are equal up to rounding."""
         noise = NOISE[self.case.dtype] * max(1.0, float(np.abs(first).max()))
         return bool(np.abs(first - second).max() <= noise)
 
     def step(self, place: Place) -> tuple[float, float] | None:
-        """Return where above a weight its step ends, and how wide the next one is."""
+        """Return the distance from a weight to the end of its step, and the next step's width."""
         least = float(abs(self.passes[place.number][place.array][place.index])) * LEAST
         first = self._edge(place, 0.0, least)
         second = first and self._edge(place, first * (1 + EDGE), least)
         return (first, second - first) if first and second else None
 
     def agree(self, grid: Grid, base: Floats) -> bool:
-        """Whether outputs are those of the equations for rounded weights, to rounding."""
+        """Whether outputs are those of the equations for rounded weights, up to rounding."""
         layer = layer_of(self.subject, self.case)
         right = layer.forward(grid.rounded(self.passes), self.inputs.x, self.inputs.state)
         return self.same(np.concatenate([np.ravel(a) for a in (right.y, *right.final)]), base)
 
     def _edge(self, place: Place, start: float, least: float) -> float | None:
-        """Return the smallest change above ``start`` that changes outputs; none under ``least``."""
+        """Return the smallest change above ``start`` that changes outputs, or None."""
         base = self.outputs(place.moved(self.passes, start))
 
-        def changes(by: float) -> bool:
-            return not self.same(base, self.outputs(place.moved(self.passes, start + by)))
+        def changes(change: float) -> bool:
+            return not self.same(base, self.outputs(place.moved(self.passes, start + change)))
 
         low, high = 0.0, least
         while not changes(high):
@@ -195,11 +195,11 @@ class Staircase:
 
 
 def on_a_grid(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Discovery:
-    """Return what explains a layer whose outputs, or whose weights, are on a grid."""
+    """Return the explanations of a layer whose outputs or weights are on a grid."""
     stored = storage(explainer.observations, explainer.dtype)
     if stored and (residual := explainer.off(wrong := stored.hypothesis)) <= 1:
-        seen = len(explainer.observations)
-        return Discovery([wrong.explanation], residual=residual, experiments=seen)
+        count = len(explainer.observations)
+        return Discovery([wrong.explanation], residual=residual, experiments=count)
     fixed = fixed_point(explainer)
     if fixed.explanations or fixed.notes:
         return fixed
@@ -210,15 +210,15 @@ def on_a_grid(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Discover
 
 
 def rounded_weights(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Discovery:
-    """Return what explains a layer that rounds its weights."""
+    """Return the explanations of a layer that rounds its weights."""
     subject, dtype = explainer.subject, explainer.dtype
     stairs = Staircase(subject, dtype)
     base = stairs.outputs()
     if not stairs.same(base, stairs.outputs()):
         return Discovery()
     places = list(stairs.places())
-    there = [n for n in MATRICES if any(n in p for p in stairs.passes)]
-    arrays = tuple(n for n in there if stairs.rounds(n, places, base))
+    present = [n for n in MATRICES if any(n in p for p in stairs.passes)]
+    arrays = tuple(n for n in present if stairs.rounds(n, places, base))
     if not arrays:
         return Discovery()
     places = [place for place in places if place.array in arrays]
@@ -226,62 +226,65 @@ def rounded_weights(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Di
     if len(steps) <= len(places) // 2:
         return Discovery()
     grids = candidates(stairs, {place: width for place, (_, width) in steps.items()})
-    of = MATRICES if len(arrays) == len(there) else arrays
-    ways = [replace(way, arrays=of) for g in grids for way in rules(g)]
+    rounded_arrays = MATRICES if len(arrays) == len(present) else arrays
+    ways = [replace(way, arrays=rounded_arrays) for g in grids for way in rules(g)]
     agreeing = [way for way in ways if stairs.agree(way, base)]
     for way, straight in product(agreeing, (True, False)):
-        experiments = [*(seen.experiment for seen in explainer.observations), *rest]
+        experiments = [*(observation.experiment for observation in explainer.observations), *rest]
         read = Rounded(subject, way, straight).as_subject
         if (worst := _residual(read, experiments)) <= 1:
             right = [_explanation(way, dtype)]
             return Discovery(right, residual=worst, experiments=len(experiments))
-    told = f"Its weights are rounded to {ways[0].words}" if ways else ""
+    note = f"Its weights are rounded to {ways[0].words}" if ways else ""
     for way in agreeing or ways:
-        if found := _wrong_too(way, explainer):
-            return found
+        if discovery := _wrong_too(way, explainer):
+            return discovery
     if agreeing:
-        told = f"Its weights are rounded to {agreeing[0].words}{GRADIENTS}"
-    return Discovery(notes=(f"{told}.",) if told else ())
+        note = f"Its weights are rounded to {agreeing[0].words}{GRADIENTS}"
+    return Discovery(notes=(f"{note}.",) if note else ())
 
 
 def _wrong_too(way: Grid, explainer: Explainer) -> Discovery | None:
-    """Return the mistakes that explain a layer whose weights are rounded, beside that.
+    """Return further mistakes of a layer whose weights are rounded.
 
-    Cut off, the largest weight stands at the edge of its level, and bounds are too wide to tell
-    anything: then every mistake would explain it.
+    With truncation, the largest weight stands at the edge of its level, and bounds are so wide that
+    every mistake would explain the layer; then return None.
     """
     read = Rounded(explainer.subject, way).as_subject
     experiments = [s.experiment for s in explainer.observations if s.experiment.check != "jvp"]
-    seen = list(observations(read, experiments))
-    if sum(map(telling, seen)) <= len(seen) / 2:
+    observed = list(observations(read, experiments))
+    if sum(map(telling, observed)) <= len(observed) / 2:
         return None
-    judge = Explainer(read, explainer.dtype, seen, explainer.on_try, explainer.deadline)
-    if judge.off(NOTHING_WRONG) <= 1:  # what is off are derivatives in forward mode
+    judge = Explainer(read, explainer.dtype, observed, explainer.on_try, explainer.deadline)
+    if judge.off(NOTHING_WRONG) <= 1:  # only derivatives in forward mode deviate
         return None
     fits = known_mistakes(judge)
-    other = Discovery([h.explanation for h in fits]) if fits else character(judge)
+    discovery = Discovery([h.explanation for h in fits]) if fits else character(judge)
     note = f"Its weights are rounded to {way.words}, too; that is not what is wrong."
-    if not other.explanations:
+    if not discovery.explanations:
         return None
-    worst = other.residual or max(map(judge.off, fits), default=0.0)
+    worst = discovery.residual or max(map(judge.off, fits), default=0.0)
     return replace(
-        other, notes=(note, *other.notes), residual=worst, experiments=len(judge.observations)
+        discovery,
+        notes=(note, *discovery.notes),
+        residual=worst,
+        experiments=len(judge.observations),
     )
 
 
 def _residual(subject: Subject, experiments: Sequence[Experiment]) -> float:
-    """Return how far what is seen is off the equations for the weights that the subject reads."""
+    """Return the largest residual of the equations for the weights that the subject reads."""
     worst = 0.0
-    for seen in observations(subject, experiments):
-        for key, array in seen.seen.items():
-            worst = max(worst, residual(array, seen.right[key], seen.levels[key]))
-        if seen.words or worst > 1:
+    for observation in observations(subject, experiments):
+        for key, array in observation.seen.items():
+            worst = max(worst, residual(array, observation.right[key], observation.levels[key]))
+        if observation.words or worst > 1:
             return float("inf")
     return worst
 
 
 def rules(grid: Grid) -> Iterator[Grid]:
-    """Yield the ways to round to a grid that are tried: the nearest, its ends, or cut off."""
+    """Yield the roundings to a grid that are tried: nearest, with limits, and truncation."""
     yield grid
     if grid.kind == "range":
         yield replace(grid, offset=True)
@@ -298,7 +301,7 @@ def rules(grid: Grid) -> Iterator[Grid]:
 
 
 def candidates(stairs: Staircase, widths: Mapping[Place, float]) -> Iterator[Grid]:
-    """Yield the grids whose steps are those that were measured."""
+    """Yield the grids that have the measured steps."""
     measured = np.array(list(widths.values()))
     if np.ptp(measured) <= AGREE * measured.max():
         yield Grid("step", step=_plain(float(np.median(measured))))
@@ -317,7 +320,7 @@ def candidates(stairs: Staircase, widths: Mapping[Place, float]) -> Iterator[Gri
 
 
 def _plain(step: float) -> float:
-    """Return the number that a measured step is meant to be, as far as it can be guessed."""
+    """Return the simple number that is nearest to a measured step, or the step."""
     guesses = (
         2.0 ** round(np.log2(step)),
         float(f"{step:.3g}"),
@@ -327,7 +330,7 @@ def _plain(step: float) -> float:
 
 
 def _at(stairs: Staircase, place: Place, group: Group) -> Ends:
-    """Return the ends of the group that one weight belongs to."""
+    """Return the ends of the group of one weight."""
     shape = stairs.passes[place.number][place.array].shape
     low, high = group(stairs.passes, place.number, place.array)
     return np.broadcast_to(low, shape)[place.index], np.broadcast_to(high, shape)[place.index]

@@ -1,4 +1,4 @@
-"""Is nothing wrong but the arithmetic?"""
+"""Layers that are right except for a coarser arithmetic."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from ..observation import Key, Observation, plain_case, residual
 from .storage import Storage
 
 CASES = 3
-"""Cases each of which a coarser arithmetic must explain."""
+"""The number of cases that a coarser arithmetic must explain."""
 
 NUDGE = 16
-"""Units of roundoff of the claimed arithmetic that a coarser one does not notice."""
+"""A change in units of roundoff of the claimed arithmetic that a coarser one does not notice."""
 
 
 @dataclass(frozen=True)
 class Coarser:
-    """An arithmetic that explains outputs of plain runs; ``certain``: all cases agree on it."""
+    """A coarser arithmetic that explains plain runs; ``certain``: all cases agree on it."""
 
     name: str
     explanation: Explanation
@@ -43,11 +43,10 @@ def explanation(
 ) -> Coarser | None:
     """Return the coarser arithmetic that explains plain runs, if the check of dtypes finds one.
 
-    That check compares the size of all errors with the arithmetic's roundoff, too, because bounds
-    of a coarse arithmetic are wide enough to hold wrong equations. By chance they may be larger in
-    one case: the arithmetic is the one in the middle of those that are named, or that in
-    which outputs are stored, if they are in one. A layer that does not run in such
-    a case is not judged.
+    That check also compares the size of all errors with the arithmetic's roundoff, because bounds
+    of a coarse arithmetic may include wrong equations. Errors may be larger in one case by chance,
+    so the arithmetic is the median of those of all cases, or the one in which outputs are stored.
+    Return None for a layer that does not run in such a case.
     """
     if all(verdict.check != "dtype" for verdict in failing):
         return None
@@ -68,17 +67,17 @@ def explanation(
 
 
 def explains(coarser: Coarser, dtype: str, observations: Sequence[Observation]) -> bool:
-    """Whether everything that was seen is as far from the equations as the arithmetic explains.
+    """Whether all observations deviate from the equations by no more than the arithmetic's error.
 
-    A number that is handed through, as a state over no steps is, is rounded all the same; and what
-    is computed in an arithmetic may come back in it.
+    Numbers that are passed through, as a state over no steps, are rounded as well, and results may
+    have the arithmetic's dtype.
     """
     coarse, claimed = ARITHMETICS[coarser.name], ARITHMETICS[dtype]
     ratio = max(coarse.roundoff, coarse.product_roundoff) / claimed.roundoff
 
-    def level(seen: Observation, key: Key) -> Array:
-        handed_through = coarse.roundoff * np.max(np.abs(seen.right[key]), initial=0.0)
-        return np.maximum(seen.levels[key] * ratio, handed_through)
+    def level(observation: Observation, key: Key) -> Array:
+        handed_through = coarse.roundoff * np.max(np.abs(observation.right[key]), initial=0.0)
+        return np.maximum(observation.levels[key] * ratio, handed_through)
 
     returned = f"expected dtype {dtype}, got {coarser.name}"
     return all(
@@ -96,9 +95,9 @@ def _plain(subject: Subject, dtype: str, seed: int) -> Case:
 
 
 def _notices(subject: Subject, case: Case) -> bool:
-    """Whether most outputs change with a change of x that is below a coarser arithmetic's roundoff.
+    """Whether most outputs change with a change of x below a coarser arithmetic's roundoff.
 
-    Equations that are slightly wrong are as far off as a coarse arithmetic, but they do.
+    Slightly wrong equations deviate as far as a coarse arithmetic, but they notice such changes.
     """
     inputs = draw_inputs(subject, case)
     nudge = inputs.x.dtype.type(1 + NUDGE * np.finfo(case.dtype).eps)
@@ -109,10 +108,10 @@ def _notices(subject: Subject, case: Case) -> bool:
 
 
 def _coarser(subject: Subject, case: Case) -> str | None:
-    """Return the arithmetic that the check names for one case, None if it names none."""
+    """Return the arithmetic that the check of dtypes names for one case, or None."""
     try:
         check_named("dtype").run(under_test(subject), case)
-    except Mismatch as said:
-        words = re.search(r"it takes (\w+) or coarser", str(said))
+    except Mismatch as error:
+        words = re.search(r"it takes (\w+) or coarser", str(error))
         return words[1] if words else None
     return None

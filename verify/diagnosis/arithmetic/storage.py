@@ -1,4 +1,4 @@
-"""Are states, or outputs, stored in a coarser dtype between steps that are computed right?"""
+"""Layers that store states or outputs in a coarser dtype between right steps."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..hypotheses import Hypothesis
 from ..observation import Observation
 
 COARSER = {"float64": ("bfloat16", "float16", "float32"), "float32": ("bfloat16", "float16")}
-"""What states may be stored in, the coarsest first."""
+"""The dtypes in which states may be stored, the coarsest first."""
 
 ENOUGH = 32
-"""Numbers that must be numbers of the coarser dtype."""
+"""The fewest numbers that must be numbers of the coarser dtype."""
 
 
 def rounded(array: Array, dtype: str) -> Array:
-    """Return numbers rounded to a coarser dtype, in their own."""
+    """Round numbers to a coarser dtype, and return them in their own."""
     with np.errstate(all="ignore"):
         if dtype == "bfloat16":
             return np.asarray(to_bfloat16(array.astype(np.float32))).astype(array.dtype)
@@ -34,14 +34,14 @@ def rounded(array: Array, dtype: str) -> Array:
 
 @dataclass(frozen=True)
 class Storage:
-    """The states, and whether the outputs, that are numbers of a coarser dtype."""
+    """A coarser dtype, the states that are stored in it, and whether outputs are."""
 
     dtype: str
     states: tuple[str, ...]
     outputs: bool
 
     def change(self, layer: ReplaceableLayer) -> None:
-        """Make a right layer one that stores so."""
+        """Change a right layer to store its states so."""
         step, show, names = layer.step, layer.show, layer.cell.states
 
         def store(s: Array) -> Array:
@@ -71,18 +71,18 @@ class Storage:
         )
 
 
-def storage(seen: Sequence[Observation], dtype: str) -> Storage | None:
-    """Return what is stored in a coarser dtype, by the numbers that came back; None if nothing."""
+def storage(observed: Sequence[Observation], dtype: str) -> Storage | None:
+    """Return the states and outputs that are numbers of a coarser dtype, or None."""
     arrays: dict[str, list[Array]] = {}
-    for one in seen:
-        for (call, _, name), array in one.seen.items():
-            if one.calls[call].tangents is not None:  # what is pushed forward is not stored
+    for observation in observed:
+        for (call, _, name), array in observation.seen.items():
+            if observation.calls[call].tangents is not None:  # tangents are not stored
                 continue
             if name == "y" or name.startswith("final "):
                 arrays.setdefault(name, []).append(array.ravel())
-    every = {name: np.concatenate(parts) for name, parts in arrays.items()}
+    by_name = {name: np.concatenate(parts) for name, parts in arrays.items()}
     for coarser in COARSER.get(dtype, ()):
-        fits = [name for name, a in every.items() if _holds(a, partial(rounded, dtype=coarser))]
+        fits = [name for name, a in by_name.items() if _holds(a, partial(rounded, dtype=coarser))]
         states = tuple(n.removeprefix("final ") for n in fits if n != "y")
         if fits:
             return Storage(coarser, states, "y" in fits)

@@ -1,1 +1,1 @@
-"""What explains failures without a search: crashes, and what is random."""
+"""Causes of failures that need no search: exceptions, randomness, writes to arguments."""

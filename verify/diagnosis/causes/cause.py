@@ -1,4 +1,4 @@
-"""What can be said of failures without a search: they raise, or return what is no matter of values.
+"""Causes of failures other than wrong values: exceptions, wrong shapes or dtypes, randomness.
 
 A cause explains some of the failures; the others go on to the search.
 """
@@ -18,9 +18,9 @@ from ..observation import Key, Observation, basic, observe, residual
 
 @dataclass(frozen=True)
 class Cause:
-    """Why checks fail, the verdicts that it explains, and where that is.
+    """A cause of failed checks, with the verdicts that it explains and its location.
 
-    ``every_number``: whatever else is off is off for this cause, too.
+    ``every_number``: it also explains every other deviation.
     """
 
     explanation: Explanation
@@ -38,7 +38,7 @@ def unexplained(failing: Sequence[Verdict], causes: Sequence[Cause]) -> list[Ver
 def hidden(subject: Subject, dtype: str, cause: Cause) -> Iterator[Verdict]:
     """Yield failures of numbers in plain runs, which a cause may have hidden.
 
-    A check tells one failure: the first that it meets.
+    A check reports only the first failure that it meets.
     """
     for experiment in () if cause.every_number or not cause.verdicts else basic(subject, dtype):
         if experiment.check != "values":
@@ -54,17 +54,17 @@ def hidden(subject: Subject, dtype: str, cause: Cause) -> Iterator[Verdict]:
                 return
 
 
-def _deviating(seen: Observation) -> Iterator[Key]:
-    """Yield the numbers that are off, where the shape is right.
+def _deviating(observation: Observation) -> Iterator[Key]:
+    """Yield the keys of deviating arrays of the right shape.
 
-    Where something comes back in a coarser dtype, what follows from it is rounded so.
+    If an output has a coarser dtype, its rounding is allowed for all numbers.
     """
-    dtypes = {array.dtype for array in seen.seen.values() if array.dtype.kind == "f"}
-    roundoff = float(np.finfo(seen.experiment.case.dtype).eps)
+    dtypes = {array.dtype for array in observation.seen.values() if array.dtype.kind == "f"}
+    roundoff = float(np.finfo(observation.experiment.case.dtype).eps)
     coarser = max((float(np.finfo(d).eps) for d in dtypes), default=roundoff) / roundoff
-    for key in seen.deviating:
-        array, right = seen.seen[key], seen.right[key]
-        level = seen.levels[key] * max(coarser, 1.0)
+    for key in observation.deviating:
+        array, right = observation.seen[key], observation.right[key]
+        level = observation.levels[key] * max(coarser, 1.0)
         if array.shape == right.shape and not residual(array, right, level) <= 1:
             yield key
 
@@ -72,9 +72,9 @@ def _deviating(seen: Observation) -> Iterator[Key]:
 def with_causes(
     diagnosis: Diagnosis, causes: Sequence[Cause], failing: Sequence[Verdict]
 ) -> Diagnosis:
-    """Return the diagnosis of the other failures, with what explains these before it.
+    """Return the diagnosis of the other failures with the causes added.
 
-    What concerns training alone stands behind what explains evaluation.
+    Causes come first, except those of training alone.
     """
     if not causes:
         return diagnosis
@@ -100,7 +100,7 @@ def with_causes(
 
 
 def _roots(causes: Sequence[Cause], failing: Sequence[Verdict]) -> tuple[str, ...]:
-    """Return a check that shows each cause, and one of the failures that none explains."""
+    """Return a check for each cause, and one of the unexplained failures."""
     shown = [cause.verdicts for cause in causes] + [tuple(unexplained(failing, causes))]
     return tuple(dict.fromkeys(verdicts[0].check for verdicts in shown if verdicts))
 

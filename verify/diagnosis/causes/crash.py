@@ -1,6 +1,6 @@
-"""When does it raise? The failing case with one thing changed at a time, and no search.
+"""The conditions of an exception: the failing case with one thing changed at a time.
 
-What comes back in another shape or dtype is looked at in the same way.
+Results of a wrong shape or dtype are examined in the same way.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from ..observation import OUTPUTS, VALUES, plain_case
 from .cause import Cause
 
 ROOMY = {"T": 4, "B": 3, "D": 5, "H": 6}
-"""Sizes that all differ and are not 1."""
+"""Mutually different sizes greater than 1."""
 
 SECONDS = 5.0
-"""Processor time for one cause; what was not tried by then is not said."""
+"""The processor time for one cause; conditions that were not tried by then are left out."""
 
 SIZES = {
     "T": ("one step", "steps"),
@@ -43,7 +43,7 @@ SIZES = {
     "D": ("an input of width 1", "inputs"),
     "H": ("one hidden unit", "hidden units"),
 }
-"""A size of 1 in words, and what is counted."""
+"""For each size: the words for a size of 1, and the noun for what it counts."""
 
 OPTIONS = {
     "layout": ("with {} input", "", ("time-first", "batch-first")),
@@ -57,10 +57,10 @@ OPTIONS = {
     "state": ("when a state is given", "when no state is given", (False, True)),
     "scale": ("with {} weights", "", ("unit", "large")),
 }
-"""An option that a case has, in words, one that it lacks, and its values, the plain one first."""
+"""For each option: the words if a case has it, and if it lacks it; its values, the plain first."""
 
 HANDED_ON = ("carry", "carry-gradient")
-"""Checks that call a layer with what it returned."""
+"""Checks that call a layer with its own results."""
 
 CALLS = {
     "jvp": "in forward-mode derivatives",
@@ -73,11 +73,11 @@ CALLS = {
     "backward-twice": "when cotangents are pulled back twice through one run",
     "no-steps": "without steps",
 }
-"""What is special in the calls of a check, where a plain call does not raise."""
+"""The special condition in the calls of a check, if a plain call does not raise."""
 
 
 def crashes(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iterator[Cause]:
-    """Yield why a subject raises, or returns another shape or dtype: each cause once."""
+    """Yield the causes of exceptions and of wrong shapes and dtypes, each once."""
     groups: dict[str, list[Verdict]] = {}
     for verdict in failing:
         if verdict.case and verdict.cause:
@@ -85,16 +85,31 @@ def crashes(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iterato
     if failing:
         for verdict in hidden(subject, dtype, failing[0]):
             groups.setdefault(verdict.cause, [verdict])
-    found = [_cause(subject, name, verdicts, failing) for name, verdicts in _roots(groups).items()]
-    lost = [each for each, _ in found if LOST in each.explanation.statements[0]][:1]
-    same = [each for each, trial in found if lost and each not in lost and trial.of_small_sizes()]
-    more = tuple(v for each in same for v in each.verdicts)
-    yield from (replace(each, verdicts=(*each.verdicts, *more)) for each in lost)
-    yield from (each for each, _ in found if each not in lost and each not in same)
+    causes = [_cause(subject, name, verdicts, failing) for name, verdicts in _roots(groups).items()]
+    lost = [
+        cause_of_group
+        for cause_of_group, _ in causes
+        if LOST in cause_of_group.explanation.statements[0]
+    ][:1]
+    same = [
+        cause_of_group
+        for cause_of_group, trial in causes
+        if lost and cause_of_group not in lost and trial.of_small_sizes()
+    ]
+    more = tuple(v for cause_of_group in same for v in cause_of_group.verdicts)
+    yield from (
+        replace(cause_of_group, verdicts=(*cause_of_group.verdicts, *more))
+        for cause_of_group in lost
+    )
+    yield from (
+        cause_of_group
+        for cause_of_group, _ in causes
+        if cause_of_group not in lost and cause_of_group not in same
+    )
 
 
 LOST = "an axis of length 1 is missing"
-"""What is said of a result without an axis; what raises because of it is the same mistake."""
+"""The words for a result that lacks an axis; exceptions due to it are the same mistake."""
 
 
 def _cause(
@@ -107,24 +122,24 @@ def _cause(
     else:
         statement = _returned(name, verdict, trial)
         if "stands first" in statement:
-            where = tuple(each for each in where if "more than one" not in each)
+            where = tuple(condition for condition in where if "more than one" not in condition)
         if LOST in statement and len(sizes := trial.sizes_of_one()) > 1:
             when = f", wherever {', '.join(sizes[:-1])} or {sizes[-1]}"
-            where = tuple(each for each in where if each == "in the backward")
+            where = tuple(condition for condition in where if condition == "in the backward")
     explanation = Explanation(
         (_id(name, statement, where),),
         (f"{statement}{when or only(where)}.",),
         (_fix(verdict, where) if not when else KEEP_AXES.format(""),),
     )
     part = "program" if verdict.status == "crashed" else "outputs"
-    told = tuple(v for v in verdicts if any(v is each for each in failing))
-    return Cause(explanation, told, Location(part)), trial
+    explained = tuple(v for v in verdicts if any(v is condition for condition in failing))
+    return Cause(explanation, explained, Location(part)), trial
 
 
 def hidden(subject: Subject, dtype: str, like: Verdict) -> Iterator[Verdict]:
-    """Yield a verdict for every plain call that raises: wrong numbers elsewhere may hide it.
+    """Yield a verdict for every plain call that raises, which other failures may have hidden.
 
-    A check tells one failure: the first that it meets.
+    A check reports only the first failure that it meets.
     """
     plain = plain_case(subject, dtype, **ROOMY)
     cases = [replace(plain, **{size: 1}) for size in ROOMY]  # type: ignore[arg-type]
@@ -141,12 +156,12 @@ def hidden(subject: Subject, dtype: str, like: Verdict) -> Iterator[Verdict]:
             with suppress(Mismatch, NotOffered, SubjectUnavailable):
                 try:
                     run(subject, called, case)
-                except SubjectCrashed as said:
-                    yield replace(like, status="crashed", message=str(said), case=case.to_json())
+                except SubjectCrashed as error:
+                    yield replace(like, status="crashed", message=str(error), case=case.to_json())
 
 
 def run(subject: Subject, check: str, case: Case) -> None:
-    """Make the calls of a check, or one call; raise what it raises."""
+    """Make the calls of a check, or one call, and propagate its exceptions."""
     tested = under_test(subject)
     if check not in (OUTPUTS, VALUES):
         check_named(check).run(tested, case)
@@ -159,7 +174,7 @@ def run(subject: Subject, check: str, case: Case) -> None:
 
 
 def _roots(groups: Mapping[str, list[Verdict]]) -> dict[str, list[Verdict]]:
-    """Return the causes; what raises when a state of a wrong shape is handed on is none."""
+    """Return the causes, with exceptions that follow from a state of wrong shape merged into it."""
     shapes = [name for name in groups if name.startswith("final") and "another shape" in name]
     roots: dict[str, list[Verdict]] = {}
     for name, verdicts in groups.items():
@@ -170,9 +185,9 @@ def _roots(groups: Mapping[str, list[Verdict]]) -> dict[str, list[Verdict]]:
 
 @dataclass(frozen=True)
 class Trial:
-    """A failure, and what is run again to see whether it is still there.
+    """A failure that can be tried again on other cases.
 
-    ``check`` is one call (``OUTPUTS``, ``VALUES``: with gradients) where that is enough.
+    ``check`` is a single call if that fails: ``OUTPUTS``, or with gradients ``VALUES``.
     """
 
     subject: Subject
@@ -183,7 +198,7 @@ class Trial:
 
     @classmethod
     def of(cls, subject: Subject, name: str, verdicts: Sequence[Verdict]) -> tuple[Trial, Verdict]:
-        """Return the plainest call that fails as verdicts say, and the verdict whose case it is."""
+        """Return the plainest call that reproduces the failure, and the verdict of its case."""
         deadline = time.process_time() + SECONDS
         ordered = sorted(verdicts, key=complexity)
         for check in (OUTPUTS, VALUES) if subject.options.gradient else (OUTPUTS,):
@@ -195,27 +210,27 @@ class Trial:
         return cls(subject, name, first.check, Case.from_json(first.case), deadline), first
 
     def fails(self, case: Case) -> bool | None:
-        """Whether a case fails for the same cause; None if it cannot be said."""
+        """Whether a case fails for the same cause; None if unknown."""
         if time.process_time() > self.deadline or impossible(self.subject, self.check, case):
             return None
         try:
             run(self.subject, self.check, case)
-        except (Mismatch, SubjectCrashed) as said:
-            return cause(str(said)) == self.cause or None  # None: it fails for another cause
+        except (Mismatch, SubjectCrashed) as error:
+            return cause(str(error)) == self.cause or None  # None: it fails for another cause
         except Exception:  # it does not offer the case, or the check cannot take it
             return None
         return False
 
     def message(self) -> str:
-        """Return what is said of a case with sizes that all differ, "" if they cannot."""
+        """Return the message for a case of mutually different sizes, "" if it does not fail."""
         try:
             run(self.subject, self.check, self._roomy()[0])
-        except (Mismatch, SubjectCrashed) as said:
-            return str(said)
+        except (Mismatch, SubjectCrashed) as error:
+            return str(error)
         return ""
 
     def other_dtypes(self) -> list[str]:
-        """Return the names of all outputs that come back in another dtype than the case's."""
+        """Return the names of all outputs of another dtype than the case's."""
         tested, case = under_test(self.subject), self.case
         with suppress(Mismatch, SubjectCrashed, NotOffered):
             tested.build(case).forward(draw_inputs(tested, case))
@@ -224,7 +239,7 @@ class Trial:
         return [name for name, array in named.items() if array.dtype != case.number_type]
 
     def sizes_of_one(self) -> list[str]:
-        """Return which sizes fail where they are 1, each alone, if larger ones do not."""
+        """Return the sizes that fail if they alone are 1, if larger ones do not."""
         layers = 2 if self.subject.options.layers else 1
         roomy = replace(self.case, **ROOMY, layers=layers, zeroed="", rounded="")  # type: ignore[arg-type]
         if self.fails(roomy) is not False:
@@ -235,13 +250,13 @@ class Trial:
         return [f"{name} = 1" if len(name) == 1 else f"{name} is 1" for name in names]
 
     def of_small_sizes(self) -> bool:
-        """Whether no size of 1 means no failure, of whatever kind."""
+        """Whether no failure of any kind occurs with larger sizes."""
         roomy = replace(self.case, **ROOMY, zeroed="", rounded="")  # type: ignore[arg-type]
         impossible_case = self.case.P or impossible(self.subject, self.check, roomy)
         return not impossible_case and not self._breaks(roomy)
 
     def _breaks(self, case: Case) -> bool:
-        """Whether a case raises, or comes back in another shape, for whatever cause."""
+        """Whether a case raises or returns a wrong shape, for any cause."""
         if impossible(self.subject, self.check, case):
             return False
         try:
@@ -253,7 +268,7 @@ class Trial:
         return False
 
     def conditions(self) -> Iterator[str]:
-        """Yield, in words, what a case has to be like to fail."""
+        """Yield the words for the conditions under which a case fails."""
         if not self.fails(self.case):
             yield "not every time"
             return
@@ -277,12 +292,12 @@ class Trial:
             yield f"in {case.dtype}"
 
     def _roomy(self) -> tuple[Case, list[str]]:
-        """Return the case with larger sizes, and the sizes that have to be as they are."""
+        """Return the case with larger sizes, and the sizes on which the failure depends."""
         case, needed = replace(self.case, zeroed="", rounded=""), []
         if not self.fails(case):
             case = self.case
         rest = [s for s in ROOMY if not (case.layout == "unbatched" and s == "B")]
-        for size in (*rest, *rest):  # again, for another failure may have been in the way
+        for size in (*rest, *rest):  # twice, since another failure may have interfered
             larger = replace(case, **{size: max(ROOMY[size], getattr(case, size))})
             failing = None if size in needed else self.fails(larger)
             if failing is False:
@@ -293,7 +308,7 @@ class Trial:
         return case, needed
 
     def _together(self, case: Case, needed: Sequence[str]) -> tuple[str, ...]:
-        """Return two sizes that have to be the same, whatever they are."""
+        """Return two sizes that must be equal for the failure, or ()."""
         for a in needed:
             for b in needed:
                 same = getattr(case, a) == getattr(case, b)
@@ -302,8 +317,8 @@ class Trial:
         return ()
 
     def _size(self, case: Case, size: str) -> str:
-        """Say for which values of a size it fails."""
-        one, many = SIZES[size]
+        """Return the words for the values of a size that fail."""
+        singular, many = SIZES[size]
         now = getattr(case, size)
 
         @cache
@@ -314,7 +329,7 @@ class Trial:
         bad = sorted({n for n in tried if fails(n)})
         good = sorted({n for n in tried if fails(n) is False})
         if bad == [1]:
-            return f"with {one}" if size == "T" else f"for {one}"
+            return f"with {singular}" if size == "T" else f"for {singular}"
         if not good or not bad:
             return f"for {size} = {now}"
         if max(good) < min(bad):
@@ -327,12 +342,12 @@ class Trial:
         return f"for {size} = {values} (not {', '.join(map(str, good))})"
 
     def _option(self, case: Case, option: str) -> str:
-        """Say whether an option has to be as it is; "" if not."""
-        on, off, (plain, other) = OPTIONS[option]
+        """Return the words for an option on which the failure depends; "" if it does not."""
+        on, off, (plain, alternative) = OPTIONS[option]
         value = getattr(case, option)
         if value == plain and not off:
             return ""
-        changed = replace(case, **{option: other if value == plain else plain})  # type: ignore[arg-type]
+        changed = replace(case, **{option: alternative if value == plain else plain})  # type: ignore[arg-type]
         if option == "lengths" and value:
             changed = replace(changed, zero_length=False)
         if self.fails(changed) is not False:
@@ -341,39 +356,39 @@ class Trial:
 
 
 def impossible(subject: Subject, check: str, case: Case) -> bool:
-    """Whether a case is none that may be asked of a subject."""
+    """Whether a subject does not offer a case, or a check refuses it."""
     if case.P >= case.H or subject.options.lacking(case):
         return True
     return check not in (OUTPUTS, VALUES) and bool(check_named(check).refuses(case))
 
 
 def _raised(subject: Subject, verdict: Verdict) -> str:
-    """Return what it raises, in a line; where torch names no line, the line that it is about."""
+    """Return the exception in a line; for errors of autograd with the line that needs the value."""
     message = " ".join(verdict.message.partition("Hint: ")[0].split()).rstrip(".")
     if "modified by an inplace operation" not in message:
         return " ".join(verdict.message.split())
     case = Case.from_json(verdict.case)
-    with warnings.catch_warnings(record=True) as caught, suppress(Exception):
+    with warnings.catch_warnings(record=True) as recorded, suppress(Exception):
         warnings.simplefilter("always")
         with import_torch().autograd.detect_anomaly(check_nan=False):
             built, inputs = subject.build(case), draw_inputs(subject, case)
             built.gradients(inputs, [draw_cotangents(subject, case)])
     lines = re.findall(
-        r'File "([^"]+)", line (\d+), in (\w+)', "".join(str(w.message) for w in caught)
+        r'File "([^"]+)", line (\d+), in (\w+)', "".join(str(w.message) for w in recorded)
     )
     ours = Path(__file__).parents[1]
-    own = [
+    own_lines = [
         at for at in lines
         if not {*Path(at[0]).parts} & {*PACKAGES} and not Path(at[0]).is_relative_to(ours)
     ]  # fmt: skip
-    if own:
-        file, line, function = own[-1]
+    if own_lines:
+        file, line, function = own_lines[-1]
         message += f"; it is needed by {Path(file).name}, line {line}, in {function}"
     return message
 
 
 def _returned(name: str, verdict: Verdict, trial: Trial) -> str:
-    """Say what comes back otherwise than it should."""
+    """Return the words for a result of a wrong shape or dtype."""
     if verdict.status != "failed" or "comes back in another shape" not in name:
         names = trial.other_dtypes()
         if not names or not name.startswith(tuple(names)):
@@ -387,18 +402,18 @@ def _returned(name: str, verdict: Verdict, trial: Trial) -> str:
     if shapes is None:
         return message[0].upper() + message[1:]
     expected, got = ([*map(int, re.findall(r"\d+", shapes[k]))] for k in (1, 2))
-    what = name.removesuffix(" comes back in another shape than it should")
-    said = f"{_with_article(what)} comes back in shape {tuple(got)}, not {tuple(expected)}"
+    array = name.removesuffix(" comes back in another shape than it should")
+    words = f"{_with_article(array)} comes back in shape {tuple(got)}, not {tuple(expected)}"
     if len(got) == len(expected) > 1 and got == [expected[1], expected[0], *expected[2:]]:
-        first = "time" if what == "y" else "layers'"
-        return f"{said}: the batch axis stands first instead of the {first} axis"
+        first = "time" if array == "y" else "layers'"
+        return f"{words}: the batch axis stands first instead of the {first} axis"
     if got == [n for n in expected if n != 1]:
-        return f"{said}: an axis of length 1 is missing"
-    return said
+        return f"{words}: an axis of length 1 is missing"
+    return words
 
 
 def _with_article(arrays: str) -> str:
-    """Return arrays as they stand at the head of a sentence: their names are not capitalised."""
+    """Return arrays with an article, to begin a sentence without capitalising their names."""
     return f"The output {arrays}" if arrays.partition(" ")[0].strip(",") == "y" else f"The {arrays}"
 
 
@@ -407,7 +422,7 @@ CATALOGUE = {
     (r"The output y comes back in shape .* batch axis stands first", ()): "P07",
     (r"The output y comes back in float64", ()): "P08",
 }
-"""What is in the catalogue of mistakes: words of the statement, conditions, id."""
+"""The ids of mistakes in the catalogue, by a pattern of the statement and the conditions."""
 
 
 def _id(name: str, statement: str, where: tuple[str, ...]) -> str:
@@ -419,7 +434,7 @@ def _id(name: str, statement: str, where: tuple[str, ...]) -> str:
 
 
 def only(where: Sequence[str]) -> str:
-    """Return the words that follow a statement and say under which conditions it holds."""
+    """Return the words that add the conditions to a statement."""
     if where == ("not every time",):
         return ", but not every time"
     return f", only {', '.join(where)}" if where else ""
@@ -437,7 +452,7 @@ FIXES = (
     (r"[Ee]xpected.*(Double|Float|dtype)|same dtype", "make every array in the dtype of the "
      "input: look for zeros and tensor without a dtype"),
 )  # fmt: skip
-"""What messages say, and what to do about it."""
+"""Patterns of messages, and their remedies."""
 
 
 KEEP_AXES = (
@@ -452,11 +467,13 @@ def _fix(verdict: Verdict, where: Sequence[str]) -> str:
             return fix
     at = re.search(r"\(([^()]+), line (\d+), in ", verdict.message)
     place = f"line {at[2]} of {at[1]}: " if at else ""
-    if any(one in each for one, _ in SIZES.values() for each in where):
+    if any(words_of_one in condition for words_of_one, _ in SIZES.values() for condition in where):
         return KEEP_AXES.format(place)
-    if any(each.startswith("where ") for each in where):
+    if any(condition.startswith("where ") for condition in where):
         return f"{place}tell axes apart by their place, not by their length"
-    needed = [each for each in where if each.startswith(("with", "when", "in two", "for"))]
+    needed = [
+        condition for condition in where if condition.startswith(("with", "when", "in two", "for"))
+    ]
     if needed:
         return (
             f"{place}make it run {', '.join(needed)}, or refuse that with NotImplementedError if "

@@ -1,8 +1,8 @@
-"""Is it the same twice? What is random in a layer, and what the randomness multiplies.
+"""Randomness in a layer: whether equal calls differ, and which values a random mask multiplies.
 
-In a layer whose weights are diagonal every unit sees itself alone. What a mask does to a unit is
-then one of a few results, which a right layer with the mask in one place returns: the place is
-accepted only if every unit of every call is among them.
+In a layer with diagonal weights every unit depends on itself alone. A mask then gives a unit one of
+a few results, which the reference with the mask in one place returns: the place is accepted only if
+every unit of every call has one of these results.
 """
 
 from __future__ import annotations
@@ -38,24 +38,25 @@ from .cause import Cause
 from .crash import SECONDS, Trial, impossible, only
 
 UNITS, ROWS, CALLS = 24, 2, 3
-"""Sizes of the layer with diagonal weights, and how often it is called."""
+"""Units and rows of the layer with diagonal weights, and the number of its calls."""
 
 SURE = 16
-"""Calls after which two results would have been seen; small layers have few masks."""
+"""The number of calls that surely shows two results; small layers have few masks."""
 
 RATES = tuple(sorted({n / 100 for n in range(1, 100)} | {n / 16 for n in range(1, 16)} | {1 / 3}))
-"""Rates that are looked for."""
+"""The rates that are tried."""
 
 Multiplier = Callable[[At, int], float]
-"""What the mask is where a step is, and of which gate."""
+"""The mask's value at a step for a gate."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a mask may act.
+    """A place in which a mask may act.
 
     ``words`` follow “dropout acts on”; ``change`` puts multipliers there. A mask of ``weights`` has
-    an entry a gate, and all rows share it; ``lower``: it acts below the last layer alone.
+    an entry for each gate, and all rows share it; ``lower``: it acts below the last layer alone,
+    ``upper``: in the last layer alone.
     """
 
     words: str
@@ -67,8 +68,8 @@ class Place:
 
 def _on_weights(name: str, layer: ReplaceableLayer, mask: Multiplier) -> None:
     def step(right: StepPart, at: At, p: Parameters, x: Array, state: State) -> State:
-        each = np.array([mask(at, gate) for gate in range(len(p[name]))], p[name].dtype)
-        return right(at, changed(p, **{name: p[name] * each[:, None, None]}), x, state)
+        factors = np.array([mask(at, gate) for gate in range(len(p[name]))], p[name].dtype)
+        return right(at, changed(p, **{name: p[name] * factors[:, None, None]}), x, state)
 
     layer.wrap("step", step)
 
@@ -80,8 +81,8 @@ def _on_state(index: int, layer: ReplaceableLayer, mask: Multiplier) -> None:
 
 
 def _on_new_state(layer: ReplaceableLayer, mask: Multiplier) -> None:
-    layer.wrap("step", lambda right, at, *given: some(
-        right(at, *given), (0,), lambda s: s * mask(at, 0)))  # fmt: skip
+    layer.wrap("step", lambda right, at, *arguments: some(
+        right(at, *arguments), (0,), lambda s: s * mask(at, 0)))  # fmt: skip
 
 
 def _on_outputs(layer: ReplaceableLayer, mask: Multiplier) -> None:
@@ -97,7 +98,7 @@ BETWEEN = Place("the outputs between layers", _on_outputs, lower=True)
 AFTER_ALL = Place("the outputs, those of the last layer too", _on_outputs)
 
 KNOWN = (BETWEEN, AFTER_ALL)
-"""The documented place, and one in the catalogue of mistakes: the search says what is wrong."""
+"""The documented place, and one in the catalogue of mistakes, both of which the search covers."""
 
 PLACES = (
     BETWEEN,
@@ -112,14 +113,14 @@ PLACES = (
     Place("the state that recurs, in all layers but the last", _on_new_state, lower=True),
     Place("the cell state that recurs (c)", partial(_on_state, 1)),
 )
-"""Where masks are looked for, the documented place first."""
+"""The places that are tried in all cells, the documented one first."""
 
 
 def places_of(cell: str) -> tuple[Place, ...]:
-    """Return where masks are looked for in a cell: also on every value of its step."""
+    """Return the places that are tried in a cell, including every value of its step."""
     program = program_of(cell)
     values = [*enumerate(program.forward)] if program else []
-    values.sort(key=lambda each: each[1].target not in ("g", "n"))
+    values.sort(key=lambda numbered: numbered[1].target not in ("g", "n"))
     return (*PLACES, *(
         Place(subject_of(s.target), partial(_on_value, k))
         for k, s in values if not s.target.endswith("_new")
@@ -127,9 +128,9 @@ def places_of(cell: str) -> tuple[Place, ...]:
 
 
 def _on_value(number: int, layer: ReplaceableLayer, mask: Multiplier) -> None:
-    """Mask what one statement of a step computes."""
+    """Mask the value of one statement of a step."""
     program = program_of(layer.cell.name)
-    assert program  # noqa: S101 - such a place is of a program
+    assert program  # noqa: S101 - only cells with a program have such a place
     statement = program.forward[number]
     masked = statement.with_value(ast.BinOp(statement.value, ast.Mult(), expression("mask")))
     edited = program.with_statements("forward", {number: masked})
@@ -142,7 +143,7 @@ def _on_value(number: int, layer: ReplaceableLayer, mask: Multiplier) -> None:
 
 @dataclass(frozen=True)
 class Mask:
-    """A mask that explains every call: where it acts, its rate, and how often it is drawn."""
+    """A mask that explains all calls: its place, its rate, and how often it is drawn."""
 
     place: Place
     rate: float
@@ -150,19 +151,19 @@ class Mask:
     every_step: bool
 
     def words(self, subject: Subject) -> str:
-        """Return where it acts and when it is drawn, in words."""
+        """Return the words for its place and how often it is drawn."""
         names = list(subject.parameter_map(Case(1, 1, 2, 3)).shapes())
-        own = {
+        names_by_role = {
             "hh": "weight_hh" if any(n.startswith("weight_hh") for n in names) else "U",
             "ih": "weight_ih" if any(n.startswith("weight_ih") for n in names) else "W",
         }
         when = "at every step" if self.every_step else "one mask for all steps"
-        return f"{self.place.words.format(**own)}, {when}"
+        return f"{self.place.words.format(**names_by_role)}, {when}"
 
 
 @dataclass
 class Probe:
-    """Calls of a layer with diagonal weights, the same each time, in one mode."""
+    """Equal calls of a layer with diagonal weights in one mode."""
 
     subject: Subject
     case: Case
@@ -173,7 +174,7 @@ class Probe:
 
     @classmethod
     def of(cls, subject: Subject, case: Case, training: bool | None) -> Probe:
-        """Call the layer; raises what it raises."""
+        """Call the layer, and propagate its exceptions."""
         probe, tested = cls(subject, case), under_test(subject)
         cell = layer_of(subject, case).cell
         explicit = ExplicitMap(cell.name, case)
@@ -183,11 +184,11 @@ class Probe:
             if len(shape) == 3:
                 numbers = numbers * np.eye(*shape[1:])
             probe.parameters[name] = numbers.astype(case.number_type)
-        own = subject.parameter_map(case).pack(explicit.to_reference(probe.parameters))
-        probe.inputs = replace(draw_inputs(subject, case), parameters=own)
+        packed = subject.parameter_map(case).pack(explicit.to_reference(probe.parameters))
+        probe.inputs = replace(draw_inputs(subject, case), parameters=packed)
         want = expected(tested, case, probe.inputs)
         probe.level = MARGIN * _largest_bound(want)
-        for _ in range(CALLS):  # of layers made anew: nothing is left of an earlier call
+        for _ in range(CALLS):  # of new layers, so that earlier calls have no influence
             called = tested.build(case)
             _switch(called, training)
             probe.results.append(called.forward(probe.inputs))
@@ -196,10 +197,10 @@ class Probe:
     @property
     def random(self) -> bool:
         """Whether two calls differ."""
-        return any(_apart(self.results[0], other, self.level) for other in self.results[1:])
+        return any(_apart(self.results[0], result, self.level) for result in self.results[1:])
 
     def rates(self, place: Place) -> Sequence[float]:
-        """Return the rates by which a mask in a place may explain all calls; 0: not scaled."""
+        """Return the rates of masks in a place that may explain all calls; 0: not scaled."""
         rates = self._known_rates()
         return [
             p for p in rates
@@ -207,16 +208,16 @@ class Probe:
         ]  # fmt: skip
 
     def explained_by(self, place: Place, rate: float, *, every_step: bool) -> Mask | None:
-        """Return the mask of a rate in a place that explains all calls, if there is one."""
+        """Return the mask of a rate in a place that explains all calls, or None."""
         bits = self._levels(place) * (self.case.T if every_step else 1) * self._gates(place)
         if bits > MOST_BITS:
             return None
         scale = 1 / (1 - rate)
-        seen = [_columns(result) for result in self.results]
-        dropped = [np.full(self._units(array, place), np.nan) for array in seen]
+        arrays = [_columns(result) for result in self.results]
+        dropped = [np.full(self._units(array, place), np.nan) for array in arrays]
         for chosen in product((0.0, scale), repeat=bits):
             answer = self._answer(place, every_step, chosen)
-            for array, shares in zip(seen, dropped, strict=True):
+            for array, shares in zip(arrays, dropped, strict=True):
                 alike = self._alike(array, answer, place, scale)
                 shares[alike & np.isnan(shares)] = chosen.count(0.0) / bits
         if any(np.isnan(shares).any() for shares in dropped):
@@ -224,7 +225,7 @@ class Probe:
         return Mask(place, rate or float(np.mean(dropped)), rate > 0, every_step)
 
     def entries(self, place: Place) -> bool:
-        """Whether a unit's mask has several entries in a step: such places take longer."""
+        """Whether a unit's mask has several entries in a step, which takes longer."""
         return self._gates(place) > 1
 
     def _known_rates(self) -> Sequence[float]:
@@ -241,10 +242,10 @@ class Probe:
         case, last = self.case, self.case.layers - 1
         gates = self._gates(place)
         steps = case.T if every_step else 1
-        only = last if place.upper else 0
+        level_of_mask = last if place.upper else 0
 
         def mask(at: At, gate: int) -> float:
-            if (place.lower or place.upper) and at.level != only:
+            if (place.lower or place.upper) and at.level != level_of_mask:
                 return 1.0
             level = 0 if place.lower or place.upper else at.level
             return chosen[(level * steps + (at.t if every_step else 0)) * gates + gate]
@@ -264,14 +265,14 @@ class Probe:
 
 
 MOST, LARGEST = 4, 2000
-"""Failing cases that are looked at, and numbers of one."""
+"""The most failing cases that are examined, and the largest size of one."""
 
 MOST_BITS = 8
-"""Entries of one unit's mask: all its values are tried."""
+"""The most entries of one unit's mask, of which all values are tried."""
 
 
 def _columns(result: Result) -> Array:
-    """Return everything of a result, (numbers, B, units)."""
+    """Return outputs and final states of a result in one array, (numbers, B, units)."""
     y = np.asarray(result.y, np.float64)
     return np.concatenate([y, *(np.asarray(s, np.float64) for s in result.final)])
 
@@ -288,7 +289,7 @@ def _switch(called: Called, training: bool | None) -> None:
 
 
 def randomness(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iterator[Cause]:
-    """Yield what is random in a layer and should not be, or is dropped in another place."""
+    """Yield the cause that a layer is random, or that dropout acts in a wrong place."""
     if not failing:
         return
     try:
@@ -318,7 +319,7 @@ def _modes(subject: Subject, case: Case) -> bool:
 
 
 def _masks(probes: Sequence[Probe], training: bool | None) -> Mask | None:
-    """Return the one mask that explains every probe; one step says at which rate."""
+    """Return a mask that explains all probes; probes of one step determine its rate."""
     short = [Probe.of(p.subject, replace(p.case, T=1), training) for p in probes]
     short = [probe for probe in short if probe.random]
     deadline = time.process_time() + SECONDS
@@ -338,12 +339,12 @@ def _masks(probes: Sequence[Probe], training: bool | None) -> Mask | None:
 
 @dataclass(frozen=True)
 class Twice(Trial):
-    """Whether two layers made for a case, called in one mode, return two results."""
+    """A trial of whether two new layers return different results in one mode."""
 
     training: bool | None = None
 
     def fails(self, case: Case) -> bool | None:
-        """Whether the results differ; None if it cannot be said: rounding may explain it."""
+        """Whether the results differ; None if rounding may explain the difference."""
         if time.process_time() > self.deadline or impossible(self.subject, OUTPUTS, case):
             return None
         try:
@@ -371,17 +372,17 @@ def differs(
     calls: int = CALLS,
     exactly: bool = False,
 ) -> bool:
-    """Whether layers made anew, called with the same inputs, return different results.
+    """Whether new layers, called with the same inputs, return different results.
 
-    They differ by more than rounding explains, or, ``exactly``, in any bit.
+    They must differ by more than rounding, or, with ``exactly``, in any bit.
     """
-    tested, given = under_test(subject), inputs or draw_inputs(subject, case)
-    level = 0.0 if exactly else MARGIN * _largest_bound(expected(tested, case, given))
+    tested, call = under_test(subject), inputs or draw_inputs(subject, case)
+    level = 0.0 if exactly else MARGIN * _largest_bound(expected(tested, case, call))
 
-    def result() -> Result:  # nothing is left of an earlier call
+    def result() -> Result:  # of a new layer, so that earlier calls have no influence
         layer = tested.build(case)
         _switch(layer, training)
-        return layer.forward(given)
+        return layer.forward(call)
 
     first = result()
     return any(_apart(first, result(), level) for _ in range(calls - 1))
@@ -393,11 +394,11 @@ def _largest_bound(want: Expected) -> float:
 
 
 def _cases(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> list[Case]:
-    """Return a plain case, and those in which checks failed."""
-    told = [
+    """Return a plain case, and small cases in which checks failed."""
+    failed_cases = [
         Case.from_json(v.drawn or v.case) for v in failing if v.case and v.check not in TRAINING
     ]
-    small = [case for case in told if case.T * case.B * case.H <= LARGEST]
+    small = [case for case in failed_cases if case.T * case.B * case.H <= LARGEST]
     return [_plain(subject, dtype), *small[:MOST]]
 
 
@@ -407,33 +408,35 @@ def _in_evaluation(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> 
     if trial is None:
         return None
     if _in_padding_alone(subject, trial.case, mode):
-        return None  # memory that nobody has written: the catalogue has that
+        return None  # uninitialised memory: a mistake of the catalogue
     where = tuple(trial.conditions())
     same = "the same call gives two results"
     same = f"In evaluation {same}" if mode is False else same[0].upper() + same[1:]
     if where == ("when no state is given",):
-        said = f"{same}: the state that it starts from, when none is given, is drawn at random."
+        statement = (
+            f"{same}: the state that it starts from, when none is given, is drawn at random."
+        )
         return _cause(
-            "random state", said, "start from zeros when no state is given", failing, "outputs"
+            "random state", statement, "start from zeros when no state is given", failing, "outputs"
         )
     probes = [probe for case in _probed(trial) if (probe := _probe(subject, case, mode))]
     mask = _masks(probes[:1], mode)
     if mask is None:
-        told = _vanishing(subject, trial.case, mode)
-        said = f"{same}{only(where)}{told}."
-        return _cause("random", said, "look for what is drawn at random", failing, "outputs")
+        dependence = _vanishing(subject, trial.case, mode)
+        statement = f"{same}{only(where)}{dependence}."
+        return _cause("random", statement, "look for what is drawn at random", failing, "outputs")
     gradient = "; a gradient belongs to another mask than the outputs"
     gradient = gradient if subject.options.gradient else ""
-    said = (
+    statement = (
         f"{same}{only(where)}: dropout acts on {mask.words(subject)} (rate about {mask.rate:.2g})"
         f"{gradient}."
     )
     fix = "drop in training alone: test self.training, and pass it on to functional.dropout"
-    return _cause("dropout in evaluation", said, fix, failing, "outputs")
+    return _cause("dropout in evaluation", statement, fix, failing, "outputs")
 
 
 def _in_padding_alone(subject: Subject, case: Case, training: bool | None) -> bool:
-    """Whether two calls differ beyond the ends of rows, and nowhere else."""
+    """Whether two calls differ beyond the ends of rows alone."""
     if not case.lengths:
         return False
     inputs = draw_inputs(subject, case)
@@ -450,7 +453,7 @@ def _in_padding_alone(subject: Subject, case: Case, training: bool | None) -> bo
 
 
 def _probed(trial: Twice) -> Iterator[Case]:
-    """Yield cases with diagonal weights: of few steps, and of as many as it takes to be random."""
+    """Yield cases with diagonal weights: of few steps, and of the failing case's steps."""
     plain = _plain(trial.subject, trial.case.dtype)
     yield plain
     options = {name: getattr(trial.case, name) for name in ("state", "layers", "bias")}
@@ -463,31 +466,33 @@ def _probe(subject: Subject, case: Case, training: bool | None) -> Probe | None:
 
 
 def _in_training(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Cause | None:
-    """Look for masks in training without dropout: they are the layer's own."""
+    """Return the cause that a layer is random in training without dropout, or None."""
     case = _plain(subject, dtype)
-    own = [v for v in failing if v.check in ("modes", "dropout")]
-    if not own or not _modes(subject, case) or not differs(subject, case, True):
+    verdicts = [v for v in failing if v.check in ("modes", "dropout")]
+    if not verdicts or not _modes(subject, case) or not differs(subject, case, True):
         return None
     mask = _masks([Probe.of(subject, case, True)], True)
     right = " In evaluation it does not, and what was checked there is right."
-    right = right if len(own) == len(failing) else " In evaluation it does not."
+    right = right if len(verdicts) == len(failing) else " In evaluation it does not."
     if mask is None:
-        told = _vanishing(subject, case, True)
-        said = f"In training the same call gives two results, also without dropout{told}.{right}"
-        return _cause("random in training", said, "look for what is drawn at random", own)
-    said = (
+        dependence = _vanishing(subject, case, True)
+        statement = (
+            f"In training the same call gives two results, also without dropout{dependence}.{right}"
+        )
+        return _cause("random in training", statement, "look for what is drawn at random", verdicts)
+    statement = (
         f"In training it drops by a rate of its own (about {mask.rate:.2g}), also where "
         f"dropout = 0: it acts on {mask.words(subject)}.{right}"
     )
     fix = "set that rate to 0 where the layer is to be torch's; else declare the deviation"
-    return _cause("dropout of its own", said, fix, own)
+    return _cause("dropout of its own", statement, fix, verdicts)
 
 
 def _elsewhere(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Cause | None:
-    """Look for the place in which dropout acts, where that is not the documented one."""
+    """Return the cause that dropout acts in another than the documented place, or None."""
     options = subject.options
-    own = [v for v in failing if v.check == "dropout"]
-    if not own or options.missing(("dropout",)):
+    verdicts = [v for v in failing if v.check == "dropout"]
+    if not verdicts or options.missing(("dropout",)):
         return None
     layers = (1, 2) if options.layers else (1,)
     probes = [
@@ -500,12 +505,12 @@ def _elsewhere(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Caus
     if mask is None or mask.place in KNOWN:
         return None
     scale = "" if mask.scaled else " What is kept is not scaled by 1 / (1 - p)."
-    said = (
+    statement = (
         f"In training dropout acts on {mask.words(subject)}; it should act on the outputs between "
         f"layers, at every step, and nowhere else.{scale}"
     )
     fix = "apply dropout to the outputs that the next layer reads, not to the state that is carried"
-    return _cause("place of dropout", said, fix, own)
+    return _cause("place of dropout", statement, fix, verdicts)
 
 
 def _cause(
@@ -516,7 +521,7 @@ def _cause(
 
 
 def _vanishing(subject: Subject, case: Case, training: bool | None) -> str:
-    """Say, in words, which arrays have to be there for two calls to differ."""
+    """Return a clause that names the arrays without which two calls do not differ."""
     inputs = draw_inputs(subject, case)
 
     def same(**arrays: object) -> bool:

@@ -1,7 +1,7 @@
-"""What a layer writes into the arrays that it is given, and what it does to them.
+"""A layer's writes into its arguments, as functions of them.
 
-The calls of the check of purity are made again, and every argument is looked at afterwards. What
-was computed from an argument that changed on the way is a hypothesis, held to every number.
+The calls of the check of purity are repeated, and the arguments compared afterwards. That results
+were computed from a changed argument is a hypothesis, compared with all observations.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from ..observation import plain_case
 from .cause import Cause
 
 REFUSED = re.compile(r"in-?place|read-only|readonly|modified by")
-"""What raises where an array may not be written into, or is still needed as it was."""
+"""A pattern of exceptions that a write into a protected or needed array raises."""
 
 MUST_BE_SEEN = ("purity", "gradient", "cotangents", "repeat", "strided")
-"""Checks of which one fails where an argument is written into."""
+"""Checks of which at least one fails if an argument is written into."""
 
 EXACT = {"float64": 1e-12, "float32": 1e-5}
-"""Relative difference of two arrays that are the same."""
+"""The largest relative difference of equal arrays."""
 
 FORWARD, BACKWARD = "forward", "backward"
 
@@ -46,9 +46,9 @@ Function = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Writing:
-    """What one pass does to one argument: in words, and as a function where it is one of it.
+    """The write of one pass into one argument, in words, and as a function of it if it is one.
 
-    ``once``: what was written stays as it is when that is written once more.
+    ``once``: the function is idempotent.
     """
 
     way: str
@@ -59,7 +59,7 @@ class Writing:
 
     @property
     def statement(self) -> str:
-        """Say it in a sentence."""
+        """A sentence that describes the write."""
         return f"The {self.way} pass writes into {NAMES[self.name]}: {self.words}."
 
 
@@ -74,35 +74,35 @@ NAMES = {
 
 
 def written(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> list[Writing]:
-    """Return what a layer writes into its arguments, where that was seen."""
+    """Return a layer's writes into its arguments, if failures suggest any."""
     if not any(v.check in MUST_BE_SEEN or REFUSED.search(v.message) for v in failing):
         return []
     cases = [plain_case(subject, dtype)]
     cases += [replace(cases[0], state=False)] if subject.options.default_state else []
-    own = [Case.from_json(v.case) for v in failing if v.check == "purity" and v.case]
-    cases += own[:1]
-    found: dict[tuple[str, str], Writing] = {}
+    purity_cases = [Case.from_json(v.case) for v in failing if v.check == "purity" and v.case]
+    cases += purity_cases[:1]
+    writings: dict[tuple[str, str], Writing] = {}
     for case in cases:
         for writing in () if subject.options.lacking(case) else _written(subject, case):
-            found.setdefault((writing.way, writing.name), writing)
-    return list(found.values())
+            writings.setdefault((writing.way, writing.name), writing)
+    return list(writings.values())
 
 
 def _written(subject: Subject, case: Case) -> Iterator[Writing]:
     called, inputs = under_test(subject).build(case), draw_inputs(subject, case)
-    given = _arguments(inputs)
+    before = _arguments(inputs)
     try:
         result = called.attempt(lambda: called.built.forward(inputs))
     except (SubjectCrashed, NotOffered, Mismatch):
         return
     others = {f"the final {n}": s for n, s in zip("hc", result.final, strict=False)}
     others["the outputs"] = result.y
-    ahead = [*_changes(FORWARD, given, _arguments(inputs), others)]
+    ahead = [*_changes(FORWARD, before, _arguments(inputs), others)]
     yield from ahead
     if not subject.options.gradient:
         return
     inputs, cotangents = draw_inputs(subject, case), draw_cotangents(subject, case)
-    given = _arguments(inputs) | _cotangents(cotangents)
+    before = _arguments(inputs) | _cotangents(cotangents)
     try:
         (pulled,) = called.attempt(lambda: called.built.gradients(inputs, [cotangents]))
     except (SubjectCrashed, NotOffered, Mismatch):
@@ -110,11 +110,11 @@ def _written(subject: Subject, case: Case) -> Iterator[Writing]:
     others = {"the gradient of x": pulled.x}
     others |= {f"the gradient of the initial {n}": s
                for n, s in zip("hc", pulled.initial, strict=False)}  # fmt: skip
-    others |= {f"the gradient of the final {n}": given[f"dfinal {k}"]
-               for k, n in enumerate("hc") if f"dfinal {k}" in given}  # fmt: skip
+    others |= {f"the gradient of the final {n}": before[f"dfinal {k}"]
+               for k, n in enumerate("hc") if f"dfinal {k}" in before}  # fmt: skip
     after = _arguments(inputs) | _cotangents(cotangents)
-    known = {w.name for w in ahead}
-    yield from (w for w in _changes(BACKWARD, given, after, others) if w.name not in known)
+    names = {w.name for w in ahead}
+    yield from (w for w in _changes(BACKWARD, before, after, others) if w.name not in names)
 
 
 def _arguments(inputs: Inputs) -> dict[str, Array]:
@@ -140,7 +140,7 @@ def _changes(
 
 
 def _described(way: str, name: str, old: Array, new: Array, others: Mapping[str, Array]) -> Writing:
-    """Say what was done to an array: the first thing that fits."""
+    """Return the first description that fits a change of an array."""
     exact = EXACT[old.dtype.name] * max(1.0, float(np.abs(old).max()), float(np.abs(new).max()))
 
     def same(wanted: Array) -> bool:
@@ -151,15 +151,15 @@ def _described(way: str, name: str, old: Array, new: Array, others: Mapping[str,
             warnings.simplefilter("ignore")
             if same(function(old)):
                 return Writing(way, name, words, function, once=same(function(new)))
-    for other, array in others.items():
+    for result, array in others.items():
         if same(array):
-            return Writing(way, name, f"it overwrites it with {other}")
+            return Writing(way, name, f"it overwrites it with {result}")
         for step, when in ((0, "first"), (-1, "last")):
             added = np.array(old)
             if array.shape[1:] == added.shape[1:] and added.ndim == 3 and name == "dy":
                 added[step] += array[0]
                 if same(added):
-                    return Writing(way, name, f"it adds {other} to that of the {when} step")
+                    return Writing(way, name, f"it adds {result} to that of the {when} step")
     steps = np.flatnonzero((old != new).reshape(len(old), -1).any(axis=1))
     where = f" at step {steps[0]} alone" if len(steps) == 1 < len(old) else ""
     return Writing(way, name, f"it changes it{where}")
@@ -175,7 +175,7 @@ AXES = {
 
 
 def _functions(old: Array, new: Array) -> Iterator[tuple[str, Function]]:
-    """Yield functions of an array by what they are in words, with measured numbers."""
+    """Yield functions of an array with their words; their constants are measured."""
     yield "it sets it to 0", np.zeros_like
     matrix = np.stack([old.ravel(), np.ones(old.size)], axis=1).astype(np.float64)
     slope, offset = np.linalg.lstsq(matrix, new.ravel().astype(np.float64), rcond=None)[0]
@@ -201,7 +201,7 @@ def _functions(old: Array, new: Array) -> Iterator[tuple[str, Function]]:
 
 
 def _normalised(over: str, axes: tuple[int, ...] | None) -> Iterator[tuple[str, Function]]:
-    """Yield what makes the mean 0, or the deviation, the norm or the largest value 1."""
+    """Yield normalisations: of the mean, the deviation, the norm or the largest value."""
 
     def deviation(a: Array, ddof: int = 0) -> Array:
         return a.std(axis=axes, ddof=ddof, keepdims=True)
@@ -228,37 +228,37 @@ def _normalised(over: str, axes: tuple[int, ...] | None) -> Iterator[tuple[str, 
 
 
 def _plain(number: float, dtype: str) -> float:
-    """Return a number with few digits, if it is near one."""
+    """Round a number to few digits, if it is close to such a number."""
     near = 1e-10 if dtype == "float64" else 1e-4
     plain = 0.0 if abs(number) <= near else float(f"{number:.4g}")
     return plain if abs(plain - number) <= near * max(1.0, abs(plain)) else number
 
 
 IDS = "writes"
-"""What the ids of all writing begin with."""
+"""The prefix of the ids of writes."""
 
 
 def cause(
     subject: Subject, dtype: str, writings: Sequence[Writing], failing: Sequence[Verdict]
 ) -> Cause | None:
-    """Return the cause that what is written is, for what failed because of it.
+    """Return the writes as a cause of the failures that they explain.
 
-    A mistake of the catalogue that writes the same has its name.
+    A mistake of the catalogue with the same writes takes their place.
     """
     if not writings:
         return None
     verdicts = tuple(v for v in failing if v.check == "purity" or REFUSED.search(v.message))
     explanation = Explanation(_ids(writings), _statements(writings), (FIX,))
-    for known in hypotheses(subject, dtype):
-        if known.killed_by[:1] == ("purity",):
-            others = written(Guess(subject, known).as_subject, dtype, failing)
+    for hypothesis in hypotheses(subject, dtype):
+        if hypothesis.killed_by[:1] == ("purity",):
+            others = written(Guess(subject, hypothesis).as_subject, dtype, failing)
             if others and _statements(others) == _statements(writings):
-                explanation = known.explanation
+                explanation = hypothesis.explanation
     return Cause(explanation, verdicts, Location("calls"))
 
 
 def refused(cause: Cause) -> bool:
-    """Whether something raises because an array was written into: the same mistake once more."""
+    """Whether a cause is an exception due to a write into an array."""
     return all(REFUSED.search(text) for text in cause.explanation.statements)
 
 
@@ -274,12 +274,12 @@ def _statements(writings: Sequence[Writing]) -> tuple[str, ...]:
 
 
 def hypotheses_of(writings: Sequence[Writing], *, jvp: bool) -> Iterator[Hypothesis]:
-    """Yield that results are computed from what was written: how often, before which of them."""
+    """Yield hypotheses that results are computed from changed arguments, by number of writes."""
     functions = {w.name: w.function for w in writings if w.name in ("x", "state 0", "state 1")}
     if not functions or any(f is None for f in functions.values()):
         return
-    known = {name: f for name, f in functions.items() if f is not None}
-    once = all(w.once for w in writings if w.name in known)
+    by_name = {name: f for name, f in functions.items() if f is not None}
+    once = all(w.once for w in writings if w.name in by_name)
     for ahead, first, more in product((0, 1), (0, 1, 2, 3), (0, 1, 2)):
         if once and (max(first, more) > 1 or (first and more)):
             continue
@@ -287,7 +287,7 @@ def hypotheses_of(writings: Sequence[Writing], *, jvp: bool) -> Iterator[Hypothe
             for pushes in (False, True) if jvp and ahead else (False,):
                 yield Hypothesis(
                     _ids(writings), _statements(writings),
-                    (_change(known, ahead, first, more, pushes=pushes),),
+                    (_change(by_name, ahead, first, more, pushes=pushes),),
                     (FIX,), ("purity", "forward"),
                 )  # fmt: skip
 
@@ -300,12 +300,12 @@ def _along(inputs: Inputs, tangents: Inputs) -> Inputs:
 
 
 def _change(
-    known: Mapping[str, Function], ahead: int, first: int, more: int, *, pushes: bool
+    functions: Mapping[str, Function], ahead: int, first: int, more: int, *, pushes: bool
 ) -> Change:
-    """Let outputs be computed after so many writings, the first gradients, and each further one."""
+    """Return a change: outputs follow ``ahead`` writes, gradients ``first``, plus ``more`` each."""
 
     def written(name: str, a: Array) -> Array:
-        return known[name](a).astype(a.dtype, copy=False) if name in known else a
+        return functions[name](a).astype(a.dtype, copy=False) if name in functions else a
 
     def applied(inputs: Inputs, times: int) -> Inputs:
         for _ in range(times):
@@ -326,7 +326,7 @@ def _change(
             return results
 
         def pushed(inputs: Inputs, tangents: Inputs) -> Inputs:
-            """Return tangents of what was written: forward mode looks at what no_grad hides."""
+            """Return tangents of changed arguments: forward mode follows writes under no_grad."""
             moved = applied(_along(inputs, tangents), ahead)
             state = moved.state and tuple(s.imag / STEP for s in moved.state)
             x, old = moved.x.imag / STEP, tangents.state or ()

@@ -1,4 +1,4 @@
-"""Activations that other libraries have, and functions of rows, on plain and on traced arrays."""
+"""Activations of other libraries, and functions of rows, for plain and for traced arrays."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Scalar = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Activation:
-    """An elementwise function and its slope; on complex numbers a derivative along."""
+    """An elementwise function and its slope; the imaginary part of an argument is its tangent."""
 
     value: Scalar
     slope: Scalar
 
     def __call__(self, s: Array) -> Array:
-        """Return the function of every entry."""
+        """Apply the function to every entry."""
         if not isinstance(s, Traced):
             return self._plain(s if hasattr(s, "dtype") else np.float64(s))
 
@@ -39,7 +39,7 @@ class Activation:
 
 
 def softmax(s: Array) -> Array:
-    """Return exp(s) of every unit over the sum of all units' in its row."""
+    """Return the softmax over the units of each row."""
 
     def along(y: Array, d: Array) -> Array:
         return np.asarray(y * (d - (y * d).sum(axis=-1, keepdims=True)))
@@ -59,7 +59,7 @@ def _sigmoid(s: Array) -> Array:
 
 
 def _normal(s: Array) -> Array:
-    """Return the normal distribution's function."""
+    """Return the normal distribution function."""
     from scipy.special import ndtr  # takes long to import
 
     return np.asarray(ndtr(s))
@@ -133,7 +133,7 @@ ACTIVATIONS: dict[str, tuple[Scalar, str]] = {
     "exp": (Activation(np.exp, np.exp), "exp"),
     "softmax": (softmax, "a softmax over the units"),
 }  # fmt: skip
-"""By the name in formulas: the function, and its name in sentences."""
+"""The functions by their names in formulas, with their names in sentences."""
 
 
 def _mean(a: Array) -> Array:
@@ -149,7 +149,7 @@ def _taken(where: Callable[[Array], Array], x: Array) -> Array:
 
 
 def _linear(function: Scalar, x: Array) -> Array:
-    """Apply a symmetric linear function: cotangents go through it as numbers do."""
+    """Apply a symmetric linear function, which is its own VJP."""
     return custom(lambda a: ([function(a)], lambda d: [function(d)]), x)[0]
 
 
@@ -168,4 +168,4 @@ OF_ROWS: dict[str, tuple[Scalar, str]] = {
         "that of the row before (the first's: of the last)",
     ),
 }  # fmt: skip
-"""By the name in formulas: a function of an array's rows, and what it is in sentences."""
+"""Functions of an array's rows by their names in formulas, with their words in sentences."""

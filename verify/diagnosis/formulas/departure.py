@@ -1,4 +1,4 @@
-"""Which gate, array or path back departs first: said also where no edit explains it."""
+"""The gates, arrays or paths of gradients that deviate first, for layers that no edit explains."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from .program import Program, Statement, Values, program_of
 
 
 def departures(explainer: Explainer, failing: Sequence[Verdict]) -> Iterator[str]:
-    """Yield sentences about the gate or path whose gradient departs first."""
+    """Yield sentences on the gates or paths whose gradients deviate first."""
     subject, dtype = explainer.subject, explainer.dtype
-    seen = measurements(subject, dtype)
-    if not seen or any(m.wrong_outputs for m in seen) or not any(m.wrong_gradients for m in seen):
+    runs = measurements(subject, dtype)
+    if not runs or any(m.wrong_outputs for m in runs) or not any(m.wrong_gradients for m in runs):
         return
     try:
-        if seen[0].wrong_gradients:
-            yield from _one_step(subject, dtype, seen[0])
+        if runs[0].wrong_gradients:
+            yield from _one_step(subject, dtype, runs[0])
         else:
-            yield from _many_steps(subject, dtype, seen)
+            yield from _many_steps(subject, dtype, runs)
     except (SubjectCrashed, NotOffered, Mismatch, ValueError):
         return
 
 
 @dataclass(frozen=True)
 class _Step:
-    """What one step back of one row gives, apart: the gates' gradients, and what follows them.
+    """The gradients of one backward step of one row, by gates and those that follow from them.
 
-    ``gates`` are those whose pre-activation has a wrong gradient, ``following`` the other
-    gradients that do not follow from those of the gates as they are.
+    ``gates`` are those whose pre-activation has a wrong gradient, ``following`` the other gradients
+    that do not follow from the measured ones of the gates.
     """
 
     gates: tuple[str, ...]
@@ -48,20 +48,24 @@ class _Step:
 
 
 def _apart(m: Measurement) -> _Step:
-    """Take one step of one row apart: the gradient of b is then that of the pre-activation."""
+    """Analyse one step of one row, where the gradient of b is that of the pre-activation."""
     program, letters = program_of(m.cell.name), m.cell.gates
-    assert program  # noqa: S101 - who measures has one
-    own = {f"da_{k}": m.gradients[f"d{array}_{k}"] for k in letters for array in ["b"]}
+    assert program  # noqa: S101 - measured cells have one
+    by_biases = {f"da_{k}": m.gradients[f"d{array}_{k}"] for k in letters for array in ["b"]}
     fitting = {k: _slots_agree(m, k) for k in letters}
     off = [k for k in letters if not m.same(f"db_{k}", m.right_gradients[f"db_{k}"])]
     gates = tuple(k for k in off if fitting[k])
-    taken = {f"da_{k}": own[f"da_{k}"][None] for k in gates if not np.isnan(own[f"da_{k}"]).any()}
-    following = tuple(sorted(m.differing(_following(program, m, taken), m.gradients)))
+    measured_gates = {
+        f"da_{k}": by_biases[f"da_{k}"][None]
+        for k in gates
+        if not np.isnan(by_biases[f"da_{k}"]).any()
+    }
+    following = tuple(sorted(m.differing(_following(program, m, measured_gates), m.gradients)))
     return _Step(gates, tuple(k for k in letters if k not in gates), following)
 
 
 def _slots_agree(m: Measurement, letter: str) -> bool:
-    """Whether the gradient of W is that of the pre-activation, taken from b, times x."""
+    """Whether the gradient of W is x times that of the pre-activation, which is that of b."""
     da, dW = m.gradients[f"db_{letter}"][None], m.gradients[f"dW_{letter}"]
     return (
         bool(np.isnan(da).any())
@@ -70,27 +74,31 @@ def _slots_agree(m: Measurement, letter: str) -> bool:
     )
 
 
-def _following(program: Program, m: Measurement, taken: dict[str, Array]) -> dict[str, Array]:
-    """Return the gradients of one step where those of some pre-activations are as measured."""
-    here, found = Values(OneStep(program, m).values, m.right, 0, None, m.dy), {}
+def _following(
+    program: Program, m: Measurement, measured_gates: dict[str, Array]
+) -> dict[str, Array]:
+    """Return the gradients of one step, with measured ones for some pre-activations."""
+    values, gradients = Values(OneStep(program, m).values, m.right, 0, None, m.dy), {}
     for statement in program.back:
-        value = taken.get(statement.target)
-        here[statement.target] = value = _value(statement, here) if value is None else value
+        value = measured_gates.get(statement.target)
+        values[statement.target] = value = _value(statement, values) if value is None else value
         if statement.slot:
-            found[statement.target] = value
-    found |= {"dx": here["dx"][None]} | {f"d0_{s}": here[f"d{s}_old"] for s in m.cell.states}
-    return found
+            gradients[statement.target] = value
+    gradients |= {"dx": values["dx"][None]} | {
+        f"d0_{s}": values[f"d{s}_old"] for s in m.cell.states
+    }
+    return gradients
 
 
-def _value(statement: Statement, here: Values) -> Array:
+def _value(statement: Statement, values: Values) -> Array:
     try:
-        return statement.evaluated(here)
+        return statement.evaluated(values)
     except RAISED as error:
         raise ValueError(str(error)) from error
 
 
 def _one_step(subject: Subject, dtype: str, m: Measurement) -> Iterator[str]:
-    """Say what is off in one step."""
+    """Yield sentences on wrong gradients in one step."""
     alone = measured(subject, small_case(subject, dtype, 1, B=1))
     if not any(np.any(d) for d in alone.gradients.values()):
         yield "In a sequence of one step all gradients are 0: is that step visited (time)?"
@@ -111,24 +119,24 @@ def _one_step(subject: Subject, dtype: str, m: Measurement) -> Iterator[str]:
         listed = _listed(ignored)
         so = f"{listed[0].upper()}{listed[1:]}"
         yield f"{so} wrong already where nothing else is given (one step)."
-    found = _apart(alone)
-    if found.gates:
-        off = _listed(_gate_names(found.gates))
-        rest = "; those of the other gates are right" if found.right else ""
-        what = "gradient of the pre-activation" if len(found.gates) == 1 else (
+    step = _apart(alone)
+    if step.gates:
+        off = _listed(_gate_names(step.gates))
+        rest = "; those of the other gates are right" if step.right else ""
+        noun = "gradient of the pre-activation" if len(step.gates) == 1 else (
             "gradients of the pre-activations"
         )  # fmt: skip
-        yield (f"From one step on the {what} of {off} off{rest}{_shared(m, found.gates)}.")
-    if found.following:
+        yield (f"From one step on the {noun} of {off} off{rest}{_shared(m, step.gates)}.")
+    if step.following:
         yield (
-            f"From one step on {_listed(_names(found.following))} off, "
-            f"{'also' if found.gates else 'while the gradients of all gates are right'}"
-            f"{' as computed from those of the gates' if found.gates else ''}."
+            f"From one step on {_listed(_names(step.following))} off, "
+            f"{'also' if step.gates else 'while the gradients of all gates are right'}"
+            f"{' as computed from those of the gates' if step.gates else ''}."
         )
 
 
 def _shared(m: Measurement, off: Sequence[str]) -> str:
-    """Return what the gates that are off have in common, in words."""
+    """Return a clause that says what the wrong gates have in common."""
     letters = set(m.cell.gates)
     if len(letters) > 1 and set(off) == letters:
         return "; they share the gradient of h_t (the path through h)"
@@ -140,14 +148,14 @@ def _shared(m: Measurement, off: Sequence[str]) -> str:
 
 
 def _lacks(subject: Subject, dtype: str, number: int) -> bool:
-    """Whether one step is wrong where a cotangent on one final state alone is given."""
+    """Whether one step is wrong with a cotangent on one final state alone."""
     case = small_case(subject, dtype, 1)
     right = not measured(subject, case, _outputs_alone(0)).wrong_gradients
     return right and bool(measured(subject, case, _final_alone(number)).wrong_gradients)
 
 
 def _outputs_alone(*steps: int) -> Cut:
-    """Leave the cotangents of the outputs of some steps."""
+    """Return a cut that keeps the cotangents of the outputs of some steps alone."""
     return lambda dy, dfinal: (
         np.stack([d if t in steps else 0 * d for t, d in enumerate(dy)]),
         tuple(0 * d for d in dfinal),
@@ -155,15 +163,15 @@ def _outputs_alone(*steps: int) -> Cut:
 
 
 def _final_alone(number: int) -> Cut:
-    """Leave the cotangent of one final state."""
+    """Return a cut that keeps the cotangent of one final state alone."""
     return lambda dy, dfinal: (
         0 * dy, tuple(d if k == number else 0 * d for k, d in enumerate(dfinal))
     )  # fmt: skip
 
 
-def _many_steps(subject: Subject, dtype: str, seen: Sequence[Measurement]) -> Iterator[str]:
-    """Say what is off from two or three steps on, and on which path."""
-    first = next(m for m in seen if m.wrong_gradients)
+def _many_steps(subject: Subject, dtype: str, runs: Sequence[Measurement]) -> Iterator[str]:
+    """Yield sentences on wrong gradients from two or three steps on, and their paths."""
+    first = next(m for m in runs if m.wrong_gradients)
     T, names = first.case.T, _listed(_names(first.wrong_gradients))
     before = "One step is" if T == 2 else "Two steps are"
     yield f"{before} right; from {T} steps on {names} off."
@@ -194,10 +202,10 @@ def _paths(subject: Subject, dtype: str, T: int, m: Measurement) -> Iterator[str
             yield f"The gradient of the final {s} alone goes wrong on its way back."
 
 
-def _names(found: Sequence[str] | frozenset[str]) -> list[str]:
-    """Return gradients by names that users know, gates after their array."""
+def _names(gradients: Sequence[str] | frozenset[str]) -> list[str]:
+    """Return gradients by names that users know, with gates after their array."""
     arrays: dict[str, list[str]] = {}
-    for name in sorted(found):
+    for name in sorted(gradients):
         array, _, letter = name.removeprefix("d0_").removeprefix("d").partition("_")
         if name.startswith("d0_"):
             s = name[3:]

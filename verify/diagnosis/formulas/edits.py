@@ -1,4 +1,4 @@
-"""Every single edit of a program's statements."""
+"""Single edits of a program's statements."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ LOOP = "visit every step once, the last first, and keep dx_t at the place of ste
 OVERWRITTEN = "each step overwrites what later steps gave instead of adding to it"
 
 SAMPLE = Sizes(5, 4, 3)
-"""Sizes by whose shapes names are told apart."""
+"""Sizes that distinguish names by their shapes."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """An edit of a program: the new statements, or the new order; what it is in words."""
+    """An edit of a program: the new statements, or the new order, with a description in words."""
 
     where: str
     words: Words
@@ -69,7 +69,7 @@ class Edit:
         return frozenset(s.target for _, s in self.changed)
 
     def formulas(self, program: Program) -> tuple[str, str]:
-        """Return the first changed statement as it is, and as it should be."""
+        """Return the first changed statement as it is, and as it should be, for users."""
         if not self.changed:
             return "", ""
         aside = spare(program)
@@ -78,14 +78,14 @@ class Edit:
         return _line(new), _line(program.of(section)[k])
 
     def statement(self, program: Program) -> str:
-        """Return what is wrong in a sentence."""
+        """Return a sentence that says what is wrong."""
         is_so, should = self.formulas(program)
         example = "for example " if len(self.changed) > 1 else ""
         formulas = f": {example}{is_so}, should be {should}" if is_so else ""
         return f"In {self.where}, {said(self.words)}{formulas}."
 
     def fix(self, program: Program) -> str:
-        """Return what to do."""
+        """Return the remedy."""
         _, should = self.formulas(program)
         return f"compute {should}" if should else LOOP
 
@@ -97,14 +97,14 @@ def _line(s: Statement) -> str:
 
 @dataclass(frozen=True)
 class Names:
-    """Names of a program by shape, and those whose transpose has the same shape."""
+    """The shapes of the names of a program, and the names that its step reads or computes."""
 
     shapes: Mapping[str, tuple[int, ...]]
     forward: tuple[str, ...]
 
     @property
     def square(self) -> frozenset[str]:
-        """Matrices of the parameters that are square."""
+        """The square matrices of the parameters."""
         return frozenset(
             n for n, s in self.shapes.items() if n[:2] in ("U_", "W_") and s[0] == s[1]
         )
@@ -119,15 +119,17 @@ class Names:
 
 @cache
 def names_of(cell: str) -> Names:
-    """Return the shapes of everything that a cell's program reads or computes."""
-    program, known = program_of(cell), cell_named(cell)
-    assert program  # noqa: S101 - who asks has a program
+    """Return the shapes of all names that a cell's program reads or computes."""
+    program, cell_of_name = program_of(cell), cell_named(cell)
+    assert program  # noqa: S101 - edited cells have a program
     rng, B = np.random.default_rng(0), 2
-    p = known.random_parameters(rng, SAMPLE)
-    state = tuple(rng.standard_normal((B, width)) for width in known.widths(SAMPLE))
-    run = program.run(named(p), known.random_input(rng, 1, B, SAMPLE), state)
-    here = run.values_back(np.ones_like(run.y), run.final)
-    shapes = {n: a.shape for n, a in (run.steps[0] | here).items() if isinstance(a, np.ndarray)}
+    p = cell_of_name.random_parameters(rng, SAMPLE)
+    state = tuple(rng.standard_normal((B, width)) for width in cell_of_name.widths(SAMPLE))
+    run = program.run(named(p), cell_of_name.random_input(rng, 1, B, SAMPLE), state)
+    values_back = run.values_back(np.ones_like(run.y), run.final)
+    shapes = {
+        n: a.shape for n, a in (run.steps[0] | values_back).items() if isinstance(a, np.ndarray)
+    }
     return Names(shapes, tuple(n for n in run.steps[0] if n in shapes))
 
 
@@ -141,7 +143,7 @@ def forward_edits(program: Program) -> Iterator[Edit]:
 def statement_edits(cell: str, section: str, number: int) -> tuple[Edit, ...]:
     """Return every single edit of one statement of a cell's program, the simplest first."""
     program = program_of(cell)
-    assert program  # noqa: S101 - who asks has a program
+    assert program  # noqa: S101 - edited cells have a program
     s = program.of(section)[number]
     edits = _statement_edits((section, number), s, _scope(program, section, number))
     return tuple(sorted(edits, key=lambda e: e.rank))
@@ -149,9 +151,9 @@ def statement_edits(cell: str, section: str, number: int) -> tuple[Edit, ...]:
 
 @cache
 def combined_edits(cell: str, number: int) -> tuple[Edit, ...]:
-    """Return two simple edits of one statement of the step, as one."""
+    """Return combinations of two simple edits of one statement of the step."""
     program = program_of(cell)
-    assert program  # noqa: S101 - who asks has a program
+    assert program  # noqa: S101 - edited cells have a program
     s, place = program.forward[number], ("forward", number)
     scope = _scope(program, *place)
     edits: dict[str, Edit] = {}
@@ -167,55 +169,57 @@ def combined_edits(cell: str, number: int) -> tuple[Edit, ...]:
 
 
 SIMPLE = 1
-"""Rank of edits that two of are tried in one statement."""
+"""The highest rank of edits of which two are combined in one statement."""
 
 
 def _scope(program: Program, section: str, number: int) -> Scope:
-    """Return what a statement may read: what is there before it."""
-    seen, states = names_of(program.cell), cell_named(program.cell).states
+    """Return the names that a statement may read: those computed before it."""
+    names, states = names_of(program.cell), cell_named(program.cell).states
     if section == "forward":
-        given = set(seen.forward) - {s.target for s in program.forward}
-        before = given | {s.target for s in program.forward[:number]}
+        inputs = set(names.forward) - {s.target for s in program.forward}
+        before = inputs | {s.target for s in program.forward[:number]}
         return Scope(
-            seen.alike([n for n in seen.forward if n in before]), seen.square, ahead=True
+            names.alike([n for n in names.forward if n in before]), names.square, ahead=True
         )  # fmt: skip
     finals = [f"d{s}_final" for s in states]
-    wide = {f"d{s}_final": seen.shapes[f"{s}_new"] for s in states}
-    alike = Names({**seen.shapes, **wide}, seen.forward)
+    wide = {f"d{s}_final": names.shapes[f"{s}_new"] for s in states}
+    alike = Names({**names.shapes, **wide}, names.forward)
     if section == "start":
         return Scope(alike.alike(finals))
-    kept, later = saved(program.cell), carried(program.cell)
+    saved_names, later = saved(program.cell), carried(program.cell)
     if section == "end":
-        return Scope(alike.alike([*kept, *later, *computed(program.back), *finals]))
-    parameters = [n for n in seen.forward if not is_saved(n)]
-    available = [*kept, *later, *parameters, *computed(program.back[:number])]
+        return Scope(alike.alike([*saved_names, *later, *computed(program.back), *finals]))
+    parameters = [n for n in names.forward if not is_saved(n)]
+    available = [*saved_names, *later, *parameters, *computed(program.back[:number])]
     sums = {s.target: s.value for s in program.back[:number] if len(terms(s.value)) > 1}
-    return Scope(seen.alike(available), seen.square, sums, frozenset(kept), frozenset(later))
+    return Scope(
+        names.alike(available), names.square, sums, frozenset(saved_names), frozenset(later)
+    )
 
 
 def spare(program: Program) -> frozenset[str]:
-    """Return what the right way back computes and does not read."""
+    """Return the names that the right backward step computes and does not read."""
     read = frozenset().union(*(s.names for s in program.back))
     return frozenset({*computed(program.back)} - read - {"dx", "dh_old", "dc_old"})
 
 
 def saved(cell: str) -> list[str]:
-    """Return the names of what every step has its own of on the way back, dy the last."""
+    """Return the names of values of each step that the backward pass reads, dy last."""
     return [*(n for n in names_of(cell).forward if is_saved(n)), "dy"]
 
 
 def carried(cell: str) -> list[str]:
-    """Return the names of what a step gets from the later one."""
+    """Return the names of the gradients that a step receives from the later one."""
     return [f"d{s}_next" for s in cell_named(cell).states]
 
 
 def computed(statements: Sequence[Statement]) -> list[str]:
-    """Return the names that statements give a value, but for slots."""
+    """Return the targets of statements, except slots."""
     return [s.target for s in statements if not s.slot]
 
 
 def is_saved(n: str) -> bool:
-    """Whether a name of the forward step is a value of that step, and no parameter."""
+    """Whether a name of the forward step is a value, not a parameter."""
     parameter = n.startswith(("W_", "U_", "b_", "p_", "gx_", "gh_", "gain_", "shift_"))
     return not (parameter or n == "R")
 
@@ -229,7 +233,7 @@ def _statement_edits(place: Place, s: Statement, scope: Scope) -> Iterator[Edit]
 
 
 def _variants(section: str, s: Statement, scope: Scope) -> Iterator[Variant]:
-    """Yield every single edit of what a statement computes."""
+    """Yield all single edits of a statement's value."""
     yield from variants(s.value, scope)
     yield from scaled(s, back=section == "back", ends=not s.slot)
     if s.slot:
@@ -251,7 +255,7 @@ def _variants(section: str, s: Statement, scope: Scope) -> Iterator[Variant]:
 def _whole_and_terms(
     value: ast.expr,
 ) -> Iterator[tuple[ast.expr, Words, Callable[[ast.expr], ast.expr]]]:
-    """Yield a value, and each term of it if it has several: where it is, how it is replaced."""
+    """Yield a value, and each of several terms: with words for its place, and a replacer."""
     yield value, (), lambda new: new
     if len(terms(value)) > 1:
         yield from ((part, (" in ", part), put) for part, put in term_places(value))
@@ -268,7 +272,7 @@ def _in_place(n: str, value: ast.expr) -> Iterator[Variant]:
 
 
 def _too_many(n: str, value: ast.expr) -> Iterator[Variant]:
-    """Yield a factor that a name makes, and a term, that are too many."""
+    """Yield a superfluous factor, and a superfluous term, made of a name."""
     for factor in _factors_of(n):
         for part, where, put in _whole_and_terms(value):
             words = ("there is a factor ", factor, " too many", *where)
@@ -279,7 +283,7 @@ def _too_many(n: str, value: ast.expr) -> Iterator[Variant]:
 
 
 def _gathered(value: ast.expr) -> Iterator[Variant]:
-    """Yield a term's factor around the whole sum, as a parenthesis in the wrong place has it."""
+    """Yield a term's factor around the complete sum, as by a misplaced parenthesis."""
     for part, put in term_places(value) if len(terms(value)) > 1 else ():
         these = factors(part)
         for k, factor in enumerate(these) if len(these) > 1 else ():
@@ -290,26 +294,29 @@ def _gathered(value: ast.expr) -> Iterator[Variant]:
 
 
 def _renamed_in(value: ast.expr, scope: Scope) -> Iterator[Variant]:
-    """Yield names that stand in another's place wherever the statement reads it, and exchanged."""
+    """Yield names in another's place throughout the statement, and exchanged names."""
     counts = [n.id for n in ast.walk(value) if isinstance(n, ast.Name)]
     for n in sorted(set(counts)):
-        for other in scope.alike.get(n, ()):
-            for names, words in replacements(n, other, counts):
+        for replacement in scope.alike.get(n, ()):
+            for names, words in replacements(n, replacement, counts):
                 if len(names) > 1 or counts.count(n) > 1:
                     yield Variant(renamed(value, names), words, 1)
 
 
 def replacements(
-    n: str, other: str, read: Sequence[str] | frozenset[str]
+    n: str, replacement: str, read: Sequence[str] | frozenset[str]
 ) -> Iterator[tuple[dict[str, str], Words]]:
-    """Yield a name in another's place, and both exchanged where both are read."""
-    yield {n: other}, (name(other), " stands in the place of ", name(n))
-    if n < other and other in read:
-        yield {n: other, other: n}, (name(n), " and ", name(other), " are exchanged")
+    """Yield a name in another's place, and both exchanged if both are read."""
+    yield {n: replacement}, (name(replacement), " stands in the place of ", name(n))
+    if n < replacement and replacement in read:
+        yield (
+            {n: replacement, replacement: n},
+            (name(n), " and ", name(replacement), " are exchanged"),
+        )
 
 
 def _factors_of(n: str) -> Iterator[ast.expr]:
-    """Yield what a name may be a factor as."""
+    """Yield the factors that can be made of a name."""
     yield name(n)
     forms: tuple[str, ...] = ()
     if n in GATES:
@@ -320,9 +327,9 @@ def _factors_of(n: str) -> Iterator[ast.expr]:
 
 
 def scaled(s: Statement, *, back: bool, ends: bool) -> Iterator[Variant]:
-    """Yield a statement's value times what has nothing to do with the step's formula.
+    """Yield a statement's value times factors that are foreign to the step's formula.
 
-    With ``ends``, at one end of the sequence alone: of what rows have each.
+    With ``ends``, also at one end of the sequence alone, for values of each row.
     """
     yield Variant(ast.UnaryOp(ast.USub(), s.value), ("the sign is wrong",), 1)
     for number, text, rank in ((2, "doubled", 2), (0.5, "halved", 2), (0, "left out", 1)):
@@ -353,33 +360,35 @@ SOME_ROWS = {
     "(1 - row_is_first)": "all rows but row 0 are",
     "(1 - row_is_last)": "all rows but the last are",
 }
-"""By a formula that is 1 there and 0 elsewhere: steps, and rows."""
+"""The words for some steps and rows, by a formula that is 1 there and 0 elsewhere."""
 
 
 CARRIERS = ("dq", "dh")
-"""Gradients that sums over rows and steps are of, beside those of pre-activations."""
+"""Gradients that are summed over rows and steps, beside those of pre-activations."""
 
 
 def partial_sums(s: Statement) -> Iterator[Variant]:
-    """Yield that some rows of some steps are not counted in a sum, or with another weight."""
+    """Yield sums in which some rows of some steps are missing, or have another weight."""
     read = next((n for n in sorted(s.names) if n in CARRIERS or n.startswith("da_")), "")
-    for (steps, when), (some, these) in product_of(STEPS.items(), SOME_ROWS.items()):
-        here = " * ".join(filter(None, (steps, some)))
+    for (steps, when), (row_formula, rows_are) in product_of(STEPS.items(), SOME_ROWS.items()):
+        entries = " * ".join(filter(None, (steps, row_formula)))
         ways = [
-            (f"1 - 0.5 * {here}", f"{these} halved{when}", 3),
-            (f"1 + {here}", f"{these} counted twice{when}", 3),
+            (f"1 - 0.5 * {entries}", f"{rows_are} halved{when}", 3),
+            (f"1 + {entries}", f"{rows_are} counted twice{when}", 3),
         ]
-        if some:
-            ways.append((f"1 - {here}", f"{these} left out{when}", 2))
+        if row_formula:
+            ways.append((f"1 - {entries}", f"{rows_are} left out{when}", 2))
         else:
-            ways.append((f"1 - {here} + {here} / B", f"rows are averaged{when}, not summed", 2))
+            ways.append(
+                (f"1 - {entries} + {entries} / B", f"rows are averaged{when}, not summed", 2)
+            )
             if steps in ("first", "last"):
-                ways.append((f"1 - {here}", f"the {steps} step is left out", 1))
-                ways.append((here, f"the {steps} step alone counts", 2))
-        if some and not steps:
-            ways.append((here, f"{these} counted alone", 2))
-        if some and steps:
-            ways.append((here, f"{these} counted{when} alone, and nothing else is", 3))
-        for weight, words, rank in ways if read and here else ():
+                ways.append((f"1 - {entries}", f"the {steps} step is left out", 1))
+                ways.append((entries, f"the {steps} step alone counts", 2))
+        if row_formula and not steps:
+            ways.append((entries, f"{rows_are} counted alone", 2))
+        if row_formula and steps:
+            ways.append((entries, f"{rows_are} counted{when} alone, and nothing else is", 3))
+        for weight, words, rank in ways if read and entries else ():
             value = with_names(s.value, {read: expression(f"({weight}) * {read}")})
             yield Variant(value, (words,), rank)

@@ -1,4 +1,4 @@
-"""Every single edit of an expression: what a slip of the hand makes of a formula."""
+"""Single edits of an expression, as by a slip in writing a formula."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .program import rebuilt
 T = TypeVar("T")
 
 Term: TypeAlias = tuple[int, ast.expr]
-"""A sign and what stands behind it."""
+"""A sign and an expression."""
 
 Place: TypeAlias = tuple[ast.expr, Callable[[ast.expr], ast.expr]]
-"""A part of an expression, and what makes the expression of another part in its place."""
+"""A part of an expression, and a function that replaces it in the expression."""
 
 GATES = frozenset("ifgorzn")
-"""Names of gates."""
+"""The names of gates."""
 
 SHIFTS = (
     *(f"{way}_{end}" for way in ("prev", "next") for end in ("zero", "wrap", "edge")),
@@ -32,7 +32,7 @@ SHIFTS = (
 
 @dataclass(frozen=True)
 class Variant:
-    """An edited expression, what the edit is in words, and how far-fetched: 0 is the simplest."""
+    """An edited expression, the edit in words, and its rank: 0 for the likeliest."""
 
     value: ast.expr
     words: Words
@@ -41,12 +41,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Scope:
-    """What an expression may read.
+    """The names that an expression may read.
 
-    ``alike`` are the other names of each name's shape, ``square`` matrices whose transpose has
-    their shape, ``sums`` the definitions of names that are sums, ``saved`` the names that every
-    step has its own of, ``carried`` those that come from the later step; ``ahead``: it is one of
-    the step itself, whose activations may be any.
+    ``alike`` are the other names of each name's shape, ``square`` the square matrices, ``sums`` the
+    definitions of names that are sums, ``saved`` the names of values of each step, ``carried`` the
+    names of gradients from the later step; ``ahead``: it belongs to the forward step, in which any
+    activation may stand.
     """
 
     alike: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Scope:
 
     @property
     def narrow(self) -> Scope:
-        """Without other names: for the edits of a definition where it is used once."""
+        """The scope without other names, for edits of a definition where it is used once."""
         return replace(self, alike={}, sums={}, saved=frozenset())
 
 
@@ -78,37 +78,37 @@ def complement(node: ast.expr) -> ast.expr:
 
 
 def swapped(items: Sequence[T], k: int, *others: T) -> list[T]:
-    """Return items with others in the place of one."""
+    """Return items with one replaced by others."""
     return [*items[:k], *others, *items[k + 1 :]]
 
 
 def runs(items: Sequence[T]) -> Iterator[tuple[Sequence[T], Sequence[T], Sequence[T]]]:
-    """Yield several neighbouring items, but not all, between those before and those after."""
+    """Yield runs of several neighbouring items, but not all, with those before and after."""
     for size in range(2, len(items)):
         for k in range(len(items) - size + 1):
             yield items[:k], items[k : k + size], items[k + size :]
 
 
 def factors(node: ast.expr) -> list[ast.expr]:
-    """Return the factors of a product, one for anything else."""
+    """Return the factors of a product; another expression is its only factor."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         return [*factors(node.left), *factors(node.right)]
     return [node]
 
 
 def product(parts: Sequence[ast.expr]) -> ast.expr:
-    """Return the product of factors; 1 of none."""
-    kept = [p for p in parts if not (isinstance(p, ast.Constant) and p.value == 1)]
-    if not kept:
+    """Return the product of factors; 1 for none."""
+    relevant = [p for p in parts if not (isinstance(p, ast.Constant) and p.value == 1)]
+    if not relevant:
         return ast.Constant(1)
-    result = kept[0]
-    for part in kept[1:]:
+    result = relevant[0]
+    for part in relevant[1:]:
         result = ast.BinOp(result, ast.Mult(), part)
     return result
 
 
 def terms(node: ast.expr) -> list[Term]:
-    """Return the terms of a sum, one for anything else."""
+    """Return the terms of a sum; another expression is its only term."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
         sign = 1 if isinstance(node.op, ast.Add) else -1
         return [*terms(node.left), *((sign * s, n) for s, n in terms(node.right))]
@@ -126,17 +126,17 @@ def total(parts: Sequence[Term]) -> ast.expr:
 
 
 def with_names(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
-    """Return an expression with others in the place of names."""
+    """Return an expression with names replaced by expressions."""
     return rebuilt(node, lambda n: values.get(n.id, n), calls=False)
 
 
 def renamed(node: ast.expr, names: Mapping[str, str]) -> ast.expr:
-    """Return an expression with names exchanged."""
-    return with_names(node, {n: name(other) for n, other in names.items()})
+    """Return an expression with names replaced by names."""
+    return with_names(node, {n: name(replacement) for n, replacement in names.items()})
 
 
 def term_places(node: ast.expr) -> Iterator[Place]:
-    """Yield the terms of a sum; of anything else, itself."""
+    """Yield the terms of a sum; another expression is its only term."""
     parts = terms(node)
     yield from ((part, partial(_term, parts, k)) for k, (_, part) in enumerate(parts))
 
@@ -150,7 +150,7 @@ def _term(parts: Sequence[Term], k: int, new: ast.expr) -> ast.expr:
 
 
 def places(node: ast.expr) -> Iterator[Place]:
-    """Yield the parts that an expression is made of."""
+    """Yield the parts of an expression."""
     match node:
         case ast.BinOp(_, ast.Mult()):
             parts = factors(node)
@@ -173,7 +173,7 @@ def places(node: ast.expr) -> Iterator[Place]:
 
 
 def variants(node: ast.expr, scope: Scope) -> Iterator[Variant]:
-    """Yield every single edit of an expression: of it as a whole, and of its parts."""
+    """Yield all single edits of an expression and of its parts."""
     match node:
         case ast.BinOp(_, ast.Mult()):
             yield from _product(factors(node))
@@ -204,7 +204,7 @@ def variants(node: ast.expr, scope: Scope) -> Iterator[Variant]:
 def _defined(
     node: ast.expr, part: ast.Name, put: Callable[[ast.expr], ast.expr], scope: Scope
 ) -> Iterator[Variant]:
-    """Yield edits of the sum that a name stands for, where it is a factor or a term."""
+    """Yield edits of the sum that a name stands for, if it is a factor or a term."""
     definition = scope.sums[part.id]
     if len(factors(node)) > 1:
         rest = [factor for factor in factors(node) if factor is not part]
@@ -236,16 +236,16 @@ def _product(parts: Sequence[ast.expr]) -> Iterator[Variant]:
 def _distributed(
     rest: Sequence[ast.expr], parts: Sequence[Term], scope: Scope
 ) -> Iterator[Variant]:
-    """Yield edits of one term of a sum that is a factor, multiplied out."""
-    each = [(sign, product([*factors(part), *rest])) for sign, part in parts]
-    yield from _of_terms(each)
-    for part, put in term_places(total(each)):
+    """Yield edits of one term of a factor that is a sum, after multiplying out."""
+    products = [(sign, product([*factors(part), *rest])) for sign, part in parts]
+    yield from _of_terms(products)
+    for part, put in term_places(total(products)):
         for v in variants(part, replace(scope, sums={})):
             yield Variant(put(v.value), (*v.words, " in the term ", part), v.rank + 1)
 
 
 def _of_terms(parts: Sequence[Term], rank: int = 1) -> Iterator[Variant]:
-    """Yield that a term is missing, or has the other sign."""
+    """Yield sums in which a term is missing, or has the other sign."""
     for k, (sign, part) in enumerate(parts):
         words = ("the term ", *_signed(sign, part))
         yield Variant(total(swapped(parts, k)), (*words, " is missing"), rank)
@@ -254,36 +254,36 @@ def _of_terms(parts: Sequence[Term], rank: int = 1) -> Iterator[Variant]:
 
 
 def _misplaced(
-    rest: Sequence[ast.expr], whole: ast.expr, parts: Sequence[Term]
+    rest: Sequence[ast.expr], sum_expression: ast.expr, parts: Sequence[Term]
 ) -> Iterator[Variant]:
-    """Yield that some factors multiply some terms of a sum only: parentheses are missing."""
+    """Yield products in which some factors multiply only some terms: missing parentheses."""
     if len(parts) < 2:
         return
-    every = set(range(len(parts)))
+    indices = set(range(len(parts)))
     for size in range(1, len(rest) + 1):
         for chosen in combinations(range(len(rest)), size):
             inner = [rest[k] for k in chosen]
             outer = [f for k, f in enumerate(rest) if k not in chosen]
             for k in range(len(parts)):
-                yield _partly(outer, inner, whole, parts, {k})
+                yield _partly(outer, inner, sum_expression, parts, {k})
                 if len(parts) > 2:
-                    yield _partly(outer, inner, whole, parts, every - {k})
+                    yield _partly(outer, inner, sum_expression, parts, indices - {k})
 
 
 def _partly(
     outer: Sequence[ast.expr],
     inner: Sequence[ast.expr],
-    whole: ast.expr,
+    sum_expression: ast.expr,
     parts: Sequence[Term],
     on: set[int],
 ) -> Variant:
-    """Return outer * (sum of terms), where the factors ``inner`` are on some terms alone."""
+    """Return outer * (sum of terms), where the factors ``inner`` multiply only some terms."""
     new = [(s, product([t, *inner]) if k in on else t) for k, (s, t) in enumerate(parts)]
     reached = total([(1, parts[k][1]) for k in sorted(on)])
     missed = total([(1, t) for k, (_, t) in enumerate(parts) if k not in on])
     words = (
         "parentheses are missing: ", product(inner), " multiplies ", reached, " and not ", missed,
-        ", the other part of ", whole,
+        ", the other part of ", sum_expression,
     )  # fmt: skip
     return Variant(product([*outer, total(new)]), words, 2)
 
@@ -310,8 +310,8 @@ def _sum(parts: Sequence[Term]) -> Iterator[Variant]:
 
 def _power(node: ast.BinOp, scope: Scope) -> Iterator[Variant]:
     root = isinstance(node.right, ast.Constant) and node.right.value == 1 / 2
-    taken = "root" if root else "square"
-    yield Variant(node.left, (f"the {taken} of ", node.left, " is not taken"), 0)
+    operation = "root" if root else "square"
+    yield Variant(node.left, (f"the {operation} of ", node.left, " is not taken"), 0)
     for power in (3, 4):
         raised = ast.BinOp(node.left, ast.Pow(), ast.Constant(power))
         yield Variant(raised, (raised, " stands in the place of ", node), 3)
@@ -327,12 +327,14 @@ ROWS: tuple[tuple[str, Words, int], ...] = (
     ("first_row", ("the first row alone is counted",), 1),
     ("last_row", ("the last row alone is counted",), 1),
 )
-"""What may stand in the place of a sum over rows, in words, and how far-fetched it is."""
+"""Functions in the place of a sum over rows, with words and rank."""
 
 
 def _call(node: ast.Call, function: str, argument: ast.expr, scope: Scope) -> Iterator[Variant]:
     if function == "rows":
-        yield from (Variant(call(other, argument), words, rank) for other, words, rank in ROWS)
+        yield from (
+            Variant(call(replacement, argument), words, rank) for replacement, words, rank in ROWS
+        )
         return
     if function != "positive":
         yield Variant(argument, (f"{function} is not applied to ", argument), 0)
@@ -340,26 +342,28 @@ def _call(node: ast.Call, function: str, argument: ast.expr, scope: Scope) -> It
         yield Variant(call(function, node), words, 1)
     others = {name: words for name, (_, words) in ACTIVATIONS.items() if scope.ahead}
     others |= {name: name for name in ("tanh", "sigmoid", "relu", "positive")}
-    for other in sorted(others.keys() - {function}):
-        text = f"{others[other]} stands in the place of {function}"
-        yield Variant(call(other, argument), (text,), 2)
+    for replacement in sorted(others.keys() - {function}):
+        text = f"{others[replacement]} stands in the place of {function}"
+        yield Variant(call(replacement, argument), (text,), 2)
     if function == "sigmoid" and scope.ahead:
         yield from _complements(argument, scope)
 
 
 def _complements(argument: ast.expr, scope: Scope) -> Iterator[Variant]:
-    """Yield that a gate is 1 minus itself, or minus another gate."""
-    mine = argument.id if isinstance(argument, ast.Name) else ""
-    for other in (mine, *(n for n in scope.alike.get(mine, ()) if n.startswith("a_"))):
-        letter = other.removeprefix("a_")
-        words = f"it is 1 - {letter}" + (", of another gate" if other != mine else ": turned round")
-        yield Variant(complement(call("sigmoid", name(other))), (words,), 1)
+    """Yield a gate as 1 minus itself, or minus another gate."""
+    own_name = argument.id if isinstance(argument, ast.Name) else ""
+    for gate_name in (own_name, *(n for n in scope.alike.get(own_name, ()) if n.startswith("a_"))):
+        letter = gate_name.removeprefix("a_")
+        words = f"it is 1 - {letter}" + (
+            ", of another gate" if gate_name != own_name else ": turned round"
+        )
+        yield Variant(complement(call("sigmoid", name(gate_name))), (words,), 1)
 
 
 def _name(node: ast.Name, scope: Scope) -> Iterator[Variant]:
     alike = scope.alike.get(node.id, ())
-    for other in alike:
-        yield Variant(name(other), (name(other), " stands in the place of ", node), 1)
+    for replacement in alike:
+        yield Variant(name(replacement), (name(replacement), " stands in the place of ", node), 1)
     if node.id in scope.carried:
         words = (node, " counts at the last step only: what later steps pass back is left out")
         yield Variant(product([name("last"), node]), words, 1)
@@ -372,8 +376,8 @@ def _name(node: ast.Name, scope: Scope) -> Iterator[Variant]:
             yield Variant(other_step, so, 2)
     if node.id in GATES and scope.alike:
         ranks = {node.id: 1} | {n: 3 for n in alike if scope.ahead and n in GATES}
-        for other, rank in ranks.items():
-            turned = complement(name(other))
+        for replacement, rank in ranks.items():
+            turned = complement(name(replacement))
             yield Variant(turned, (turned, " stands in the place of ", node), rank)
 
 

@@ -1,4 +1,4 @@
-"""Edits of several statements at once, as where a program has them in one line, and of the loop."""
+"""Edits of several statements at once, which code often writes in one line, and of the loop."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ Member = tuple[int, Statement]
 
 
 def grouped_forward_edits(program: Program) -> Iterator[Edit]:
-    """Yield names that stand in another's place all over the step."""
-    seen = names_of(program.cell)
-    values = [n for n in seen.forward if len(seen.shapes[n]) == 2 and is_saved(n)]
+    """Yield edits of several statements of the step at once."""
+    names = names_of(program.cell)
+    values = [n for n in names.forward if len(names.shapes[n]) == 2 and is_saved(n)]
     step = [*enumerate(program.forward)]
     yield from _exchanged(program, "forward", {"the whole step": step}, values)
     yield from _activated(program)
     yield from _shared(program)
-    yield from _seen_otherwise(program)
+    yield from _read_otherwise(program)
     yield from _normalised_otherwise(program)
     yield from _of_rows(program)
     yield from _reset_elsewhere(program)
 
 
 def backward_edits(program: Program, targets: Collection[str]) -> Iterator[Edit]:
-    """Yield every single edit of the way back: of statements of the targets, and of the loop."""
+    """Yield all single edits of the backward pass: of these targets, and of the loop."""
     yield from _loop_edits()
     for section in ("start", "back", "end"):
         for k, s in enumerate(program.of(section)):
@@ -60,7 +60,7 @@ def backward_edits(program: Program, targets: Collection[str]) -> Iterator[Edit]
 
 
 def grouped_backward_edits(program: Program) -> Iterator[Edit]:
-    """Yield edits of several statements of the way back at once."""
+    """Yield edits of several statements of the backward pass at once."""
     cell = program.cell
     values = [*saved(cell), *carried(cell), *computed(program.back)]
     groups = {where: members for where, members in _groups(program).items() if len(members) > 1}
@@ -74,14 +74,14 @@ def grouped_backward_edits(program: Program) -> Iterator[Edit]:
 def _changed(
     section: str, members: Sequence[Member], value: Callable[[Statement], ast.expr]
 ) -> tuple[tuple[Place, Statement], ...]:
-    """Return statements with what a function makes of their values."""
+    """Return statements with a function applied to their values."""
     return tuple(((section, k), s.with_value(value(s))) for k, s in members)
 
 
 def _with_names(
     section: str, members: Sequence[Member], values: Mapping[str, ast.expr]
 ) -> tuple[tuple[Place, Statement], ...]:
-    """Return those statements that read some names, with expressions in their place."""
+    """Return the statements that read some names, with expressions in their place."""
     read = [(k, s) for k, s in members if s.names & values.keys()]
     return _changed(section, read, lambda s: with_names(s.value, values))
 
@@ -89,13 +89,13 @@ def _with_names(
 def _renamed(
     section: str, members: Sequence[Member], names: Mapping[str, str]
 ) -> tuple[tuple[Place, Statement], ...]:
-    """Return those statements that read some names, with others, not of their own, for them."""
+    """Return the statements that read some names, with other names, not their targets, instead."""
     others = [(k, s) for k, s in members if s.target not in names.values()]
-    return _with_names(section, others, {n: name(other) for n, other in names.items()})
+    return _with_names(section, others, {n: name(replacement) for n, replacement in names.items()})
 
 
 def _reset_elsewhere(program: Program) -> Iterator[Edit]:
-    """Yield that the reset gate of a GRU acts on the other side of the product."""
+    """Yield a reset gate of a GRU that acts on the other side of the product."""
     lines = {s.target: (k, s) for k, s in enumerate(program.forward)}
     if not {"r", "a_n"} <= lines.keys():
         return
@@ -113,13 +113,13 @@ def _activated(program: Program) -> Iterator[Edit]:
     others = {name: words for name, (_, words) in ACTIVATIONS.items()} | {"relu": "ReLU"}
     for function, other_gate in (("sigmoid", "tanh"), ("tanh", "sigmoid")):
         members = [(k, s) for k, s in enumerate(program.forward) if function in s.names]
-        for size, (other, words) in product_of(
+        for size, (replacement, words) in product_of(
             range(2, len(members) + 1), (others | {other_gate: other_gate}).items()
         ):
             for chosen in combinations(members, size):
-                of = " and ".join(subject_of(s.target) for _, s in chosen)
+                where = " and ".join(subject_of(s.target) for _, s in chosen)
                 text = f"{words} stands in the place of {function}"
-                yield Edit(of, (text,), 2, _renamed("forward", chosen, {function: other}))
+                yield Edit(where, (text,), 2, _renamed("forward", chosen, {function: replacement}))
 
 
 def _shared(program: Program) -> Iterator[Edit]:
@@ -128,9 +128,9 @@ def _shared(program: Program) -> Iterator[Edit]:
     for size in range(2, len(gates) + 1):
         for chosen in combinations(gates, size):
             changed = _changed("forward", chosen, partial(_share, [s.target for _, s in chosen]))
-            of = " and ".join(subject_of(s.target) for _, s in chosen)
+            where = " and ".join(subject_of(s.target) for _, s in chosen)
             text = "they share a softmax, and add up to 1, instead of having a sigmoid each"
-            yield Edit(of, (text,), 1, changed)
+            yield Edit(where, (text,), 1, changed)
 
 
 def _share(gates: Sequence[str], s: Statement) -> ast.expr:
@@ -139,8 +139,8 @@ def _share(gates: Sequence[str], s: Statement) -> ast.expr:
     return expression(f"1 / (1 + {' + '.join(others)})")
 
 
-def _seen_otherwise(program: Program) -> Iterator[Edit]:
-    """Yield another value in the place of a state, in some pre-activations: a later one, too."""
+def _read_otherwise(program: Program) -> Iterator[Edit]:
+    """Yield other values, even later ones, in the place of a state in some pre-activations."""
     members = [(k, s) for k, s in enumerate(program.forward) if s.target[:2] in ("a_", "q")]
     olds = [f"{s}_old" for s in cell_named(program.cell).states]
     gates = [s.target for s in program.forward if len(s.target) == 1 and s.target != "q"]
@@ -155,8 +155,8 @@ def _seen_otherwise(program: Program) -> Iterator[Edit]:
             words += [" and " if words else "", e, " stands in the place of ", name(n)]
         for size in range(1, len(read) + 1):
             for chosen in combinations(read, size):
-                of = " and ".join(subject_of(s.target) for _, s in chosen)
-                yield Edit(of, tuple(words), 2, _with_names("forward", chosen, values))
+                where = " and ".join(subject_of(s.target) for _, s in chosen)
+                yield Edit(where, tuple(words), 2, _with_names("forward", chosen, values))
 
 
 def _normalised_otherwise(program: Program) -> Iterator[Edit]:
@@ -175,10 +175,11 @@ def _normalised_otherwise(program: Program) -> Iterator[Edit]:
         )
     ]  # fmt: skip
     for gain in ("gx", "gh"):
-        for of in ("all gates together", "each gate"):
-            together = of.endswith("together") and ", ".join(both)
+        for scope in ("all gates together", "each gate"):
+            together = scope.endswith("together") and ", ".join(both)
             ways.append((
-                f"the sum of both products, of {of}, is normalised, with {gain}, not each of them",
+                f"the sum of both products, of {scope}, is normalised, with {gain}, "
+                "not each of them",
                 {f"a_{k}": f"{gain}_{k} * ({b} - mean_of({together or b})) "
                            f"/ deviation_of({together or b}) + b_{k}"
                  for k, b in zip(gates, both, strict=True)},
@@ -204,7 +205,7 @@ def _of_target(values: Mapping[str, ast.expr], s: Statement) -> ast.expr:
 
 
 def _of_rows(program: Program) -> Iterator[Edit]:
-    """Yield what is read of other rows: in one statement, in all pre-activations, in the step."""
+    """Yield readings of other rows: in a statement, in all pre-activations, in the step."""
     step = [*enumerate(program.forward)]
     before = [(k, s) for k, s in step if s.target.startswith("a_")]
     before += [(k, s) for k, s in step if s.target == "q"]
@@ -219,8 +220,8 @@ def _of_rows(program: Program) -> Iterator[Edit]:
         values = {n: call(function, name(n)) for n in read}
         changed = _with_names("forward", members, values)
         if changed:
-            of = " and ".join(shown(n) for n in read)
-            yield Edit(where, (f"{words} stands in the place of {of}",), 1, changed)
+            read_names = " and ".join(shown(n) for n in read)
+            yield Edit(where, (f"{words} stands in the place of {read_names}",), 1, changed)
     for k, s in step:
         for function, (_, words) in OF_ROWS.items() if s.target.endswith("_new") else ():
             new = s.with_value(call(function, s.value))
@@ -229,15 +230,15 @@ def _of_rows(program: Program) -> Iterator[Edit]:
 
 
 def _slope_edits(program: Program) -> Iterator[Edit]:
-    """Yield slopes of activations that are another function, in one gate and in all."""
+    """Yield other functions in the place of slopes, in one gate and in all."""
     activations = ALL[program.cell]
     for values, others, kind in (
         (activations.sigmoids, SIGMOID_SLOPES, "sigma * (1 - sigma)"),
         (activations.tangents, TANH_SLOPES, "1 - tanh^2"),
     ):
-        for (other, words), count in product_of(others, {1, len(values)}):
+        for (replacement, words), count in product_of(others, {1, len(values)}):
             for chosen in combinations(values, count):
-                changed = tuple(c for v in chosen for c in _with_slope(program, v, other))
+                changed = tuple(c for v in chosen for c in _with_slope(program, v, replacement))
                 where = f"the slope of the activation of {' and '.join(map(shown, chosen))}"
                 text = f"{words} stands in the place of the slope ({kind} of the value)"
                 if changed:
@@ -279,12 +280,12 @@ TANH_SLOPES = (
 )
 
 
-def _with_slope(program: Program, value: str, other: str) -> list[tuple[Place, Statement]]:
-    """Return the statements that read the slope of a value, with another function for it."""
+def _with_slope(program: Program, value: str, replacement: str) -> list[tuple[Place, Statement]]:
+    """Return the statements that read the slope of a value, with another function instead."""
     before = f"a_{value}" if len(value) == 1 else "c_new" if value == "c_new" else "a_a"
     y = "tanh(c_new)" if value == "c_new" else value
     names = {"y": expression(y), "a": name(before)}
-    new = with_names(expression(other), names)
+    new = with_names(expression(replacement), names)
     slope = [y, f"1 - {y}"] if value in ALL[program.cell].sigmoids else [f"1 - {y} ** 2"]
     return [
         (("back", k), s.with_value(changed))
@@ -295,18 +296,18 @@ def _with_slope(program: Program, value: str, other: str) -> list[tuple[Place, S
 
 
 def _slope_replaced(value: ast.expr, slope: list[str], new: ast.expr) -> ast.expr | None:
-    """Return a sum whose terms have another last factor for a slope; None if none has one."""
+    """Return a sum with another last factor for slopes in its terms; None if it has none."""
     parts, size = [(sign, factors(part)) for sign, part in terms(value)], len(slope)
     hit = [[*map(ast.unparse, part[-size:])] == slope and len(part) > size for _, part in parts]
     result = [
-        (sign, product([*part[:-size], new] if there else part))
-        for (sign, part), there in zip(parts, hit, strict=True)
+        (sign, product([*part[:-size], new] if replaced else part))
+        for (sign, part), replaced in zip(parts, hit, strict=True)
     ]
     return total(result) if any(hit) else None
 
 
 def _groups(program: Program) -> dict[str, list[Member]]:
-    """Return groups of statements of the way back that programs often write as one line."""
+    """Return groups of backward statements that programs often write in one line."""
 
     def of(wanted: Callable[[Statement], bool]) -> list[Member]:
         return [(k, s) for k, s in enumerate(program.back) if wanted(s)]
@@ -321,9 +322,11 @@ def _groups(program: Program) -> dict[str, list[Member]]:
     weights = [(k, s) for k, s in slots if s.target[1] in "WU"]
     back = of(lambda s: s.target in ("dx", "dh_old"))
     for letter in cell_named(program.cell).gates:
-        own = [(k, s) for k, s in slots if s.target.endswith(f"_{letter}")]
-        groups[f"the gradients of W, U and b of {gate(letter)}"] = own
-        groups[f"the gradients of W and U of {gate(letter)}"] = [m for m in own if m in weights]
+        slots_of_gate = [(k, s) for k, s in slots if s.target.endswith(f"_{letter}")]
+        groups[f"the gradients of W, U and b of {gate(letter)}"] = slots_of_gate
+        groups[f"the gradients of W and U of {gate(letter)}"] = [
+            m for m in slots_of_gate if m in weights
+        ]
     return groups | {
         "the gradients of W and U": weights,
         "the gradients of b, without b_hn": of(
@@ -344,30 +347,31 @@ WHOLE = "the whole way back"
 def _exchanged(
     program: Program, section: str, groups: Mapping[str, Sequence[Member]], values: Sequence[str]
 ) -> Iterator[Edit]:
-    """Yield names that are read in another's place, or exchanged, in a group of statements."""
-    seen = names_of(program.cell)
-    alike = seen.alike(values)
-    matrices = [n for n in seen.forward if not is_saved(n)]
-    alike |= {n: others for n, others in seen.alike(matrices).items() if n in matrices}
+    """Yield names in another's place, or exchanged, in a group of statements."""
+    names = names_of(program.cell)
+    alike = names.alike(values)
+    matrices = [n for n in names.forward if not is_saved(n)]
+    alike |= {n: others for n, others in names.alike(matrices).items() if n in matrices}
     for where, members in groups.items():
         read = frozenset().union(*(s.names for _, s in members))
         for n in sorted(read):
-            for other in alike.get(n, ()):
-                for mapping, words in replacements(n, other, read):
+            for replacement in alike.get(n, ()):
+                for mapping, words in replacements(n, replacement, read):
                     changed = _renamed(section, members, mapping)
                     if len(changed) > 1:
                         yield Edit(where, words, 2, changed)
 
 
 def _in_every(groups: Mapping[str, Sequence[Member]]) -> Iterator[Edit]:
-    """Yield one edit of the whole value in every statement of a group."""
+    """Yield the same edit of the complete value in every statement of a group."""
     for where, members in groups.items():
-        some = [s for _, s in members]
+        statements = [s for _, s in members]
         if where == WHOLE:
             continue
-        sums, no_sums = all(s.slot for s in some), not any(s.slot for s in some)
+        sums, no_sums = all(s.slot for s in statements), not any(s.slot for s in statements)
         edits = [
-            [*scaled(s, back=True, ends=no_sums), *(partial_sums(s) if sums else ())] for s in some
+            [*scaled(s, back=True, ends=no_sums), *(partial_sums(s) if sums else ())]
+            for s in statements
         ]
         for ways in zip(*edits, strict=True):
             changed = tuple(
@@ -378,36 +382,36 @@ def _in_every(groups: Mapping[str, Sequence[Member]]) -> Iterator[Edit]:
         if sums:
             changed = tuple((("back", k), replace(s, adds=False)) for k, s in members)
             yield Edit(where, (OVERWRITTEN,), 0, changed)
-        for other, words, _ in ROWS:
-            changed = _renamed("back", members, {"rows": other})
+        for replacement, words, _ in ROWS:
+            changed = _renamed("back", members, {"rows": replacement})
             if len(changed) > 1:
                 yield Edit(where, words, 1, changed)
 
 
 def _shifted(program: Program, groups: Mapping[str, Sequence[Member]]) -> Iterator[Edit]:
     """Yield values of another step in a group of statements."""
-    *own, dy = saved(program.cell)
+    *saved_names, dy = saved(program.cell)
     for shift in SHIFTS:
         step = {"prev": "t-1", "next": "t+1", "mirror": "T-1-t"}[shift.partition("_")[0]]
-        for names, but in (
-            (own, ""),
-            ([*own, dy], ""),
-            ([n for n in own if n != "x"], ", but for x_t,"),
+        for names, exception in (
+            (saved_names, ""),
+            ([*saved_names, dy], ""),
+            ([n for n in saved_names if n != "x"], ", but for x_t,"),
         ):
             mapping = {n: f"{n}__{shift}" for n in names}
             changed = _renamed("back", groups[WHOLE], mapping)
-            text = f"what step {step} saved{but} stands in the place of what step t saved"
+            text = f"what step {step} saved{exception} stands in the place of what step t saved"
             yield Edit(WHOLE, (text,), 2, changed)
-    for (where, members), n, shift in product_of(groups.items(), own, SHIFTS):
-        other = f"{n}__{shift}"
-        changed = _renamed("back", members, {n: other})
+    for (where, members), n, shift in product_of(groups.items(), saved_names, SHIFTS):
+        shifted_name = f"{n}__{shift}"
+        changed = _renamed("back", members, {n: shifted_name})
         if len(changed) > 1:
-            words = (name(other), " stands in the place of ", name(n), beyond(n, shift))
+            words = (name(shifted_name), " stands in the place of ", name(n), beyond(n, shift))
             yield Edit(where, words, 3, changed)
 
 
 def _gates_left_out(program: Program) -> Iterator[Edit]:
-    """Yield that a loop over the gates leaves one out."""
+    """Yield loops over the gates that leave one out."""
     for letter in cell_named(program.cell).gates:
         d = f"da_{letter}"
         reading = [(k, s) for k, s in enumerate(program.back) if d in s.names]
@@ -429,15 +433,16 @@ def _gates_left_out(program: Program) -> Iterator[Edit]:
 
 
 def _exchanged_ends(program: Program) -> Iterator[Edit]:
-    """Yield that the cotangents of h and c are exchanged, where the way back starts or ends."""
-    seen, states = names_of(program.cell), cell_named(program.cell).states
-    if len(states) != 2 or seen.shapes["h_new"] != seen.shapes["c_new"]:
+    """Yield exchanged cotangents of h and c, at the start or the end of the backward pass."""
+    names, states = names_of(program.cell), cell_named(program.cell).states
+    if len(states) != 2 or names.shapes["h_new"] != names.shapes["c_new"]:
         return
     for section, which in (("start", "final"), ("end", "initial")):
-        one, two = program.of(section)
+        first, second = program.of(section)
         changed = (
-            ((section, 0), one.with_value(two.value)), ((section, 1), two.with_value(one.value))
-        )  # fmt: skip
+            ((section, 0), first.with_value(second.value)),
+            ((section, 1), second.with_value(first.value)),
+        )
         yield Edit(f"the gradients of the {which} states", ("h and c are exchanged",), 1, changed)
 
 
@@ -467,7 +472,7 @@ ORDERS: tuple[tuple[str, Order], ...] = (
     ("the first step is visited twice", lambda T: [*last_first(T), *range(min(T, 1))]),
     ("the last step is visited twice", lambda T: [*last_first(T)[:1], *last_first(T)]),
 )
-"""In which steps may be visited, from their number."""
+"""Orders of visited steps, as functions of their number."""
 
 PLACES: tuple[tuple[str, Callable[[int, int], int]], ...] = (
     ("in reversed order", lambda t, T: T - 1 - t),
@@ -476,4 +481,4 @@ PLACES: tuple[tuple[str, Callable[[int, int], int]], ...] = (
     ("at the place of step t - 1, the first at the last", lambda t, T: (t - 1) % T),
     ("at the place of step t + 1, the last at the first", lambda t, T: (t + 1) % T),
 )
-"""Where the gradient of x_t may be kept, from t and the number of steps."""
+"""Places of the gradient of x_t, as functions of t and the number of steps."""

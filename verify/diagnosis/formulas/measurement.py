@@ -1,4 +1,4 @@
-"""What a layer computes in small runs, by the names of its cell's program."""
+"""Measured results of a layer in small runs, by the names of its cell's program."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..observation import plain_case
 from .program import Program, Run, named, program_of
 
 NEAR = {"float64": 1e-8, "float32": 2e-4}
-"""Share of an array's largest entry below which differences do not count here."""
+"""The share of an array's largest entry below which differences are ignored."""
 
 STEPS = (1, 2, 3)
 """Lengths of the small runs."""
@@ -29,9 +29,9 @@ STEPS = (1, 2, 3)
 
 @dataclass(frozen=True)
 class Measurement:
-    """One call of a layer: what it was given, and all results by name; nan: not known.
+    """One call of a layer: its arguments, and all results by name; unknown entries are nan.
 
-    ``ahead`` is the program whose values its way back reads, if that is not the right one.
+    ``ahead`` is the program whose values its backward pass reads, if that is not the right one.
     """
 
     case: Case
@@ -53,7 +53,7 @@ class Measurement:
     def right(self) -> Run:
         """The run of the right program, or of ``ahead``."""
         program = self.ahead or program_of(self.cell.name)
-        assert program  # noqa: S101 - who measures has one
+        assert program  # noqa: S101 - measured cells have one
         return self.run(program)
 
     @cached_property
@@ -63,12 +63,12 @@ class Measurement:
 
     @cached_property
     def wrong_outputs(self) -> frozenset[str]:
-        """The outputs that are not those of the equations."""
+        """The names of outputs that deviate from the equations."""
         return self.differing(outputs_of(self.right, self.cell), self.outputs)
 
     @cached_property
     def wrong_gradients(self) -> frozenset[str]:
-        """The gradients that are not those of the equations."""
+        """The names of gradients that deviate from the equations."""
         return self.differing(self.right_gradients, self.gradients)
 
     @cached_property
@@ -79,47 +79,47 @@ class Measurement:
     def differing(
         self, computed: Mapping[str, Floats], measured: Mapping[str, Floats]
     ) -> frozenset[str]:
-        """Return the names whose arrays are not as measured."""
+        """Return the names whose arrays differ from the measured ones."""
         return frozenset(n for n in measured if not self.same(n, computed.get(n)))
 
     def agrees(self, computed: Mapping[str, Floats]) -> bool:
-        """Whether all gradients are as measured; those that are wrong are looked at first."""
+        """Whether all gradients equal the measured ones; wrong ones are compared first."""
         first = self.wrong_gradients
         names = [*first, *(n for n in self.gradients if n not in first)]
         return all(self.same(n, computed.get(n)) for n in names)
 
     def same(self, name: str, computed: Floats | None) -> bool:
-        """Whether an array is as measured, wherever that is known."""
-        measured, known, limit = self._known[name]
+        """Whether an array equals the measured one in all known entries."""
+        measured, finite, limit = self._known_entries[name]
         if computed is None:
             computed = np.zeros_like(measured)
         if np.shape(computed) not in ((), measured.shape):
             return False
         off = np.abs(measured - computed)
-        return bool((off if known is None else off[known]).max(initial=0.0) <= limit)
+        return bool((off if finite is None else off[finite]).max(initial=0.0) <= limit)
 
     @cached_property
-    def _known(self) -> dict[str, tuple[Floats, Floats | None, float]]:
-        """By name: the array, where it is known if not everywhere, and how far off another is."""
+    def _known_entries(self) -> dict[str, tuple[Floats, Floats | None, float]]:
+        """By name: the array, its known entries (None for all), and the largest difference."""
         result = {}
         for name, array in (self.outputs | self.gradients).items():  # type: ignore[operator]
-            known = ~np.isnan(array)
-            result[name] = (array, None if known.all() else known, self.limit(array[known]))
+            finite = ~np.isnan(array)
+            result[name] = (array, None if finite.all() else finite, self.limit(array[finite]))
         return result
 
     def limit(self, array: Floats) -> float:
-        """Return how far off an array may be that is the same."""
+        """Return the largest difference of an equal array."""
         size = float(np.abs(array).max(initial=0.0))
         return NEAR[self.case.dtype] * max(size, 1e-30)
 
 
 def outputs_of(run: Run, cell: Cell) -> dict[str, Floats]:
-    """Return what a run gives out, by name."""
+    """Return the outputs of a run by name."""
     return {"y": run.y} | {f"final {s}": a for s, a in zip(cell.states, run.final, strict=True)}
 
 
 def measurements(subject: Subject, dtype: str) -> list[Measurement]:
-    """Run a layer on sequences of 1, 2 and 3 steps; nothing if it has no program, or raises."""
+    """Run a layer on sequences of 1, 2 and 3 steps; [] if its cell has no program, or it raises."""
     if program_of(subject.cells[0]) is None:
         return []
     try:
@@ -129,12 +129,12 @@ def measurements(subject: Subject, dtype: str) -> list[Measurement]:
 
 
 def small_case(subject: Subject, dtype: str, T: int, B: int = 2) -> Case:
-    """Return a case of T steps whose other sizes all differ."""
+    """Return a case of T steps and mutually different other sizes."""
     return plain_case(subject, dtype, T=T, B=B, D=5, H=4, P=3, seed=T)
 
 
 Cut = Callable[[Floats, tuple[Floats, ...]], tuple[Floats, tuple[Floats, ...]]]
-"""From the cotangents that were drawn to those that a layer is given."""
+"""A function from the drawn cotangents to those with which a layer is called."""
 
 
 def measured(
@@ -144,7 +144,7 @@ def measured(
     *,
     recurrent: bool = True,
 ) -> Measurement:
-    """Call a layer once and sort what comes back; U is 0 unless it is ``recurrent``."""
+    """Call a layer once and sort its results by name; without ``recurrent``, U is 0."""
     inputs, (dy, dfinal) = draw_inputs(subject, case), draw_cotangents(subject, case)
     dy, dfinal = cut(dy, dfinal)
     if not recurrent:
@@ -158,7 +158,7 @@ def measured(
 def of_call(
     subject: Subject, case: Case, inputs: Inputs, cotangents: Cotangents, result: Result
 ) -> Measurement:
-    """Sort what came back from a call; gradients only where it has them."""
+    """Sort the results of a call by name, with gradients if it has them."""
     cell = cell_named(subject.cell(case))
     (p,) = subject.parameter_map(case).to_reference(inputs.parameters)
     gradients = (
@@ -166,10 +166,10 @@ def of_call(
     )  # fmt: skip
     outputs = {"y": result.y}
     outputs |= {f"final {s}": a[0] for s, a in zip(cell.states, result.final, strict=True)}
-    given = inputs.state
+    initial = inputs.state
     state = (
-        cell.initial_state(inputs.x, case.B, case.sizes) if given is None
-        else tuple(s[0] for s in given)
+        cell.initial_state(inputs.x, case.B, case.sizes) if initial is None
+        else tuple(s[0] for s in initial)
     )  # fmt: skip
     dy, dfinal = cotangents
     dy = np.zeros_like(result.y) if dy is None else dy
@@ -184,18 +184,18 @@ def _gradients(
     subject: Subject, case: Case, pulled: Pulled, p: Parameters, cell: Cell
 ) -> dict[str, Floats]:
     """Return gradients by the program's names: dW_i, ..., dx, d0_h."""
-    found = {f"d{name}": array for name, array in slices(subject, case, pulled.parameters, p)}
-    found["dx"] = np.asarray(pulled.x)
+    gradients = {f"d{name}": array for name, array in slices(subject, case, pulled.parameters, p)}
+    gradients["dx"] = np.asarray(pulled.x)
     initial = zip(cell.states, pulled.initial, strict=False)
-    return found | {f"d0_{s}": np.asarray(a[0]) for s, a in initial}
+    return gradients | {f"d0_{s}": np.asarray(a[0]) for s, a in initial}
 
 
 def slices(
     subject: Subject, case: Case, arrays: Mapping[str, Floats], p: Parameters
 ) -> Iterator[tuple[str, Floats]]:
-    """Yield the reference's slices of a gradient in the layer's own arrays; nan: in no array.
+    """Yield the reference's slices of a gradient in the layer's own arrays; nan if in no array.
 
-    The map from the reference's gradient to the layer's says where each number stands.
+    The map from the reference's gradient to the layer's shows the place of each number.
     """
     numbered = _numbered(p)
     flat = np.full(sum(a.size for a in numbered.values()) + 1, np.nan)
@@ -204,13 +204,13 @@ def slices(
         if name in arrays and np.shape(places) == np.shape(arrays[name]):
             at = np.abs(places).astype(int)
             flat[at.ravel()] = (np.sign(places) * arrays[name]).ravel()
-    whole = Parameters(p.shapes, {n: flat[a.astype(int)] for n, a in numbered.items()})
+    parameters = Parameters(p.shapes, {n: flat[a.astype(int)] for n, a in numbered.items()})
     for name in p.names():
-        yield name, getattr(whole, name)
+        yield name, getattr(parameters, name)
 
 
 def _numbered(p: Parameters) -> dict[str, Floats]:
-    """Return 1, 2, ... in the place of the parameters."""
+    """Return the parameters with entries 1, 2, ..."""
     count, numbered = 0, {}
     for name, array in p.items():
         size = int(np.prod(array.shape))
@@ -220,11 +220,11 @@ def _numbered(p: Parameters) -> dict[str, Floats]:
 
 
 def _without_u(subject: Subject, case: Case, arrays: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return a layer's arrays with 0 wherever an entry of U stands."""
-    own = subject.parameter_map(case)
-    (p,) = own.to_reference(arrays)
+    """Return a layer's arrays with 0 for all entries of U."""
+    parameter_map = subject.parameter_map(case)
+    (p,) = parameter_map.to_reference(arrays)
     marks = {n: np.full(a.shape, float(n == "U")) for n, a in p.items()}
-    marked = own.from_reference([Parameters(p.shapes, marks)])
+    marked = parameter_map.from_reference([Parameters(p.shapes, marks)])
     return {
         n: np.where(marked[n] != 0, np.zeros_like(a), a) if n in marked else a
         for n, a in arrays.items()

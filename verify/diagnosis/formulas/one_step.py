@@ -1,4 +1,4 @@
-"""One step back under an edit, computed no further than the edit reaches."""
+"""One backward step under an edit, of which only the influenced statements are computed."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from .measurement import Measurement
 from .program import Program, Values, program_of
 
 RAISED = (ValueError, NameError, IndexError, TypeError)
-"""What edits raise that combine arrays of different shapes, or read what is not there yet."""
+"""Exceptions of edits that combine arrays of different shapes, or read missing values."""
 
 
 @dataclass(frozen=True)
 class OneStep:
-    """A run of one step, and a program's way back through it that is to be edited."""
+    """A run of one step, and a program's backward pass through it that can be edited."""
 
     program: Program
     m: Measurement
 
     @cached_property
     def can_be_apart(self) -> bool:
-        """Whether the step is visited, and starts and ends as the right one does."""
+        """Whether the program visits the step, and starts and ends as the right one does."""
         program, right = self.program, program_of(self.program.cell)
-        assert right  # noqa: S101 - who edits a program has one
-        kept = all(s.value is r.value for s, r in zip(
+        assert right  # noqa: S101 - an edited program's cell has one
+        same_ends = all(s.value is r.value for s, r in zip(
             (*program.start, *program.end), (*right.start, *right.end), strict=True
         ))  # fmt: skip
-        return kept and list(program.order(1)) == [0] and program.x_at(0, 1) == 0
+        return same_ends and list(program.order(1)) == [0] and program.x_at(0, 1) == 0
 
     @cached_property
     def values(self) -> Values:
-        """All values of the way back without a further edit."""
-        here = self.m.right.values_back(self.m.dy, self.m.dfinal, self.program)
+        """All values of the backward pass without a further edit."""
+        values = self.m.right.values_back(self.m.dy, self.m.dfinal, self.program)
         states = self.m.cell.states
-        here.update({f"d{s}_next": d for s, d in zip(states, self.m.dfinal, strict=True)})
-        return here
+        values.update({f"d{s}_next": d for s, d in zip(states, self.m.dfinal, strict=True)})
+        return values
 
     @cached_property
     def wrong(self) -> frozenset[str]:
-        """The gradients that are not as measured."""
-        found = self.m.right.pull(self.m.dy, self.m.dfinal, self.program)
-        return self.m.differing(found, self.m.gradients)
+        """The names of gradients that differ from the measured ones."""
+        gradients = self.m.right.pull(self.m.dy, self.m.dfinal, self.program)
+        return self.m.differing(gradients, self.m.gradients)
 
     @np.errstate(all="ignore")
     def explained(self, edit: Edit) -> bool:
-        """Whether an edit makes all gradients as measured; stops at the first that is not."""
+        """Whether an edit computes all measured gradients; stop at the first difference."""
         touched: set[str] = set()
         try:
             for name, value in self._changed(edit):
@@ -63,7 +63,7 @@ class OneStep:
 
     @np.errstate(all="ignore")
     def unexplained(self, edit: Edit) -> frozenset[str] | None:
-        """Return the gradients that an edit leaves, or makes, wrong; None if it raises."""
+        """Return the names of gradients that are wrong with an edit; None if it raises."""
         wrong = set(self.wrong)
         try:
             for name, value in self._changed(edit):
@@ -73,8 +73,8 @@ class OneStep:
         return frozenset(wrong)
 
     def _changed(self, edit: Edit) -> Iterator[tuple[str, Floats]]:
-        """Yield the gradients that an edit of the step back has a part in."""
-        m, here = self.m, Values(self.values, self.m.right, 0, None, self.m.dy)
+        """Yield the gradients that an edit of the backward step influences."""
+        m, values = self.m, Values(self.values, self.m.right, 0, None, self.m.dy)
         new = {place[1]: s for place, s in edit.changed if place[0] == "back"}
         results = {"dx": "dx"} | {f"d{s}_old": f"d0_{s}" for s in m.cell.states}
         touched: set[str] = set()
@@ -82,9 +82,9 @@ class OneStep:
             statement = new.get(k, before)
             if k not in new and touched.isdisjoint(statement.names):
                 continue
-            value = statement.evaluated(here)
+            value = statement.evaluated(values)
             name = statement.target if statement.slot else results.get(statement.target, "")
             if name in m.gradients:
                 yield name, value[None] if name == "dx" else value
-            here[statement.target] = value
+            values[statement.target] = value
             touched.add(statement.target)

@@ -1,4 +1,4 @@
-"""Formulas and names as users read them."""
+"""Formulas and names in words for users."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from typing import TypeAlias
 
 Words: TypeAlias = tuple["str | ast.expr", ...]
-"""A sentence, with formulas that are put into words when somebody reads them."""
+"""A sentence with formulas, which are put into words when it is printed."""
 
 GATES = {
     "i": "the input gate",
@@ -50,19 +50,19 @@ def shown(value: ast.expr | str) -> str:
 
 def _shifted(match: re.Match[str]) -> str:
     """Return c_{t-1} for the c_new of the step before."""
-    name, by = match[1], 1 if match[2] == "next" else -1
+    name, offset = match[1], 1 if match[2] == "next" else -1
     state, _, when = name.partition("_")
     if match[2] == "mirror":
         return f"{state if when in ('old', 'new') else name}_{{T-1-t}}"
     if when == "old":
-        name, by = state, by - 1
+        name, offset = state, offset - 1
     elif when == "new":
         name = state
-    return f"{name}_{{t{by:+d}}}" if by else f"{name}_t"
+    return f"{name}_{{t{offset:+d}}}" if offset else f"{name}_t"
 
 
 def said(words: Words) -> str:
-    """Return words with their formulas, sums in parentheses."""
+    """Return a sentence with its formulas, sums in parentheses."""
     return "".join(
         part if isinstance(part, str) else f"({shown(part)})" if _is_sum(part) else shown(part)
         for part in words
@@ -74,7 +74,7 @@ def _is_sum(node: ast.expr) -> bool:
 
 
 def beyond(name: str, shift: str) -> str:
-    """Return what is read where a step is asked for that is not there, in words."""
+    """Return the words for the value read at a step that does not exist."""
     return "" if shift.startswith("mirror") else f" ({ENDS[shift.partition('_')[2]]})"
 
 
@@ -84,7 +84,7 @@ def gate(letter: str) -> str:
 
 
 def subject_of(target: str) -> str:
-    """Return what a statement of a program computes, in words."""
+    """Return the words for a statement's target."""
     named = {
         "dx": "the gradient of x_t",
         "dh": "the gradient of h_t",

@@ -1,4 +1,4 @@
-"""A cell's program: statements that are parsed once, edited one by one, and run on arrays."""
+"""A cell's program: statements that can be parsed, edited and run on arrays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .activations import ACTIVATIONS, OF_ROWS
 from .texts_of_families import ALL
 
 Order = Callable[[int], Sequence[int]]
-"""From the number of steps to the order in which the way back visits them."""
+"""A function from the number of steps to the order in which the backward pass visits them."""
 
 
 def last_first(steps: int) -> Sequence[int]:
@@ -33,9 +33,9 @@ def last_first(steps: int) -> Sequence[int]:
 
 
 def rebuilt(node: ast.expr, leaf: Callable[[ast.Name], ast.expr], *, calls: bool) -> ast.expr:
-    """Return an expression with other names; with ``calls``, powers become calls.
+    """Return an expression with names replaced; with ``calls``, powers become calls.
 
-    Traced arrays know products and no powers.
+    Traced arrays have products and no powers.
     """
 
     def again(node: ast.expr) -> ast.expr:
@@ -59,12 +59,12 @@ def rebuilt(node: ast.expr, leaf: Callable[[ast.Name], ast.expr], *, calls: bool
 
 
 _GLOBALS: dict[str, Any] = {}
-"""What statements read beside their values: Python's own names, which ``eval`` puts in once."""
+"""The globals of statements: Python's own names, which ``eval`` inserts once."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """``target = value``; a ``slot`` of the parameters' gradients ``adds`` up over the steps."""
+    """``target = value``; a ``slot``, a gradient of parameters, ``adds`` up over the steps."""
 
     target: str
     value: ast.expr = field(compare=False)
@@ -73,7 +73,7 @@ class Statement:
 
     @cached_property
     def code(self) -> CodeType:
-        """The value, compiled."""
+        """The compiled value."""
         tree = ast.Expression(rebuilt(self.value, lambda n: n, calls=True))
         return compile(ast.fix_missing_locations(tree), self.target, "eval")
 
@@ -82,9 +82,9 @@ class Statement:
         """The names that the value reads."""
         return frozenset(n.id for n in ast.walk(self.value) if isinstance(n, ast.Name))
 
-    def evaluated(self, here: Mapping[str, Array]) -> Array:
-        """Return the value, given all that it reads; it may be one of edits, and raise."""
-        value: Array = eval(self.code, _GLOBALS, here)  # noqa: S307 - it was written here
+    def evaluated(self, values: Mapping[str, Array]) -> Array:
+        """Return the value by the values of the names it reads; that of an edit may raise."""
+        value: Array = eval(self.code, _GLOBALS, values)  # noqa: S307 - gatewise's own code
         return value
 
     def with_value(self, value: ast.expr) -> Statement:
@@ -94,10 +94,10 @@ class Statement:
 
 @dataclass(frozen=True)
 class Program:
-    """One step, what the way back starts from, its step, its end; and the order of steps.
+    """A forward step; the start, the step and the end of the backward pass; the order of steps.
 
-    ``start`` and ``end`` run once; the step of the way back runs in ``order``. ``x_at`` says at
-    which step's place a step's dx is kept.
+    ``start`` and ``end`` run once, the backward step for each step in ``order``. ``x_at`` returns
+    the index at which a step's dx is stored.
     """
 
     cell: str
@@ -120,19 +120,20 @@ class Program:
 
     @cached_property
     def ordered(self) -> tuple[Statement, ...]:
-        """The statements of the step, each after those that it reads; NameError in a circle."""
-        later, done, known = [*self.forward], list[Statement](), set[str]()
+        """The statements of the step, each after those that it reads; NameError for a cycle."""
+        later, done, computed = [*self.forward], list[Statement](), set[str]()
         while later:
             for k, s in enumerate(later):
-                before, every = (
-                    {o.target for o in some if o is not s} for some in (later[:k], later)
+                before, all_targets = (
+                    {o.target for o in statements if o is not s}
+                    for statements in (later[:k], later)
                 )
-                if s.names.isdisjoint(before) and not (s.names - known) & every:
+                if s.names.isdisjoint(before) and not (s.names - computed) & all_targets:
                     break
             else:
                 raise NameError(f"{later[0].target} is computed from itself")
             done.append(later.pop(k))
-            known.add(s.target)
+            computed.add(s.target)
         return tuple(done)
 
     def step(self, p: Mapping[str, Array], x: Array, state: State) -> tuple[State, Values]:
@@ -148,7 +149,7 @@ class Program:
     def run(
         self, p: Mapping[str, Array], x: Array, state: State, lengths: Array | None = None
     ) -> Run:
-        """Run over x (T, B, D) from a state; rows that have ended keep theirs."""
+        """Run over x (T, B, D) from a state; rows that have ended keep their state."""
         steps: list[Values] = []
         outputs: list[Array] = [np.zeros((0, *state[0].shape), state[0].dtype)]
         for t in range(len(x)):
@@ -162,7 +163,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Run:
-    """What a program computed forward: outputs, final state, and the values of every step."""
+    """A forward run of a program: outputs, final state, and the values of every step."""
 
     program: Program
     p: Mapping[str, Array]
@@ -173,63 +174,68 @@ class Run:
     lengths: Array | None
 
     def values_back(self, dy: Array, dfinal: State, program: Program | None = None) -> Values:
-        """Return all values of the way back at its last step."""
-        found: dict[str, Array] = {"dx": np.zeros_like(self.x)}
-        here = self._back(program or self.program, dy, dfinal, found)
-        return Values({**here, **found})
+        """Return all values of the backward pass at its last step."""
+        gradients: dict[str, Array] = {"dx": np.zeros_like(self.x)}
+        values = self._back(program or self.program, dy, dfinal, gradients)
+        return Values({**values, **gradients})
 
     def pull(self, dy: Array, dfinal: State, program: Program | None = None) -> dict[str, Array]:
         """Return all gradients by name: dW_i, ..., dx (T, B, D), and d0_h, d0_c."""
-        found: dict[str, Array] = {"dx": np.zeros_like(self.x)}
-        self._back(program or self.program, dy, dfinal, found)
-        return found
+        gradients: dict[str, Array] = {"dx": np.zeros_like(self.x)}
+        self._back(program or self.program, dy, dfinal, gradients)
+        return gradients
 
-    def _back(self, program: Program, dy: Array, dfinal: State, found: dict[str, Array]) -> Values:
+    def _back(
+        self, program: Program, dy: Array, dfinal: State, gradients: dict[str, Array]
+    ) -> Values:
         states, T = cell_named(program.cell).states, len(self.steps)
         values = Values(self.p)
         values.update({f"d{s}_final": d for s, d in zip(states, dfinal, strict=True)})
         values.update(T=T, B=len(dy[0]) if T else 1)
         for statement in program.start:
             values[statement.target] = statement.evaluated(values)
-        here = values
+        last_values = values
         for t in program.order(T):
-            here = self._step_back(program, values, t, dy, found)
-        here.update({f"d{s}_next": values[f"d{s}_next"] for s in states})
+            last_values = self._step_back(program, values, t, dy, gradients)
+        last_values.update({f"d{s}_next": values[f"d{s}_next"] for s in states})
         for statement in program.end:
-            found[statement.target] = statement.evaluated(here)
-        return here
+            gradients[statement.target] = statement.evaluated(last_values)
+        return last_values
 
     def _step_back(
-        self, program: Program, values: Values, t: int, dy: Array, found: dict[str, Array]
+        self, program: Program, values: Values, t: int, dy: Array, gradients: dict[str, Array]
     ) -> Values:
-        """Add a step's gradients to those that are there; return the values of the step."""
+        """Add a step's gradients to ``found``; return the values of the step."""
         states, T = cell_named(program.cell).states, len(self.steps)
         live = None if self.lengths is None else np.flatnonzero(t < np.asarray(self.lengths))
         carried = {f"d{s}_next": values[f"d{s}_next"] for s in states}
-        here = Values(values, self, t, live, dy)
-        here.update({name: _of_rows(d, live) for name, d in carried.items()})
+        values_of_step = Values(values, self, t, live, dy)
+        values_of_step.update({name: _of_rows(d, live) for name, d in carried.items()})
         for statement in program.back:
-            value = statement.evaluated(here)
+            value = statement.evaluated(values_of_step)
             target = statement.target
             if statement.slot:
-                before = statement.adds and target in found
-                found[target] = found[target] + value if before else value
+                before = statement.adds and target in gradients
+                gradients[target] = gradients[target] + value if before else value
             else:
-                here[target] = value
+                values_of_step[target] = value
         at = program.x_at(t, T)
         for s in states:
-            values[f"d{s}_next"] = _back_in(carried[f"d{s}_next"], here[f"d{s}_old"], live)
+            values[f"d{s}_next"] = _back_in(
+                carried[f"d{s}_next"], values_of_step[f"d{s}_old"], live
+            )
         if 0 <= at < T:
-            found["dx"][at] = _back_in(0 * found["dx"][at], here["dx"], live)
-        return here
+            gradients["dx"][at] = _back_in(0 * gradients["dx"][at], values_of_step["dx"], live)
+        return values_of_step
 
 
 class Values(dict[str, Array]):
-    """Values by name; those of saved steps are looked up where the program reads them.
+    """Values by name; those of saved steps are looked up when the program reads them.
 
-    ``i`` is that of step t, ``i__prev_zero`` that of step t - 1, and 0 where there is none;
-    ``_wrap``: Python's own index, ``_edge``: the nearest step's. ``mirror`` is step T - 1 - t.
-    ``first`` and ``last`` are 1 at such steps, ``row_is_first`` and ``row_is_last`` of such rows.
+    ``i`` is the value of step t, ``i__prev_zero`` that of step t - 1, or 0 if there is none;
+    ``_wrap``: by Python's negative index, ``_edge``: of the nearest step. ``mirror`` is step
+    T - 1 - t. ``first`` and ``last`` are 1 at such steps, ``row_is_first`` and ``row_is_last`` for
+    such rows.
     """
 
     def __init__(
@@ -240,7 +246,7 @@ class Values(dict[str, Array]):
         live: Array | None = None,
         dy: Array | None = None,
     ) -> None:
-        """Take parameters by name, and the step of a run that is visited."""
+        """Set the parameters by name, and the visited step of a run."""
         super().__init__(p)
         self._run, self._t, self._live, self._dy = run, t, live, dy
 
@@ -264,7 +270,7 @@ class Values(dict[str, Array]):
         return value
 
     def _end(self, run: Run, which: str) -> Array:
-        """Return 1 for rows whose first or last step this is, or that are first or last; (B, 1)."""
+        """Return 1 for rows at their first or last step, or for the first or last row; (B, 1)."""
         B, T = run.x.shape[1], len(run.steps)
         ends = np.full(B, T) if run.lengths is None else np.asarray(run.lengths)
         at = {
@@ -277,7 +283,7 @@ class Values(dict[str, Array]):
 
 
 ENDS = ("first", "last", "row_is_first", "row_is_last")
-"""Names that are 1 at an end, and 0 elsewhere."""
+"""Names that are 1 at an end and 0 elsewhere."""
 
 
 def _of_rows(array: Array, live: Array | None) -> Array:
@@ -293,21 +299,21 @@ def _back_in(full: Array, part: Array, live: Array | None) -> Array:
 
 
 def named(p: Parameters) -> dict[str, Any]:
-    """Return parameters by the names of a program, W_i, ..., b_hn, and the functions it calls."""
+    """Return parameters by a program's names, W_i, ..., b_hn, and the functions it calls."""
     return {**FUNCTIONS, **{name: getattr(p, name) for name in p.names()}}
 
 
-def gradient(p: Parameters, found: Mapping[str, Array]) -> Parameters:
-    """Return the gradients of parameters; 0 where a program leaves one out."""
+def gradient(p: Parameters, gradients: Mapping[str, Array]) -> Parameters:
+    """Return the gradients of parameters; 0 for those that a program omits."""
 
-    def one(name: str) -> Array:
+    def slot(name: str) -> Array:
         like = getattr(p, name)
-        d = found.get(f"d{name}")
+        d = gradients.get(f"d{name}")
         return np.zeros_like(like) if d is None else np.broadcast_to(d, like.shape)
 
     arrays = {
-        name: np.stack([one(f"{name}_{gate}") for gate in shape.gates]) if shape.gates
-        else one(name)
+        name: np.stack([slot(f"{name}_{gate}") for gate in shape.gates]) if shape.gates
+        else slot(name)
         for name, shape in p.shapes.items()
     }  # fmt: skip
     return Parameters(p.shapes, arrays)
@@ -315,15 +321,16 @@ def gradient(p: Parameters, found: Mapping[str, Array]) -> Parameters:
 
 @cache
 def program_of(cell: str) -> Program | None:
-    """Return the program of a cell, None where there is no text of it."""
+    """Return the program of a cell, None if it has no text."""
     text = ALL.get(cell)
     if text is None:
         return None
-    known: Cell = cell_named(cell)
-    start = "\n".join(f"d{s}_next = d{s}_final" for s in known.states)
-    end = "\n".join(f"d0_{s} = d{s}_next" for s in known.states)
+    cell_of_name: Cell = cell_named(cell)
+    start = "\n".join(f"d{s}_next = d{s}_final" for s in cell_of_name.states)
+    end = "\n".join(f"d0_{s} = d{s}_next" for s in cell_of_name.states)
     ahead, begin, back, after = (
-        tuple(_statements(part, known.gates)) for part in (text.forward, start, text.backward, end)
+        tuple(_statements(part, cell_of_name.gates))
+        for part in (text.forward, start, text.backward, end)
     )
     return Program(cell, ahead, begin, back, after)
 
@@ -338,7 +345,7 @@ def _statements(text: str, gates: Sequence[str]) -> Iterator[Statement]:
 
 
 def statement(line: str) -> Statement:
-    """Return the statement that a line of a text is."""
+    """Parse a line of a text as a statement."""
     tree = ast.parse(line).body[0]
     if isinstance(tree, ast.AugAssign) and isinstance(tree.target, ast.Name):
         return Statement(tree.target.id, tree.value, slot=True, adds=True)
@@ -348,20 +355,20 @@ def statement(line: str) -> Statement:
 
 
 def expression(text: str) -> ast.expr:
-    """Return the expression that a text is."""
+    """Parse a text as an expression."""
     return ast.parse(text, mode="eval").body
 
 
 def mean_of(*arrays: Array) -> Array:
-    """Return the mean over all entries of each row, (..., B, 1), of several arrays together."""
+    """Return the mean over all entries of each row of several arrays together, (..., B, 1)."""
     total, *others = (a.sum(axis=-1)[..., None] for a in arrays)
-    for other in others:
-        total = total + other
+    for part in others:
+        total = total + part
     return np.asarray(total / sum(a.shape[-1] for a in arrays))
 
 
 def deviation_of(*arrays: Array) -> Array:
-    """Return the standard deviation likewise, with layer norm's constant inside of the root."""
+    """Return the standard deviation likewise, with layer norm's ε inside the root."""
     centred = [a - mean_of(*arrays) for a in arrays]
     return np.asarray(np.sqrt(mean_of(*(a * a for a in centred)) + EPSILON))
 

@@ -1,4 +1,4 @@
-"""The edits that compute what was measured: one alone, or two together."""
+"""The edits that compute the measured numbers: one alone, or two together."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .program import Program, program_of
 from .replacement import differentiated_step, step, way_back
 
 MOST = 3
-"""Edits that compute what was measured, beyond which no more are handed on."""
+"""The most edits that become hypotheses, of those that compute the measured numbers."""
 
 
 @cache
 def back_in_groups(cell: str) -> tuple[Edit, ...]:
-    """Return the edits of a cell's way back that change several statements."""
+    """Return the edits of a cell's backward pass that change several statements."""
     program = program_of(cell)
     return () if program is None else _sorted(grouped_backward_edits(program))
 
@@ -45,23 +45,23 @@ def _sorted(edits: Iterable[Edit]) -> tuple[Edit, ...]:
 
 
 def ways_back(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield edits of the way back, where outputs are right, until some fit."""
+    """Yield edits of the backward pass, if outputs are right, until some fit."""
     if not explainer.outputs_deviate:
         yield from _until(explainer, search)
 
 
 def steps(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield edits of the step, where outputs are wrong, until some fit."""
+    """Yield edits of the step, if outputs are wrong, until some fit."""
     if explainer.outputs_deviate:
         yield from _until(explainer, search)
 
 
 def _until(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     deadline = explainer.deadline
-    found = candidates(explainer.subject, explainer.dtype, lambda: deadline.passed)
-    for count, one in enumerate(found):
-        yield one
-        enough = count >= MOST or len(one.ids) > 1
+    hypotheses = candidates(explainer.subject, explainer.dtype, lambda: deadline.passed)
+    for count, hypothesis in enumerate(hypotheses):
+        yield hypothesis
+        enough = count >= MOST or len(hypothesis.ids) > 1
         if (search.fits and enough) or deadline.passed:
             return
 
@@ -69,36 +69,36 @@ def _until(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 def candidates(
     subject: Subject, dtype: str, late: Callable[[], bool] = lambda: False
 ) -> Iterator[Hypothesis]:
-    """Yield the edits that compute what small runs of a layer measured."""
+    """Yield the edits that compute the results of a layer's small runs."""
     yield from computing(measurements(subject, dtype), late)
 
 
 def computing(
-    seen: Sequence[Measurement], late: Callable[[], bool] = lambda: False
+    runs: Sequence[Measurement], late: Callable[[], bool] = lambda: False
 ) -> Iterator[Hypothesis]:
-    """Yield the edits that compute what runs of a layer measured."""
-    program = program_of(seen[0].cell_name) if seen else None
+    """Yield the edits that compute the measured results of a layer."""
+    program = program_of(runs[0].cell_name) if runs else None
     if program is None:
         return
-    if any(m.wrong_outputs for m in seen):
-        yield from _ahead(program, seen, late)
-    elif any(m.wrong_gradients for m in seen):
-        yield from _back(program, seen, late)
+    if any(m.wrong_outputs for m in runs):
+        yield from _ahead(program, runs, late)
+    elif any(m.wrong_gradients for m in runs):
+        yield from _back(program, runs, late)
 
 
 def _back(
-    program: Program, seen: Sequence[Measurement], late: Callable[[], bool]
+    program: Program, runs: Sequence[Measurement], late: Callable[[], bool]
 ) -> Iterator[Hypothesis]:
-    alone = _distinct(program, fitting(program, seen))
+    alone = _distinct(program, fitting(program, runs))
     for edit in alone[:MOST]:
         yield _of_the_way_back(program, edit)
     if not alone:
-        for one, other in two_together(program, seen, late):
-            yield _of_the_way_back(program, one) + _of_the_way_back(program, other)
+        for first, second in two_together(program, runs, late):
+            yield _of_the_way_back(program, first) + _of_the_way_back(program, second)
 
 
 def _distinct(program: Program, edits: Iterable[Edit]) -> list[Edit]:
-    """Return edits without those that write what a simpler one wrote."""
+    """Return edits without those with the same formula as a simpler one."""
     first: dict[object, Edit] = {}
     for edit in edits:
         first.setdefault(edit.formulas(program)[0] or edit.words, edit)
@@ -109,38 +109,38 @@ def _of_the_way_back(program: Program, edit: Edit) -> Hypothesis:
     return hypothesis(program, edit, way_back(edit), "gradient")
 
 
-def fitting(program: Program, seen: Sequence[Measurement]) -> Iterator[Edit]:
-    """Yield the edits of a way back that compute all gradients that were measured.
+def fitting(program: Program, runs: Sequence[Measurement]) -> Iterator[Edit]:
+    """Yield the edits of a backward pass that compute all measured gradients.
 
-    Edits of several statements are tried only where none of a single one does. The program may
-    have been edited before.
+    Edits of several statements are tried only if none of a single statement does. The program may
+    be an edited one.
     """
-    step = OneStep(program, seen[0])
-    off = frozenset().union(*(_wrong(m, program) for m in seen))
+    step = OneStep(program, runs[0])
+    off = frozenset().union(*(_wrong(m, program) for m in runs))
     reached = reach(program)
 
     def fits(edits: Iterable[Edit]) -> list[Edit]:
         return [
             e for e in edits
             if not e.targets or off <= frozenset().union(*(reached[t] for t in e.targets))
-            if explains(e, step, seen)
+            if explains(e, step, runs)
         ]  # fmt: skip
 
     statements = {t for t, names in reached.items() if off <= names}
-    one = fits(backward_edits(program, statements))
-    yield from _sorted(one or fits(back_in_groups(program.cell)))
+    single = fits(backward_edits(program, statements))
+    yield from _sorted(single or fits(back_in_groups(program.cell)))
 
 
 def _wrong(m: Measurement, program: Program) -> frozenset[str]:
     return m.differing(pulled(m, program) or {}, m.gradients)
 
 
-def explains(edit: Edit, step: OneStep, seen: Sequence[Measurement]) -> bool:
-    """Whether an edited way back gives all gradients that were measured, in every run."""
+def explains(edit: Edit, step: OneStep, runs: Sequence[Measurement]) -> bool:
+    """Whether an edited backward pass computes all measured gradients in every run."""
     if step.can_be_apart and _of_the_step(edit) and not step.explained(edit):
         return False
     edited = edit.of(step.program)
-    return all(explained(m, edited) for m in seen)
+    return all(explained(m, edited) for m in runs)
 
 
 def _of_the_step(edit: Edit) -> bool:
@@ -148,48 +148,48 @@ def _of_the_step(edit: Edit) -> bool:
 
 
 def two_together(
-    program: Program, seen: Sequence[Measurement], late: Callable[[], bool]
+    program: Program, runs: Sequence[Measurement], late: Callable[[], bool]
 ) -> Iterator[tuple[Edit, Edit]]:
-    """Yield two edits that compute what was measured: the first alone explains a part of it.
+    """Yield two edits that compute the measured gradients; the first alone explains a part.
 
-    It leaves fewer gradients wrong than there are, and no other ones.
+    That is, it leaves a proper subset of the wrong gradients wrong, and no other ones.
     """
-    for one in _parts(program, seen):
+    for first in _parts(program, runs):
         if late():
             return
-        changed = {place for place, _ in one.changed}
-        for other in fitting(one.of(program), seen):
-            if changed.isdisjoint(place for place, _ in other.changed):
-                yield one, other
+        changed = {place for place, _ in first.changed}
+        for second in fitting(first.of(program), runs):
+            if changed.isdisjoint(place for place, _ in second.changed):
+                yield first, second
                 break
 
 
-def _parts(program: Program, seen: Sequence[Measurement]) -> list[Edit]:
-    """Return edits that explain a part, those that explain the most first, one of each effect."""
-    first = next(m for m in seen if m.wrong_gradients)
-    step, all_wrong = OneStep(program, seen[0]), first.wrong_gradients
+def _parts(program: Program, runs: Sequence[Measurement]) -> list[Edit]:
+    """Return edits that explain a part, those that explain most first, a few of each effect."""
+    first = next(m for m in runs if m.wrong_gradients)
+    step, all_wrong = OneStep(program, runs[0]), first.wrong_gradients
     effects: dict[frozenset[str], list[Edit]] = {}
     targets = {s.target for s in (*program.start, *program.back, *program.end)}
     for edit in backward_edits(program, targets):
-        if first is seen[0] and step.can_be_apart and _of_the_step(edit):
-            left = step.unexplained(edit)
+        if first is runs[0] and step.can_be_apart and _of_the_step(edit):
+            unexplained = step.unexplained(edit)
         else:
-            found = pulled(first, edit.of(program))
-            left = None if found is None else first.differing(found, first.gradients)
-        if left is not None and left < all_wrong:
-            effects.setdefault(left, []).append(edit)
+            gradients = pulled(first, edit.of(program))
+            unexplained = None if gradients is None else first.differing(gradients, first.gradients)
+        if unexplained is not None and unexplained < all_wrong:
+            effects.setdefault(unexplained, []).append(edit)
     ranked = sorted(effects, key=len)
-    return [e for left in ranked for e in _sorted(effects[left])[:ALIKE]][:PARTS]
+    return [e for unexplained in ranked for e in _sorted(effects[unexplained])[:ALIKE]][:PARTS]
 
 
 ALIKE, PARTS = 2, 6
-"""First edits of two that are tried: of those with one effect, and of all."""
+"""The most first edits of pairs: with the same effect, and in all."""
 
 
 def explained(m: Measurement, program: Program) -> bool:
-    """Whether a program's way back gives all gradients that were measured."""
-    found = pulled(m, program)
-    return found is not None and m.agrees(found)
+    """Whether a program's backward pass computes all measured gradients."""
+    gradients = pulled(m, program)
+    return gradients is not None and m.agrees(gradients)
 
 
 def pulled(m: Measurement, program: Program) -> Mapping[str, Floats] | None:
@@ -202,7 +202,7 @@ def pulled(m: Measurement, program: Program) -> Mapping[str, Floats] | None:
 
 
 def reach(program: Program) -> dict[str, frozenset[str]]:
-    """Return which gradients each name of the way back has a part in."""
+    """Return the gradients that each name of the backward pass influences."""
     statements = [*program.start, *program.back, *program.end]
     carry = {f"{s.target[:-5]}_old": s.target for s in program.start}  # dh_old to dh_next
     users: dict[str, set[str]] = {s.target: set() for s in statements}
@@ -212,46 +212,46 @@ def reach(program: Program) -> dict[str, frozenset[str]]:
     for old, new in carry.items():
         users[old].add(new)
     ends = {s.target for s in program.end} | {s.target for s in program.back if s.slot} | {"dx"}
-    found = {n: {n} & ends for n in users}
+    reached = {n: {n} & ends for n in users}
     for _ in users:
         for n, read in users.items():
-            found[n] |= set().union(*(found[m] for m in read))
-    return {n: frozenset(r) for n, r in found.items()}
+            reached[n] |= set().union(*(reached[m] for m in read))
+    return {n: frozenset(r) for n, r in reached.items()}
 
 
 def hypothesis(program: Program, edit: Edit, change: Change, check: str) -> Hypothesis:
-    """Return the explanation that an edit is."""
+    """Return an edit as a hypothesis."""
     is_so, _ = edit.formulas(program)
     id = f"formula {is_so}" if is_so else f"loop: {said(edit.words)}"
     return Hypothesis((id,), (edit.statement(program),), (change,), (edit.fix(program),), (check,))
 
 
 def _ahead(
-    program: Program, seen: Sequence[Measurement], late: Callable[[], bool]
+    program: Program, runs: Sequence[Measurement], late: Callable[[], bool]
 ) -> Iterator[Hypothesis]:
-    """Yield edits of the step: one, or two together, or one under another order of the gates."""
+    """Yield edits of the step: one, two together, or one with another order of the gates."""
     edits = (*_sorted(forward_edits(program)), *ahead_in_groups(program.cell))
-    fits = (edit for edit in edits if all(_computes(m, edit.of(program)) for m in seen))
+    fits = (edit for edit in edits if all(_computes(m, edit.of(program)) for m in runs))
     alone = [(edit,) for edit in _distinct(program, fits)[:PAIRS]]
-    yield from _with_ways_back(program, seen, alone, late)
+    yield from _with_ways_back(program, runs, alone, late)
     if alone:
         return
-    for order, edit in in_other_orders(program, seen[0], late):
-        again = [reordered(m, order) for m in seen]
-        if all(_computes(m, edit.of(program)) for m in again):
+    for order, edit in in_other_orders(program, runs[0], late):
+        reordered_runs = [reordered(m, order) for m in runs]
+        if all(_computes(m, edit.of(program)) for m in reordered_runs):
             base = order_of_gates(program.cell, order)
-            found = _with_ways_back(program, again, [(edit,)], late)
-            yield from (base + hypothesis for hypothesis in found)
+            hypotheses = _with_ways_back(program, reordered_runs, [(edit,)], late)
+            yield from (base + hypothesis for hypothesis in hypotheses)
     both = [
-        pair for pair in two_edits(program, seen[0], late)
-        if all(_computes(m, _edited(program, pair)) for m in seen)
+        pair for pair in two_edits(program, runs[0], late)
+        if all(_computes(m, _edited(program, pair)) for m in runs)
     ]  # fmt: skip
     both.sort(key=lambda pair: sum(e.rank + len(e.changed) for e in pair))
-    yield from _with_ways_back(program, seen, both[:PAIRS], late)
+    yield from _with_ways_back(program, runs, both[:PAIRS], late)
 
 
 PAIRS = 8
-"""Edits of the step, and pairs of these, that are handed on; the gradients tell them apart."""
+"""The most edits of the step, and pairs of them, whose gradients are compared."""
 
 
 def _edited(program: Program, edits: Sequence[Edit]) -> Program:
@@ -262,13 +262,13 @@ def _edited(program: Program, edits: Sequence[Edit]) -> Program:
 
 def _with_ways_back(
     program: Program,
-    seen: Sequence[Measurement],
+    runs: Sequence[Measurement],
     alone: Sequence[Sequence[Edit]],
     late: Callable[[], bool],
 ) -> Iterator[Hypothesis]:
-    """Yield edits of the step: differentiated, with right formulas for the way back, or wrong ones.
+    """Yield edits of the step, differentiated, or with right or wrong backward formulas.
 
-    A way back by hand runs on what its own step computed, or on what the right one does.
+    A backward pass written by hand may read the values of its own step, or of the right one.
     """
     for edits in alone:
         for change in (differentiated_step, partial(step, apart=False), partial(step, apart=True)):
@@ -276,9 +276,9 @@ def _with_ways_back(
     for edits in alone[:MOST]:
         for apart in (False, True):
             edited = _edited(program, edits)
-            after = seen if apart else [replace(m, ahead=edited) for m in seen]
+            after = runs if apart else [replace(m, ahead=edited) for m in runs]
             if not any(m.wrong_gradients for m in after):
-                continue  # nothing is left to explain
+                continue  # no gradient is wrong beside the step
             forward = _together(program, edits, partial(step, apart=apart))
             for back in _back(program, after, late):
                 yield forward + back
@@ -292,7 +292,7 @@ def _together(
 
 
 def _computes(m: Measurement, program: Program) -> bool:
-    """Whether a program's step gives all outputs that were measured."""
+    """Whether a program's step computes all measured outputs."""
     try:
         with np.errstate(all="ignore"):
             run = m.run(program)

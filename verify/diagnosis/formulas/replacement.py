@@ -1,4 +1,4 @@
-"""An edited program in the place of a layer's own pass."""
+"""Changes that run an edited program in the place of a layer's pass."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .program import Program, gradient, named, program_of
 
 
 class NoProgram(RuntimeError):
-    """A cell has no program to edit."""
+    """The cell has no program to edit."""
 
 
 @dataclass(frozen=True)
 class ProgrammedPass:
-    """One pass as one operation, forward by one program, and back by another.
+    """One pass as a single operation, forward by one program and backward by another.
 
-    ``apart``: the way back runs on what the right equations compute, not on what ``ahead`` did.
+    ``apart``: the backward pass reads the values of the right equations, not those of ``ahead``.
     """
 
     ahead: Program
@@ -32,7 +32,7 @@ class ProgrammedPass:
 
     @classmethod
     def of(cls, layer: ReplaceableLayer) -> ProgrammedPass:
-        """Return a layer's pass: the programs that it runs already, or the cell's own."""
+        """Return a layer's pass: the programs that it runs, or the cell's own."""
         if isinstance(layer.unroll, cls):
             return layer.unroll
         program = program_of(layer.cell.name)
@@ -50,9 +50,9 @@ class ProgrammedPass:
             saved = self.back.run(named(q), x, start, at.lengths) if self.apart else run
 
             def pull(dy: Array, *dfinal: Array) -> Sequence[Array]:
-                found = saved.pull(dy, dfinal, self.back)
-                ends = [found[f"d0_{s}"] for s in states]
-                return [*gradient(q, found).values(), found["dx"], *ends]
+                gradients = saved.pull(dy, dfinal, self.back)
+                ends = [gradients[f"d0_{s}"] for s in states]
+                return [*gradient(q, gradients).values(), gradients["dx"], *ends]
 
             return [run.y, *run.final], pull
 
@@ -62,27 +62,27 @@ class ProgrammedPass:
 
 
 def way_back(edit: Edit) -> Change:
-    """Return the change that edits a layer's way back."""
+    """Return the change that edits a layer's backward pass."""
 
     def change(layer: ReplaceableLayer) -> None:
-        now = ProgrammedPass.of(layer)
-        layer.unroll = ProgrammedPass(now.ahead, edit.of(now.back), now.apart)
+        current = ProgrammedPass.of(layer)
+        layer.unroll = ProgrammedPass(current.ahead, edit.of(current.back), current.apart)
 
     return change
 
 
 def step(edit: Edit, *, apart: bool) -> Change:
-    """Return the change that edits a layer's step, whose way back has its own right formulas."""
+    """Return the change that edits a layer's step and leaves its backward formulas right."""
 
     def change(layer: ReplaceableLayer) -> None:
-        now = ProgrammedPass.of(layer)
-        layer.unroll = ProgrammedPass(edit.of(now.ahead), now.back, apart)
+        current = ProgrammedPass.of(layer)
+        layer.unroll = ProgrammedPass(edit.of(current.ahead), current.back, apart)
 
     return change
 
 
 def differentiated_step(edit: Edit) -> Change:
-    """Return the change that edits a layer's step; its gradients are those of the edited step."""
+    """Return the change that edits a layer's step, and differentiates the edited step."""
 
     def change(layer: ReplaceableLayer) -> None:
         program = program_of(layer.cell.name)

@@ -1,10 +1,10 @@
-"""The programs of the cells, line by line: one step, and its way back.
+"""The programs of the cells, line by line: one step, and its backward step.
 
 Arrays are (B, H): states before and after a step (``h_old``, ``c_new``), pre-activations (``a_i``),
-gates by their letters. ``dh_next`` is what the later step passes back to this one's h, ``dh_old``
-what this step passes back; ``rows`` sums over the batch. A line with ``_k`` stands for one line a
-gate, or one for each of the gates that are named before its colon. ``+=`` adds up over steps. The
-gradients of gates before their slopes (``di``) stand here for edits that read them.
+gates by their letters. ``dh_next`` is the gradient that the later step passes back to this step's
+h, ``dh_old`` the one that this step passes back; ``rows`` sums over the batch. A line with ``_k``
+stands for one line for each gate, or for each gate named before its colon. ``+=`` adds up over
+steps. The gradients of gates before their slopes (``di``) are computed for edits that read them.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ GRU_BACK = "dx = da_r @ W_r.T + da_z @ W_z.T + da_n @ W_n.T"
 
 @dataclass(frozen=True)
 class Text:
-    """A step and its way back; ``slopes`` says which activation each gate has."""
+    """A step and its backward step; ``sigmoids`` and ``tangents`` are values of activations."""
 
     forward: str
     backward: str
@@ -220,4 +220,4 @@ TEXTS = {
     "gru-keeps-old": _gru_reset_before(keeps_old=True),
     "gru-takes-new": _gru_reset_before(keeps_old=False),
 }
-"""By cell; those that are not here are not taken apart."""
+"""The programs by cell; cells without one have no edits."""

@@ -141,7 +141,7 @@ def _qrnn(gates: str) -> Text:
 
 
 def _qrnn_of_two() -> Text:
-    """What the last input adds to the sums is carried."""
+    """Return the program of a QRNN of width 2, which carries the last input's part of the sums."""
     forward = """
     a_z = x @ W_z + z1_old + b_z
     a_f = x @ W_f + f1_old + b_f
@@ -199,7 +199,7 @@ def _rg_lru() -> Text:
 
 
 def _cfc() -> Text:
-    """A gate is called k: lines of it alone say so before a colon."""
+    """Return the program of a CfC; a gate is named k, so lines of it alone begin with ``k:``."""
     forward = """
     a_k = x @ W_k + h_old @ U_k + b_k
     g = tanh(a_g)
@@ -221,18 +221,18 @@ def _cfc() -> Text:
     return Text(forward, back, ("tau",), ("g", "k"))
 
 
-def _zoneout(cell: str, kept: dict[str, float]) -> Text:
-    """The program of another cell, whose new states are mixed with the old ones."""
+def _zoneout(cell: str, shares: dict[str, float]) -> Text:
+    """Return the program of another cell with new states mixed with the old ones."""
     plain = PLAIN[cell]
     forward = plain.forward
-    back = plain.backward.replace("dc_next", f"{1 - kept.get('c', 0)} * dc_next")
-    for state, share in kept.items():
+    back = plain.backward.replace("dc_next", f"{1 - shares.get('c', 0)} * dc_next")
+    for state, share in shares.items():
         forward = forward.replace(f"{state}_new", f"{state}_raw")
         back = back.replace(f"{state}_new", f"{state}_raw")
         forward += f"\n{state}_new = {share} * {state}_old + {1 - share} * {state}_raw"
         back = back.replace(f"d{state}_old = ", f"d{state}_old = {share} * d{state}_out + ")
-    outer = f"dh_out = dy + dh_next\ndh = {1 - kept['h']} * dh_out"
-    outer += "\ndc_out = dc_next" * ("c" in kept)
+    outer = f"dh_out = dy + dh_next\ndh = {1 - shares['h']} * dh_out"
+    outer += "\ndc_out = dc_next" * ("c" in shares)
     back = back.replace("dh = dy + dh_next", outer)
     return Text(
         forward, back, plain.sigmoids, tuple(t.replace("_new", "_raw") for t in plain.tangents)
@@ -244,21 +244,21 @@ ABOVE = ("above_0(a_n)", " * slope_above_0(a_n)")
 
 def _layer_norm(*, carried: bool) -> Text:
     def normed(name: str, rest: str) -> str:
-        """The lines that normalise the products of all gates together."""
-        every = ", ".join(f"p{name}_{gate}" for gate in "ifgo")
+        """Return the lines that normalise the products of all gates together."""
+        products = ", ".join(f"p{name}_{gate}" for gate in "ifgo")
         return f"""
         p{name}_k = {rest}_k
-        mean_{name} = mean_of({every})
-        dev_{name} = deviation_of({every})
+        mean_{name} = mean_of({products})
+        dev_{name} = deviation_of({products})
         n{name}_k = (p{name}_k - mean_{name}) / dev_{name}
         """
 
     def back(name: str) -> str:
-        each = [f"dn{name}_{gate}" for gate in "ifgo"]
-        along = ", ".join(f"{d} * {d[1:]}" for d in each)
+        gradients = [f"dn{name}_{gate}" for gate in "ifgo"]
+        along = ", ".join(f"{d} * {d[1:]}" for d in gradients)
         return f"""
         dn{name}_k = da_k * g{name}_k
-        dmean_{name} = mean_of({", ".join(each)})
+        dmean_{name} = mean_of({", ".join(gradients)})
         dalong_{name} = mean_of({along})
         dp{name}_k = (dn{name}_k - dmean_{name} - n{name}_k * dalong_{name}) / dev_{name}
         """
@@ -330,4 +330,4 @@ TEXTS = {
 
 
 ALL = PLAIN | TEXTS
-"""The texts of all cells that have one."""
+"""The texts of all cells that have a program."""

@@ -1,1 +1,1 @@
-"""What cuts gradients: how far they reach, detached states; and sums over calls."""
+"""Mistakes of gradients alone: truncation, detached states, sums over calls, forward mode."""

@@ -1,4 +1,4 @@
-"""Gradients that are added to those of earlier calls, because nothing sets them to zero."""
+"""Gradients that are added to those of earlier calls, because they are not set to zero."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ UNTIL = {
         "set them to zero where a backward pass starts, not where the forward pass does"
     ),
 }
-"""How long they are added up: until never, or until the next run; what to do."""
+"""The extent of the sum, over all calls or within one run, with the remedy."""
 
 
 def accumulated(subject: Subject) -> Iterator[Hypothesis]:
-    """Yield groups of gradients that accumulate; handed out as copies, or as the buffers."""
+    """Yield hypotheses that groups of gradients accumulate, returned as copies or as buffers."""
     names = tuple(cell_named(subject.cells[0]).shapes(Case(2, 2, 3, 4).sizes))
     biases = tuple(n for n in names if n.startswith("b"))
     weights = tuple(n for n in names if n not in biases)
@@ -49,7 +49,7 @@ def accumulated(subject: Subject) -> Iterator[Hypothesis]:
 
 
 def _summed(group: Sequence[str], *, shared: bool, over_calls: bool) -> Change:
-    """Add up what is pulled back; ``shared``: every call returns the one buffer of the sum."""
+    """Return a change that sums gradients; with ``shared`` all calls return the same buffer."""
 
     def change(layer: ReplaceableLayer) -> None:
         sums: dict[str, Floats] = {}

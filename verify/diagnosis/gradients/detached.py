@@ -1,4 +1,4 @@
-"""A state that is detached in the loop, at every step.
+"""States that are detached at every step.
 
 A detach at the start of a step cuts the gradient of the initial state, too; one at the end of a
 step that of the final state.
@@ -22,7 +22,7 @@ from ..hypotheses import Hypothesis
 
 
 def detached(family: str) -> Iterator[Hypothesis]:
-    """Yield states through which no gradient passes from one step to the one before it."""
+    """Yield hypotheses that no gradient passes through a state to the step before."""
     kinds: dict[str, tuple[int, ...]] = {"hidden state": (0,)}
     if family == "lstm":
         kinds |= {"cell state": (1,), "hidden and cell state": (0, 1)}
@@ -51,7 +51,7 @@ def _cut(which: tuple[int, ...], *, end: bool) -> Change:
     def change(layer: ReplaceableLayer) -> None:
         after_step_vjp(layer, spoil)
         if end:
-            pulls(layer, lambda given: (given[0], cut(given[1])))
+            pulls(layer, lambda pair: (pair[0], cut(pair[1])))
             layer.wrap("carry", lambda right, at, new, old: real(right(at, new, old)))
         else:
             layer.wrap("step", lambda right, at, p, x, state: right(at, p, x, real(state)))
@@ -60,6 +60,6 @@ def _cut(which: tuple[int, ...], *, end: bool) -> Change:
 
 
 def _without_tangent(state: Array) -> Array:
-    """Return a state without its tangent, the imaginary part in a step into the complex plane."""
+    """Return a state without its tangent, the imaginary part of a complex step."""
     tangent = isinstance(state, np.ndarray) and np.iscomplexobj(state)
     return state.real.astype(state.dtype) if tangent else state

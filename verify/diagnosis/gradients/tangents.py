@@ -1,7 +1,7 @@
-"""Tangents that are wrong as the gradients are: who cuts a graph cuts both modes.
+"""Tangents that are wrong in the same way as the gradients.
 
-Autograd that is cut off, by ``detach`` for example, differentiates the function that is left, in
-reverse and in forward mode alike. The one Jacobian is the other transposed.
+Where a graph is cut, by ``detach`` for example, autograd differentiates the remaining function in
+reverse and in forward mode alike, so the Jacobian of one mode is the transpose of the other.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ from ..search import is_gradient
 NOTE = "Forward mode (jvp) is wrong in the same way: its derivatives are those of the way back."
 
 EXACT = {"float64": 2.0**-30, "float32": 2.0**-10}
-"""Relative difference of two sums of products that rounding explains."""
+"""The relative difference of two sums of products that rounding explains."""
 
 
 def as_gradients(subject: Subject, observations: Sequence[Observation]) -> bool:
-    """Whether wrong tangents are those that the layer's own gradients say, where outputs are right.
+    """Whether wrong tangents agree with the layer's own gradients, if outputs are right.
 
-    Where outputs are wrong, derivatives are as a matter of course.
+    If outputs are wrong, wrong derivatives need no explanation of their own.
     """
-    off = [(key, seen.calls[key[0]]) for seen in observations for key in sorted(seen.deviating)]
+    off = [
+        (key, observation.calls[key[0]])
+        for observation in observations
+        for key in sorted(observation.deviating)
+    ]
     if any(call.tangents is None and not is_gradient(key) for key, call in off):
         return False
     unlike = {id(call): call for _, call in off if call.tangents is not None}.values()
@@ -40,7 +44,7 @@ def _transposed(subject: Subject, call: Call) -> bool:
     """Whether <d, J t> = <J' d, t> for drawn cotangents d and a call's tangents t."""
     case, (pushed,) = call.layer.case, call.results
     assert call.inputs is not None  # noqa: S101 - it was called
-    assert call.tangents is not None  # noqa: S101 - the caller has looked
+    assert call.tangents is not None  # noqa: S101 - the caller has checked it
     dy, dfinal = draw_cotangents(subject, case)
     try:
         pulled = under_test(subject).build(case).gradient(call.inputs, (dy, dfinal))

@@ -1,4 +1,4 @@
-"""How far back does a gradient reach, and does that explain what is wrong?"""
+"""Truncated backpropagation: the number of steps that a gradient reaches back."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ...subjects.protocol import Subject
 from ..hypotheses import Hypothesis
 
 LENGTHS = {"float64": (24, 45, 70, 100, 131), "float32": (12, 24, 45)}
-"""Steps of the runs that are looked at; in float32 fewer, so that no gradient underflows."""
+"""Steps of the runs; fewer in float32, so that no gradient underflows."""
 
 
 @dataclass(frozen=True)
 class Truncation:
-    """How far back a cotangent on the last output reaches, in words; "" if to the first step.
+    """The reach of a cotangent on the last output, in words; "" if it reaches the first step.
 
-    ``period``: it never passes a multiple of so many steps; 0 if there is no such number.
+    With a ``period``, cotangents never pass a multiple of so many steps; 0 if there is none.
     """
 
     words: str = ""
@@ -33,7 +33,7 @@ class Truncation:
 
     @property
     def hypothesis(self) -> Hypothesis | None:
-        """Return the mistake that cuts all cotangents at every period, if there is one."""
+        """The mistake that cuts all cotangents at multiples of the period, or None."""
         if not self.period:
             return None
 
@@ -51,7 +51,7 @@ class Truncation:
 
 
 def truncation(subject: Subject, dtype: str) -> Truncation:
-    """Measure how far back gradients reach, on sequences of several lengths."""
+    """Measure the reach of gradients on sequences of several lengths."""
     if not subject.options.gradient:
         return Truncation()
     reached = {T: _first_step_reached(subject, T, dtype) for T in LENGTHS[dtype]}

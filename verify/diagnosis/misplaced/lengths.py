@@ -1,4 +1,4 @@
-"""Rows that end elsewhere than at their lengths, and padding that is read."""
+"""Rows that do not end at their lengths, and padding that is read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..hypotheses import NOTHING_WRONG, Hypothesis, of_mutant
 from .moves import along, move_final, state_groups
 
 Ends = Callable[[Array], Array]
-"""From the rows' lengths to those by which they end."""
+"""A function from the rows' lengths to those at which they end."""
 
 OTHERS: dict[str, tuple[Ends, str]] = {
     "one step before their length": (lambda k: k - 1, "a row runs while t < length"),
@@ -39,11 +39,11 @@ OTHERS: dict[str, tuple[Ends, str]] = {
         lambda k: np.sort(k)[::-1], "sort rows and lengths alike, or neither"),
     "at the lengths in rising order": (np.sort, "sort rows and lengths alike, or neither"),
 }  # fmt: skip
-"""Where rows may end, and what to do instead."""
+"""Wrong ends of rows, with the remedies."""
 
 
 def ends(family: str, offered: Options) -> Iterator[Hypothesis]:
-    """Yield rows that end elsewhere, whose state goes on alone, or whose padding is read."""
+    """Yield hypotheses of wrong ends, of states that run on, and of padding that is read."""
     if not offered.lengths:
         return
     q13, q17 = (of_mutant(m) for m in mutants() if m.id in ("Q13", "Q17"))
@@ -78,9 +78,9 @@ def _elsewhere() -> Iterator[Hypothesis]:
         (_goes_on,), ("hold h (and c) where t >= length, not y alone",), ("padding",),
     )  # fmt: skip
 
-    for by, of_active in (("where()", _inside), ("a product", _times)):
+    for words_of_means, of_active in (("where()", _inside), ("a product", _times)):
         yield Hypothesis(
-            (f"ended rows are 0 by {by}",),
+            (f"ended rows are 0 by {words_of_means}",),
             ("The state of a row that has ended is set to 0, and so is its final state.",),
             (partial(_ended, of_active),),
             ("hold the state of a row that has ended: h = where(t < length, h_new, h_old)",),
@@ -133,22 +133,22 @@ def _other_finals(function: Ends, layer: ReplaceableLayer) -> None:
         y, final = right(at, p, x)
         if at.lengths is None:
             return y, final
-        wanted = _clipped(layer, function(np.asarray(at.lengths)))
-        return y, right(replace(at, lengths=wanted), p, x)[1]
+        changed = _clipped(layer, function(np.asarray(at.lengths)))
+        return y, right(replace(at, lengths=changed), p, x)[1]
 
     layer.wrap("unroll", unroll)
 
 
 def _of_zeros(layer: ReplaceableLayer) -> None:
-    """Let the layer see zeros in the padding, as where packed input is unpacked."""
+    """Let the layer read zeros in the padding, as after unpacking packed input."""
 
-    def given(inputs: Inputs) -> Inputs:
+    def masked(inputs: Inputs) -> Inputs:
         if inputs.lengths is None:
             return inputs
         active = np.arange(len(inputs.x))[:, None, None] < np.asarray(inputs.lengths)[:, None]
         return replace(inputs, x=only(active, inputs.x))
 
-    takes(layer, given)
+    takes(layer, masked)
 
 
 def _goes_on(layer: ReplaceableLayer) -> None:
@@ -183,7 +183,7 @@ ACTIVE: dict[str, Callable[[At, int], At]] = {
     " with the mask turned, too": lambda at, T: replace(
         at, lengths=None, mask=np.arange(T)[:, None] >= T - np.asarray(at.lengths)),
 }  # fmt: skip
-"""What a backward direction that reads padding first takes for its steps."""
+"""The steps of a backward direction that reads padding first."""
 
 
 def _turned_otherwise() -> Iterator[Hypothesis]:
@@ -192,11 +192,11 @@ def _turned_otherwise() -> Iterator[Hypothesis]:
     ):
         if ahead and (back or mask):
             continue
-        one = "reads each row from its last step" if ahead else "reads padding before the rows"
-        two = "are turned back within each row" if back else "are turned back with the padding"
+        inward = "reads each row from its last step" if ahead else "reads padding before the rows"
+        outward = "are turned back within each row" if back else "are turned back with the padding"
         yield Hypothesis(
-            (f"backward direction {one}, outputs {two}{mask}{', masked' * masked}",),
-            (f"The backward direction {one}{mask}, and its outputs {two}.",),
+            (f"backward direction {inward}, outputs {outward}{mask}{', masked' * masked}",),
+            (f"The backward direction {inward}{mask}, and its outputs {outward}.",),
             (partial(_turned, ahead, back, active, masked),),
             ("turn each row within its length, on the way in and on the way out: step k is "
              "x[length - 1 - k]",), ("padding", "forward"),
@@ -217,8 +217,8 @@ def _turned(
         return _masked(y, lengths) if masked and lengths is not None else y
 
     def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
-        there = at.direction and at.lengths is not None
-        return right(active(at, len(x)) if there else at, p, x)
+        backward_with_lengths = at.direction and at.lengths is not None
+        return right(active(at, len(x)) if backward_with_lengths else at, p, x)
 
     layer.turn = lambda direction, x, lengths: turn(direction, x, lengths if ahead else None)
     layer.turn_back = turn_back

@@ -1,7 +1,7 @@
-"""Entries of another row, step, layer, direction or axis, in what goes in and what comes out.
+"""Misplaced entries of inputs and outputs, along rows, steps, layers, directions or units.
 
-The moves are generated: every way of moving entries along the axes of an array, and of taking a
-reshape for a transposition.
+The moves are generated: all flips, shifts and repetitions along the axes of an array, and all
+confusions of a reshape with a transposition.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from ..hypotheses import Hypothesis
 from .passes import laid, viewed
 
 Shift = Callable[[Floats], Floats]
-"""Move entries of an array; its shape stays."""
+"""A function that moves entries of an array and keeps its shape."""
 
 Split = Callable[[ReplaceableLayer, Floats], tuple[int, ...]]
-"""The shape of an array with more axes than it has."""
+"""A function that returns the shape of an array with some axes split."""
 
 PLURALS = {"layer or direction": "layers and directions"}
-"""Of axes whose plural has more than an s."""
+"""The irregular plurals of axes."""
 
 STEP, ROW, FEATURE, UNIT = "step", "row", "feature", "unit"
 LAYER, DIRECTION, PASS = "layer", "direction", "layer or direction"
@@ -37,7 +37,7 @@ LAYER, DIRECTION, PASS = "layer", "direction", "layer or direction"
 
 @dataclass(frozen=True)
 class Move:
-    """A way of taking entries from other places, as a predicate in words; what to do instead."""
+    """A move of entries, with a predicate in words and the remedy."""
 
     name: str
     words: str
@@ -46,12 +46,12 @@ class Move:
 
 
 def plural(axis: str) -> str:
-    """Return what the entries along an axis are called."""
+    """Return the plural of an axis."""
     return PLURALS.get(axis, f"{axis}s")
 
 
 def named_axes(axes: Sequence[str]) -> str:
-    """Return axes as a shape in words."""
+    """Return axes as a shape in words: "(steps, rows, units)"."""
     return f"({', '.join(map(plural, axes))})"
 
 
@@ -71,32 +71,32 @@ def halves(layer: ReplaceableLayer, a: Floats) -> tuple[int, ...]:
 
 
 def _split(split: Split, function: Shift, a: Floats, layer: ReplaceableLayer) -> Floats:
-    """Move entries of an array that has the shape of a split."""
+    """Move entries of an array in its split shape."""
     return function(a.reshape(split(layer, a))).reshape(a.shape)
 
 
 def permuted(axes: Sequence[str], split: Split, name: str, apart: int = -1) -> Iterator[Move]:
-    """Yield every reshape in the place of a transposition.
+    """Yield all confusions of a reshape with a transposition.
 
-    ``split`` is the shape with all axes; the axis ``apart`` and the next are one in the array
-    itself, and orders in which they stay together are those of the array's own axes.
+    ``split`` returns the shape with all axes; the axis ``apart`` and the next are one axis of the
+    array, so orders in which they stay together are left out.
     """
     for order in list(permutations(range(len(axes))))[1:]:
         if (apart, apart + 1) in pairwise(order):
             continue
-        other, own = named_axes([axes[k] for k in order]), named_axes(axes)
+        wrong, right = named_axes([axes[k] for k in order]), named_axes(axes)
         mixed = " with ".join(plural(axes[k]) for k in range(len(axes)) if order[k] != k)
         fix = f"exchange the axes by a transposition (permute, swapaxes), not by a reshape: {mixed}"
         for way, function, words in (
-            ("laid", laid, f"laid out as {other} and reshaped to {own}, not transposed to it"),
-            ("viewed", viewed, f"reshaped to {other}, not transposed to it"),
+            ("laid", laid, f"laid out as {wrong} and reshaped to {right}, not transposed to it"),
+            ("viewed", viewed, f"reshaped to {wrong}, not transposed to it"),
         ):
             move = partial(_split, split, partial(function, order))
             yield Move(f"{name} {way} {order}", words, fix, move)
 
 
 def along(axis: str, number: int, split: Split = own_shape) -> Iterator[Move]:
-    """Yield flips, shifts and repetitions along an axis of an array of the shape ``split``."""
+    """Yield flips, shifts and repetitions along an axis of an array in its split shape."""
     many = plural(axis)
     ways: tuple[tuple[str, str, Shift], ...] = (
         ("reversed", f"in the reverse order of the {many}", lambda k: k[::-1]),
@@ -120,18 +120,18 @@ def along(axis: str, number: int, split: Split = own_shape) -> Iterator[Move]:
 
 
 def delayed() -> Iterator[Move]:
-    """Yield what stands one step late or early, with 0 at the end that is left open."""
-    for by, words in (
+    """Yield delays by a step, late or early, with 0 at the open end."""
+    for shift, words in (
         (1, "the previous step (0 at the first)"),
         (-1, "the next step (0 at the last)"),
     ):
 
-        def move(a: Floats, layer: ReplaceableLayer, by: int = by) -> Floats:
-            moved = np.roll(a, by, axis=0)
-            moved[slice(by) if by > 0 else slice(by, None)] = 0
+        def move(a: Floats, layer: ReplaceableLayer, shift: int = shift) -> Floats:
+            moved = np.roll(a, shift, axis=0)
+            moved[slice(shift) if shift > 0 else slice(shift, None)] = 0
             return moved
 
-        yield Move(f"steps delayed {by}", f"taken from {words}", "take each step's own", move)
+        yield Move(f"steps delayed {shift}", f"taken from {words}", "take each step's own", move)
 
 
 def _taken(axis: int, index: Shift, a: Floats) -> Floats:
@@ -145,11 +145,11 @@ SIZES: dict[str, Callable[[ReplaceableLayer], int]] = {
     "the number of steps": lambda layer: layer.case.T,
     "one": lambda layer: 1,
 }
-"""What a stride may be taken for."""
+"""Sizes that a wrong stride may have."""
 
 
 def strides(name: str) -> Iterator[Move]:
-    """Yield rows that are read from memory at the stride of something else."""
+    """Yield readings of rows from memory with a wrong stride."""
     for words, size in SIZES.items():
         yield Move(
             f"{name} stride of {words}",
@@ -167,7 +167,7 @@ def _strided(size: Callable[[ReplaceableLayer], int], a: Floats, layer: Replacea
 
 @dataclass(frozen=True)
 class Target:
-    """Something that entries can be moved in: what it is called, and how a layer is changed.
+    """An array in which entries can be moved, with the change of a layer that moves them.
 
     ``move`` takes a layer and a function of one of its arrays.
     """
@@ -180,7 +180,7 @@ class Target:
 
 
 def state_groups(family: str) -> dict[str, tuple[int, ...]]:
-    """Return the numbers of the states that may be concerned, by their name; all first."""
+    """Return groups of states, all first: their indices by their name."""
     if family != "lstm":
         return {"hidden state": (0,)}
     return {"states": (0, 1), "hidden state": (0,), "cell state": (1,)}
@@ -188,7 +188,7 @@ def state_groups(family: str) -> dict[str, tuple[int, ...]]:
 
 def move_x(layer: ReplaceableLayer, function: Shift) -> None:
     """Let a layer read moved inputs."""
-    takes(layer, lambda given: replace(given, x=rearranged(given.x, function)))
+    takes(layer, lambda inputs: replace(inputs, x=rearranged(inputs.x, function)))
 
 
 def move_y(layer: ReplaceableLayer, function: Shift) -> None:
@@ -199,8 +199,8 @@ def move_y(layer: ReplaceableLayer, function: Shift) -> None:
 def move_initial(which: Sequence[int], layer: ReplaceableLayer, function: Shift) -> None:
     """Let a layer read moved initial states."""
     move = partial(rearranged, function=function)
-    takes(layer, lambda given: replace(
-        given, state=given.state and some(given.state, which, move)))  # fmt: skip
+    takes(layer, lambda inputs: replace(
+        inputs, state=inputs.state and some(inputs.state, which, move)))  # fmt: skip
 
 
 def move_final(which: Sequence[int], layer: ReplaceableLayer, function: Shift) -> None:
@@ -210,7 +210,7 @@ def move_final(which: Sequence[int], layer: ReplaceableLayer, function: Shift) -
 
 
 def _move_dfinal(which: Sequence[int], layer: ReplaceableLayer, function: Shift) -> None:
-    pulls(layer, lambda given: (given[0], some(given[1], which, function)))
+    pulls(layer, lambda pair: (pair[0], some(pair[1], which, function)))
 
 
 def _move_dinitial(which: Sequence[int], layer: ReplaceableLayer, function: Shift) -> None:
@@ -222,7 +222,7 @@ def _move_dx(layer: ReplaceableLayer, function: Shift) -> None:
 
 
 def targets(family: str) -> Iterator[tuple[Target, tuple[Move, ...]]]:
-    """Yield everything that goes in and comes out, with the ways of moving entries of it."""
+    """Yield all inputs, outputs and their gradients, with the moves of their entries."""
     x, y, passes = (STEP, ROW, FEATURE), (STEP, ROW, UNIT), (PASS, ROW, UNIT)
     sequence = (
         *permuted(x, own_shape, "x"), *along(STEP, 0), *delayed(), *along(ROW, 1),
@@ -243,13 +243,16 @@ def targets(family: str) -> Iterator[tuple[Target, tuple[Move, ...]]]:
     yield Target("y", "The outputs y", "are", move_y), outputs
     for words, which in state_groups(family).items():
         verb = "are" if words == "states" else "is"
-        for name, read, told, move, gradient in (
+        for name, read, verb_of_target, move, gradient in (
             (f"final {words}", "", verb, move_final, False),
             (f"initial {words}", "", verb, move_initial, False),
             (f"gradient of the final {words}", " that is read", "is", _move_dfinal, True),
             (f"gradient of the initial {words}", "", "is", _move_dinitial, True),
         ):
-            yield Target(name, f"The {name}{read}", told, partial(move, which), gradient), states
+            yield (
+                Target(name, f"The {name}{read}", verb_of_target, partial(move, which), gradient),
+                states,
+            )
     yield (
         Target("dy", "The gradient of the outputs that is read", "is", pulls_outputs, True),
         outputs,
@@ -273,31 +276,37 @@ def moved(target: Target, move: Move, *, batch_first: bool = False) -> Hypothesi
 
 
 def moves(family: str, offered: Options, *, gradients: bool) -> Iterator[Hypothesis]:
-    """Yield every move of one target, and of what goes in and what comes out together."""
-    known = [(each, every) for each, every in targets(family) if each.gradient is gradients]
-    for target, every in known:
-        possible = [m for m in every if offered.bidirectional or not m.name.startswith("halves")]
+    """Yield every move of one target, and moves of inputs and outputs together."""
+    selected = [
+        (array, target_moves)
+        for array, target_moves in targets(family)
+        if array.gradient is gradients
+    ]
+    for target, target_moves in selected:
+        possible = [
+            m for m in target_moves if offered.bidirectional or not m.name.startswith("halves")
+        ]
         yield from (moved(target, move) for move in possible)
         if offered.batch_first:
             yield from (moved(target, move, batch_first=True) for move in filter(_mixes, possible))
     if not gradients:
-        yield from _on_both_ends(known, offered)
+        yield from _on_both_ends(selected, offered)
 
 
 def _mixes(move: Move) -> bool:
-    """Whether a move takes the first two axes for each other."""
+    """Whether a move confuses the first two axes."""
     return "(1, 0, 2)" in move.name
 
 
 def _on_both_ends(
-    known: Sequence[tuple[Target, tuple[Move, ...]]], offered: Options
+    selected: Sequence[tuple[Target, tuple[Move, ...]]], offered: Options
 ) -> Iterator[Hypothesis]:
-    """Yield what goes in and what comes out, both with two axes mixed or an axis reversed."""
-    by_name = {target.name: (target, every) for target, every in known}
-    whole = "states" if "final states" in by_name else "hidden state"
-    for first, second in (("x", "y"), (f"initial {whole}", f"final {whole}")):
-        (one, mine), (other, others) = by_name[first], by_name[second]
-        for a, b in product(mine, others):
+    """Yield moves of inputs and outputs together, both with axes mixed or an axis reversed."""
+    by_name = {target.name: (target, target_moves) for target, target_moves in selected}
+    states = "states" if "final states" in by_name else "hidden state"
+    for first, second in (("x", "y"), (f"initial {states}", f"final {states}")):
+        (source, source_moves), (result, result_moves) = by_name[first], by_name[second]
+        for a, b in product(source_moves, result_moves):
             if (_mixes(a) and _mixes(b)) or (a.name == b.name and "reversed" in a.name):
                 for when in (False, True) if offered.batch_first else (False,):
-                    yield moved(one, a, batch_first=when) + moved(other, b, batch_first=when)
+                    yield moved(source, a, batch_first=when) + moved(result, b, batch_first=when)

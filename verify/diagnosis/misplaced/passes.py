@@ -1,7 +1,7 @@
-"""Parameters read from the wrong place: of another pass, one array for another, transposed.
+"""Parameters read from the wrong place: of another pass, of another array, or transposed.
 
 A pass is one direction of one layer; arrays of passes have its ending, ``weight_ih_l1_reverse``.
-Everything is put in terms of the layer's own arrays, so that gradients go where they were read.
+All is expressed in the layer's own arrays, so that gradients go to the entries that were read.
 """
 
 from __future__ import annotations
@@ -24,35 +24,36 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Pass:
-    """Which layer and which direction."""
+    """A pass: its layer and its direction."""
 
     level: int
     backward: bool
 
     @classmethod
     def of(cls, name: str) -> Pass:
-        """Return the pass that an array belongs to, by its name's ending."""
+        """Return the pass of an array, by the ending of its name."""
         ending = name.rpartition("_l")[2]
         return cls(int(ending.partition("_")[0]), ending.endswith("_reverse"))
 
     @property
     def ending(self) -> str:
-        """The ending of its arrays' names."""
+        """The ending of the names of its arrays."""
         return f"_l{self.level}{'_reverse' if self.backward else ''}"
 
 
 def read_from(names: Sequence[str], where: Callable[[Pass, int], Pass | None]) -> Sources:
-    """Return that some arrays are read from another pass, where it has one of that shape.
+    """Return sources that read arrays from another pass, if its arrays have the same shape.
 
-    ``where`` is the pass that is read, given its own and the number of layers; None: its own.
+    ``where`` returns the pass that is read, by the array's pass and the number of layers; None for
+    its own.
     """
 
     def sources(shapes: Shapes) -> dict[str, tuple[str, Floats]]:
         layers = 1 + max(Pass.of(name).level for name in shapes)
         moved = {}
         for name, shape in shapes.items():
-            other = where(Pass.of(name), layers) if base(name) in names else None
-            source = f"{base(name)}{other.ending}" if other else name
+            source_pass = where(Pass.of(name), layers) if base(name) in names else None
+            source = f"{base(name)}{source_pass.ending}" if source_pass else name
             if source != name and shapes.get(source) == shape:
                 moved[name] = (source, _all(shape))
         return moved
@@ -60,15 +61,15 @@ def read_from(names: Sequence[str], where: Callable[[Pass, int], Pass | None]) -
     return sources
 
 
-def read_as(target: str, source: str, here: Callable[[Pass], bool]) -> Sources:
-    """Return that one array is read in the place of another, where both have the same shape."""
+def read_as(target: str, source: str, selected: Callable[[Pass], bool]) -> Sources:
+    """Return sources that read one array in the place of another, if both have the same shape."""
 
     def sources(shapes: Shapes) -> dict[str, tuple[str, Floats]]:
         return {
             name: (source + name[len(target) :], _all(shape))
             for name, shape in shapes.items()
             if base(name) == target
-            and here(Pass.of(name))
+            and selected(Pass.of(name))
             and shapes.get(source + name[len(target) :]) == shape
         }
 
@@ -81,20 +82,20 @@ def laid(order: Sequence[int], a: Floats) -> Floats:
 
 
 def viewed(order: Sequence[int], a: Floats) -> Floats:
-    """Return what an array looks like if it is reshaped to another order of its axes."""
+    """Return an array reshaped to another order of its axes and transposed back."""
     back = [order.index(k) for k in range(len(order))]
     return a.reshape([a.shape[k] for k in order]).transpose(back)
 
 
 def transposed(blocks: Floats) -> Floats:
-    """Return each gate's block transposed, where it is square."""
+    """Return blocks, (gates, ...), each transposed if they are square."""
     return blocks.swapaxes(1, 2) if blocks.shape[1] == blocks.shape[2] else blocks
 
 
 def blocks(names: Sequence[str], gates: int, moved: Callable[[Floats], Floats]) -> Sources:
-    """Return that weights are read as a function of their blocks, (gates, ...), has them.
+    """Return sources that read weights as a function moves their blocks, (gates, ...).
 
-    Weights have an axis of gates, or their rows stand gate after gate.
+    Weights have an axis of gates, or rows in the order of the gates.
     """
 
     def sources(shapes: Shapes) -> dict[str, tuple[str, Floats]]:
@@ -104,7 +105,7 @@ def blocks(names: Sequence[str], gates: int, moved: Callable[[Floats], Floats]) 
             if base(name) in names
             and (len(shape) == 3 or (len(shape) == 2 and not shape[0] % gates))
         }
-        return {name: (name, moved(each).reshape(shapes[name])) for name, each in places.items()}
+        return {name: (name, moved(place).reshape(shapes[name])) for name, place in places.items()}
 
     return sources
 
@@ -115,7 +116,7 @@ def _all(shape: tuple[int, ...]) -> Floats:
 
 @dataclass(frozen=True)
 class Other:
-    """Another pass in the place of the right one: in words, what to do, which one."""
+    """A wrong pass: words, the remedy, a function that returns it, and the option it needs."""
 
     words: str
     fix: str
@@ -128,44 +129,44 @@ OWN_DIRECTION, OWN_LAYER = "read each direction's own arrays", "read each layer'
 OTHERS = (
     Other("The backward direction reads {} of the forward direction.",
           "read the backward direction's own arrays, those that end in _reverse",
-          lambda own, layers: Pass(own.level, False) if own.backward else None, "bidirectional"),
+          lambda p, layers: Pass(p.level, False) if p.backward else None, "bidirectional"),
     Other("The forward direction reads {} of the backward direction.",
           "read the forward direction's own arrays, those that do not end in _reverse",
-          lambda own, layers: None if own.backward else Pass(own.level, True), "bidirectional"),
+          lambda p, layers: None if p.backward else Pass(p.level, True), "bidirectional"),
     Other("Each direction reads {} of the other.", OWN_DIRECTION,
-          lambda own, layers: Pass(own.level, not own.backward), "bidirectional"),
+          lambda p, layers: Pass(p.level, not p.backward), "bidirectional"),
     Other("Every layer reads {} of the lowest layer, where the shapes are the same.", OWN_LAYER,
-          lambda own, layers: Pass(0, own.backward) if own.level else None, "layers"),
+          lambda p, layers: Pass(0, p.backward) if p.level else None, "layers"),
     Other("Every layer above the second reads {} of the second.", OWN_LAYER,
-          lambda own, layers: Pass(1, own.backward) if own.level > 1 else None, "layers"),
+          lambda p, layers: Pass(1, p.backward) if p.level > 1 else None, "layers"),
     Other("Every layer reads {} of the layer below it, where the shapes are the same.", OWN_LAYER,
-          lambda own, layers: Pass(own.level - 1, own.backward) if own.level else None, "layers"),
+          lambda p, layers: Pass(p.level - 1, p.backward) if p.level else None, "layers"),
     Other("Every layer reads {} of the layer above it, where the shapes are the same.", OWN_LAYER,
-          lambda own, layers: Pass(own.level + 1, own.backward) if own.level + 1 < layers else None,
+          lambda p, layers: Pass(p.level + 1, p.backward) if p.level + 1 < layers else None,
           "layers"),
     Other("Every layer reads {} of the last layer, where the shapes are the same.", OWN_LAYER,
-          lambda own, layers: Pass(layers - 1, own.backward), "layers"),
+          lambda p, layers: Pass(layers - 1, p.backward), "layers"),
     Other("The layers read {} in the reverse order of layers, where the shapes are the same.",
-          OWN_LAYER, lambda own, layers: Pass(layers - 1 - own.level, own.backward), "layers"),
+          OWN_LAYER, lambda p, layers: Pass(layers - 1 - p.level, p.backward), "layers"),
 )  # fmt: skip
 
 LEVELS: dict[str, tuple[Callable[[Pass], bool], tuple[str, ...]]] = {
-    "": (lambda own: True, ()),
-    " above the lowest layer": (lambda own: own.level > 0, ("layers",)),
-    " in the lowest layer": (lambda own: own.level == 0, ("layers",)),
-    " in the backward direction": (lambda own: own.backward, ("bidirectional",)),
-    " in the forward direction": (lambda own: not own.backward, ("bidirectional",)),
+    "": (lambda p: True, ()),
+    " above the lowest layer": (lambda p: p.level > 0, ("layers",)),
+    " in the lowest layer": (lambda p: p.level == 0, ("layers",)),
+    " in the backward direction": (lambda p: p.backward, ("bidirectional",)),
+    " in the forward direction": (lambda p: not p.backward, ("bidirectional",)),
 }
-"""Where something is so, whether a pass is there, and the options that the words are about."""
+"""The words for groups of passes, whether a pass belongs to them, and the options they need."""
 
 ALWAYS = (" in the lowest layer", " in the forward direction")
-"""Of those, which are there without options."""
+"""The groups that exist without these options."""
 
 
 def passes(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
-    """Yield every way in which a layer may read its parameters from the wrong place.
+    """Yield hypotheses that a layer reads its parameters from the wrong place.
 
-    With ``gradients``: may return their gradients misplaced.
+    With ``gradients``: that it returns their gradients in the wrong place.
     """
     shapes = subject.parameter_map(Case(2, 2, 3, 4, dtype=subject.dtypes[0])).shapes()
     names = tuple(dict.fromkeys(map(base, shapes)))
@@ -174,12 +175,16 @@ def passes(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
     groups = {"all parameters": names, "the weights": weights, "the biases": vectors}
     groups |= {name: (name,) for name in names}
     offered = subject.options
-    for other in () if gradients else OTHERS:
-        if getattr(offered, other.needs):
+    for wrong_pass in () if gradients else OTHERS:
+        if getattr(offered, wrong_pass.needs):
             for words, group in groups.items():
-                sources = read_from(group, other.where)
-                yield _hypothesis(other.words.format(words), other.fix, sources, (other.needs,))
-    for (target, source), (where, (here, needs)) in product(permutations(names, 2), LEVELS.items()):
+                sources = read_from(group, wrong_pass.where)
+                yield _hypothesis(
+                    wrong_pass.words.format(words), wrong_pass.fix, sources, (wrong_pass.needs,)
+                )
+    for (target, source), (where, (selected, needs)) in product(
+        permutations(names, 2), LEVELS.items()
+    ):
         so = f"{source} is read in the place of {target}{where}, where their shapes are equal."
         fix = f"read {target} itself: it is never read there"
         if gradients:
@@ -188,7 +193,9 @@ def passes(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
             fix = f"return the gradient of {target} itself"
         if gradients or not offered.missing(needs):
             needed = () if where in ALWAYS else needs
-            yield _hypothesis(so, fix, read_as(target, source, here), needed, returned=gradients)
+            yield _hypothesis(
+                so, fix, read_as(target, source, selected), needed, returned=gradients
+            )
     axes = ("gates", "inputs", "units")
     if len(shapes[f"{weights[0]}_l0"]) == 2:
         axes = ("gates", "units", "inputs")
@@ -198,7 +205,7 @@ def passes(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
 def _blocks(
     subject: Subject, weights: Sequence[str], axes: Sequence[str], *, returned: bool
 ) -> Iterator[Hypothesis]:
-    """Yield that blocks of weights are transposed, or that a reshape stands for that."""
+    """Yield hypotheses that blocks of weights are transposed, or reshaped instead."""
     gates = len(cell_named(subject.cells[0]).gates)
     groups = {"The weights are": tuple(weights)} | {f"{name} is": (name,) for name in weights}
     if returned:
@@ -211,14 +218,14 @@ def _blocks(
     )]  # fmt: skip
     fix = "transpose the weights, do not reshape them; gates stand one after another"
     for order in list(permutations(range(3)))[1:]:
-        other = ", ".join(axes[k] for k in order)
-        how = f"laid out as ({other}) and reshaped to ({', '.join(axes)})"
-        ways.append((how, fix, partial(laid, order)))
-        how = f"reshaped to ({other}), not transposed to it"
-        ways.append((how, fix, partial(viewed, order)))
-    for (words, group), (how, fix, move) in product(groups.items(), ways):
+        wrong = ", ".join(axes[k] for k in order)
+        predicate = f"laid out as ({wrong}) and reshaped to ({', '.join(axes)})"
+        ways.append((predicate, fix, partial(laid, order)))
+        predicate = f"reshaped to ({wrong}), not transposed to it"
+        ways.append((predicate, fix, partial(viewed, order)))
+    for (words, group), (predicate, fix, move) in product(groups.items(), ways):
         sources = blocks(group, gates, move)
-        yield _hypothesis(f"{words} {how}.", fix, sources, returned=returned)
+        yield _hypothesis(f"{words} {predicate}.", fix, sources, returned=returned)
 
 
 def _hypothesis(

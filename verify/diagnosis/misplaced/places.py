@@ -1,4 +1,4 @@
-"""Right numbers in the wrong place: everything of the folder but what parameters are read for."""
+"""Right numbers in the wrong place, other than parameters of the wrong pass."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from .states import (
 
 
 def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
-    """Yield every way in which right numbers may stand in the wrong place.
+    """Yield hypotheses that right numbers stand in the wrong place.
 
-    With ``gradients``: gradients alone; without: outputs, and what they are computed from.
+    With ``gradients`` these are gradients alone; otherwise outputs and inputs.
     """
     family, offered = subject.cells[0].partition("-")[0], subject.options
     if gradients:
@@ -54,7 +54,7 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
 
 
 def between(offered: Options) -> Iterator[Hypothesis]:
-    """Yield what goes wrong between layers: x again, directions side by side in another order."""
+    """Yield mistakes between layers: x read again, residual connections, directions exchanged."""
     if offered.layers:
         yield Hypothesis(
             ("x in every layer",),
@@ -64,12 +64,12 @@ def between(offered: Options) -> Iterator[Hypothesis]:
             needs=("layers",),
         )  # fmt: skip
         for first, last in product((True, False), (False, True)):
-            there = ", and so are the outputs of the last layer" if last else ""
-            of = "every layer" if first else "every layer but the first"
+            suffix = ", and so are the outputs of the last layer" if last else ""
+            layers = "every layer" if first else "every layer but the first"
             yield Hypothesis(
                 (f"residual connections{', last' * last}{', not first' * (not first)}",),
-                (f"In {of} the input is added to the outputs that the next layer reads, where the "
-                 f"shapes are the same: a residual connection{there}.",),
+                (f"In {layers} the input is added to the outputs that the next layer reads, where "
+                 f"the shapes are the same: a residual connection{suffix}.",),
                 (partial(_added, first, last),),
                 ("give each layer the outputs of the one below it, and nothing else",),
                 ("forward",), needs=("layers",),
@@ -87,29 +87,29 @@ def between(offered: Options) -> Iterator[Hypothesis]:
 
 
 def _x_again(layer: ReplaceableLayer) -> None:
-    given: list[Floats] = []
+    first_input: list[Floats] = []
 
-    def kept(inputs: Inputs) -> Inputs:
-        given[:] = [inputs.x]
+    def remember(inputs: Inputs) -> Inputs:
+        first_input[:] = [inputs.x]
         return inputs
 
     def drop(right: Callable[[Floats], Floats], y: Floats) -> Floats:
-        return right(given[0] if given[0].shape == y.shape else y)
+        return right(first_input[0] if first_input[0].shape == y.shape else y)
 
-    takes(layer, kept)
+    takes(layer, remember)
     layer.wrap("drop", drop)
 
 
 def _added(first: bool, last: bool, layer: ReplaceableLayer) -> None:
     below: list[Floats] = []
 
-    def given(inputs: Inputs) -> Inputs:
+    def remember(inputs: Inputs) -> Inputs:
         below[:] = [inputs.x]
         return inputs
 
     def added(y: Floats) -> Floats:
-        there = below[-1].shape == y.shape and (first or len(below) > 1)
-        below.append(y + below[-1] if there else y)
+        same_shape = below[-1].shape == y.shape and (first or len(below) > 1)
+        below.append(y + below[-1] if same_shape else y)
         return below[-1]
 
     def drop(right: Callable[[Floats], Floats], y: Floats) -> Floats:
@@ -118,7 +118,7 @@ def _added(first: bool, last: bool, layer: ReplaceableLayer) -> None:
     def write(right: WritePart, y: Floats, final: State, lengths: Floats) -> tuple[Floats, State]:
         return right(added(y) if last else y, final, lengths)
 
-    takes(layer, given)
+    takes(layer, remember)
     layer.wrap("drop", drop)
     layer.wrap("write", write)
 
@@ -136,7 +136,7 @@ def _directions_exchanged(at_the_end: bool, layer: ReplaceableLayer) -> None:
 
 
 def outputs(family: str) -> Iterator[Hypothesis]:
-    """Yield outputs that are the state before the step, or another state."""
+    """Yield hypotheses that outputs are the state before the step, or another state."""
     yield Hypothesis(
         ("y before the step",),
         ("The output of each step is the hidden state before it, not after it.",),
@@ -158,7 +158,7 @@ ORDERS: dict[str, Callable[[Floats], Floats]] = {
     "rising": lambda lengths: np.argsort(lengths, kind="stable"),
     "falling, ties reversed": lambda lengths: np.argsort(lengths, kind="stable")[::-1],
 }
-"""In which rows may be sorted by their lengths."""
+"""The orders in which rows may be sorted by their lengths."""
 
 OF_RESULTS = {
     "left": ("{} left in the order of the lengths",
@@ -172,30 +172,33 @@ OF_START = {
     "twice": ("the initial states are sorted by the inverse permutation",
               "sort the initial states by the same permutation as x"),
 }  # fmt: skip
-"""What goes wrong, and what to do instead."""
+"""The words for mistakes of sorted initial states, with the remedies."""
 
 
 def sorted_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
-    """Yield what is left in the order of the lengths, or put back wrongly."""
+    """Yield hypotheses that results stay in the order of the lengths, or are put back wrongly."""
     ways = ("", "left", "twice")
-    for (how, order), y, final, start, (state, which) in product(
+    for (order_words, order), y, final, start, (state, which) in product(
         ORDERS.items(), ways, ways, ways, state_groups(family).items()
     ):
         alone = len(which) == 1 and family == "lstm"
         if not offered.lengths or not (y or final or start) or (alone and (y or start)):
             continue
-        said = []
+        sentences = []
         results = {"the outputs": y, f"the final {state}": final}
         for way, (sentence, fix) in OF_RESULTS.items():
-            if hit := " and ".join(name for name, mine in results.items() if mine == way):
+            if hit := " and ".join(
+                name for name, way_of_result in results.items() if way_of_result == way
+            ):
                 verb = "are" if "outputs" in hit or state == "states" else "is"
-                said.append((sentence.format(f"{hit} {verb}"), fix.format(hit)))
-        said += [OF_START[start]] if start else []
-        words, fixes = zip(*said, strict=True)
+                sentences.append((sentence.format(f"{hit} {verb}"), fix.format(hit)))
+        sentences += [OF_START[start]] if start else []
+        words, fixes = zip(*sentences, strict=True)
         yield Hypothesis(
-            (f"rows by {how} length: y {y or 'right'}, final {state} {final or 'right'}, "
+            (f"rows by {order_words} length: y {y or 'right'}, final {state} {final or 'right'}, "
              f"initial {start or 'right'}",),
-            (f"Rows are sorted by {how.partition(',')[0]} length, and {'; '.join(words)}.",),
+            (f"Rows are sorted by {order_words.partition(',')[0]} length, and "
+             f"{'; '.join(words)}.",),
             (partial(_sorted, order, y, (final, which), start),), fixes, ("lengths", "forward"),
         )  # fmt: skip
 
@@ -213,10 +216,10 @@ def _sorted(
         falling = order(np.asarray(inputs.lengths))
         back = np.argsort(falling)
         index = {"": np.arange(len(back)), "left": falling, "twice": falling[falling]}
-        # Initial states are seen from the rows as they came, not as they are sorted.
-        taken = {"": index[""], "left": back, "twice": back[back]}[start]
-        given = inputs.state and tuple(s[:, taken] for s in inputs.state)
-        result = right(replace(inputs, state=given))
+        # Initial states are indexed by the rows in their original order.
+        start_index = {"": index[""], "left": back, "twice": back[back]}[start]
+        start_states = inputs.state and tuple(s[:, start_index] for s in inputs.state)
+        result = right(replace(inputs, state=start_states))
         way, which = final
         return Result(result.y[:, index[y]], some(result.final, which, lambda s: s[:, index[way]]))
 

@@ -1,7 +1,7 @@
-"""One gate's part of an array: biases of two arrays left out or added twice, terms left out.
+"""One gate's part of an array that is left out or added twice.
 
-The reference has the sum of two biases; which of them is off shows in gradients, and in the layer's
-own arrays. Who adds a product and its bias in one call leaves out both.
+The reference has the sum of two biases; which of them is wrong shows in gradients and in the
+layer's own arrays. Code that adds a product and its bias in one call may leave out both.
 """
 
 from __future__ import annotations
@@ -21,21 +21,25 @@ WORDS = {
     0: ("is not read", "add it"),
     2: ("is added twice", "add it once"),
 }
-"""By what a gate's part is multiplied: what that is in words, and what to do."""
+"""Factors of a gate's part, with words and remedies."""
 
 
 def slots(parameters: ParameterMap, array: str) -> Mapping[str, Floats]:
-    """Return where each gate has its entries in an array: a mask of the array's shape."""
+    """Return a mask of each gate's entries in an array."""
     nothing = {name: np.zeros(shape) for name, shape in parameters.shapes().items()}
     numbers = np.arange(1.0, nothing[array].size + 1).reshape(nothing[array].shape)
     masks: dict[str, Floats] = {}
     without = parameters.to_reference(nothing)
-    for own, none in zip(
+    for parameters_of_pass, none in zip(
         parameters.to_reference({**nothing, array: numbers}), without, strict=True
     ):
-        for name, shape in own.shapes.items():
+        for name, shape in parameters_of_pass.shapes.items():
             for k, gate in enumerate(shape.gates or (name.rpartition("_h")[2],)):
-                block = (own[name] - none[name])[k] if shape.gates else own[name] - none[name]
+                block = (
+                    (parameters_of_pass[name] - none[name])[k]
+                    if shape.gates
+                    else parameters_of_pass[name] - none[name]
+                )
                 if block.any():
                     mask = np.isin(numbers, np.abs(block))
                     masks[gate] = masks.get(gate, np.zeros_like(mask)) | mask
@@ -60,26 +64,26 @@ class SlotFactor:
 
 
 def biases(subject: Subject) -> Iterator[Hypothesis]:
-    """Yield that one gate's part of one of several arrays of biases is not read, or read twice."""
+    """Yield hypotheses that one gate's part of one array of biases is not read, or read twice."""
     parameters = subject.parameter_map(Case(2, 2, 3, 4, dtype=subject.dtypes[0]))
     names = [name for name in parameters.shapes() if name.startswith("b")]
     for name in names if len(names) > 1 else ():
         for gate in slots(parameters, name):
-            for by, (so, fix) in WORDS.items():
+            for factor, (predicate, fix) in WORDS.items():
                 whose = f"The part of {base(name)} that belongs to the gate {gate}"
                 if gate == "n":
                     whose = f"The part of {base(name)} that belongs to the candidate"
                 yield Hypothesis(
-                    (f"{gate} of {base(name)} times {by}",), (f"{whose} {so}.",), (),
+                    (f"{gate} of {base(name)} times {factor}",), (f"{whose} {predicate}.",), (),
                     (f"{fix}: every gate has a part in every array of biases",), ("forward",),
-                    factors=(SlotFactor(base(name), gate, by),),
+                    factors=(SlotFactor(base(name), gate, factor),),
                 )  # fmt: skip
 
 
 def terms(subject: Subject) -> Iterator[Hypothesis]:
-    """Yield that a gate's product with the input or the state is not added, alone or with a bias.
+    """Yield hypotheses that a gate lacks a product with the input or the state, or biases.
 
-    Also that none of several arrays of biases is added.
+    A product may be missing alone or with its bias.
     """
     parameters = subject.parameter_map(Case(2, 2, 3, 4, dtype=subject.dtypes[0]))
     names = {role: _of_role(parameters, role) for role in ("W", "U", "b")}
@@ -106,18 +110,18 @@ def terms(subject: Subject) -> Iterator[Hypothesis]:
 
 
 def _sum(names: Mapping[str, Sequence[str]]) -> str:
-    """Return what a gate sums, by the names of the arrays."""
+    """Return the terms of a gate's sum, by the names of the arrays."""
     products = [*(f"{w} x" for w in names["W"]), *(f"{u} h" for u in names["U"])]
     return ", ".join((*products, *names["b"]))
 
 
 def _of_role(parameters: ParameterMap, role: str) -> list[str]:
-    """Return the names of arrays whose entries are the reference's W, U or b, without a pass."""
+    """Return the names, without a pass, of arrays that hold the reference's W, U or b."""
     nothing = {name: np.zeros(shape) for name, shape in parameters.shapes().items()}
-    found = []
+    names = []
     (without, *_) = parameters.to_reference(nothing)
     for name, zeros in nothing.items():
-        (own, *_) = parameters.to_reference({**nothing, name: zeros + 1})
-        if any(key[0] == role and (own[key] != without[key]).any() for key in own.shapes):
-            found.append(base(name))
-    return list(dict.fromkeys(found))
+        (read, *_) = parameters.to_reference({**nothing, name: zeros + 1})
+        if any(key[0] == role and (read[key] != without[key]).any() for key in read.shapes):
+            names.append(base(name))
+    return list(dict.fromkeys(names))

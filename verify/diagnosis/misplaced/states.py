@@ -1,4 +1,4 @@
-"""Initial and final states: not read, those of others, or of another step; their gradients."""
+"""Wrong initial and final states: not read, of another pass, row or step; their gradients."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ from .moves import move_final, move_initial, state_groups
 from .passes import ALWAYS, LEVELS, OTHERS, Other, Pass
 
 Here = Callable[[Pass], bool]
-"""Whether something is so in a pass."""
+"""A predicate of passes."""
 
 
 def states(family: str, offered: Options) -> Iterator[Hypothesis]:
-    """Yield initial states that are not read, and states in each other's place."""
-    for where, (here, needs) in LEVELS.items():
+    """Yield hypotheses that initial states are not read, or states exchanged."""
+    for where, (selected, needs) in LEVELS.items():
         for words, which in _each(family) if not offered.missing(needs) else ():
             verb = "are" if len(which) > 1 else "is"
-            there = " there" if where else ""
+            suffix = " there" if where else ""
             yield Hypothesis(
                 (f"initial {words} not read{where}",),
                 (f"The initial {words} {verb} not read{where}: every call starts from zeros"
-                 f"{there}.",),
-                (_not_read(which, here),), (f"start from the initial {words} that {verb} given",),
+                 f"{suffix}.",),
+                (_not_read(which, selected),),
+                (f"start from the initial {words} that {verb} given",),
                 ("carry", "forward"),
             )  # fmt: skip
     orders = {
@@ -56,29 +57,31 @@ def states(family: str, offered: Options) -> Iterator[Hypothesis]:
 
 
 def _each(family: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield the states that may be concerned, each by its name."""
+    """Yield groups of states with their names."""
     for words, which in state_groups(family).items():
         yield words.replace("states", "hidden state and cell state"), which
 
 
-def _not_read(which: Sequence[int], here: Here) -> Change:
+def _not_read(which: Sequence[int], selected: Here) -> Change:
     def change(layer: ReplaceableLayer) -> None:
         passes = product(range(layer.case.layers), (False, True)[: layer.case.directions])
-        keep = np.array([not here(Pass(*each)) for each in passes])[:, None, None]
+        keep = np.array(
+            [not selected(Pass(*level_and_direction)) for level_and_direction in passes]
+        )[:, None, None]
 
-        def given(inputs: Inputs) -> Inputs:
+        def masked(inputs: Inputs) -> Inputs:
             mask = keep.astype(inputs.x.dtype)
             return replace(
                 inputs, state=inputs.state and some(inputs.state, which, lambda s: s * mask)
             )
 
-        takes(layer, given)
+        takes(layer, masked)
 
     return change
 
 
 def _exchanged(kind: str, order: tuple[int, int]) -> Change:
-    """Return the change by which initial or final states stand in another order."""
+    """Return the change that reorders initial or final states."""
 
     def ordered(states: State) -> State:
         return tuple(states[k] for k in order)
@@ -88,12 +91,12 @@ def _exchanged(kind: str, order: tuple[int, int]) -> Change:
             layer, lambda result: replace(result, final=ordered(result.final))
         )
     return lambda layer: takes(
-        layer, lambda given: replace(given, state=given.state and ordered(given.state))
+        layer, lambda inputs: replace(inputs, state=inputs.state and ordered(inputs.state))
     )
 
 
 def without_gradient(family: str) -> Iterator[Hypothesis]:
-    """Yield initial states whose gradient is 0."""
+    """Yield hypotheses that the gradient of an initial state is 0."""
 
     def change(which: Sequence[int], layer: ReplaceableLayer) -> None:
         gives(layer, lambda pulled: replace(
@@ -109,21 +112,21 @@ def without_gradient(family: str) -> Iterator[Hypothesis]:
 
 
 def of_other_passes(offered: Options) -> Iterator[Hypothesis]:
-    """Yield initial and final states that are those of another layer or direction."""
-    for kind, other, (where, (here, needs)) in product(
+    """Yield hypotheses that initial or final states are those of another layer or direction."""
+    for kind, wrong_pass, (where, (selected, needs)) in product(
         ("initial", "final"), OTHERS, LEVELS.items()
     ):
-        options = (other.needs, *(() if where in ALWAYS else needs))
-        if offered.missing((other.needs, *needs)):
+        options = (wrong_pass.needs, *(() if where in ALWAYS else needs))
+        if offered.missing((wrong_pass.needs, *needs)):
             continue
-        words = other.words.format(f"the {kind} states").replace(
+        words = wrong_pass.words.format(f"the {kind} states").replace(
             ", where the shapes are the same", where
         )
         words = words if where in words else f"{words.removesuffix('.')}{where}."
         yield Hypothesis(
             (f"{kind} states: {words}",),
             (words if kind == "initial" else words.replace(" reads ", " returns "),),
-            (_from_pass(kind, other, here),),
+            (_from_pass(kind, wrong_pass, selected),),
             (f"keep the {kind} states of layers and directions apart: entry layer * directions + "
              "direction",),
             ("forward",),
@@ -131,15 +134,15 @@ def of_other_passes(offered: Options) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-def _from_pass(kind: str, other: Other, here: Here) -> Change:
+def _from_pass(kind: str, wrong_pass: Other, selected: Here) -> Change:
     def change(layer: ReplaceableLayer) -> None:
         layers, directions = layer.case.layers, layer.case.directions
         index = []
         for level, direction in product(range(layers), range(directions)):
-            own = Pass(level, bool(direction))
-            read = (other.where(own, layers) if here(own) else None) or own
-            taken = read if read.level < layers and read.backward < directions else own
-            index.append(taken.level * directions + taken.backward)
+            right = Pass(level, bool(direction))
+            read = (wrong_pass.where(right, layers) if selected(right) else None) or right
+            source = read if read.level < layers and read.backward < directions else right
+            index.append(source.level * directions + source.backward)
         move = move_initial if kind == "initial" else move_final
         move((0, 1), layer, lambda a: a[index])
 
@@ -147,19 +150,19 @@ def _from_pass(kind: str, other: Other, here: Here) -> Change:
 
 
 def of_other_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
-    """Yield rows that start from the state of another row, or of all of them.
+    """Yield hypotheses that rows start from the state of another row, or of all rows.
 
-    Gradients go where the state came from, or by hand to each row's own.
+    Gradients go to the state that was read, or to the row's own.
     """
-    for (words, which), (function, (rows, said)), followed in product(
+    for (words, which), (function, (rows, phrase)), followed in product(
         state_groups(family).items(), OF_ROWS.items() if offered.state else (), (True, False)
     ):
-        own = "" if followed else "; its gradient is returned as if each row had its own"
+        clause = "" if followed else "; its gradient is returned as if each row had its own"
         verb = "are" if words == "states" else "is"
-        told = said.replace("that of", "those of") if words == "states" else said
+        plural_phrase = phrase.replace("that of", "those of") if words == "states" else phrase
         yield Hypothesis(
             (f"initial {words} by {function}{'' if followed else ', gradients apart'}",),
-            (f"The initial {words} that {verb} read {verb} {told.rstrip(',')}{own}.",),
+            (f"The initial {words} that {verb} read {verb} {plural_phrase.rstrip(',')}{clause}.",),
             (partial(_started, rows, which, followed),),
             ("start every row from its own state: s[:, k] for row k",),
             ("batch-permutation", "batch-single", "forward"),
@@ -169,15 +172,15 @@ def of_other_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
 def _started(
     rows: Callable[[Array], Array], which: Sequence[int], followed: bool, layer: ReplaceableLayer
 ) -> None:
-    def taken(s: Array) -> Array:
+    def started(s: Array) -> Array:
         return rows(s) if followed else instead(s, rows(plain(s)))
 
-    takes(layer, lambda given: replace(
-        given, state=given.state and some(given.state, which, taken)))  # fmt: skip
+    takes(layer, lambda inputs: replace(
+        inputs, state=inputs.state and some(inputs.state, which, started)))  # fmt: skip
 
 
 def carried_over(family: str, offered: Options) -> Iterator[Hypothesis]:
-    """Yield passes that start from where the one before them ended, in a loop without a reset."""
+    """Yield hypotheses that passes start from the final state of the pass before them."""
     ways: dict[str, tuple[Callable[[At], bool], tuple[str, ...]]] = {
         "The backward direction starts from the forward direction's final {}": (
             lambda at: at.direction > 0, ("bidirectional",)),
@@ -186,28 +189,29 @@ def carried_over(family: str, offered: Options) -> Iterator[Hypothesis]:
         "Every layer and direction starts from the final {} of the one before it": (
             lambda at: True, ("layers", "bidirectional")),
     }  # fmt: skip
-    for (words, (here, needs)), (names, which), given in product(
+    for (words, (selected, needs)), (names, which), with_state in product(
         ways.items(), state_groups(family).items(), (True, False)
     ):
-        if offered.missing(needs) or not (given or offered.default_state):
+        if offered.missing(needs) or not (with_state or offered.default_state):
             continue
-        always = " instead of its own initial state" if given else ", where no state is given"
+        always = " instead of its own initial state" if with_state else ", where no state is given"
         statement = f"{words.format(names)}{always}."
         yield Hypothesis(
-            (statement.rstrip("."),), (statement,), (_carried(here, which, given=given),),
+            (statement.rstrip("."),), (statement,),
+            (_carried(selected, which, with_state=with_state),),
             ("start every layer and direction from its own initial state, layer * directions + "
              "direction, or from zeros",), ("direction", "forward"), needs=needs[:1],
         )  # fmt: skip
 
 
-def _carried(here: Callable[[At], bool], which: Sequence[int], *, given: bool) -> Change:
+def _carried(selected: Callable[[At], bool], which: Sequence[int], *, with_state: bool) -> Change:
     def change(layer: ReplaceableLayer) -> None:
         ends: dict[tuple[int, int], State] = {}
 
         def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
             last = layer.case.directions - 1
             before = (at.level, 0) if at.direction else (at.level - 1, at.direction or last)
-            if here(at) and before in ends and (given or layer.inputs.state is None):
+            if selected(at) and before in ends and (with_state or layer.inputs.state is None):
                 start = tuple(ends[before][k] if k in which else s for k, s in enumerate(at.start))
                 at = replace(at, start=start)
             y, final = right(at, p, x)
@@ -225,9 +229,9 @@ def _carried(here: Callable[[At], bool], which: Sequence[int], *, given: bool) -
 
 
 def ends_elsewhere(family: str, offered: Options) -> Iterator[Hypothesis]:
-    """Yield final states that are those of another step."""
+    """Yield hypotheses that final states are those of another step."""
     whens = {"after the first step": 1, "before the last step": -2, "before the first step": 0}
-    for (state, which), (where, (here, needs)), (when, index) in product(
+    for (state, which), (where, (selected, needs)), (when, index) in product(
         state_groups(family).items(), LEVELS.items(), whens.items()
     ):
         if offered.missing(needs):
@@ -236,24 +240,24 @@ def ends_elsewhere(family: str, offered: Options) -> Iterator[Hypothesis]:
         yield Hypothesis(
             (f"final {state} {when}{where}",),
             (f"The final {state} {verb} {when}{where}, not after the last.",),
-            (partial(_ends_at, which, here, index),),
+            (partial(_ends_at, which, selected, index),),
             ("return the state after the last step that each direction computes",),
             ("final", "forward"),
         )  # fmt: skip
 
 
-def _ends_at(which: Sequence[int], here: Here, index: int, layer: ReplaceableLayer) -> None:
-    """Let the final state of a pass be that of another step."""
+def _ends_at(which: Sequence[int], selected: Here, index: int, layer: ReplaceableLayer) -> None:
+    """Let a layer return the state of another step as the final state of a pass."""
 
     def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
         y, final = right(at, p, x)
         count = len(x)
-        if not here(Pass(at.level, bool(at.direction))) or count == 0:
+        if not selected(Pass(at.level, bool(at.direction))) or count == 0:
             return y, final
         lengths = np.full(x.shape[1], count) if at.lengths is None else at.lengths
         wanted = np.minimum(index, lengths) if index >= 0 else np.maximum(lengths - 1, 0)
-        _, other = right(replace(at, lengths=wanted), p, x)
-        states = enumerate(zip(final, other, strict=True))
+        _, other_states = right(replace(at, lengths=wanted), p, x)
+        states = enumerate(zip(final, other_states, strict=True))
         return y, tuple(o if k in which else s for k, (s, o) in states)
 
     layer.wrap("unroll", unroll)

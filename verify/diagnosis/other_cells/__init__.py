@@ -1,1 +1,1 @@
-"""What a layer is that no known mistake explains, by experiments on the layer itself."""
+"""Experiments on layers that no known mistake explains, to find another cell or its properties."""

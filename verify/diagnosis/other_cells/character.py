@@ -1,8 +1,7 @@
-"""What a layer is that no known mistake explains: experiments on the layer itself.
+"""Experiments on a layer that no known mistake explains.
 
-A relation that explains everything, as zoneout with its rates or layer norm of a given kind, is a
-hypothesis, and is accepted as every other is: if it returns the same numbers. What is measured
-beyond that are notes, each with its number.
+A measured relation, as zoneout with its rates or a kind of layer norm, is a hypothesis like any
+other, and accepted if it computes the same numbers. Other measurements become notes.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ from .pre_activations import rescaled
 from .step import REFUSALS, Mode, Step, StepExperiment
 
 SAMPLES = 256
-"""Rows of a step in training whose entries are counted."""
+"""The number of rows of a step in training whose entries are counted."""
 
 ONE_RATE = "in training keep each entry of the old state at the rate by which evaluation mixes it"
 EVALUATION = "It is random in training; what follows was measured in evaluation."
 EVALUATION_RIGHT = "In evaluation plain runs are right; in training it is random."
 
 DEVIATIONS = 5
-"""Standard deviations by which a share of random entries may be off its rate."""
+"""The most standard deviations between a share of random entries and its rate."""
 
 
 def character(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Discovery:
-    """Find out what a layer is by experiments on it; ``explainer`` is what it was seen to do."""
+    """Measure a layer by experiments, and compare the findings with its observations."""
     subject = explainer.subject
-    varying = any(seen.varying for seen in explainer.observations)
+    varying = any(observation.varying for observation in explainer.observations)
     examined = Mode(subject, training=False).as_subject if varying else subject
     try:
         experiment = StepExperiment(examined, explainer.dtype)
@@ -69,7 +68,7 @@ def character(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Discover
 
 @dataclass(frozen=True)
 class Relation:
-    """A hypothesis that was measured; ``variant``: it is a cell right in its own terms."""
+    """A measured hypothesis; ``variant``: it is a cell that is right in its own terms."""
 
     hypothesis: Hypothesis
     variant: bool = False
@@ -93,19 +92,19 @@ def _explained(
 
 
 def _repeats(experiment: StepExperiment) -> bool:
-    """Whether a step comes out the same twice."""
+    """Whether a step returns the same results twice."""
     first, second = experiment.run(), experiment.run()
     return all(np.array_equal(a, b) for a, b in zip(first.outputs, second.outputs, strict=True))
 
 
 def _in_evaluation(examined: Subject, explainer: Explainer) -> Explainer:
-    """Return an explainer of what the layer does in evaluation: it is random in training."""
-    seen = list(observations(examined, list(basic(examined, explainer.dtype))))
-    return Explainer(examined, explainer.dtype, seen)
+    """Return an explainer of the layer in evaluation, if it is random in training."""
+    observed = list(observations(examined, list(basic(examined, explainer.dtype))))
+    return Explainer(examined, explainer.dtype, observed)
 
 
 def _measured(experiment: StepExperiment, step: Step, *, random: bool) -> Iterator[Relation]:
-    """Yield what one step turns out to be, where it is not that of the equations."""
+    """Yield the relations that one step fulfils, if it deviates from the equations."""
     cell = experiment.cell
     if clip := clipped(experiment):
         yield from map(Relation, clip)
@@ -124,30 +123,30 @@ def _measured(experiment: StepExperiment, step: Step, *, random: bool) -> Iterat
 def _residual(
     hypothesis: Hypothesis, judge: Explainer, rest: Sequence[Experiment]
 ) -> tuple[float, int]:
-    """Return how far off a hypothesis is, and in how many experiments.
+    """Return the residual of a hypothesis, and the number of experiments.
 
-    One of them has input and state of one width: a sum of both may need that.
+    One of them has input and state of equal width, which a sum of both may need.
     """
     if (residual := judge.off(hypothesis)) > 1:
         return residual, len(judge.observations)
     case = plain_case(judge.subject, judge.dtype, D=4, H=4, seed=17)
-    seen = list(observations(judge.subject, [Experiment(VALUES, case), *rest]))
-    further = Explainer(judge.subject, judge.dtype, seen).off(hypothesis)
-    return max(residual, further), len(judge.observations) + len(seen)
+    observed = list(observations(judge.subject, [Experiment(VALUES, case), *rest]))
+    further = Explainer(judge.subject, judge.dtype, observed).off(hypothesis)
+    return max(residual, further), len(judge.observations) + len(observed)
 
 
 def _fits_outputs(hypothesis: Hypothesis, judge: Explainer) -> bool:
-    """Whether a hypothesis holds for outputs, whatever the gradients are."""
+    """Whether a hypothesis explains the outputs, regardless of gradients."""
     plain = [s.experiment for s in judge.observations if s.experiment.check == VALUES]
     outputs = [replace(experiment, check=OUTPUTS) for experiment in plain]
-    seen = list(observations(judge.subject, outputs))
-    return bool(seen) and Explainer(judge.subject, judge.dtype, seen).off(hypothesis) <= 1
+    observed = list(observations(judge.subject, outputs))
+    return bool(observed) and Explainer(judge.subject, judge.dtype, observed).off(hypothesis) <= 1
 
 
 def _in_training(
     subject: Subject, experiment: StepExperiment, mixture: mixtures.Mixture
 ) -> tuple[bool, list[str]]:
-    """Say how many entries keep the old state in training, and whether that is the same rate."""
+    """Return whether training keeps old entries at the rate of evaluation, and notes on it."""
     switched = Mode(subject, training=True).as_subject
     training = StepExperiment(switched, experiment.case.dtype, B=SAMPLES)
     try:
@@ -160,20 +159,20 @@ def _in_training(
     for name, rate, new, old, wanted in states:
         if rate is None:
             continue
-        kept, taken = (np.abs(new - s) <= training.exact for s in (old, wanted))
-        share, spread = float(kept.mean()), np.sqrt(rate * (1 - rate) / kept.size)
-        if not (kept | taken).all():
+        kept_old, took_new = (np.abs(new - s) <= training.exact for s in (old, wanted))
+        share, spread = float(kept_old.mean()), np.sqrt(rate * (1 - rate) / kept_old.size)
+        if not (kept_old | took_new).all():
             agrees = False
             notes.append(f"In training {name} is neither the old nor the new one everywhere.")
         elif abs(share - rate) > DEVIATIONS * spread:
             agrees = False
             notes.append(
-                f"In training {share:.3g} of {kept.size} entries of {name} keep the old value: "
+                f"In training {share:.3g} of {kept_old.size} entries of {name} keep the old value: "
                 f"that is another rate than the {rate:.3g} in evaluation."
             )
         elif rate:
             notes.append(
                 f"In training each entry of {name} keeps its old value at random "
-                f"({share:.3g} of {kept.size} entries), which fits the rate in evaluation."
+                f"({share:.3g} of {kept_old.size} entries), which fits the rate in evaluation."
             )
     return agrees, notes

@@ -1,4 +1,4 @@
-"""Is the cell state clipped, and where?"""
+"""Clipping of the cell state."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..hypotheses import Hypothesis
 from .step import StepExperiment, distance
 
 FAR = (2.0**14, 2.0**15)
-"""Cell states beyond all ordinary ones."""
+"""Cell states far beyond ordinary ones."""
 
 
 def clipped(experiment: StepExperiment) -> Iterator[Hypothesis]:
-    """Yield that the cell state is clipped, before it is shown or after."""
+    """Yield hypotheses that the cell state is clipped, before or after it reaches the output."""
     if experiment.cell.name not in ("lstm", "lstm-peephole") or not experiment.case.state:
         return
     ends = []

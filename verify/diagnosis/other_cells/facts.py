@@ -1,6 +1,6 @@
-"""What can be measured of a layer without knowing what it is: each fact is a sentence.
+"""Properties that can be measured of any layer, each stated as a sentence.
 
-Some facts make it another cell than the one that it claims to be: those are its likeness.
+Some properties show that it is another cell than it claims; these are its likeness.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from .pre_activations import activated, expected, measured
 from .step import REFUSALS, Step, StepExperiment, distance, scaled
 
 FACTOR = 3.0
-"""By which weights are multiplied to see whether that is normalised away."""
+"""The factor of weights that a normalisation cancels."""
 
 UNCHANGED = 1e-3
-"""Share of the largest number below which a change by FACTOR is no change: that is an ε's work."""
+"""The share of the largest number that a change by FACTOR may have by a normalisation's ε."""
 
 FAR = 100.0
-"""A cell state, and a factor on inputs, beyond all ordinary ones."""
+"""A cell state, and a factor of inputs, far beyond ordinary ones."""
 
 STEPS = 5
-"""Steps of a sequence that is looked at."""
+"""The steps of a sequence."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A sentence; ``other``: no cell of this kind does that, so it is another one.
+    """A property in a sentence; ``other``: it shows that the layer is another cell.
 
-    ``handover``: states that calls are given, or return, are not those that steps carry.
+    ``handover``: the states of calls are not those that steps carry.
     """
 
     sentence: str
@@ -45,19 +45,19 @@ class Fact:
 
 
 def facts(experiment: StepExperiment, step: Step) -> tuple[str, tuple[str, ...]]:
-    """Return what makes it another cell, "" if nothing does, and all facts in sentences."""
+    """Return the likeness of another cell, "" if there is none, and the other facts."""
     sources: list[Callable[[StepExperiment, Step], Iterator[Fact]]] = [_sequence, _rows, _future]
-    known: list[Fact] = []
+    all_facts: list[Fact] = []
     for source in (*sources, _unread, _normalised, _affine, _gates, _departure, _limits):
-        if source in OF_STATES and any(fact.handover for fact in known):
-            continue  # what is given or returned is not the state that a step reads
+        if source in OF_STATES and any(fact.handover for fact in all_facts):
+            continue  # a call's states are not those that a step reads
         try:
-            known.extend(source(experiment, step))
+            all_facts.extend(source(experiment, step))
         except REFUSALS:
             continue
-    others = [fact.sentence.rstrip(".") for fact in known if fact.other]
+    others = [fact.sentence.rstrip(".") for fact in all_facts if fact.other]
     return "; ".join(others) + "." * bool(others), tuple(
-        fact.sentence for fact in known if not fact.other
+        fact.sentence for fact in all_facts if not fact.other
     )
 
 
@@ -71,7 +71,7 @@ def right(experiment: StepExperiment, step: Step) -> bool:
 
 
 def scale_effect(experiment: StepExperiment, step: Step) -> str:
-    """Say what multiplying all weights by a constant changes, if that is nothing to speak of."""
+    """Say that multiplying all weights by a constant changes nothing; "" if it does."""
     change = _change(step, experiment.run(p=scaled(experiment.p, FACTOR, ("W", "U"))))
     if change > UNCHANGED:
         return ""
@@ -91,7 +91,7 @@ def _changes(new: State, old: State) -> float:
 
 
 def _rows(e: StepExperiment, step: Step) -> Iterator[Fact]:
-    """Yield whether rows have influence on each other."""
+    """Yield the fact that rows have influence on each other."""
     x = np.array(step.x)
     x[0] += 1
     off = [np.abs(a - b)[1:].max() for a, b in zip(e.run(x=x).outputs, step.outputs, strict=True)]
@@ -104,7 +104,7 @@ def _rows(e: StepExperiment, step: Step) -> Iterator[Fact]:
 
 
 def _future(e: StepExperiment, step: Step) -> Iterator[Fact]:
-    """Yield whether outputs depend on later inputs."""
+    """Yield the fact that outputs depend on later inputs."""
     x = e.steps(STEPS)
     later = np.array(x)
     later[-1] += 1
@@ -119,7 +119,7 @@ def _future(e: StepExperiment, step: Step) -> Iterator[Fact]:
 
 
 def _unread(e: StepExperiment, step: Step) -> Iterator[Fact]:
-    """Yield what has no influence on a step at all."""
+    """Yield facts on arrays without influence on a step."""
     if _change(step, e.run(x=step.x + 1)) == 0:
         yield Fact("The input has no influence on the step.")
     for k, name in enumerate(e.cell.states) if e.case.state else ():
@@ -133,7 +133,7 @@ def _unread(e: StepExperiment, step: Step) -> Iterator[Fact]:
 
 
 def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
-    """Yield which scale or shift of the pre-activations has no influence."""
+    """Yield facts on scales or shifts of the pre-activations without influence."""
     arrays = {
         ("W", "U", "b"): "all weights and biases",
         ("W", "U"): "all weights",
@@ -144,9 +144,9 @@ def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
         used = [n for n in names if n in step.p]
         if not used or not _read(e, step, used):
             continue
-        other = scaled(step.p, FACTOR, used)
-        change = _change(step, e.run(p=other))
-        if change <= UNCHANGED < _changes(e.right(p=other), e.right(p=step.p)):
+        rescaled = scaled(step.p, FACTOR, used)
+        change = _change(step, e.run(p=rescaled))
+        if change <= UNCHANGED < _changes(e.right(p=rescaled), e.right(p=step.p)):
             yield Fact(
                 "its pre-activations are normalised (layer norm): multiplying "
                 f"{words} by {FACTOR:g} changes {_nothing(change)}.",
@@ -164,14 +164,14 @@ def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
 
 
 def _read(e: StepExperiment, step: Step, names: Sequence[str]) -> bool:
-    """Whether other numbers in each of these arrays make another step."""
+    """Whether other numbers in each of these arrays change the step."""
     reversed_ = ({n: a[..., ::-1] if n == name else a for n, a in step.p.items()} for name in names)
     others = (Parameters(step.p.shapes, arrays) for arrays in reversed_)
     return all(_change(step, e.run(p=p)) > UNCHANGED for p in others)
 
 
 def _affine(e: StepExperiment, step: Step) -> Iterator[Fact]:
-    """Yield in what the new states are affine: of an LSTM c' is in c, and nothing else is."""
+    """Yield facts on affine relations: only c' of an LSTM should be affine, in c."""
     if not e.case.state or e.cell.name not in ("rnn", "lstm", "gru"):
         return
     names = ("x", *e.cell.states)
@@ -195,14 +195,14 @@ def _affine(e: StepExperiment, step: Step) -> Iterator[Fact]:
 
 
 def _moved(e: StepExperiment, step: Step, which: int, way: float) -> Step:
-    """Run the step with something added to the input (0), or to one of the old states."""
+    """Run the step with a constant added to the input (0), or to one of the old states."""
     if which == 0:
         return e.run(x=step.x + way)
     return e.run(old=tuple(s + way if k == which - 1 else s for k, s in enumerate(step.old)))
 
 
 def _gates(e: StepExperiment, step: Step) -> Iterator[Fact]:
-    """Yield gates whose values do not lie in (0, 1)."""
+    """Yield facts on gates with values outside (0, 1)."""
     for gate, value in activated(e).items():
         if gate not in ("f", "i", "z") or not np.isfinite(value).all():
             continue  # o is measured through the cell state's activation
@@ -215,15 +215,15 @@ def _gates(e: StepExperiment, step: Step) -> Iterator[Fact]:
 
 
 def _departure(e: StepExperiment, step: Step) -> Iterator[Fact]:
-    """Yield which gate or state is the first that is not that of the equations."""
+    """Yield facts on the gates and states that deviate from the equations."""
     if right(e, step):
         yield Fact("One step of the lowest layer is right.")
         return
     yield Fact("One step of the lowest layer is wrong already.")
     wanted = expected(e)
-    seen = {gate: s for gate, s in measured(e).items() if gate in wanted}
+    pre_activations = {gate: s for gate, s in measured(e).items() if gate in wanted}
     slack = 64 * e.exact
-    off = {gate: float(np.nanmax(np.abs(s - wanted[gate]))) for gate, s in seen.items()}
+    off = {gate: float(np.nanmax(np.abs(s - wanted[gate]))) for gate, s in pre_activations.items()}
     correct = [g for g in off if off[g] <= slack * max(1.0, float(np.abs(wanted[g]).max()))]
     wrong = [g for g in off if g not in correct]
     if wrong:
@@ -241,16 +241,16 @@ def _departure(e: StepExperiment, step: Step) -> Iterator[Fact]:
 
 
 def _sequence(e: StepExperiment, step: Step) -> Iterator[Fact]:
-    """Yield from which step, layer, direction on a layer is wrong whose single step is right."""
+    """Yield facts on sequences: a hidden state, or the first wrong step, layer or direction."""
     x = e.steps(STEPS)
-    whole = e.sequence(x)
-    old, own = step.old, []
+    sequence = e.sequence(x)
+    old, by_calls = step.old, []
     for x_t in x if e.case.state else ():
-        one = e.run(x=x_t, old=old)
-        own.append(one.y)
-        old = one.new
-    if own:
-        apart = [t for t in range(STEPS) if distance(whole.y[t], own[t]) > e.exact]
+        call = e.run(x=x_t, old=old)
+        by_calls.append(call.y)
+        old = call.new
+    if by_calls:
+        apart = [t for t in range(STEPS) if distance(sequence.y[t], by_calls[t]) > e.exact]
         if apart and not any(chain(_rows(e, step), _future(e, step))):
             differs = f"from step {apart[0]} on, a sequence differs from the same steps in calls"
             if right(e, step):
@@ -292,7 +292,7 @@ OF_STATES = (_normalised, _affine, _gates, _departure)
 
 
 def _limits(e: StepExperiment, step: Step) -> Iterator[Fact]:
-    """Yield how large states become."""
+    """Yield facts on the size of states."""
     far = e.run(x=FAR * step.x)
     for name, new in zip(e.cell.states, far.new, strict=True):
         if name == "h" and "bounded" in e.cell.traits and np.abs(new).max() > 1 + e.exact:

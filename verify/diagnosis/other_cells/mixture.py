@@ -1,8 +1,8 @@
-"""States and outputs that are a mixture: zoneout, residual connections, outputs scaled.
+"""States and outputs that are mixtures: zoneout, residual connections, scaled outputs.
 
-A step's new states and output are each held against the terms that the equations have at hand:
-the old and the new state, before and after mixing, the input, a constant. The few terms whose sum
-with constant factors is what was seen are the relation.
+A step's new states and output are compared with sums of terms of the equations: the old and the new
+state, before and after mixing, the input, a constant. The fewest terms whose sum with constant
+factors equals the measured numbers are the relation.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from ..hypotheses import Hypothesis
 from .step import Step, StepExperiment
 
 MOST_TERMS = 3
-"""Terms of a sum that is looked for."""
+"""The most terms of a sum."""
 
 DIGITS = 4
-"""Digits to which a factor that was fitted is rounded, if that still fits."""
+"""The digits to which a fitted factor is rounded, if that still fits."""
 
 Terms = Mapping[str, Array]
 
@@ -39,7 +39,7 @@ class Sum:
     factors: tuple[tuple[str, float], ...]
 
     def of(self, terms: Terms) -> Array:
-        """Return the sum; a term of another width than the state's is left out."""
+        """Return the sum, without terms of another width than the state's."""
         width = terms["1"].shape[-1]
         parts = [f * terms[name] for name, f in self.factors if terms[name].shape[-1] == width]
         total = parts[0]
@@ -53,7 +53,7 @@ class Sum:
         return tuple(name for name, _ in self.factors)
 
     def factor(self, name: str) -> float:
-        """Return the factor of a term, 0 if it is none."""
+        """Return the factor of a term, 0 if it is not in the sum."""
         return dict(self.factors).get(name, 0.0)
 
     @property
@@ -72,7 +72,7 @@ OLD, NEW, RIGHT = "the old {}", "the new {}", "the {} of the equations"
 
 
 def hidden_terms(x: Array, old: State, right: State, new_c: Array | None) -> dict[str, Array]:
-    """Return what a new hidden state may be made of, before it is known itself."""
+    """Return the possible terms of a new hidden state."""
     h, h_new = old[0], right[0]
     terms = {RIGHT.format("h"): h_new, OLD.format("h"): h}
     if new_c is not None:
@@ -90,7 +90,7 @@ def hidden_terms(x: Array, old: State, right: State, new_c: Array | None) -> dic
 
 
 def cell_terms(x: Array, old: State, right: State) -> dict[str, Array]:
-    """Return what a new cell state may be made of."""
+    """Return the possible terms of a new cell state."""
     h, c = old
     return {
         RIGHT.format("c"): right[1], OLD.format("c"): c, OLD.format("h"): h, "x": x,
@@ -99,7 +99,7 @@ def cell_terms(x: Array, old: State, right: State) -> dict[str, Array]:
 
 
 def output_terms(x: Array, old: State, right: State, new: State) -> dict[str, Array]:
-    """Return what an output may be made of."""
+    """Return the possible terms of an output."""
     terms = {NEW.format("h"): new[0], RIGHT.format("h"): right[0], OLD.format("h"): old[0], "x": x}
     if len(new) > 1:
         terms |= {NEW.format("c"): new[1], OLD.format("c"): old[1], "tanh(c')": tanh(new[1])}
@@ -110,23 +110,23 @@ def _activated(h: Array) -> dict[str, Array]:
     return {f"{name}(h)": f(h) for name, f in (("tanh", tanh), ("σ", sigmoid), ("relu", relu))}
 
 
-def fitted(seen: Array, terms: Terms, exact: float) -> Sum | None:
-    """Return the fewest terms whose sum with constant factors is what was seen, or None."""
-    seen = np.asarray(seen, np.float64)
+def fitted(target: Array, terms: Terms, exact: float) -> Sum | None:
+    """Return the fewest terms whose sum with constant factors equals an array, or None."""
+    target = np.asarray(target, np.float64)
     finite = {n: a for n, a in terms.items() if np.isfinite(a).all()}
-    usable = [n for n, a in finite.items() if a.shape == seen.shape and np.any(a)]
-    if not np.isfinite(seen).all():
+    usable = [n for n, a in finite.items() if a.shape == target.shape and np.any(a)]
+    if not np.isfinite(target).all():
         return None
     columns = {n: np.asarray(terms[n], np.float64).ravel() for n in usable}
-    size = max(1.0, float(np.abs(seen).max(initial=0.0)))
+    size = max(1.0, float(np.abs(target).max(initial=0.0)))
     for count in range(1, MOST_TERMS + 1):
         for names in combinations(usable, count):
             matrix = np.stack([columns[n] for n in names], axis=1)
-            factors = np.linalg.lstsq(matrix, seen.ravel(), rcond=None)[0]
-            if np.abs(matrix @ factors - seen.ravel()).max() > exact * size:
+            factors = np.linalg.lstsq(matrix, target.ravel(), rcond=None)[0]
+            if np.abs(matrix @ factors - target.ravel()).max() > exact * size:
                 continue
             rounded = np.array([float(f"{f:.{DIGITS}g}") for f in factors])
-            if np.abs(matrix @ rounded - seen.ravel()).max() <= exact * size:
+            if np.abs(matrix @ rounded - target.ravel()).max() <= exact * size:
                 factors = rounded
             return Sum(tuple(zip(names, map(float, factors), strict=True)))
     return None
@@ -134,7 +134,7 @@ def fitted(seen: Array, terms: Terms, exact: float) -> Sum | None:
 
 @dataclass(frozen=True)
 class Mixture:
-    """How each new state and the output are made of what the equations give."""
+    """Each new state and the output as a sum of terms of the equations."""
 
     states: tuple[Sum, ...]
     output: Sum
@@ -149,14 +149,14 @@ class Mixture:
         return new, self.output.of(output_terms(x, old, right, new))
 
     def change(self, layer: ReplaceableLayer) -> None:
-        """Make a right layer one that mixes."""
+        """Change a right layer to mix its states so."""
 
         def unroll(at: At, p: Parameters, x: Array) -> tuple[Array, State]:
             state, outputs = at.start, [zeros(at.start[0], (0, *at.start[0].shape))]
             for t, x_t in enumerate(rows(x)):
                 at = replace(at, t=t)
-                seen = layer.see(at, x_t)
-                new, y = self.new(seen, state, layer.step(at, p, seen, state))
+                read = layer.see(at, x_t)
+                new, y = self.new(read, state, layer.step(at, p, read, state))
                 outputs.append(only(at.active, y)[None])
                 state = layer.carry(at, new, state)
             return np.concatenate(outputs), state
@@ -165,14 +165,14 @@ class Mixture:
 
     @property
     def plain(self) -> bool:
-        """Whether nothing is mixed."""
+        """Whether states and output are those of the equations."""
         right = [RIGHT.format(s) for s in ("h", "c")]
         states = all(s.factors == ((n, 1.0),) for s, n in zip(self.states, right, strict=False))
         return states and self.output.factors == ((NEW.format("h"), 1.0),)
 
 
 def mixture(experiment: StepExperiment, step: Step) -> Mixture | None:
-    """Return the mixture that one step is, if it is one and not the plain equations."""
+    """Return the mixture that one step computes; None for the plain equations or no mixture."""
     right, cell = experiment.right(), experiment.cell
     if cell.states not in (("h",), ("h", "c")):
         return None
@@ -186,12 +186,12 @@ def mixture(experiment: StepExperiment, step: Step) -> Mixture | None:
     y_sum = fitted(step.y, output_terms(step.x, step.old, right, step.new), experiment.exact)
     if h_sum is None or y_sum is None:
         return None
-    found = Mixture((h_sum, c_sum) if c_sum else (h_sum,), y_sum)
-    return None if found.plain else found
+    result = Mixture((h_sum, c_sum) if c_sum else (h_sum,), y_sum)
+    return None if result.plain else result
 
 
 def rates(mixture: Mixture, states: Sequence[str]) -> tuple[float | None, ...]:
-    """Return for each state the share of the old one, None where it is no share: zoneout."""
+    """Return the share of the old state in each state, None for states without zoneout."""
     shares: list[float | None] = []
     for name, total in zip(states, mixture.states, strict=True):
         old, new = total.factor(OLD.format(name)), total.factor(RIGHT.format(name))
@@ -201,7 +201,7 @@ def rates(mixture: Mixture, states: Sequence[str]) -> tuple[float | None, ...]:
 
 
 def statements(mixture: Mixture, cell: Cell, *, random: bool) -> Iterator[str]:
-    """Yield what is mixed, in sentences; ``random``: whether training is."""
+    """Yield sentences that describe the mixture; ``random``: whether training is."""
     shares = rates(mixture, cell.states)
     family = cell.title
     yield from _output_statements(mixture.output)
@@ -210,8 +210,8 @@ def statements(mixture: Mixture, cell: Cell, *, random: bool) -> Iterator[str]:
             f"{s} is {z:.4g} of the old and {1 - z:.4g} of the new one"
             for s, z in zip(cell.states, shares, strict=True) if z
         ]  # fmt: skip
-        kept = [s for s, z in zip(cell.states, shares, strict=True) if not z]
-        rest = f"; {', '.join(kept)} is not mixed" if kept else ""
+        unmixed = [s for s, z in zip(cell.states, shares, strict=True) if not z]
+        rest = f"; {', '.join(unmixed)} is not mixed" if unmixed else ""
         shown = f"{', '.join(parts)}{rest}"
         if random:
             article = "an" if family[0] in "LR" else "a"

@@ -1,7 +1,7 @@
-"""Layer norm: are pre-activations, or the cell state, normalised, and which of them together?
+"""Layer norm of pre-activations or of the cell state.
 
-Ba, Kiros & Hinton 2016 for W x and U h apart; others normalise their sum, each gate alone, or
-divide by the root mean square without taking the mean away (Zhang & Sennrich 2019).
+Ba, Kiros & Hinton (2016) normalise W x and U h apart; others normalise their sum, each gate alone,
+or divide by the root mean square without subtracting the mean (Zhang & Sennrich 2019).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .step import Step, StepExperiment, distance
 
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 NEAR = 2e-2
-"""A structure is worth a closer look if it is as near with an ε of 1e-5: numbers are near 1."""
+"""The distance, with an ε of 1e-5 and numbers near 1, up to which other ε are tried."""
 
 PLACES = {
     "apart": "W x and U h are normalised apart, and biases are added after",
@@ -52,7 +52,7 @@ CELLS = {
 
 @dataclass(frozen=True)
 class Norm:
-    """How numbers are normalised along the last axis.
+    """A normalisation along the last axis.
 
     ``kind``: ``variance`` (mean 0, variance 1), ``deviation`` (the same by n - 1, with ε outside
     of the root), ``square`` (root mean square 1); then multiplied by ``gain``.
@@ -64,7 +64,7 @@ class Norm:
 
     @property
     def words(self) -> str:
-        """What comes out, in words."""
+        """The normalised numbers in words."""
         eps = f"ε = {self.epsilon:g}" if self.epsilon else "no ε"
         gain = f", times {self.gain:g}" if self.gain != 1 else ""
         return self._kind(eps) + gain
@@ -107,7 +107,8 @@ class Norm:
 
 
 Rule = Callable[[Callable[[Array], Array], Array, Array, Array, Array, Array], Array]
-"""Norm, W x, U h, the bias of each, what U h is multiplied by (the reset gate, or 1) to a sum."""
+"""A function of the norm, W x, U h, the bias of each, and the factor of U h (the reset gate, or 1)
+that returns a pre-activation."""
 
 RULES: dict[str, Rule] = {
     "apart": lambda norm, a, u, b, c, r: norm(a) + b + r * (norm(u) + c),
@@ -120,15 +121,15 @@ RULES: dict[str, Rule] = {
     "recurrence": lambda norm, a, u, b, c, r: a + b + r * (norm(u) + c),
     "": lambda norm, a, u, b, c, r: a + b + r * (u + c),
 }
-"""Of each place: the pre-activation."""
+"""The pre-activation for each place."""
 
 SHARES = {"apart, bias in U h": (0.0, 1.0), "apart, a bias in each": (0.5, 0.5)}
-"""Where there is one bias for W x and U h: how much of it belongs to each; else W x has it."""
+"""The shares of W x and U h in a common bias, by place; for other places all belongs to W x."""
 
 
 @dataclass(frozen=True)
 class Structure:
-    """Which numbers of a step are normalised: a key of PLACES, of SPANS, of CELLS."""
+    """The normalised numbers of a step: a key of PLACES, of SPANS, and of CELLS."""
 
     place: str
     span: str
@@ -154,7 +155,7 @@ class Structure:
         together = self.span == "pass" and after
         gates = self._sums(("r", "z", "n") if together else ("r", "z"), p, x, h)
         r, z = sigmoid(gates["r"]), sigmoid(gates["z"])
-        if together:  # one norm over all gates: reset acts on what comes out
+        if together:  # one norm over all gates: reset acts on its result
             into, back = products(p, "W", x), products(p, "U", h)
             a = a if self.place == "recurrence" else self.over(into)["n"]
             u = u if self.place == "input" else self.over(back)["n"]
@@ -172,7 +173,7 @@ class Structure:
         return RULES[self.place](norm, a, u, of_x * b, of_h * b, 1.0)
 
     def _sums(self, letters: Sequence[str], p: Parameters, x: Array, h: Array) -> dict[str, Array]:
-        """Return the pre-activations of gates that are normalised in one way."""
+        """Return the pre-activations of gates that are normalised together."""
         a, u, b = (
             np.concatenate([parts[k] for k in letters], axis=-1)
             for parts in (
@@ -192,11 +193,11 @@ class Structure:
         return _apart(self.norm(np.concatenate([*parts.values()], axis=-1)), [*parts])
 
     def change(self, layer: ReplaceableLayer) -> None:
-        """Make a right layer one that normalises."""
+        """Change a right layer to normalise so."""
         layer.step = lambda at, p, x, old: self.step(layer.cell, p, x, old)
 
     def statement(self, title: str) -> str:
-        """What is normalised, in a sentence."""
+        """Return a sentence that describes the normalisation."""
         article = "an" if title[0] in "LR" else "a"
         parts = []
         if self.place:
@@ -212,7 +213,7 @@ def products(p: Parameters, array: str, x: Array) -> dict[str, Array]:
 
 
 def _apart(z: Array, letters: Sequence[str]) -> dict[str, Array]:
-    """Return the numbers of each gate, which stand side by side."""
+    """Split numbers by gates, which stand side by side."""
     width = z.shape[-1] // len(letters)
     return {k: z[:, j * width : (j + 1) * width] for j, k in enumerate(letters)}
 
@@ -229,7 +230,7 @@ def _structures(cell: Cell) -> Iterator[Structure]:
 
 
 def structure(experiment: StepExperiment, step: Step) -> Structure | None:
-    """Return what is normalised so that one step comes out as it did, or None."""
+    """Return the normalisation that explains one step, or None."""
     cell = experiment.cell
     if cell.name not in KNOWN:
         return None
@@ -249,18 +250,18 @@ def structure(experiment: StepExperiment, step: Step) -> Structure | None:
 
 
 def _norms(near: Structure) -> Iterator[tuple[Norm, Norm]]:
-    """Yield norms with every ε; that of the cell state may be another."""
+    """Yield norms with every ε, which may differ for the cell state."""
     kind = near.norm.kind
-    for one, other in product(EPSILONS if near.place else EPSILONS[:1],
+    for epsilon, epsilon_of_cell in product(EPSILONS if near.place else EPSILONS[:1],
                               EPSILONS if near.cell else EPSILONS[:1]):  # fmt: skip
-        yield Norm(kind, one), Norm(kind, other)
+        yield Norm(kind, epsilon), Norm(kind, epsilon_of_cell)
 
 
 GAINED = ("apart", "sum", "input", "recurrence")
-"""Places in which a gain of each unit can be measured: biases are added after."""
+"""Places in which gains of units can be measured, since biases are added after."""
 
 SAME = 1e-6
-"""Relative spread of gains that are all one number."""
+"""The relative spread of gains that count as equal."""
 
 KNOWN = ("rnn", "rnn-relu", "lstm", "gru", "gru-takes-new", "gru-keeps-old")
 
@@ -272,53 +273,53 @@ def _off(structure: Structure, cell: Cell, step: Step) -> float:
 
 @dataclass(frozen=True)
 class Gains:
-    """A normalisation, and the factor of every unit of the gates whose pre-activations it fits."""
+    """A normalisation with a factor for every unit of the gates that it fits."""
 
     structure: Structure
     factors: Mapping[str, Array]
 
     @property
     def single(self) -> float | None:
-        """The factor of all units, if there is one that is not 1."""
-        every = np.concatenate([np.ravel(a) for a in self.factors.values()])
-        mean = float(f"{np.median(every):.4g}")
-        same = np.ptp(every) <= SAME * max(abs(mean), 1e-6) and mean not in (0.0, 1.0)
+        """The common factor of all units, None if there is none or it is 1."""
+        factors = np.concatenate([np.ravel(a) for a in self.factors.values()])
+        mean = float(f"{np.median(factors):.4g}")
+        same = np.ptp(factors) <= SAME * max(abs(mean), 1e-6) and mean not in (0.0, 1.0)
         return mean if same else None
 
     @property
     def words(self) -> str:
-        """What was found, in a sentence."""
-        every = np.concatenate([np.ravel(a) for a in self.factors.values()])
+        """A sentence that describes the normalisation."""
+        factors = np.concatenate([np.ravel(a) for a in self.factors.values()])
         inner = self.structure
         return (
             f"{PLACES[inner.place]}, {SPANS[inner.span]}, {inner.norm.words}, with gains from "
-            f"{every.min():.3g} to {every.max():.3g}: that fits the pre-activations of "
+            f"{factors.min():.3g} to {factors.max():.3g}: that fits the pre-activations of "
             f"{', '.join(self.factors)} of a step."
         )
 
 
 def gains(experiment: StepExperiment) -> Gains | None:
     """Return the normalisation with a gain for each unit that fits measured pre-activations."""
-    seen = {k: s for k, s in measured(experiment).items() if k != "n"}
-    if not seen or "n" in experiment.cell.gates:
+    pre_activations = {k: s for k, s in measured(experiment).items() if k != "n"}
+    if not pre_activations or "n" in experiment.cell.gates:
         return None
     for near in _structures(experiment.cell):
         if near.cell or near.place not in GAINED:
             continue
-        if _gains(near, seen, experiment, NEAR / 10) is None:
+        if _gains(near, pre_activations, experiment, NEAR / 10) is None:
             continue
         for epsilon in EPSILONS:
             exact = replace(near, norm=Norm(near.norm.kind, epsilon))
-            factors = _gains(exact, seen, experiment, 64 * experiment.exact)
+            factors = _gains(exact, pre_activations, experiment, 64 * experiment.exact)
             if factors is not None:
                 return Gains(exact, factors)
     return None
 
 
 def _gains(
-    structure: Structure, seen: Mapping[str, Array], e: StepExperiment, slack: float
+    structure: Structure, pre_activations: Mapping[str, Array], e: StepExperiment, slack: float
 ) -> dict[str, Array] | None:
-    """Return the gains with which a normalisation is as near to pre-activations as ``slack``."""
+    """Return the gains with which a normalisation fits pre-activations to ``slack``, or None."""
     a, u = products(e.p, "W", e.x), products(e.p, "U", e.old[0])
     over = structure.over
     terms = {
@@ -328,16 +329,16 @@ def _gains(
         "recurrence": lambda: [over(u), a],
     }[structure.place]()
     factors = {}
-    for gate, s in seen.items():
+    for gate, s in pre_activations.items():
         columns = [term[gate] for term in terms]
         units = []
         for unit in range(s.shape[1]):
-            known = np.isfinite(s[:, unit])
-            if known.sum() <= len(columns) + 2:
+            finite = np.isfinite(s[:, unit])
+            if finite.sum() <= len(columns) + 2:
                 return None
-            matrix = np.stack([*(c[known, unit] for c in columns), np.ones(known.sum())], axis=1)
-            fitted = np.linalg.lstsq(matrix, s[known, unit], rcond=None)[0]
-            if not np.abs(matrix @ fitted - s[known, unit]).max() <= slack:
+            matrix = np.stack([*(c[finite, unit] for c in columns), np.ones(finite.sum())], axis=1)
+            fitted = np.linalg.lstsq(matrix, s[finite, unit], rcond=None)[0]
+            if not np.abs(matrix @ fitted - s[finite, unit]).max() <= slack:
                 return None
             units.append(fitted[: 2 if structure.place == "apart" else 1])
         factors[gate] = np.array(units)

@@ -1,8 +1,7 @@
-"""What enters each gate's activation, measured: other gates are saturated by their biases.
+"""Measured pre-activations of gates; other gates are saturated by their biases.
 
-Of an LSTM the cell state's response to the old one is the forget gate, h' / tanh(c') the output
-gate; with a candidate of 1 the input gate is what is written, with an input gate of 1 the candidate
-is.
+In an LSTM the forget gate is the response of c' to c, the output gate h' / tanh(c'); the number
+written to c' is the input gate for a candidate of 1, and the candidate for an input gate of 1.
 """
 
 from __future__ import annotations
@@ -22,27 +21,27 @@ from .step import REFUSALS, StepExperiment
 Inverse = Callable[[Array], Array]
 
 SATURATED = 200.0
-"""A bias that makes a sigmoid 1 and a tanh 1 to rounding."""
+"""A bias for which sigmoid and tanh round to 1."""
 
 STEEP = 4.0
-"""Pre-activations up to which activations have slopes enough to be inverted."""
+"""The largest pre-activation at which activations are steep enough to be inverted."""
 
 
 def measured(experiment: StepExperiment) -> dict[str, Array]:
     """Return the pre-activation of every gate that can be isolated, (B, H) each.
 
-    Where an activation is too flat to say what entered it, it is nan.
+    Entries for which the activation is too flat are nan.
     """
-    found: dict[str, Array] = {}
+    pre_activations: dict[str, Array] = {}
     for gate, value, inverse in _activated(experiment):
         with np.errstate(all="ignore"):
             s = inverse(value)
-            found[gate] = np.where(np.abs(s) <= STEEP, s, np.nan)
-    return {gate: s for gate, s in found.items() if np.isfinite(s).mean() > 1 / 2}
+            pre_activations[gate] = np.where(np.abs(s) <= STEEP, s, np.nan)
+    return {gate: s for gate, s in pre_activations.items() if np.isfinite(s).mean() > 1 / 2}
 
 
 def activated(experiment: StepExperiment) -> dict[str, Array]:
-    """Return every gate's value that can be isolated, (B, H) each."""
+    """Return the value of every gate that can be isolated, (B, H) each."""
     return {gate: value for gate, value, _ in _activated(experiment)}
 
 
@@ -75,7 +74,7 @@ def _of_lstm(e: StepExperiment) -> Iterator[tuple[str, Array, Inverse]]:
     open_g, open_i = (with_bias(e.p, gate, SATURATED) for gate in ("g", "i"))
     further = e.run(p=with_bias(e.p, "g", 2 * SATURATED), old=empty).new[1]
     written = e.run(p=open_g, old=empty).new[1]
-    if np.array_equal(written, further):  # else the candidate does not saturate
+    if np.array_equal(written, further):  # the candidate saturates
         yield "i", written, _logit
     both = with_bias(open_g, "i", SATURATED)
     if np.abs(e.run(p=both, old=empty).new[1] - 1).max() <= e.exact:  # else i is not its own gate
@@ -87,8 +86,8 @@ def _of_gru(e: StepExperiment) -> Iterator[tuple[str, Array, Inverse]]:
         return
     takes_new, (h,) = e.cell.name == "gru-takes-new", e.old
     open_n = e.run(p=with_bias(e.p, "n", SATURATED)).new[0]
-    kept = (open_n - 1) / (h - 1)
-    yield "z", 1 - kept if takes_new else kept, _logit
+    share_of_old = (open_n - 1) / (h - 1)
+    yield "z", 1 - share_of_old if takes_new else share_of_old, _logit
     shut = with_bias(e.p, "z", SATURATED if takes_new else -SATURATED)
     yield "n", e.run(p=shut).new[0], np.arctanh
 
@@ -101,27 +100,27 @@ def with_bias(p: Parameters, gate: str, value: float) -> Parameters:
 
 
 def expected(experiment: StepExperiment) -> dict[str, Array]:
-    """Return what the equations have as pre-activations, of those that are W x + U h + b."""
+    """Return the pre-activations by the equations, of gates that sum W x + U h + b."""
     p, x, h = experiment.p, experiment.x, experiment.old[0]
-    known = set(p.names())
-    gates = [k for k in experiment.cell.gates if k != "n" and {f"U_{k}", f"b_{k}"} <= known]
+    names = set(p.names())
+    gates = [k for k in experiment.cell.gates if k != "n" and {f"U_{k}", f"b_{k}"} <= names]
     return {k: x @ getattr(p, f"W_{k}") + h @ getattr(p, f"U_{k}") + getattr(p, f"b_{k}")
             for k in gates}  # fmt: skip
 
 
 TERMS = ("W x", "U h", "the bias")
-"""What a pre-activation is the sum of."""
+"""The terms of a pre-activation."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """Factors of W x, U h and the bias in a pre-activation, and a constant that is added."""
+    """A pre-activation: factors of W x, U h and the bias, and a constant."""
 
     factors: tuple[float, float, float] = (1.0, 1.0, 1.0)
     constant: float = 0.0
 
     def sentence(self, gate: str) -> str:
-        """Say how the pre-activation of a gate is another one."""
+        """Return a sentence that describes the pre-activation of a gate."""
         name = "The candidate" if gate in ("g", "n", "a") else f"Gate {gate}"
         parts = []
         if len(set(self.factors)) == 1:
@@ -136,10 +135,10 @@ class Line:
 
 
 def rescaled(experiment: StepExperiment) -> Iterator[Hypothesis]:
-    """Yield that parts of pre-activations are multiplied by a constant, or have one added."""
-    seen, lines = measured(experiment), dict[str, Line]()
-    for gate in (k for k in experiment.cell.gates if k in seen and k != "n"):
-        line = _line(experiment, gate, seen[gate])
+    """Yield the hypothesis that parts of pre-activations are scaled or shifted by constants."""
+    pre_activations, lines = measured(experiment), dict[str, Line]()
+    for gate in (k for k in experiment.cell.gates if k in pre_activations and k != "n"):
+        line = _line(experiment, gate, pre_activations[gate])
         if line is None:
             return
         if line != Line():
@@ -167,19 +166,19 @@ def rescaled(experiment: StepExperiment) -> Iterator[Hypothesis]:
     yield Hypothesis(("scaled pre-activation",), statements, (change,), fixes, ("forward",))
 
 
-def _line(e: StepExperiment, gate: str, seen: Array) -> Line | None:
-    """Return the factors and the constant that make a pre-activation, None if none do."""
-    p, known = e.p, np.isfinite(seen)
-    b = np.broadcast_to(getattr(p, f"b_{gate}"), seen.shape)
+def _line(e: StepExperiment, gate: str, pre_activation: Array) -> Line | None:
+    """Return the factors and the constant that fit a pre-activation, or None."""
+    p, finite = e.p, np.isfinite(pre_activation)
+    b = np.broadcast_to(getattr(p, f"b_{gate}"), pre_activation.shape)
     terms = (e.x @ getattr(p, f"W_{gate}"), e.old[0] @ getattr(p, f"U_{gate}"), b)
-    matrix = np.stack([*(t[known] for t in terms), np.ones(known.sum())], axis=1)
-    numbers = np.linalg.lstsq(matrix, seen[known], rcond=None)[0]
-    slack = 64 * e.exact * max(1.0, float(np.abs(seen[known]).max()))
-    if not np.abs(matrix @ numbers - seen[known]).max() <= slack:
+    matrix = np.stack([*(t[finite] for t in terms), np.ones(finite.sum())], axis=1)
+    numbers = np.linalg.lstsq(matrix, pre_activation[finite], rcond=None)[0]
+    slack = 64 * e.exact * max(1.0, float(np.abs(pre_activation[finite]).max()))
+    if not np.abs(matrix @ numbers - pre_activation[finite]).max() <= slack:
         return None
     plain = np.array([float(f"{number:.4g}") for number in numbers])
     plain[np.abs(plain) <= 64 * slack] = 0.0
-    if np.abs(matrix @ plain - seen[known]).max() <= 64 * slack:
+    if np.abs(matrix @ plain - pre_activation[finite]).max() <= 64 * slack:
         numbers = plain
     *factors, constant = map(float, numbers)
     return Line((factors[0], factors[1], factors[2]), constant)

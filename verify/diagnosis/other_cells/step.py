@@ -1,4 +1,4 @@
-"""One step of a layer as an experiment: chosen parameters, input and states in, new states out."""
+"""Experiments with single steps of a layer, for chosen parameters, inputs and states."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from ...subjects.protocol import Built, Inputs, Result, Subject, SubjectUnavaila
 from ..stand_in import StandIn
 
 REFUSALS = (SubjectCrashed, NotOffered, Mismatch, NoHome, SubjectUnavailable)
-"""What ends an experiment without saying anything."""
+"""Exceptions that end an experiment without a finding."""
 
 EXACT = {"float64": 2.0**-36, "float32": 2.0**-13}
-"""Relations between numbers near 1 hold if they are this close: rounding, and no more."""
+"""The largest difference of equal numbers near 1, by rounding."""
 
 
 @dataclass(frozen=True)
 class Mode(StandIn):
-    """A subject whose layers are in training, or in evaluation, from the start."""
+    """A subject whose layers are built in training or in evaluation mode."""
 
     training: bool
 
     def build(self, case: Case) -> Built:
-        """Return the layer, switched where it has modes."""
+        """Return the layer, switched if it has modes."""
         built = self.subject.build(case)
         with suppress(NotImplementedError, NotOffered):  # it has no modes
             built.train(self.training)
@@ -43,7 +43,7 @@ class Mode(StandIn):
 
 @dataclass(frozen=True)
 class Step:
-    """What one step was given, and what it returned; states (B, width) each, y (B, width)."""
+    """The arguments and results of one step; states (B, width) each, y (B, width)."""
 
     p: Parameters
     x: Array
@@ -60,7 +60,7 @@ class Step:
 class StepExperiment:
     """Single steps of a subject's lowest layer, with all numbers drawn once.
 
-    ``p``, ``x`` (B, D) and ``old`` are what was drawn; every run may replace some.
+    ``p``, ``x`` (B, D) and ``old`` are the drawn numbers; every run may replace some.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class StepExperiment:
     def run(
         self, p: Parameters | None = None, x: Array | None = None, old: State | None = None
     ) -> Step:
-        """Run one step; REFUSALS where the subject does not take it."""
+        """Run one step; raise one of REFUSALS if the subject does not take it."""
         x, old = self.x if x is None else x, old or self.old
-        given = self._arrays(p or self.p)
-        (p,) = self.map.to_reference(given)
+        arrays = self._arrays(p or self.p)
+        (p,) = self.map.to_reference(arrays)
         state = tuple(s[None] for s in old) if self.case.state else None
-        result = self._layer().forward(Inputs(given, x[None], state, None))
+        result = self._layer().forward(Inputs(arrays, x[None], state, None))
         return Step(p, x, old, tuple(np.asarray(s[0]) for s in result.final), result.y[0])
 
     def right(
@@ -112,7 +112,7 @@ class StepExperiment:
         return np.concatenate([self.x[None], more])
 
     def reference(self, case: Case, inputs: Inputs) -> Result:
-        """Return what the equations give in any case."""
+        """Return the results of the equations for any case."""
         layer = layer_of(self.subject, case)
         p = self.subject.parameter_map(case).to_reference(inputs.parameters)
         output = layer.forward(p, inputs.x, inputs.state, inputs.lengths)

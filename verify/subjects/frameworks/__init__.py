@@ -1,8 +1,8 @@
-"""Adapters of frameworks, one file each; a new file is found by itself.
+"""Adapters of frameworks, one file each; new files are discovered.
 
-It has ``SUBJECTS``, ``FAMILIES``, the words before their colons with the modules that each needs,
-and ``INSTALL``, what pip is given for those, or for each family's. ``FAMILIES`` is a literal, read
-from the source: to find one subject no other family's adapter is imported.
+A file defines ``SUBJECTS``; ``FAMILIES``, the prefixes of their names with the modules that each
+needs; and ``INSTALL``, the arguments of pip for all, or for each family. ``FAMILIES`` must be a
+literal, since it is read from the source: a lookup imports one family's adapter alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FAMILIES = re.compile(r"^FAMILIES\b[^=\n]*= (\{.*?\})$", re.MULTILINE | re.DOTA
 
 @dataclass(frozen=True)
 class Family:
-    """The subjects with one word before the colon, the file they are in, and what that imports."""
+    """The subjects with one prefix, the file that defines them, and the packages that it needs."""
 
     name: str
     file: str
@@ -31,21 +31,21 @@ class Family:
 
     @property
     def adapter(self) -> Any:
-        """The file's module; to import it imports no framework."""
+        """The file's module; importing it imports no framework."""
         return importlib.import_module(f"{__name__}.{self.file}")
 
     @property
     def install(self) -> str:
-        """What pip is given for its packages."""
+        """The arguments of pip that install its packages."""
         install: str | dict[str, str] = self.adapter.INSTALL
         return install if isinstance(install, str) else install[self.name]
 
     def subjects(self) -> Iterator[Subject]:
         """Yield its subjects; ValueError if the adapter has none of this family."""
-        own = [s for s in self.adapter.SUBJECTS if s.name.partition(":")[0] == self.name]
-        if not own:
+        members = [s for s in self.adapter.SUBJECTS if s.name.partition(":")[0] == self.name]
+        if not members:
             raise ValueError(f"{self.file}.py: FAMILIES has {self.name!r}, SUBJECTS none of it")
-        yield from own
+        yield from members
 
 
 @cache
@@ -61,7 +61,7 @@ def families() -> dict[str, Family]:
 
 
 def _declared(path: Path) -> dict[str, tuple[str, ...]]:
-    """Return an adapter's ``FAMILIES`` as its source has them; {} for a helper, which has none."""
+    """Return the ``FAMILIES`` in an adapter's source; {} for a helper, which has none."""
     literal = _FAMILIES.search(path.read_text(encoding="utf-8"))
     if literal is None:
         return {}

@@ -1,7 +1,7 @@
 """Equinox's ``LSTMCell`` and ``GRUCell``, scanned over time and mapped over the batch.
 
-The cells take one step of one row, and have no layer around them: their documentation wraps them
-into ``jax.lax.scan``, as is done here. A first state has to be given.
+The cells take one step of one row and have no layer around them; the adapter wraps them into
+``jax.lax.scan``, as their documentation does. They require an initial state.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class EquinoxCell(JaxSubject):
         arrays = [packed.name for packed in self.convention.arrays(bias=case.bias)]
 
         def run(parameters: Mapping[str, Any], x: Any, state: Any, lengths: Any) -> Any:
-            given = [parameters[f"{array}_l0"] for array in arrays]
+            values = [parameters[f"{array}_l0"] for array in arrays]
             cell = equinox.tree_at(
-                lambda cell: [getattr(cell, FIELDS[array]) for array in arrays], plain, given
+                lambda cell: [getattr(cell, FIELDS[array]) for array in arrays], plain, values
             )
 
             def step(state: Any, x_t: Any) -> tuple[Any, Any]:

@@ -1,8 +1,8 @@
 """``torch.nn.RNN``, ``LSTM`` and ``GRU`` as ExecuTorch programs, run by its runtime on the CPU.
 
-A program has its parameters inside, and is made for one number of steps and of rows: the layer is
-taken apart into operators, step by step. So every parameters and shape need a program of their
-own, which takes a second or more to make.
+A program contains its parameters and has a fixed number of steps and rows: the layer is decomposed
+into operators, step by step. So every set of parameters and every shape need a program of their
+own, which takes a second or more to build.
 
 ``executorch:LSTM`` is such a program of one whole layer, on ExecuTorch's portable kernels;
 ``executorch:LSTM-xnnpack`` is one of a single step, as streams are run, called once for each. It
@@ -34,11 +34,11 @@ INSTALL = "executorch torch"
 
 PARTITIONER = "executorch.backends.xnnpack.partition.xnnpack_partitioner"
 LONGEST = 12
-"""Steps of a program: to make one takes some 0.3 s for each and for each direction."""
+"""The most steps of a program: building it takes some 0.3 s for each step and direction."""
 
 XNNPACK = "XnnpackBackend"
 ARITHMETIC = ("addmm", "mul", "add", "sub", "sigmoid", "tanh")
-"""The operators in which a layer's numbers are computed."""
+"""The operators that compute a layer's numbers."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class ExecutorchLayer(FrameworkSubject):
         return f"executorch {version} (torch {import_torch().__version__}), CPU, {kernels}"
 
     def build(self, case: Case) -> Built:
-        """Return the layer; a program is made of it for every parameters and shape."""
+        """Return the layer; it builds a program for every set of parameters and every shape."""
         torch = import_torch()
-        given = depth_arguments(case) | {"bias": case.bias, "dtype": getattr(torch, case.dtype)}
-        layer = getattr(torch.nn, self.kind)(case.D, case.H, **given).eval()
+        options = depth_arguments(case) | {"bias": case.bias, "dtype": getattr(torch, case.dtype)}
+        layer = getattr(torch.nn, self.kind)(case.D, case.H, **options).eval()
 
         programs: dict[object, Any] = {}
 
@@ -85,13 +85,13 @@ class ExecutorchLayer(FrameworkSubject):
         return Plain(run)
 
     def _program(self, torch: Any, layer: Any, arguments: Sequence[Any]) -> Any:
-        """Return a loaded program, and make sure that its kernels are those asked for."""
+        """Return a loaded program, and verify that it uses the backend's kernels."""
         exir = imported("executorch.exir", INSTALL)
         x, *states = arguments
         if x.shape[int(layer.batch_first)] > LONGEST:
             raise NotImplementedError(f"programs of more than {LONGEST} steps take too long")
-        given = (x, tuple(states) if len(states) > 1 else states[0]) if states else (x,)
-        exported = torch.export.export(layer, given)
+        call = (x, tuple(states) if len(states) > 1 else states[0]) if states else (x,)
+        exported = torch.export.export(layer, call)
         if self.backend:
             partitioner = imported(PARTITIONER, INSTALL).XnnpackPartitioner()
             edge = exir.to_edge_transform_and_lower(exported, partitioner=[partitioner])
@@ -103,7 +103,7 @@ class ExecutorchLayer(FrameworkSubject):
         return runtime.load_program(program.buffer)  # its methods do not keep it alive
 
     def _prove(self, plan: Any) -> None:
-        """Raise unless the arithmetic is where it was asked to be."""
+        """Raise SubjectUnavailable unless the arithmetic runs on the backend."""
         outside = {operator.name.removeprefix("aten::") for operator in plan.operators}
         delegates = {delegate.id for delegate in plan.delegates}
         expected = {self.backend} if self.backend else set()
@@ -112,7 +112,7 @@ class ExecutorchLayer(FrameworkSubject):
 
 
 def _arguments(torch: Any, case: Case, inputs: Inputs) -> list[Any]:
-    """Return x and the states as the layer takes them; programs want them contiguous."""
+    """Return x and the states in the layer's layout, contiguous as programs need them."""
     x, states = inputs.x, inputs.state or ()
     if case.layout == "unbatched":
         x, states = x[:, 0], tuple(s[:, 0] for s in states)
@@ -151,7 +151,7 @@ _STEP = replace(
 
 
 def _subject(name: str, kind: str, options: Options, backend: str = "") -> ExecutorchLayer:
-    """Return a subject with torch's convention, but for what concerns lengths."""
+    """Return a subject with torch's convention, without its rules for lengths."""
     convention = replace(CONVENTIONS[kind.lower()], padding="none", empty_row="none")
     dtypes = ("float32",) if backend else ("float64", "float32")
     return ExecutorchLayer(name, convention, options, dtypes, kind, backend)

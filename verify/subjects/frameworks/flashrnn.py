@@ -1,12 +1,12 @@
 """FlashRNN's ``flashrnn`` with the functions lstm, gru and elman, on the CPU.
 
-It is given W x, with an axis for the gates, and has U and the bias; so the product with W is the
-adapter's own, in torch. It has one head here: with more, U is block-diagonal. The function slstm
-is no LSTM: its gates are exponential, and the reference has no such cell.
+It takes W x, with an axis for the gates, U and the bias; the adapter computes the product with W in
+torch. It has one head here: with more, U is block-diagonal. The function slstm is no LSTM: its
+gates are exponential, and the reference has no such cell.
 
 Two of its backends need no GPU: ``vanilla``, differentiated by torch, and, for the LSTM,
-``vanilla_fwbw``, whose gradient is written by hand. Both ignore ``gradient_recurrent_cut`` without
-a word, vanilla ``gradient_recurrent_clipval`` too; neither is offered here.
+``vanilla_fwbw``, whose gradient is written by hand. Both silently ignore
+``gradient_recurrent_cut``, vanilla also ``gradient_recurrent_clipval``; neither is offered here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ INSTALL = "flashrnn torch packaging"
 
 MODULE = "flashrnn.flashrnn"
 BY_HAND = "_rnn_fwbwBackward"
-"""What autograd calls the gradient of the backend vanilla_fwbw."""
+"""Autograd's name of the gradient of the backend vanilla_fwbw."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class FlashRNN(FrameworkSubject):
         return TorchModule(torch.nn.ParameterDict(empty), case, call)
 
     def _prove(self, states: Any) -> None:
-        """Raise unless a gradient that is written by hand is the one that will be taken."""
+        """Raise SubjectUnavailable unless autograd uses the backend's gradient."""
         if not states.requires_grad:
             return
         names = {states.grad_fn.name(), *(f.name() for f, _ in states.grad_fn.next_functions)}

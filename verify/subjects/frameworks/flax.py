@@ -1,10 +1,10 @@
-"""Flax's recurrent layers: ``RNN`` and ``Bidirectional`` around a cell, of both of its APIs.
+"""Flax's recurrent layers in both APIs: ``RNN`` and ``Bidirectional`` around a cell.
 
-``flax.linen`` and ``flax.nnx`` have cells of the same names that are not the same: nnx's GRUCell
-has no b_hn, which its own docstring states, and the two APIs pack the parameters differently.
+Cells of ``flax.linen`` and ``flax.nnx`` with the same name differ: nnx's GRUCell has no b_hn,
+although its docstring states it, and the two APIs pack the parameters differently.
 States (carries) are (c, h). The layers run on beyond a row's length, which is documented; a row of
 length 0 ends in the state of the *last step*, since the index of its last step, -1, wraps around.
-So rows of length 0 are not offered. Layers are not stacked by Flax itself.
+So rows of length 0 are not offered. Flax does not stack layers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True)
 class FlaxLayer(JaxSubject):
-    """``RNN(kind)``; ``Bidirectional(RNN(kind), RNN(kind))`` where two directions are asked for."""
+    """``RNN(kind)``, or ``Bidirectional(RNN(kind), RNN(kind))`` for two directions."""
 
     kind: str = ""
 
@@ -41,7 +41,7 @@ class FlaxLayer(JaxSubject):
         return f"flax {flax.__version__} {api} (jax {jax.__version__}, {jax.default_backend()})"
 
     def paths(self, case: Case) -> dict[str, Path]:
-        """Return where in the module each of the convention's arrays stands."""
+        """Return the path of each of the convention's arrays in the module."""
         rnns: tuple[Path, ...] = ((),)
         if case.bidirectional:
             rnns = (("forward_rnn",), ("backward_rnn",))
@@ -52,12 +52,12 @@ class FlaxLayer(JaxSubject):
         }
 
     def path(self, name: str) -> Path:
-        """Return where in the cell one of the convention's arrays stands."""
+        """Return the path of one of the convention's arrays in the cell."""
         raise NotImplementedError
 
     @property
     def stored(self) -> Stored:
-        """Return the paths in the tree of parameters, flattened with ``/``."""
+        """The paths in the tree of parameters, joined by ``/``."""
         arrays = [packed.name for packed in self.convention.arrays()]
         keys = tuple((a, "/".join(("{direction}cell", *self.path(a)))) for a in arrays)
         return Stored(keys, ("", "forward_rnn/", "backward_rnn/"))
@@ -98,7 +98,7 @@ class LinenLayer(FlaxLayer):
 
 
 class NnxLayer(FlaxLayer):
-    """A layer of ``flax.nnx``, where parameters are the module's own and are exchanged."""
+    """A layer of ``flax.nnx``, where the module holds the parameters."""
 
     def path(self, name: str) -> Path:
         """Return the name of the dense layer and of its array."""
@@ -115,12 +115,12 @@ class NnxLayer(FlaxLayer):
         """Return a function that puts the parameters into a copy of the module and calls it."""
         jax, nnx = imported("jax", self.install), imported("flax.nnx", self.install)
         rnns = [nnx.RNN(self._cell(nnx, case), rngs=nnx.Rngs(0)) for _ in range(case.directions)]
-        whole = nnx.Bidirectional(*rnns) if case.bidirectional else rnns[0]
-        graph, own = nnx.split(whole)
-        flat, paths = dict(nnx.to_flat_state(own)), self.paths(case)
+        layer = nnx.Bidirectional(*rnns) if case.bidirectional else rnns[0]
+        graph, variables_of_layer = nnx.split(layer)
+        flat, paths = dict(nnx.to_flat_state(variables_of_layer)), self.paths(case)
 
         def run(parameters: Mapping[str, Any], x: Any, state: Any, lengths: Any) -> Any:
-            # copies: counters of random numbers are written to, even where none is drawn
+            # copies, since calls write to counters of random numbers even if they draw none
             variables = {path: variable.copy() for path, variable in flat.items()}
             for name, path in paths.items():
                 variables[path] = _exchanged(flat[path], parameters[name], name)
@@ -131,7 +131,7 @@ class NnxLayer(FlaxLayer):
 
     def _cell(self, nnx: Any, case: Case) -> Any:
         zeros = nnx.initializers.zeros_init()
-        # SimpleCell alone computes in float32 unless it is told otherwise
+        # SimpleCell alone computes in float32 by default, whatever its parameters' dtype
         more = {"dtype": case.dtype} if self.kind == "SimpleCell" else {}
         return getattr(nnx, self.kind)(
             case.D, case.H, param_dtype=case.dtype, rngs=nnx.Rngs(0),
@@ -152,7 +152,7 @@ def _exchanged(variable: Any, array: Any, name: str) -> Any:
 
 
 def _called(jax: Any, case: Case, call: Any, x: Any, state: Any, lengths: Any) -> Any:
-    """Call a layer with x (T, B, D), whose axes are first laid out as the case says."""
+    """Call a layer with x (T, B, D), converted to the case's layout."""
     more: dict[str, Any] = {} if lengths is None else {"seq_lengths": lengths}
     if state is not None:
         state = tuple(s[:, 0] for s in state) if case.layout == "unbatched" else state
@@ -160,7 +160,7 @@ def _called(jax: Any, case: Case, call: Any, x: Any, state: Any, lengths: Any) -
         more["initial_carry"] = tuple(carries) if case.bidirectional else carries[0]
     time_first = case.layout != "batch-first"
     carry, y = call(laid_out(case, x), time_major=time_first, return_carry=True, **more)
-    final = stacked(jax, [_states(one) for one in (carry if case.bidirectional else (carry,))])
+    final = stacked(jax, [_states(c) for c in (carry if case.bidirectional else (carry,))])
     if case.layout == "unbatched":
         final = tuple(s[:, None] for s in final)
     return as_drawn(case, y), final

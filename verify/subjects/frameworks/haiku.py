@@ -1,9 +1,9 @@
-"""Haiku's ``LSTM``, ``GRU`` and ``VanillaRNN``, by its own ``dynamic_unroll``.
+"""Haiku's ``LSTM``, ``GRU`` and ``VanillaRNN``, called by Haiku's ``dynamic_unroll``.
 
 The LSTM's gates lie in the order i, g, f, o, in one kernel for [x, h], and 1 is added to the forget
 gate at every call (its documentation says "after initialization"). The GRU resets before the
 product, and its z is the share of the new state. The RNN's activation is ReLU. Layers are stacked
-by ``DeepRNN``. There are no directions (``reverse`` is a unit's own) and no lengths.
+by ``DeepRNN``. There are no directions (``reverse`` is an option of single units) and no lengths.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INSTALL = "dm-haiku 'jax[cpu]'"
 
 @dataclass(frozen=True)
 class HaikuCore(JaxSubject):
-    """A core of Haiku's; ``module`` is the name by which it makes its parameters."""
+    """A core of Haiku; ``module`` is the name of the module that holds its parameters."""
 
     kind: str = ""
     module: str = ""
@@ -38,7 +38,7 @@ class HaikuCore(JaxSubject):
 
     @property
     def stored(self) -> Stored:
-        """Return modules and names of the parameters, joined by ``/``."""
+        """The modules and names of the parameters, joined by ``/``."""
         places = _NAMES[self.kind].items()
         return Stored(
             tuple((a, f"{self.module}{{later}}{inner}/{name}") for a, (inner, name) in places)
@@ -63,7 +63,10 @@ class HaikuCore(JaxSubject):
         def run(parameters: Mapping[str, Any], x: Any, state: Any, lengths: Any) -> Any:
             tree = self._tree(case, parameters)
             y, final = apply(tree, laid_out(case, x), state)
-            finals = [_arrays(one) for one in (final if case.layers > 1 else (final,))]
+            finals = [
+                _arrays(state_of_layer)
+                for state_of_layer in (final if case.layers > 1 else (final,))
+            ]
             return as_drawn(case, y), stacked(jax, finals)
 
         return run
@@ -96,7 +99,7 @@ _NAMES = {
         "bias_hh": ("/linear_1", "b"),
     },
 }
-"""Where each of the convention's arrays stands: the module within the core's, and its name."""
+"""The place of each of the convention's arrays: the module within the core's, and its name."""
 
 _OPTIONS = Options(
     bidirectional=False,

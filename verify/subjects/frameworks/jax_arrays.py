@@ -1,9 +1,9 @@
-"""What the layers of JAX's family share: compiled calls on NumPy arrays, gradients by ``jax.vjp``.
+"""Common code of layers in JAX: compiled calls on NumPy arrays, gradients by ``jax.vjp``.
 
-JAX knows no float64 until it is told to; with it, arrays made without a dtype become float64. So it
-is switched on around the calls of float64 cases alone, and float32 runs as it does by default.
-Calls are compiled, as JAX is used; what is compiled is kept, since compiling takes far longer than
-any case: one function for each layer, and JAX itself tells the shapes apart.
+JAX disables float64 by default; if enabled, arrays without a dtype become float64. So it is enabled
+around the calls of float64 cases alone, and float32 runs as by default.
+Calls are compiled, as is usual with JAX. Compiled functions are cached, since compiling takes far
+longer than any case: one function for each layer, which JAX specialises by shape.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ Function: TypeAlias = Callable[[Mapping[str, Any], Any, Any, Any], tuple[Any, tu
 """(arrays by the convention's names, x, states or None, lengths or None) to (y, final states)."""
 
 KEPT = 64
-"""Layers whose compiled calls are kept."""
+"""The number of layers whose compiled functions are cached."""
 
 
 class JaxSubject(FrameworkSubject):
     """A layer that is a pure function of JAX arrays."""
 
     install: ClassVar[str]
-    """What pip is given."""
+    """The arguments of pip."""
 
     @abstractmethod
     def function(self, case: Case) -> Function:
-        """Return the layer as a function; sizes and options are the case's, but not T and B."""
+        """Return the layer as a function with the case's sizes and options, for any T and B."""
 
     def build(self, case: Case) -> Built:
         jax = imported("jax", self.install)
@@ -46,9 +46,9 @@ class JaxSubject(FrameworkSubject):
 
 
 def _layer_alone(case: Case) -> Case:
-    """Return the case without what a layer does not depend on: its numbers, steps and rows."""
-    kept = Case(1, 1, case.D, case.H, bias=case.bias, layers=case.layers, dtype=case.dtype)
-    return replace(kept, bidirectional=case.bidirectional, layout=case.layout)
+    """Return the case without steps, rows and seed, on which a layer does not depend."""
+    case_of_layer = Case(1, 1, case.D, case.H, bias=case.bias, layers=case.layers, dtype=case.dtype)
+    return replace(case_of_layer, bidirectional=case.bidirectional, layout=case.layout)
 
 
 @lru_cache(maxsize=KEPT)
@@ -69,11 +69,11 @@ class _Called:
             return self._result(inputs, self.function(*self._arguments(inputs)))
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
-        """Run the layer once; what it returns beyond a row's length is nobody's, so 0 goes back."""
+        """Run the layer once; cotangents beyond a row's length are set to 0."""
         with self.jax.enable_x64(self.case.dtype == "float64"):
-            *given, lengths = self._arguments(inputs)
+            *arguments, lengths = self._arguments(inputs)
             function = partial(_without_lengths, self.function, lengths)
-            outputs, pull = self.jax.vjp(function, *given)
+            outputs, pull = self.jax.vjp(function, *arguments)
             result = self._result(inputs, outputs)
             pulled = []
             for dy, dfinal in cotangents:
@@ -86,17 +86,17 @@ class _Called:
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         with self.jax.enable_x64(self.case.dtype == "float64"):
-            *given, lengths = self._arguments(inputs)
+            *arguments, lengths = self._arguments(inputs)
             *along, _ = self._arguments(tangents)
             function = partial(_without_lengths, self.function, lengths)
-            _, derivative = self.jax.jvp(function, given, along)
+            _, derivative = self.jax.jvp(function, arguments, along)
             return self._result(inputs, derivative)
 
     def train(self, training: bool) -> None:
         raise NotImplementedError("it has no modes")
 
     def _arguments(self, inputs: Inputs) -> tuple[Any, Any, Any, Any]:
-        """Return the inputs in JAX's own memory."""
+        """Return the inputs as arrays of JAX."""
         array = self.jax.numpy.array
         named = {name: array(a) for name, a in inputs.parameters.items()}
         state = None if inputs.state is None else tuple(map(array, inputs.state))
@@ -109,9 +109,9 @@ class _Called:
         return Result(within(np.array(y), inputs.lengths), tuple(np.array(s) for s in final))
 
 
-def _without_lengths(function: Callable[..., Any], lengths: Any, *given: Any) -> Any:
+def _without_lengths(function: Callable[..., Any], lengths: Any, *arguments: Any) -> Any:
     """Call a function of lengths, which have no derivative, with the other arguments."""
-    return function(*given, lengths)
+    return function(*arguments, lengths)
 
 
 def _within(dy: Floats | None, lengths: Floats | None) -> Floats | None:
@@ -121,7 +121,7 @@ def _within(dy: Floats | None, lengths: Floats | None) -> Floats | None:
 def _heads(
     jax: Any, outputs: Any, dy: Floats | None, dfinal: Sequence[Floats | None]
 ) -> tuple[Any, tuple[Any, ...]]:
-    """Return cotangents as JAX takes them, which knows no None: zeros instead."""
+    """Return the cotangents as arrays of JAX, with zeros for None."""
 
     def head(output: Any, d: Floats | None) -> Any:
         return jax.numpy.array(np.zeros(output.shape, output.dtype) if d is None else d)
@@ -131,14 +131,14 @@ def _heads(
 
 
 def laid_out(case: Case, x: Any) -> Any:
-    """Return x (T, B, D) with the axes that the case's layout has."""
+    """Convert x (T, B, D) to the case's layout."""
     if case.layout == "unbatched":
         return x[:, 0]
     return x.swapaxes(0, 1) if case.layout == "batch-first" else x
 
 
 def as_drawn(case: Case, y: Any) -> Any:
-    """Return outputs in the case's layout as (T, B, width)."""
+    """Convert outputs from the case's layout to (T, B, width)."""
     if case.layout == "unbatched":
         return y[:, None]
     return y.swapaxes(0, 1) if case.layout == "batch-first" else y
@@ -150,5 +150,5 @@ def one_layer_states(state: tuple[Any, ...] | None, k: int) -> tuple[Any, ...] |
 
 
 def stacked(jax: Any, states: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
-    """Return the states of all passes, (passes, B, width) each, from those of every pass."""
+    """Stack the states of all passes to (passes, B, width) each."""
     return tuple(jax.numpy.stack(parts) for parts in zip(*states, strict=True))

@@ -1,12 +1,12 @@
 """Keras's ``LSTM``, ``GRU`` and ``SimpleRNN``, on the backend that ``KERAS_BACKEND`` names.
 
-Torch is used where it names none. Input comes with the batch first; lengths are a mask. Beyond a
-row's length the last output is repeated, or 0 in ``Bidirectional``; a row of length 0 keeps its
-initial state. Gradients are those of the backend, torch or JAX.
+The default is torch. Input has the batch first; lengths are a mask. Beyond a row's length the last
+output is repeated, or 0 in ``Bidirectional``; a row of length 0 keeps its initial state. The
+backend, torch or JAX, computes gradients.
 
-Only TensorFlow's float64 is one. Elsewhere ``keras.ops.matmul`` of two float64 arrays computes in
-float32, and layers with dtype="float64" return float64 arrays of float32 numbers, without a word
-(keras-team/keras#23704); on torch, LSTM and GRU without a mask have another path, and do not.
+Only TensorFlow computes in float64. With other backends ``keras.ops.matmul`` of two float64 arrays
+computes in float32, and layers with dtype="float64" silently return float64 arrays of float32
+numbers (keras-team/keras#23704); LSTM and GRU on torch without a mask take a path that does not.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DTYPES = ("float64", "float32") if BACKEND == "tensorflow" else ("float32",)
 
 @dataclass(frozen=True)
 class KerasLayer(jax_arrays.JaxSubject):
-    """A layer of ``keras.layers``; ``Bidirectional`` around it for two directions."""
+    """A layer of ``keras.layers``, in ``Bidirectional`` for two directions."""
 
     kind: str = ""
     reset_after: bool | None = None
@@ -51,7 +51,7 @@ class KerasLayer(jax_arrays.JaxSubject):
 
     @property
     def stored(self) -> Stored:
-        """Return the variables' paths within the layer; those of Keras begin with its name."""
+        """The variables' paths within the layer, without the layer's name."""
         names = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel"}
         layer = "simple_rnn" if self.kind == "SimpleRNN" else self.kind.lower()
         arrays = (packed.name for packed in self.convention.arrays())
@@ -74,14 +74,14 @@ class KerasLayer(jax_arrays.JaxSubject):
         layer = self._layer(keras, case)
         variables = {v.path: v for v in layer.trainable_variables}
         others = list(layer.non_trainable_variables)
-        own = self._variables(case, layer)
+        array_names = self._variables(case, layer)
 
         def run(parameters: Mapping[str, Any], x: Any, state: Any, lengths: Any) -> Any:
-            given = {
+            arrays = {
                 path: _joined(keras, [parameters[name] for name in names], variables[path].shape)
-                for path, names in own.items()
+                for path, names in array_names.items()
             }
-            values = [given[path] for path in variables]
+            values = [arrays[path] for path in variables]
             more: dict[str, Any] = {}
             if lengths is not None:
                 more["mask"] = keras.ops.arange(x.shape[0]) < lengths[:, None]
@@ -117,19 +117,19 @@ class KerasLayer(jax_arrays.JaxSubject):
         return layer
 
     def _variables(self, case: Case, layer: Any) -> dict[str, list[str]]:
-        """Return which of the convention's arrays each of the layer's variables holds."""
+        """Return the convention's arrays that each of the layer's variables holds."""
         layers = [layer.forward_layer, layer.backward_layer] if case.bidirectional else [layer]
         names: dict[str, list[str]] = {}
-        for suffix, one in zip(suffixes(case), layers, strict=True):
-            own = {"weight_ih": one.cell.kernel, "weight_hh": one.cell.recurrent_kernel}
+        for suffix, part in zip(suffixes(case), layers, strict=True):
+            kernels = {"weight_ih": part.cell.kernel, "weight_hh": part.cell.recurrent_kernel}
             for packed in self.convention.arrays(bias=case.bias):
-                variable = own.get(packed.name, one.cell.bias)
+                variable = kernels.get(packed.name, part.cell.bias)
                 names.setdefault(variable.path, []).append(packed.name + suffix)
         return names
 
 
 def _joined(keras: Any, arrays: list[Any], shape: Any) -> Any:
-    """Return one array, or the two biases of a GRU that resets after the product, [2, 3H]."""
+    """Return the one array, or stack the two biases of a GRU that resets after the product."""
     joined = arrays[0] if len(arrays) == 1 else keras.ops.stack(arrays)
     if tuple(joined.shape) != tuple(shape):
         raise ValueError(f"expected shape {tuple(shape)}, got {tuple(joined.shape)}")
@@ -137,7 +137,7 @@ def _joined(keras: Any, arrays: list[Any], shape: Any) -> Any:
 
 
 def _forward(keras: Any, function: Callable[..., Any], inputs: Inputs) -> Result:
-    """Run the layer on a backend of which no more is known."""
+    """Run the layer by Keras's own operations, on any backend."""
     tensor, array = keras.ops.convert_to_tensor, keras.ops.convert_to_numpy
     named = {name: tensor(a) for name, a in inputs.parameters.items()}
     state = None if inputs.state is None else tuple(map(tensor, inputs.state))
@@ -182,9 +182,9 @@ class _OnTorch:
             for output, d in zip(outputs, cotangents, strict=True)
             if d is not None and output.requires_grad
         ]
-        heads, given = zip(*wanted, strict=True)
+        heads, directions = zip(*wanted, strict=True)
         gradients = self.torch.autograd.grad(
-            heads, list(leaves.values()), given, retain_graph=True, allow_unused=True
+            heads, list(leaves.values()), directions, retain_graph=True, allow_unused=True
         )
         return {
             name: (self.torch.zeros_like(leaf) if d is None else d).numpy()

@@ -1,8 +1,8 @@
-"""Linear recurrences of packages, in PyTorch on the CPU: each a class that calls a function.
+"""Linear recurrences of packages, in PyTorch on the CPU, each as a class that calls a function.
 
-fla's and transformers' compute in float32, whatever they are given, so they are held in float32
-alone. Functions that return no final state return one here that was computed beside, or are not
-held. What has no argument for an initial state is told so by having none.
+Those of fla and transformers compute in float32 for all dtypes, so they are offered in float32
+alone. For functions that return no final state the adapter computes one, or leaves them out. A
+``forward`` without an argument for the initial state offers none.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ INSTALL = {
     "xlstm-cells": "xlstm omegaconf dacite torch",
 }
 DISTRIBUTIONS = {"fla": "fla-core", "mlstm-kernels": "mlstm_kernels", "xlstm-cells": "xlstm"}
-"""Names of packages where they are not the family's."""
+"""Names of distributions that differ from the family's."""
 
 CHUNK = 4
-"""Steps of a chunk: few, so that short sequences have several."""
+"""Steps of a chunk: few, so that short sequences have several chunks."""
 
 BOTH = (STEPS, f"chunk:{CHUNK}")
-"""The forms of what computes step by step and in chunks, as it is told."""
+"""The forms of classes that compute step by step or in chunks, by the argument ``form``."""
 
 
 class Program:
-    """A function of a package, in the place of a class of the user's."""
+    """A function of a package as a class with ``forward``."""
 
     family = ""
     module = ""
@@ -55,7 +55,7 @@ class Program:
     dtypes: ClassVar[tuple[str, ...]] = ("float64", "float32")
 
     def in_chunks(self, form: str) -> bool:
-        """Whether it is to compute in chunks: as it is told, or as its class says."""
+        """Whether to compute in chunks, by the argument or by the class's attribute ``form``."""
         return (form or str(getattr(self, "form", STEPS))) != STEPS
 
     def version(self) -> str:
@@ -64,12 +64,12 @@ class Program:
         return f"{name} {version(name)} (torch {version('torch')}), CPU"
 
     def function(self, name: str) -> Callable[..., Any]:
-        """Return a function of the module, itself and not what replaces it on a GPU.
+        """Return a function of the module, without the wrapper that replaces it on a GPU.
 
-        SubjectUnavailable if the package is not there.
+        SubjectUnavailable if the package is not installed.
         """
-        found: Callable[..., Any] = getattr(imported(self.module, INSTALL[self.family]), name)
-        itself: Callable[..., Any] = inspect.unwrap(found)
+        wrapped: Callable[..., Any] = getattr(imported(self.module, INSTALL[self.family]), name)
+        itself: Callable[..., Any] = inspect.unwrap(wrapped)
         return itself
 
 
@@ -97,7 +97,7 @@ class GatedDelta(Program):
 
 
 class FlaGatedDelta(GatedDelta, Fla):
-    """Its gated delta rule, step by step, or in chunks."""
+    """fla's gated delta rule, step by step, or in chunks."""
 
     module = "fla.ops.gated_delta_rule.naive"
     functions = ("naive_recurrent_gated_delta_rule", "naive_chunk_gated_delta_rule")
@@ -110,7 +110,7 @@ class FlaGatedDeltaChunk(FlaGatedDelta):
 
 
 class FlaGatedDeltaProduct(Fla):
-    """Its gated delta product with one factor a step, which takes packed sequences."""
+    """fla's gated delta product with one factor a step, which takes packed sequences."""
 
     cell, module = "gated-delta", "fla.ops.gated_delta_product.naive"
 
@@ -122,7 +122,7 @@ class FlaGatedDeltaProduct(Fla):
 
 
 class FlaKDA(Fla):
-    """Its Kimi delta attention, step by step."""
+    """fla's Kimi delta attention, step by step."""
 
     cell, module = "kda", "fla.ops.kda.naive"
 
@@ -132,7 +132,7 @@ class FlaKDA(Fla):
 
 
 class FlaGLA(Fla):
-    """Its gated linear attention, step by step."""
+    """fla's gated linear attention, step by step."""
 
     cell, module = "gla", "fla.ops.gla.naive"
 
@@ -143,7 +143,7 @@ class FlaGLA(Fla):
 
 
 class FlaDeltaNet(Fla):
-    """Its delta rule, step by step."""
+    """fla's delta rule, step by step."""
 
     cell, module, axes = "deltanet", "fla.ops.delta_rule.naive", "BHTD"
 
@@ -152,7 +152,7 @@ class FlaDeltaNet(Fla):
 
 
 class FlaRWKV6(Fla):
-    """Its RWKV-6, step by step, without a scale."""
+    """fla's RWKV-6, step by step, without a scale."""
 
     cell, module, axes = "rwkv6", "fla.ops.rwkv6.recurrent_naive", "BHTD"
 
@@ -206,7 +206,7 @@ class Mamba1Scan(Transformers):
 
 
 class Mambapy(Program):
-    """mambapy's sequential scan, with the state that it does not return computed beside."""
+    """mambapy's sequential scan; the adapter computes the final state, which it does not return."""
 
     cell, family, module = "selective", "mambapy", "mambapy.mamba"
 
@@ -220,13 +220,13 @@ class Mambapy(Program):
         return y, h
 
     def _block(self, width: int, entries: int) -> Any:
-        found = imported(self.module, INSTALL[self.family])
-        settings = found.MambaConfig(d_model=width, n_layers=1, d_state=entries, expand_factor=1)
-        return found.MambaBlock(settings)
+        module = imported(self.module, INSTALL[self.family])
+        settings = module.MambaConfig(d_model=width, n_layers=1, d_state=entries, expand_factor=1)
+        return module.MambaBlock(settings)
 
 
 class MLSTM(Program):
-    """NX-AI's native mLSTM, with its 1e-6 in the denominator left out; steps, or chunks."""
+    """NX-AI's native mLSTM without the 1e-6 in its denominator, in steps or in chunks."""
 
     cell, family, axes = "mlstm", "mlstm-kernels", "BHTD"
     module = "mlstm_kernels.torch.recurrent.native_sequence"
@@ -244,12 +244,12 @@ class MLSTM(Program):
             return h, (C, n, m[..., 0])
         native = imported("mlstm_kernels.torch.chunkwise.native.fw", INSTALL[self.family])
         steps, outputs = q.shape[2], [v[:, :, :0]]
-        whole = steps - steps % CHUNK  # its chunks have one length: what remains is one of its own
-        for part in filter(len, (range(whole), range(whole, steps))):
-            given = (a[:, :, part.start : part.stop] for a in (q, k, v, i, f))
+        chunked = steps - steps % CHUNK  # the remaining steps are a shorter chunk of their own
+        for part in filter(len, (range(chunked), range(chunked, steps))):
+            inputs = (a[:, :, part.start : part.stop] for a in (q, k, v, i, f))
             size = min(CHUNK, len(part))
             h, _, _, states, _ = native.mlstm_chunkwise_fw(
-                *given, *states, return_last_states=True, chunk_size=size, eps=0.0
+                *inputs, *states, return_last_states=True, chunk_size=size, eps=0.0
             )
             outputs.append(h)
         C, n, m = states
@@ -272,29 +272,33 @@ class SLSTM(Program):
         now = torch.stack([s.flatten(1) for s in state])
         shape, outputs = i.shape, []
         for t in range(shape[1]):
-            given = torch.stack([a[:, t].flatten(1) for a in (i, f, z, o)], 1).flatten(1)
+            inputs = torch.stack([a[:, t].flatten(1) for a in (i, f, z, o)], 1).flatten(1)
             h = now[0].reshape(shape[0], *shape[2:])
-            own = torch.stack([torch.einsum("bnv,nvw->bnw", h, block).flatten(1) for block in R], 1)
-            now, _ = run(given, own.flatten(1), given.new_zeros(1, given.shape[1]), now, {})
+            recurrent = torch.stack(
+                [torch.einsum("bnv,nvw->bnw", h, block).flatten(1) for block in R], 1
+            )
+            now, _ = run(
+                inputs, recurrent.flatten(1), inputs.new_zeros(1, inputs.shape[1]), now, {}
+            )
             outputs.append(now[0].reshape(shape[0], *shape[2:]))
         return torch.stack(outputs, 1), tuple(s.reshape(shape[0], *shape[2:]) for s in now)
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """A program by its name; it is found out what it offers when it is loaded."""
+    """A program and its name; loading it determines the options that it offers."""
 
     name: str
     value: type[Program]
 
     @property
     def options(self) -> Options:
-        """What may be offered."""
+        """The options that it may offer."""
         forms: tuple[str, ...] = getattr(self.value, "forms", ())
         form = str(getattr(self.value, "form", next(iter(forms), "")))
         plain = Options(layers=False, bidirectional=False, bias=False, program=form, forms=forms)
-        taken = inspect.signature(self.value.forward).parameters  # type: ignore[attr-defined]
-        return replace(plain, **ragged_options(taken))
+        parameters = inspect.signature(self.value.forward).parameters  # type: ignore[attr-defined]
+        return replace(plain, **ragged_options(parameters))
 
     @property
     def dtypes(self) -> tuple[str, ...]:
@@ -307,7 +311,7 @@ class Adapted:
         return (str(self.value.cell),)  # type: ignore[attr-defined]
 
     def cell(self, case: Case) -> str:
-        """Return the same, whatever the case."""
+        """Return its cell, equal for all cases."""
         return self.cells[0]
 
     def version(self) -> str:
@@ -315,16 +319,16 @@ class Adapted:
         return self.value().version()
 
     def loaded(self) -> GivenArrays:
-        """Return the subject; SubjectUnavailable if its package is not there."""
+        """Return the subject; SubjectUnavailable if its package is not installed."""
         imported(self.value.module, INSTALL[self.value.family])
         return given_arrays(self.value(), self.name)
 
     def parameter_map(self, case: Case) -> ExplicitMap:
-        """Return the map of what the cell learns itself."""
+        """Return the map of the cell's own parameters."""
         return ExplicitMap(self.cells[0], case)
 
     def caller(self, case: Case) -> str:
-        """Return nothing: scripts of failures call it by gatewise."""
+        """Return "": scripts of failures call it by gatewise."""
         return ""
 
     def build(self, case: Case) -> Built:

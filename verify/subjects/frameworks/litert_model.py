@@ -1,7 +1,7 @@
-"""Models in LiteRT's file format, from arrays, and how one of a recurrent operator is run.
+"""Models in LiteRT's file format, written from arrays, and their interpreter.
 
-They are built with the classes of the file's schema that ai-edge-litert brings along
-(``schema_py_generated``); parameters are constants of the model, states are its variable tensors.
+They are built with the classes of the file's schema in ai-edge-litert (``schema_py_generated``);
+parameters are constants of the model, states are its variable tensors.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from ..framework import imported
 INSTALL = "ai-edge-litert"
 
 IDENTIFIER = b"TFL3"
-"""What stands in bytes 4 to 7 of a file."""
+"""The bytes 4 to 7 of a file."""
 
 VERSION = 3
-"""Of the schema."""
+"""The version of the schema."""
 
 ABSENT = -1
-"""The index of an optional input that is left out."""
+"""The index of an omitted optional input."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """By what integers of a tensor are multiplied, and the integer that stands for 0."""
+    """The scale of a tensor's integers, and the integer that stands for 0."""
 
     scale: float
     zero: int = 0
 
 
 def import_schema() -> Any:
-    """Return the classes of the schema, or say how to install them."""
+    """Return the module of the schema's classes; SubjectUnavailable says how to install it."""
     return imported("ai_edge_litert.schema_py_generated", INSTALL)
 
 
 @dataclass
 class Writer:
-    """A model of one graph on its way into a file; a tensor is known by its number in it."""
+    """A model of one graph that can be written to a file; tensors are referred to by number."""
 
     def __post_init__(self) -> None:
-        """Begin an empty one."""
+        """Begin an empty model."""
         self.schema = import_schema()
         self.graph = self.schema.SubGraphT(tensors=[], operators=[], inputs=[], outputs=[])
         self.buffers = [self.schema.BufferT()]
@@ -67,19 +67,19 @@ class Writer:
             raw = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
             self.buffers.append(self.schema.BufferT(data=raw))
             buffer = len(self.buffers) - 1
-        made = self.schema.TensorT(
+        tensor = self.schema.TensorT(
             shape=list(shape), type=getattr(self.schema.TensorType, dtype), buffer=buffer,
             name=name, isVariable=variable,
         )  # fmt: skip
         if grid is not None:
-            made.quantization = self.schema.QuantizationParametersT(
+            tensor.quantization = self.schema.QuantizationParametersT(
                 scale=[grid.scale], zeroPoint=[grid.zero]
             )
-        self.graph.tensors.append(made)
+        self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1
 
     def constant(self, array: Floats, grid: Grid | None = None) -> int:
-        """Add a tensor that holds these numbers; return its number."""
+        """Add a constant tensor; return its number."""
         name, dtype = f"array {len(self.graph.tensors)}", str(array.dtype).upper()
         return self.tensor(name, array.shape, array, dtype=dtype, grid=grid)
 
@@ -100,7 +100,7 @@ class Writer:
         ))  # fmt: skip
 
     def model(self, inputs: list[int], outputs: list[int]) -> bytes:
-        """Return the file."""
+        """Return the bytes of the file."""
         flatbuffers = imported("flatbuffers", INSTALL)
         self.graph.inputs, self.graph.outputs = inputs, outputs
         model = self.schema.ModelT(
@@ -120,7 +120,7 @@ class Writer:
 
 
 class Program:
-    """A model with its interpreter: on one thread, by LiteRT's own kernels alone."""
+    """A model with its interpreter: on one thread, with LiteRT's own kernels alone."""
 
     def __init__(self, model: bytes, states: Sequence[int]) -> None:
         """Read the file; ``states`` are the indices of its variable tensors."""
@@ -132,11 +132,11 @@ class Program:
         )
         self.interpreter.allocate_tensors()
         self.states = states
-        (self.x,) = (each["index"] for each in self.interpreter.get_input_details())
-        (self.y,) = (each["index"] for each in self.interpreter.get_output_details())
+        (self.x,) = (detail["index"] for detail in self.interpreter.get_input_details())
+        (self.y,) = (detail["index"] for detail in self.interpreter.get_output_details())
 
     def run(self, x: Floats, state: Sequence[Floats]) -> tuple[Floats, list[Floats]]:
-        """Return outputs and final states of input and initial states, as the tensors hold them."""
+        """Run the model; return outputs and final states in the tensors' dtypes."""
         for index, array in zip((self.x, *self.states), (x, *state), strict=True):
             self.interpreter.set_tensor(index, np.ascontiguousarray(array))
         self.interpreter.invoke()

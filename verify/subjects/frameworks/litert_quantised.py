@@ -1,15 +1,15 @@
 """LiteRT's quantised LSTM and RNN, formerly TensorFlow Lite's, on its CPU kernels.
 
 ``LSTM`` and ``RNN`` are hybrid: weights of 8 bits, one scale for each gate of each matrix, and
-floats otherwise. In each step the engine quantises what they are multiplied with, each row with a
-range of its own, without a zero point, or with one (``asymmetric``).
+floats otherwise. In each step the engine quantises their operands, each row with a range of its
+own, without a zero point, or with one (``asymmetric``).
 
-``LSTM-int8`` has integers alone: input and output of 8 bits by scales that are given, as
-calibration finds them, a cell state and gates of 16, biases of 32. The adapter quantises what it is
-given. The operator takes no activations of 16 bits, and what a projection reads has its zero point
-in the middle: another is taken with the wrong sign (findings/litert_projection_zero_point.py).
+``LSTM-int8`` has integers alone: input and output of 8 bits with fixed scales, as calibration
+determines them, a cell state and gates of 16, biases of 32. The adapter quantises its arguments.
+The operator takes no activations of 16 bits, and the operand of a projection must have its zero
+point in the middle: another is used with the wrong sign (findings/litert_projection_zero_point.py).
 
-``coupled`` gates have weights of f, and i is 1 - f: those of i are written with the other sign.
+``coupled`` gates have weights of f, and i is 1 - f, so the weights of i are written negated.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ OPTIONS = Options(
 )
 
 LARGEST = np.float32(127)
-"""The largest integer of a weight; the scale is a 127th of the largest magnitude."""
+"""The largest integer of a weight; the scale is 1/127 of the largest magnitude."""
 
 
 def rounded_weights(weights: Array) -> tuple[Array, Grid]:
-    """Return weights of 8 bits, and their scale as float32 has it: 1 where all are 0."""
+    """Return weights of 8 bits, and their scale in float32: 1 if all are 0."""
     scale = np.abs(weights).max(initial=0) / LARGEST or np.float32(1)
     integers = np.clip(ROUNDINGS["away"](weights / scale), -LARGEST, LARGEST)
     return integers.astype(np.int8), Grid(float(scale))
 
 
 Parts = tuple[list[int], list[int], list[int], list[int]]
-"""The indices of W, U and b, one for each gate, and of R, if there is one."""
+"""The tensors of W, U and b for each gate, and of the projection R, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,16 @@ class LiteRT(FrameworkSubject):
         return f"ai-edge-litert {version('ai-edge-litert')}"
 
     def build(self, case: Case) -> Plain:
-        """Return the layer; for other parameters or sizes another model is made."""
-        made = OncePerParameters(lambda inputs: self._program(case, inputs), lambda i: i.x.shape)
+        """Return the layer; it builds a new model for other parameters or sizes."""
+        program_for = OncePerParameters(
+            lambda inputs: self._program(case, inputs), lambda i: i.x.shape
+        )
 
         def run(inputs: Inputs) -> Result:
             rows = inputs.x.shape[1]
             state = [s[0] for s in inputs.state or ()]
             state = state or [np.zeros((rows, n), np.float32) for n in self._widths(case)]
-            return self._run(made(inputs), inputs.x, state)
+            return self._run(program_for(inputs), inputs.x, state)
 
         return Plain(run)
 
@@ -94,7 +96,7 @@ class LiteRT(FrameworkSubject):
         return [case.P or case.H, case.H][: len(self.convention.states)]
 
     def _run(self, program: Program, x: Array, state: Sequence[Array]) -> Result:
-        """Return what a program makes of numbers."""
+        """Run a program on floating-point arrays."""
         y, final = program.run(x, state)
         return Result(y, tuple(s[None] for s in final))
 
@@ -124,7 +126,7 @@ class LiteRT(FrameworkSubject):
         return [writer.constant(*rounded_weights(a)) for a in named]
 
     def _gates(self, inputs: Inputs, name: str) -> list[Array]:
-        """Return the parts of an array, one for each gate that has some, f first if i has none."""
+        """Split an array by gates; coupled gates begin with f, the negated i."""
         parts = np.split(inputs.parameters[f"{name}_l0"], len(self.convention.order))
         return [-parts[0], *parts[1:]] if self.convention.coupled else parts
 
@@ -138,30 +140,33 @@ class LiteRT(FrameworkSubject):
         options: dict[str, Any],
         intermediates: Sequence[int] = (),
     ) -> Program:
-        """Return the program of a whole graph; what an LSTM may leave out is absent."""
-        given, schema = [x, *chain(*parts), *states], writer.schema
-        operator, own = "UNIDIRECTIONAL_SEQUENCE_RNN", schema.SequenceRNNOptionsT()
+        """Return the program of a complete graph; optional inputs of an LSTM are absent."""
+        operands, schema = [x, *chain(*parts), *states], writer.schema
+        operator, settings = "UNIDIRECTIONAL_SEQUENCE_RNN", schema.SequenceRNNOptionsT()
         if self.convention.family == "lstm":
             *of_gates, R = parts
             W, U, b = (([ABSENT] if self.convention.coupled else []) + part for part in of_gates)
             peepholes, projection, normalisation = [ABSENT] * 3, R or [ABSENT], [ABSENT] * 4
-            given = [x, *W, *U, *peepholes, *b, *projection, ABSENT, *states, *normalisation]
+            operands = [x, *W, *U, *peepholes, *b, *projection, ABSENT, *states, *normalisation]
             operator = "UNIDIRECTIONAL_SEQUENCE_LSTM"
-            own = schema.UnidirectionalSequenceLSTMOptionsT()
-        own.timeMajor, own.fusedActivationFunction = True, schema.ActivationFunctionType.TANH
+            settings = schema.UnidirectionalSequenceLSTMOptionsT()
+        settings.timeMajor, settings.fusedActivationFunction = (
+            True,
+            schema.ActivationFunctionType.TANH,
+        )
         for name, value in options.items():
-            setattr(own, name, value)
-        writer.operator(operator, given, [y], own, intermediates)
+            setattr(settings, name, value)
+        writer.operator(operator, operands, [y], settings, intermediates)
         return Program(writer.model([x], [y]), states)
 
 
 @dataclass(frozen=True)
 class IntegerLiteRT(LiteRT):
-    """A model of one operator in integers alone, with scales as its arithmetic has them."""
+    """A model of one operator in integers alone, with the scales of its arithmetic."""
 
     @cached_property
     def arithmetic(self) -> Quantisation:
-        """The arithmetic, read."""
+        """The parsed arithmetic."""
         return Quantisation.parse(self.quantised)
 
     @cached_property
@@ -209,18 +214,18 @@ class IntegerLiteRT(LiteRT):
 
 
 STORED = ("int8", "int16")
-"""In what h and c are kept."""
+"""The dtypes of h and c between steps."""
 
 
 def _integers(a: Array, grid: Grid, dtype: str) -> Array:
-    """Return numbers as integers of a grid, which saturate."""
+    """Quantise numbers to a grid's integers, with saturation."""
     ends = np.iinfo(dtype)
     quotient = np.asarray(a, np.float64) / grid.scale
     return np.clip(ROUNDINGS["away"](quotient) + grid.zero, ends.min, ends.max).astype(dtype)
 
 
 def _numbers(integers: Array, grid: Grid) -> Array:
-    """Return integers of a grid as numbers."""
+    """Convert a grid's integers to numbers."""
     return (integers.astype(np.float32) - np.float32(grid.zero)) * np.float32(grid.scale)
 
 
@@ -230,7 +235,7 @@ INTEGERS = (
     "weights=8, per=gate, activations=8, range=given, operands=xhm, "
     "scales=x:0.03125:123+h:0.0078:131+m:0.0079:128, states=c:<16,5>, gates=<16,4>, rounding=away"
 )
-"""Scales as calibration may give them; that of x is exact, so that ties are ties."""
+"""Scales as calibration may determine them; that of x is a power of 2, so that ties are exact."""
 
 CONVENTIONS = {
     "LSTM": Convention("lstm", "ifgo", ("ifgo",), states=("h", "c")),

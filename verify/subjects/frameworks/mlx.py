@@ -1,8 +1,8 @@
 """``mlx.nn.RNN``, ``LSTM`` and ``GRU``, on the CPU.
 
-They take the batch axis first, or none; in the other layout the adapter exchanges the axes of
-MLX's array. They have neither layers, directions nor lengths, and return no final state: it is
-the state of the last step.
+They take the batch axis first, or none; for time-first cases the adapter exchanges the axes. They
+have neither layers, directions nor lengths, and return no final state; the adapter takes the state
+of the last step.
 
 In float64, MLX 0.32 computes ``exp`` and ``sigmoid`` to the accuracy of float32 (ml-explore/mlx
 issue 3047 names exp, sin and cos), so of the three layers only RNN really computes in float64.
@@ -45,11 +45,11 @@ class MlxLayer(FrameworkSubject):
 
     def build(self, case: Case) -> Built:
         mx, nn = imported("mlx.core", INSTALL), imported("mlx.nn", INSTALL)
-        given: dict[str, Any] = {"bias": case.bias}
+        arguments: dict[str, Any] = {"bias": case.bias}
         if self.nonlinearity:
-            given["nonlinearity"] = getattr(nn, self.nonlinearity)
+            arguments["nonlinearity"] = getattr(nn, self.nonlinearity)
         with mx.stream(mx.cpu):
-            return _Layer(mx, getattr(nn, self.kind)(case.D, case.H, **given), case, self)
+            return _Layer(mx, getattr(nn, self.kind)(case.D, case.H, **arguments), case, self)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _Layer:
             return self._result(self._outputs(self._leaves(inputs)))
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
-        """Pull every pair back; MLX runs the layer anew for each, it keeps no record."""
+        """Pull every pair back; MLX records no graph, so it runs the layer again for each."""
         with self.mx.stream(self.mx.cpu):
             leaves = self._leaves(inputs)
             result = self._result(self._outputs(leaves))
@@ -84,11 +84,11 @@ class _Layer:
         raise NotImplementedError("it has no modes")
 
     def _array(self, array: Floats) -> Any:
-        """Return MLX's array; without the dtype, it would make float32 of float64."""
+        """Return MLX's array; without the dtype it would convert float64 to float32."""
         return self.mx.array(array, dtype=getattr(self.mx, str(array.dtype)))
 
     def _leaves(self, inputs: Inputs) -> dict[str, Any]:
-        """Return everything that gradients are wanted of, by name."""
+        """Return all arrays of which gradients are computed, by name."""
         return {name: self._array(array) for name, array in inputs.leaves.items()}
 
     def _outputs(self, leaves: Mapping[str, Any]) -> list[Any]:
@@ -102,26 +102,26 @@ class _Layer:
         called = self.module(x, *(s[0, 0] if alone else s[0] for s in states))
         histories = called if isinstance(called, tuple) else (called,)
         if alone:
-            histories = tuple(each[None] for each in histories)
-        return [histories[0].swapaxes(0, 1), *(each[:, -1][None] for each in histories)]
+            histories = tuple(history[None] for history in histories)
+        return [histories[0].swapaxes(0, 1), *(history[:, -1][None] for history in histories)]
 
     def _result(self, outputs: Sequence[Any]) -> Result:
-        y, *final = (np.array(each) for each in outputs)
+        y, *final = (np.array(output) for output in outputs)
         return Result(y, tuple(final))
 
     def _pulled(
         self, result: Result, leaves: Mapping[str, Any], dy: Any, dfinal: Sequence[Any]
     ) -> Pulled:
-        """Differentiate the outputs that have a cotangent, and those alone."""
-        given = {k: self._array(d) for k, d in enumerate((dy, *dfinal)) if d is not None}
+        """Differentiate the outputs that have a cotangent."""
+        directions = {k: self._array(d) for k, d in enumerate((dy, *dfinal)) if d is not None}
 
         def function(*arrays: Any) -> list[Any]:
             outputs = self._outputs(dict(zip(leaves, arrays, strict=True)))
-            return [outputs[k] for k in given]
+            return [outputs[k] for k in directions]
 
         gradients = [self.mx.zeros_like(leaf) for leaf in leaves.values()]
-        if given:
-            _, gradients = self.mx.vjp(function, list(leaves.values()), list(given.values()))
+        if directions:
+            _, gradients = self.mx.vjp(function, list(leaves.values()), list(directions.values()))
         named = {name: np.array(d) for name, d in zip(leaves, gradients, strict=True)}
         return Pulled.of_leaves(result, named)
 

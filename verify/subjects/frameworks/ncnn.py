@@ -1,8 +1,8 @@
 """ncnn's ``RNN``, ``LSTM`` and ``GRU`` layers, on the CPU, in float32.
 
-ncnn runs one sequence, so the adapter loops over the rows of a batch; and it runs networks, read
-from two files, so the adapter writes those of one layer for every call into a temporary directory.
-Rows are copied: ``ncnn.Mat`` takes an array with strides for one without, and reads other numbers.
+ncnn runs one sequence, so the adapter loops over the rows of a batch. It reads networks from two
+files, so for every call the adapter writes those of one layer into a temporary directory. Rows are
+copied: ``ncnn.Mat`` ignores the strides of an array, and would read other numbers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ VERSION_OF_FILES = 7767517
 """The first line of a network's file."""
 
 UNENCODED = np.zeros(1, np.uint32)
-"""What stands before weights that are plain float32."""
+"""The header of weights in plain float32."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class NcnnLayer(FrameworkSubject):
 
     @property
     def stored(self) -> Stored:
-        """Return the names in ncnn's table of operators; its files hold these without names."""
+        """The names in ncnn's table of operators; its files hold the arrays without names."""
         names = (("weight_ih", "weight_xc"), ("bias", "bias_c"), ("weight_hh", "weight_hc"))
-        every = (*names, ("weight_hr", "weight_hr"))
-        return Stored(tuple((a, f"{name}_data") for a, name in every), axis=True)
+        arrays = (*names, ("weight_hr", "weight_hr"))
+        return Stored(tuple((a, f"{name}_data") for a, name in arrays), axis=True)
 
     def build(self, case: Case) -> Built:
-        """Return a function that builds a network of the one layer, and runs it row by row."""
+        """Return a layer that builds a network for each call, and runs it row by row."""
         ncnn = imported("ncnn", INSTALL)
 
         def run(inputs: Inputs) -> Result:
@@ -65,20 +65,20 @@ class NcnnLayer(FrameworkSubject):
                 self._row(ncnn, net, inputs.x[:, b], [s[:, b] for s in states])
                 for b in range(inputs.x.shape[1])
             ]
-            y, *final = (np.stack(each, axis=1) for each in zip(*rows, strict=True))
+            y, *final = (np.stack(parts, axis=1) for parts in zip(*rows, strict=True))
             return Result(y, tuple(final))
 
         return Plain(run)
 
     def _net(self, ncnn: Any, case: Case, inputs: Inputs) -> Any:
-        """Return the network, with initial states as inputs where there are any."""
+        """Return the network, with initial states as inputs if there are any."""
         net = ncnn.Net()
         for name in REDUCED:
             setattr(net.opt, name, False)
         net.opt.num_threads = 1
         with tempfile.TemporaryDirectory() as folder:
             graph, weights = Path(folder, "layer.param"), Path(folder, "layer.bin")
-            graph.write_text(self._graph(case, given=inputs.state is not None))
+            graph.write_text(self._graph(case, with_states=inputs.state is not None))
             weights.write_bytes(_weights(case, inputs))
             if net.load_param(str(graph)) or net.load_model(str(weights)):
                 raise RuntimeError(f"ncnn refused the network of {self.kind}")
@@ -87,10 +87,10 @@ class NcnnLayer(FrameworkSubject):
                 raise SubjectUnavailable(f"ncnn: {name} could not be switched off")
         return net
 
-    def _graph(self, case: Case, *, given: bool) -> str:
+    def _graph(self, case: Case, *, with_states: bool) -> str:
         """Return the network's text: inputs, and the layer with its sizes and direction."""
         states = self.convention.states
-        bottoms = ["x", *(f"{s}0" for s in states if given)]
+        bottoms = ["x", *(f"{s}0" for s in states if with_states)]
         tops = ["y", *states]
         size = case.D * case.H * len(self.convention.order) * case.directions
         inputs = [f"Input {name} 0 1 {name}" for name in bottoms]
@@ -106,8 +106,8 @@ class NcnnLayer(FrameworkSubject):
         extractor = net.create_extractor()
         extractor.set_light_mode(False)
         names = self.convention.states
-        given = [np.ascontiguousarray(array) for array in (x, *states)]
-        for name, array in zip(["x", *(f"{s}0" for s in names)], given, strict=False):
+        arrays = [np.ascontiguousarray(array) for array in (x, *states)]
+        for name, array in zip(["x", *(f"{s}0" for s in names)], arrays, strict=False):
             extractor.input(name, ncnn.Mat(array))
         outputs = []
         for name in ("y", *names):

@@ -1,13 +1,13 @@
-"""ncps's ``CfCCell`` and ``LTCCell``, and its ``LSTMCell``, the memory of both, in loops over time.
+"""ncps's ``CfCCell``, ``LTCCell`` and ``LSTMCell`` in loops over time.
 
 The LSTM's gates stand in the order g, i, f, o, and 1 is added to the forget gate's argument at
-every call (``sigmoid(fg + 1.0)``). The package itself calls it in such a loop; a state has to be
-given.
+every call (``sigmoid(fg + 1.0)``). The package calls it in such a loop, too, as the memory of the
+other two. It requires an initial state.
 
-The LTC's equation is a differential one, and its solver makes six fused steps for each of the
-sequence (Hasani et al. 2021, arXiv:2006.04439, algorithm 1): a recurrence of sums, products,
-quotients and sigmoids like any other, to which it is held as ``ltc`` writes it down. What has to be
-positive is given by its logarithm, and the 1e-8 in the denominator is left out.
+The LTC solves a differential equation with six fused steps for each step of the sequence (Hasani
+et al. 2021, arXiv:2006.04439, algorithm 1). This is a recurrence of sums, products, quotients and
+sigmoids; ``ltc`` states it, with the logarithms of positive parameters and without the 1e-8 in the
+denominator.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class NcpsCell(FrameworkSubject):
         return f"ncps {version('ncps')} (torch {import_torch().__version__}), CPU"
 
     def build(self, case: Case) -> Built:
-        """Return the cell, ready to be called in a loop; its parameters are those expected."""
+        """Return the cell, to be called in a loop; SubjectUnavailable for other parameters."""
         torch = import_torch()
         cell = imported("ncps.torch.lstm", INSTALL).LSTMCell(case.D, case.H)
-        own = {name: tuple(p.shape) for name, p in cell.named_parameters()}
+        actual = {name: tuple(p.shape) for name, p in cell.named_parameters()}
         shapes = self.parameter_map(case).shapes()
         expected = {name: shapes[f"{array}_l0"] for name, array in PARAMETERS.items()}
-        if own != expected:
-            raise SubjectUnavailable(f"expected the parameters {expected}, got {own}")
+        if actual != expected:
+            raise SubjectUnavailable(f"expected the parameters {expected}, got {actual}")
         cell = cell.to(getattr(torch, case.dtype))
         return TorchModule(cell, case, _call, key=lambda name: f"{PARAMETERS[name]}_l0")
 
@@ -94,13 +94,15 @@ def _cfc_made(module: Any, case: Case) -> Any:
 
 
 def _cfc(
-    torch: Any, layer: Any, own: Any, x: Any, states: Any, lengths: Any
+    torch: Any, layer: Any, arrays: Any, x: Any, states: Any, lengths: Any
 ) -> tuple[Any, tuple[Any, ...]]:
     """Call the cell step by step; its maps read [x, h]."""
     names = ("ff1", "ff2", "time_a", "time_b")
-    weights = {f"{n}.weight": torch.cat([own["W"][k], own["U"][k]]).T for k, n in enumerate(names)}
-    weights |= {f"{n}.bias": own["b"][k] for k, n in enumerate(names)}
-    h = x.new_zeros(x.shape[1], own["b"].shape[1]) if states is None else states[0][0]
+    weights = {
+        f"{n}.weight": torch.cat([arrays["W"][k], arrays["U"][k]]).T for k, n in enumerate(names)
+    }
+    weights |= {f"{n}.bias": arrays["b"][k] for k, n in enumerate(names)}
+    h = x.new_zeros(x.shape[1], arrays["b"].shape[1]) if states is None else states[0][0]
     outputs = []
     for x_t in x:
         y, h = torch.func.functional_call(layer, weights, (x_t, h, 1.0))
@@ -109,7 +111,7 @@ def _cfc(
 
 
 UNFOLDS = 6
-"""Fused steps of the solver; a step of the sequence takes a unit of time."""
+"""Fused steps of the solver for one step of the sequence, which takes a unit of time."""
 
 SYNAPSES = ("mu", "sigma", "log_w", "erev")
 LTC_PARAMETERS = {
@@ -132,7 +134,7 @@ def ltc(p: Any, x: Any, state: Any) -> Any:
 
 
 def _conductances(v: Any, mu: Any, sigma: Any, log_w: Any) -> Any:
-    """Return those of all synapses (B, sources, targets); the sigmoid is written as a tanh."""
+    """Return the conductances of all synapses (B, sources, targets), with sigmoids as tanh."""
     z = sigma * (v.reshape(v.shape[0], v.shape[1], 1) - mu)
     return np.exp(log_w) * (0.5 + 0.5 * np.tanh(0.5 * z))
 
@@ -143,7 +145,7 @@ class LTCLayer(FamilyLayer):
 
     @property
     def own_cell(self) -> Recurrence:
-        """Its recurrence."""
+        """The recurrence."""
         return Recurrence(LTC_PARAMETERS, {"h": "H"}, "D", ltc)
 
     def parameter_map(self, case: Case) -> OwnMap:  # type: ignore[override]
@@ -157,14 +159,14 @@ def _ltc_made(module: Any, case: Case) -> Any:
 
 
 def _ltc(
-    torch: Any, layer: Any, own: Any, x: Any, states: Any, lengths: Any
+    torch: Any, layer: Any, arrays: Any, x: Any, states: Any, lengths: Any
 ) -> tuple[Any, tuple[Any, ...]]:
     """Call the cell step by step; it reads its arrays from a dictionary."""
     layer._params |= {
         name.replace("log_", ""): array.exp() if "log_" in name else array
-        for name, array in own.items()
+        for name, array in arrays.items()
     }
-    h = x.new_zeros(x.shape[1], own["vleak"].shape[0]) if states is None else states[0][0]
+    h = x.new_zeros(x.shape[1], arrays["vleak"].shape[0]) if states is None else states[0][0]
     outputs = []
     for x_t in x:
         y, h = layer(x_t, h)

@@ -1,4 +1,4 @@
-"""Models of one node: an RNN, LSTM or GRU of ONNX, from arrays under a convention's names.
+"""ONNX models of one node: an RNN, LSTM or GRU, built from arrays by a convention's names.
 
 ONNX packs i, o, f, c for an LSTM and z, r, h for a GRU, with two biases; the GRU's second one is
 reset with the product if ``linear_before_reset`` is 1. Arrays have a leading axis of directions.
@@ -20,31 +20,30 @@ from ..framework import by_pass
 from ..protocol import Inputs, Result
 
 OPSET, IR_VERSION = 14, 8
-"""The first opset whose recurrent operators have ``layout``; engines have known it for years."""
+"""The first opset whose recurrent operators have ``layout``, which all engines support."""
 
 LENGTHS = "sequence_lens"
 
 
 def convention(family: str, **others: Any) -> Convention:
-    """Return the convention of an operator; ``others`` are what differs from ONNX's defaults."""
+    """Return the convention of an operator; ``others`` replaces ONNX's defaults."""
     order = {"rnn": "a", "lstm": "iofg", "gru": "zrn"}[family]
     if others.get("coupled"):
         order = order.replace("f", "")
     states = ("h", "c") if family == "lstm" else ("h",)
     after = family == "gru" and others.get("reset") != "before"
     bias = (order, order.replace("n", "m") if after else order)
-    given: dict[str, Any] = dict(
+    defaults: dict[str, Any] = dict(
         order=order, bias=bias, time="first", states=states, merge="axis"
     )  # fmt: skip
-    return Convention(family, **{**given, **others})
+    return Convention(family, **{**defaults, **others})
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One recurrent operator: its ONNX name, its attributes, and what its parameters mean.
+    """One recurrent operator: its ONNX name, its convention and its attributes.
 
-    ``activations`` are those of one direction, ``alpha`` and ``beta`` the numbers of those that
-    take any.
+    ``activations`` are those of one direction, ``alpha`` and ``beta`` their parameters.
     """
 
     kind: str
@@ -56,7 +55,7 @@ class Operator:
     opset: int = OPSET
 
     def model(self, onnx: Any, case: Case, inputs: Inputs) -> Any:
-        """Return a model of this one node, with the parameters inside; it takes any T and B."""
+        """Return a model of this node with its parameters, for any T and B."""
         helper, number = onnx.helper, getattr(onnx.TensorProto, _TYPES[case.dtype])
         weights = self.weights(case, inputs.parameters)
         feeds = self.feeds(case, inputs)
@@ -75,14 +74,14 @@ class Operator:
         opset = helper.make_opsetid("", self.opset)
         return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
 
-    def node(self, onnx: Any, case: Case, given: Collection[str], outputs: list[str]) -> Any:
-        """Return the node, with those of its inputs that are given; an output may be ""."""
-        names = self._names(given)
-        return onnx.helper.make_node(self.kind, names, outputs, **self._set(case))
+    def node(self, onnx: Any, case: Case, inputs: Collection[str], outputs: list[str]) -> Any:
+        """Return the node with the named inputs; an output may be ""."""
+        names = self._names(inputs)
+        return onnx.helper.make_node(self.kind, names, outputs, **self._attributes(case))
 
     @property
     def stored(self) -> Stored:
-        """Return the names of its inputs, which are what a model's file holds.
+        """The names of its inputs, under which a model's file holds the arrays.
 
         Coupled gates have the convention's names: a model has a block for f that is not used.
         """
@@ -98,21 +97,21 @@ class Operator:
         return ["Y", *(f"Y_{state}" for state in self.convention.states)]
 
     def weights(self, case: Case, parameters: Mapping[str, Floats]) -> dict[str, Floats]:
-        """Return its inputs W, R, B and P, those that it has, one entry a direction."""
-        passes = [self._whole(one) for one in by_pass(case, parameters)]
+        """Return its inputs W, R, B and P, if it has them, with an entry for each direction."""
+        passes = [self._with_all_gates(arrays) for arrays in by_pass(case, parameters)]
         weights = {
-            "W": np.stack([one["weight_ih"] for one in passes]),
-            "R": np.stack([one["weight_hh"] for one in passes]),
+            "W": np.stack([arrays["weight_ih"] for arrays in passes]),
+            "R": np.stack([arrays["weight_hh"] for arrays in passes]),
         }
         if case.bias:
-            both = [np.concatenate([one["bias_ih"], one["bias_hh"]]) for one in passes]
+            both = [np.concatenate([arrays["bias_ih"], arrays["bias_hh"]]) for arrays in passes]
             weights["B"] = np.stack(both)
         if self.convention.peepholes:
-            weights["P"] = np.stack([one["peephole"] for one in passes])
+            weights["P"] = np.stack([arrays["peephole"] for arrays in passes])
         return weights
 
     def feeds(self, case: Case, inputs: Inputs) -> dict[str, Floats]:
-        """Return what a call is given: x, and lengths and initial states if there are any."""
+        """Return the inputs of a call: x, and lengths and initial states if there are any."""
         named = zip(self.convention.states, inputs.state or (), strict=False)
         feeds = {"X": inputs.x} | {f"initial_{name}": state for name, state in named}
         if case.layout == "batch-first":
@@ -130,29 +129,29 @@ class Operator:
         y = np.moveaxis(y, 1, 2).reshape(steps, rows, directions * width)
         return Result(y, tuple(final))
 
-    def _names(self, given: Collection[str]) -> list[str]:
-        """Return the node's inputs in their order; "" for those that are left out."""
+    def _names(self, inputs: Collection[str]) -> list[str]:
+        """Return the node's inputs in their order, with "" for omitted ones."""
         order = ["X", "W", "R", "B", LENGTHS, *(f"initial_{s}" for s in self.convention.states)]
         order += ["P"] if self.convention.peepholes else []
-        return [name if name in given else "" for name in order]
+        return [name if name in inputs else "" for name in order]
 
-    def _set(self, case: Case) -> dict[str, Any]:
-        chosen: dict[str, Any] = {"hidden_size": case.H, **self.attributes}
+    def _attributes(self, case: Case) -> dict[str, Any]:
+        attributes: dict[str, Any] = {"hidden_size": case.H, **self.attributes}
         if case.bidirectional:
-            chosen["direction"] = "bidirectional"
+            attributes["direction"] = "bidirectional"
         if case.layout == "batch-first":
-            chosen["layout"] = 1
+            attributes["layout"] = 1
         if self.activations:
-            chosen["activations"] = list(self.activations) * case.directions
+            attributes["activations"] = list(self.activations) * case.directions
         for name, numbers in (("alpha", self.alpha), ("beta", self.beta)):
             if numbers:
-                chosen[f"activation_{name}"] = list(numbers) * case.directions
-        return chosen
+                attributes[f"activation_{name}"] = list(numbers) * case.directions
+        return attributes
 
-    def _whole(self, arrays: Mapping[str, Floats]) -> Mapping[str, Floats]:
-        """Return the arrays of one pass with a block for f where f = 1 - i leaves it unused.
+    def _with_all_gates(self, arrays: Mapping[str, Floats]) -> Mapping[str, Floats]:
+        """Return the arrays of one pass, with a block for f where f = 1 - i leaves it unused.
 
-        The block holds ones: an engine that ignores ``input_forget`` reads them, and it shows.
+        The block holds ones, so an engine that ignores ``input_forget`` computes wrong numbers.
         """
         if not self.convention.coupled:
             return arrays

@@ -1,8 +1,8 @@
 """The reference evaluator of ONNX (``onnx.reference``): RNN, LSTM and GRU as lines of NumPy.
 
-It computes in the dtype of its input, float64 too. Without a word it ignores ``sequence_lens``
-(every row runs to the last step), and an LSTM's ``activations``, ``clip`` and ``input_forget``, so
-that coupled gates or another candidate cannot be asked for. Input of no steps raises.
+It computes in the dtype of its input, float64 too. It silently ignores ``sequence_lens`` (every row
+runs to the last step), and an LSTM's ``activations``, ``clip`` and ``input_forget``, so coupled
+gates and other candidates are not offered. Input of no steps raises.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class OnnxReference(FrameworkSubject):
 
 
 def _prove(evaluator: Any, kind: str) -> None:
-    """Make sure that the node is computed by the operator, not by functions it is made of."""
+    """Raise SubjectUnavailable unless the evaluator runs the operator itself."""
     kinds = [type(node).__name__.partition("_")[0] for node in evaluator.rt_nodes_]
     if kinds != [kind]:
         raise SubjectUnavailable(f"expected one {kind}, got {kinds}")

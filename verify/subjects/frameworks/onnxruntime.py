@@ -1,8 +1,8 @@
 """ONNX Runtime's RNN, LSTM and GRU, on its CPU execution provider.
 
-Parameters are initializers of the model, as in every exported file: the engine repacks them when
-the session is made, so other parameters are another session. Its CPU kernels compute in float32
-and float16; for float64 it has none. Clipping (``clip``) is no equation of the reference.
+Parameters are initializers of the model, as in every exported file. The engine repacks them when it
+opens the session, so other parameters need another session. Its CPU kernels compute in float32 and
+float16; it has none for float64. Clipping (``clip``) is not in the reference.
 
 A row of length 0 ends in zeros, whatever its initial state (ONNX leaves this open), and so does
 input of no steps, on which the GRU of version 1.31.1 ends the process; neither is offered.
@@ -16,7 +16,7 @@ from typing import Any
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions.file_layout import Stored
-from ..framework import FrameworkSubject, OncePerParameters, Plain, imported, what_is_given
+from ..framework import FrameworkSubject, OncePerParameters, Plain, imported, optional_inputs
 from ..protocol import Inputs, Result, SubjectUnavailable
 from .onnx_operator import Operator, convention
 
@@ -49,30 +49,30 @@ class OnnxRuntime(FrameworkSubject):
                 raise SubjectUnavailable(f"the model is not one {self.operator.kind}")
             return session(model.SerializeToString())
 
-        made = OncePerParameters(make, what_is_given)
+        session_for = OncePerParameters(make, optional_inputs)
 
         def run(inputs: Inputs) -> Result:
             feeds = self.operator.feeds(case, inputs)
-            return self.operator.result(case, made(inputs).run(self.operator.outputs, feeds))
+            return self.operator.result(case, session_for(inputs).run(self.operator.outputs, feeds))
 
         return Plain(run)
 
 
 def import_runtime() -> Any:
-    """Return onnxruntime, or say how to install it."""
+    """Return onnxruntime; SubjectUnavailable says how to install it."""
     return imported("onnxruntime", INSTALL)
 
 
 def session(model: bytes) -> Any:
-    """Return a session on one thread, and make sure that the CPU alone computes."""
+    """Return a session on one thread; SubjectUnavailable unless the CPU alone computes."""
     runtime = import_runtime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors
-    made = runtime.InferenceSession(model, options, providers=[PROVIDER])
-    if made.get_providers() != [PROVIDER]:
-        raise SubjectUnavailable(f"expected {PROVIDER} alone, got {made.get_providers()}")
-    return made
+    opened = runtime.InferenceSession(model, options, providers=[PROVIDER])
+    if opened.get_providers() != [PROVIDER]:
+        raise SubjectUnavailable(f"expected {PROVIDER} alone, got {opened.get_providers()}")
+    return opened
 
 
 RULES = {"padding": "zeros", "empty_row": "zeros"}

@@ -1,11 +1,11 @@
 """ONNX Runtime's quantised LSTM and GRU, on its CPU execution provider.
 
-``DynamicQuantizeLSTM`` is what ``onnxruntime.quantization.quantize_dynamic`` makes of an LSTM:
-weights of 8 bits, with one scale for each matrix or channel, and activations that the engine
-quantises itself, with one range for the whole input and one for the hidden states of all rows in
-each step. The tool writes signed weights whatever it is asked for; ``LSTM-u8`` is the operator with
-unsigned ones and zero points, written here. Rows that have ended go on inside, so that what stands
-in their padding is in the range of the others: lengths are not offered.
+``onnxruntime.quantization.quantize_dynamic`` converts an LSTM to ``DynamicQuantizeLSTM``: weights
+of 8 bits, with one scale for each matrix or channel, and activations that the engine quantises,
+with one range for the whole input and one for the hidden states of all rows in each step. The tool
+always writes signed weights; ``LSTM-u8`` is the operator with unsigned ones and zero points,
+written here. Rows that have ended run on inside, so their padding influences the range of the
+others, and lengths are not offered.
 
 ``LSTM-qdq`` and ``GRU-qdq`` read weights and input through ``DequantizeLinear``, as static
 quantisation writes it, and compute in float32.
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ...cases.case import Case
-from ..framework import OncePerParameters, Plain, imported, what_is_given
+from ..framework import OncePerParameters, Plain, imported, optional_inputs
 from ..protocol import Inputs, Result, SubjectUnavailable
 from .onnx_operator import Operator, convention
 from .onnxruntime import INSTALL, OPTIONS, RULES, OnnxRuntime, session
@@ -30,7 +30,7 @@ FAMILIES = {"onnxruntime-quantised": ("onnxruntime", "onnx")}
 
 DYNAMIC = "DynamicQuantizeLSTM"
 SCALE, ZERO = 2.0**-5, 128
-"""By what a QDQ graph quantises its input; a scale that is exact, as calibration may give."""
+"""The scale and the zero point of a QDQ graph's input; the scale is a power of 2."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,18 @@ class QuantisedOperator(OnnxRuntime):
     """Whether weights are unsigned, with zero points."""
 
     def build(self, case: Case) -> Plain:
-        """Return the layer; for other parameters another model is made."""
+        """Return the layer; it builds a new model for other parameters."""
         onnx = imported("onnx", INSTALL)
 
         def make(inputs: Inputs) -> Any:
             model = self.operator.model(onnx, case, inputs)
             return session(self._quantised(onnx, model).SerializeToString())
 
-        made = OncePerParameters(make, what_is_given)
+        session_for = OncePerParameters(make, optional_inputs)
 
         def run(inputs: Inputs) -> Result:
             feeds = self.operator.feeds(case, inputs)
-            return self.operator.result(case, made(inputs).run(self.operator.outputs, feeds))
+            return self.operator.result(case, session_for(inputs).run(self.operator.outputs, feeds))
 
         return Plain(run)
 
@@ -64,30 +64,30 @@ class QuantisedOperator(OnnxRuntime):
             return _qdq(onnx, model)
         tools = imported("onnxruntime.quantization", INSTALL)
         weights = {w.name: onnx.numpy_helper.to_array(w) for w in model.graph.initializer}
-        given = {"weight_type": tools.QuantType.QInt8, "op_types_to_quantize": ["LSTM"]}
+        arguments = {"weight_type": tools.QuantType.QInt8, "op_types_to_quantize": ["LSTM"]}
         logging.disable(logging.WARNING)  # it advises to optimise a model of one node first
         try:
-            made = _of_memory(onnx, tools.quantize_dynamic, model, {**given, **self.tool})
+            converted = _of_memory(onnx, tools.quantize_dynamic, model, {**arguments, **self.tool})
         finally:
             logging.disable(logging.NOTSET)
-        return _unsigned(onnx, made, weights) if self.unsigned else made
+        return _unsigned(onnx, converted, weights) if self.unsigned else converted
 
 
-def _of_memory(onnx: Any, quantize: Any, model: Any, given: Mapping[str, Any]) -> Any:
-    """Return what a tool that writes files makes of a model."""
+def _of_memory(onnx: Any, quantize: Any, model: Any, arguments: Mapping[str, Any]) -> Any:
+    """Apply a tool that writes files to a model in memory."""
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory() as folder:
-        quantize(model, f"{folder}/quantised.onnx", **given)
-        made = onnx.load(f"{folder}/quantised.onnx")
-    if [node.op_type for node in made.graph.node] != [DYNAMIC]:
+        quantize(model, f"{folder}/quantised.onnx", **arguments)
+        converted = onnx.load(f"{folder}/quantised.onnx")
+    if [node.op_type for node in converted.graph.node] != [DYNAMIC]:
         raise SubjectUnavailable(f"the quantised model is not one {DYNAMIC}")
-    return made
+    return converted
 
 
 def _unsigned(onnx: Any, model: Any, weights: Mapping[str, Any]) -> Any:
-    """Put unsigned weights, with zero points, in the place of the signed ones."""
-    tensor, held = onnx.numpy_helper.from_array, model.graph.initializer
+    """Replace signed weights by unsigned ones with zero points."""
+    tensor, initializers = onnx.numpy_helper.from_array, model.graph.initializer
     for name in ("W", "R"):
         array = weights[name].swapaxes(1, 2)  # (directions, D, 4H)
         low, high = np.minimum(array.min(axis=(1, 2)), 0), np.maximum(array.max(axis=(1, 2)), 0)
@@ -100,14 +100,14 @@ def _unsigned(onnx: Any, model: Any, weights: Mapping[str, Any]) -> Any:
             f"{name}_scale": scale,
             f"{name}_zero_point": zero.astype(np.uint8),
         }
-        for old in [w for w in held if w.name in new]:
-            held.remove(old)
-        held.extend(tensor(np.ascontiguousarray(value), key) for key, value in new.items())
+        for old in [w for w in initializers if w.name in new]:
+            initializers.remove(old)
+        initializers.extend(tensor(np.ascontiguousarray(value), key) for key, value in new.items())
     return model
 
 
 def _qdq(onnx: Any, model: Any) -> Any:
-    """Put Q and DQ before the operator's input, and DQ between integers and its weights."""
+    """Insert Q and DQ before the operator's input, and DQ between integers and its weights."""
     helper, tensor = onnx.helper, onnx.numpy_helper.from_array
     graph, (node,) = model.graph, model.graph.node
     before, integers = [], []
@@ -120,14 +120,14 @@ def _qdq(onnx: Any, model: Any) -> Any:
         for part, value in (("integers", rounded), ("scale", scale.astype(np.float32)),
                             ("zero", np.zeros(len(scale), np.int8))):  # fmt: skip
             integers.append(tensor(value, f"{name} {part}"))
-        given = [f"{name} {part}" for part in ("integers", "scale", "zero")]
-        before.append(helper.make_node("DequantizeLinear", given, [f"{name} read"], axis=0))
+        operands = [f"{name} {part}" for part in ("integers", "scale", "zero")]
+        before.append(helper.make_node("DequantizeLinear", operands, [f"{name} read"], axis=0))
         node.input[k] = f"{name} read"
     integers.append(tensor(np.asarray(SCALE, np.float32), "X scale"))
     integers.append(tensor(np.asarray(ZERO, np.uint8), "X zero"))
-    by = ["X scale", "X zero"]
-    before.append(helper.make_node("QuantizeLinear", ["X", *by], ["X integers"]))
-    before.append(helper.make_node("DequantizeLinear", ["X integers", *by], ["X read"]))
+    grid = ["X scale", "X zero"]
+    before.append(helper.make_node("QuantizeLinear", ["X", *grid], ["X integers"]))
+    before.append(helper.make_node("DequantizeLinear", ["X integers", *grid], ["X read"]))
     node.input[0] = "X read"
     graph.initializer.extend(integers)
     nodes = [*before, *graph.node]

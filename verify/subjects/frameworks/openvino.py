@@ -1,13 +1,13 @@
 """OpenVINO's RNNSequence, LSTMSequence and GRUSequence, on its CPU plugin.
 
-What it computes in follows the machine, and may be bfloat16, unless INFERENCE_PRECISION_HINT says
-float32; the adapter sets it and reads back the precision of every node. float64 runs as float32
-without a word, so it is not offered.
+Its precision depends on the machine, and may be bfloat16, unless INFERENCE_PRECISION_HINT is set to
+float32; the adapter sets it and reads back the precision of every node. float64 silently runs as
+float32, so it is not offered.
 
-Without lengths the axes of rows and steps are dynamic, and one program takes any. With lengths
-they have to be static: where either is dynamic, version 2026.4.1 ignores the lengths without a
-word. A row of length 0 ends in zeros, whatever its initial state; the final states of input of no
-steps are whatever stood in memory.
+Without lengths the axes of rows and steps are dynamic, and one program takes any. With lengths they
+have to be static: if either is dynamic, version 2026.4.1 silently ignores the lengths. A row of
+length 0 ends in zeros, whatever its initial state; the final states of input of no steps are
+uninitialised memory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SETTINGS = {"INFERENCE_PRECISION_HINT": PRECISION, "INFERENCE_NUM_THREADS": 1, "
 
 @dataclass(frozen=True)
 class OpenVino(FrameworkSubject):
-    """A model of one sequence operator; ``function`` makes its node, with these attributes."""
+    """A model of one sequence operator, by the function of opset8 that creates its node."""
 
     function: str = field(kw_only=True)
     attributes: Mapping[str, bool] = field(default_factory=dict, kw_only=True)
@@ -48,24 +48,24 @@ class OpenVino(FrameworkSubject):
 
     def build(self, case: Case) -> Plain:
         def compiled(inputs: Inputs) -> Any:
-            made = (
+            program = (
                 import_openvino().Core().compile_model(self._model(case, inputs), "CPU", SETTINGS)
             )
-            _prove(made)
-            return made
+            _prove(program)
+            return program
 
         def form(inputs: Inputs) -> object:
             return None if inputs.lengths is None else inputs.x.shape
 
-        made = OncePerParameters(compiled, form)
+        program_for = OncePerParameters(compiled, form)
 
         def run(inputs: Inputs) -> Result:
             (steps, rows, _), width = inputs.x.shape, case.directions * case.H
             lengths = np.full(rows, steps) if inputs.lengths is None else inputs.lengths
-            given = [inputs.x, *(inputs.state or ())]  # rows first, and no gaps in memory
-            arrays = [np.ascontiguousarray(np.swapaxes(array, 0, 1)) for array in given]
-            outputs = made(inputs)([*arrays, lengths.astype(np.int32)])
-            y, *final = (outputs[k] for k in range(len(given)))
+            inputs_of_model = [inputs.x, *(inputs.state or ())]  # rows first, and no gaps in memory
+            arrays = [np.ascontiguousarray(np.swapaxes(array, 0, 1)) for array in inputs_of_model]
+            outputs = program_for(inputs)([*arrays, lengths.astype(np.int32)])
+            y, *final = (outputs[k] for k in range(len(inputs_of_model)))
             y = np.moveaxis(y, 2, 0).reshape(steps, rows, width)  # from (B, directions, T, H)
             return Result(y, tuple(np.swapaxes(state, 0, 1) for state in final))
 
@@ -93,18 +93,20 @@ class OpenVino(FrameworkSubject):
 
 
 def import_openvino() -> Any:
-    """Return openvino, or say how to install it."""
+    """Return openvino; SubjectUnavailable says how to install it."""
     return imported("openvino", INSTALL)
 
 
 def _weights(case: Case, parameters: Mapping[str, Floats]) -> list[Floats]:
-    """Return its inputs W, R and B, one entry a direction."""
+    """Return the inputs W, R and B, with an entry for each direction."""
     passes = by_pass(case, parameters)
-    return [np.stack([one[name] for one in passes]) for name in ("weight_ih", "weight_hh", "bias")]
+    return [
+        np.stack([arrays[name] for arrays in passes]) for name in ("weight_ih", "weight_hh", "bias")
+    ]
 
 
 def _prove(compiled: Any) -> None:
-    """Make sure that the hint was taken, and that no node computes in anything narrower."""
+    """Raise SubjectUnavailable unless all nodes compute in float32."""
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     nodes = compiled.get_runtime_model().get_ordered_ops()
     precisions = {node.get_rt_info()["runtimePrecision"].astype(str) for node in nodes}

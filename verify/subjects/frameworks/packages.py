@@ -1,10 +1,9 @@
-"""Layers of packages that have their own code for them, each a row: held as a class of torch's is.
+"""Recurrent layers of PyTorch packages, each a row of a table, called like torch.nn's.
 
-A row says where the class is, which class of torch.nn it stands for, and, where it does not compute
-that one's function, what it does compute. What its parameters mean is found out when it is loaded,
-by ``own_names``, and what it offers by trying; a class that computes another cell than its row says
-is refused. A class that is not called like torch's has an ``adaptation``: a function that returns a
-subclass that is.
+A row names the class, the class of torch.nn that it replaces, and the differences of its equations.
+When it is loaded, ``own_names`` determines the meaning of its parameters, and its options are
+tried; a class that computes another cell than its row states is refused. The ``adaptation`` of a
+class that is not called like torch's returns a subclass that is.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ INSTALL = {family: f"{family} torch" for family in FAMILIES}
 
 @dataclass(frozen=True)
 class PackageLayer:
-    """A class of a package: ``module`` and ``attribute``, in the place of ``like``.
+    """A class of a package: ``attribute`` of ``module``, in the place of ``like``.
 
-    ``distribution`` is the name by which the package's version is found; the word before the
-    subject's colon, if "". ``differences`` are fields of a ``Convention``: what it computes, where
-    that is not what torch's class does. ``arguments`` are given to its constructor beside the
-    sizes. ``absent`` are options that it takes and does not have, and what happens then.
+    ``distribution`` is the package's name for pip; if "", the prefix of ``name``. ``differences``
+    are the fields in which its ``Convention`` differs from that of torch's class. ``arguments``
+    returns arguments of its constructor beside the sizes. ``absent`` names options that it accepts
+    and does not implement, with the reason.
     """
 
     name: str
@@ -60,12 +59,12 @@ class PackageLayer:
 
     @property
     def options(self) -> Options:
-        """What may be offered; what is, is found out."""
+        """The options that it may offer, before they are tried."""
         return self._without(Options())
 
     @property
     def claim(self) -> Convention:
-        """What it computes: torch's convention with the differences, whatever its arrays are."""
+        """The convention of its equations: torch's with the differences."""
         return replace(REFERENCE[self.like.rpartition(".")[2]], **self.differences)
 
     @property
@@ -74,28 +73,28 @@ class PackageLayer:
         return (str(self.claim.cell),)
 
     def cell(self, case: Case) -> str:
-        """Return the same, whatever the case."""
+        """Return its cell, equal for all cases."""
         return self.cells[0]
 
     @property
     def package(self) -> str:
-        """The name by which pip knows its package."""
+        """The name of its package for pip."""
         return self.distribution or self.name.partition(":")[0]
 
     @property
     def layer(self) -> Any:
-        """The class, called like torch's; SubjectUnavailable if its package is not there."""
+        """The class, called like torch's; SubjectUnavailable if its package is not installed."""
         module = imported(self.module, f"{self.package} torch")
         layer = self.adaptation(getattr(module, self.attribute))
-        given = self.arguments(module)
-        return partial(layer, **given) if given else layer
+        arguments = self.arguments(module)
+        return partial(layer, **arguments) if arguments else layer
 
     def version(self) -> str:
         """Return the distribution and its version."""
         return f"{self.package} {version(self.package)}"
 
     def loaded(self) -> TorchLike:
-        """Return the subject, as the class in the package is now."""
+        """Return the subject of the installed package's class."""
         lines = (
             f"from gatewise.verify.subjects.frameworks.packages import layer_named\n\n"
             f"Layer = layer_named({self.name!r})\n"
@@ -115,12 +114,12 @@ class PackageLayer:
 
 
 def layer_named(name: str) -> Any:
-    """Return the class of a row, called like torch's, for scripts that call it without gatewise."""
+    """Return the class of a row, called like torch's, for stand-alone scripts."""
     return next(row.layer for row in SUBJECTS if row.name == name)
 
 
 def _packed(layer: Any) -> Any:
-    """AllenNLP's layers take packed sequences alone, sorted by length, and one state a layer."""
+    """Adapt AllenNLP's layers, which take packed sequences, sorted by length, alone."""
     import torch
 
     rnn = torch.nn.utils.rnn
@@ -145,7 +144,7 @@ def _packed(layer: Any) -> Any:
 
 
 def _attention_of_one(layer: Any) -> Any:
-    """A cell with an attention score for each row: with a score of 1 it is a GRU."""
+    """Adapt a cell with an attention score for each row: with a score of 1 it is a GRU."""
 
     class One(layer):  # type: ignore[misc]
         def forward(self, x: Any, h: Any) -> Any:
@@ -155,7 +154,7 @@ def _attention_of_one(layer: Any) -> Any:
 
 
 def _in_its_dtype(layer: Any) -> Any:
-    """A layer that makes arrays in the default dtype: while it runs, that is its input's."""
+    """Adapt a layer that creates arrays in the default dtype: set that to its input's."""
     import torch
 
     class InItsDtype(layer):  # type: ignore[misc]
@@ -171,7 +170,7 @@ def _in_its_dtype(layer: Any) -> Any:
 
 
 def _two_states(layer: Any) -> Any:
-    """A layer that takes h and c as two arguments."""
+    """Adapt a layer that takes h and c as two arguments."""
 
     class Two(layer):  # type: ignore[misc]
         def forward(self, x: Any, hx: Any = None) -> Any:
@@ -181,7 +180,7 @@ def _two_states(layer: Any) -> Any:
 
 
 def _without_axis(layer: Any) -> Any:
-    """A layer whose states have no axis of layers."""
+    """Adapt a layer whose states have no axis of layers."""
 
     class WithAxis(layer):  # type: ignore[misc]
         def forward(self, x: Any, h: Any = None) -> Any:
@@ -192,7 +191,7 @@ def _without_axis(layer: Any) -> Any:
 
 
 def _both_biases(layer: Any) -> Any:
-    """A cell whose argument ``bias`` is about one of its two biases."""
+    """Adapt a cell whose argument ``bias`` switches one of its two biases."""
 
     class Both(layer):  # type: ignore[misc]
         def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
@@ -202,7 +201,7 @@ def _both_biases(layer: Any) -> Any:
 
 
 def _named_results(layer: Any) -> Any:
-    """A cell that returns a dictionary."""
+    """Adapt a cell that returns a dictionary."""
 
     class Named(layer):  # type: ignore[misc]
         def forward(self, x: Any, h: Any, c: Any) -> Any:
@@ -213,7 +212,7 @@ def _named_results(layer: Any) -> Any:
 
 
 def _attributes(*names: str) -> Callable[[Any], Any]:
-    """Return the adaptation of a layer that is called with one step, and keeps its own states."""
+    """Return an adaptation of layers that take one step and keep their states as attributes."""
 
     def adaptation(layer: Any) -> Any:
         class Stateless(layer):  # type: ignore[misc]
@@ -231,7 +230,7 @@ def _attributes(*names: str) -> Callable[[Any], Any]:
 
 
 def _float(module: Any) -> Mapping[str, Any]:
-    """Return the arguments by which Brevitas quantises nothing."""
+    """Return arguments that switch off all quantisation of Brevitas."""
     kinds = ("weight", "bias", "io", "gate_acc", "sigmoid", "tanh", "cell_state")
     return {f"{kind}_quant": None for kind in kinds}
 

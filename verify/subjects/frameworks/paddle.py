@@ -1,11 +1,11 @@
 """``paddle.nn.SimpleRNN``, ``LSTM`` and ``GRU``, on the CPU.
 
-Parameters are set in the cells, not by the layer's own names (``weight_ih_l0``, ...): those are
-handed out in order, so with ``proj_size`` ``weight_ih_l0_reverse`` is the forward cell's
-projection (Paddle issue 70245). Leaving out biases (``bias_ih_attr=False``) and input of no steps
-end the process, and are not offered.
+Parameters are set in the cells, not by the layer's names (``weight_ih_l0``, ...): Paddle assigns
+those in order, so with ``proj_size`` ``weight_ih_l0_reverse`` is the forward cell's projection
+(Paddle issue 70245). Omitted biases (``bias_ih_attr=False``) and input of no steps end the process,
+and are not offered.
 
-Paddle 3.3.1 is wrong in three ways that checks show. In two directions, with rows of different
+Checks show three errors of Paddle 3.3.1. In two directions, with rows of different
 lengths and an initial state that is not 0, the gradient of the backward direction's weight_hh is
 wrong, in a GRU also those of its other parameters, of x and of the initial state. Padding is
 masked by a product with 0, so nan in it spreads. A GRU's gradients are nan where its reset gate
@@ -45,7 +45,7 @@ class PaddleLayer(FrameworkSubject):
 
     @property
     def stored(self) -> Stored:
-        """Return the cells' names in ``state_dict``, which repeats them under the layer's."""
+        """The cells' names in ``state_dict``, which repeats them under the layer's."""
         names = {"weight_hr": "weight_ho"}
         arrays = [packed.name for packed in self.convention.arrays()]
         keys = ((a, f"{{layer}}.cell{{direction}}.{names.get(a, a)}") for a in [*arrays, *names])
@@ -53,18 +53,18 @@ class PaddleLayer(FrameworkSubject):
 
     def build(self, case: Case) -> Built:
         paddle = _paddle()
-        given: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "num_layers": case.layers,
             "direction": "bidirect" if case.bidirectional else "forward",
             "time_major": case.layout != "batch-first",
             "dropout": case.dropout,
         }
-        given |= {"activation": self.activation} if self.activation else {}
-        given |= {"proj_size": case.P} if case.P else {}
+        arguments |= {"activation": self.activation} if self.activation else {}
+        arguments |= {"proj_size": case.P} if case.P else {}
         before = paddle.get_default_dtype()
         paddle.set_default_dtype(case.dtype)
         try:
-            module = getattr(paddle.nn, self.kind)(case.D, case.H, **given)
+            module = getattr(paddle.nn, self.kind)(case.D, case.H, **arguments)
         finally:
             paddle.set_default_dtype(before)
         return _Layer(paddle, module, _stored(module), case)
@@ -98,22 +98,22 @@ class _Layer:
         (self.module.train if training else self.module.eval)()
 
     def _inside(self, dy: Floats | None, inputs: Inputs) -> Floats | None:
-        """Return the cotangent of y as it is where the adapter puts no zeros into y."""
+        """Return the cotangent of y, with zeros beyond a row's length if the adapter puts them."""
         return within(dy, inputs.lengths) if self.case.P and dy is not None else dy
 
     def _result(self, outputs: Sequence[Any], inputs: Inputs) -> Result:
-        y, *final = (np.array(each.numpy()) for each in outputs)
+        y, *final = (np.array(output.numpy()) for output in outputs)
         return Result(within(y, inputs.lengths) if self.case.P else y, tuple(final))
 
     def _tensor(self, array: Floats) -> Any:
-        """Return a tensor of the same numbers, with the same strides where there are gaps."""
+        """Return a tensor of the same numbers, with the same strides if the array has gaps."""
         if array.flags.c_contiguous or array.size == 0:
             return self.paddle.to_tensor(array)
         buffer, strides = flat(array)
         return self.paddle.as_strided(self.paddle.to_tensor(buffer), list(array.shape), strides)
 
     def _leaves(self, inputs: Inputs) -> dict[str, Any]:
-        """Set the parameters, and return everything that gradients are wanted of, by name."""
+        """Set the parameters, and return all tensors of which gradients are computed, by name."""
         for name, array in inputs.parameters.items():
             self.stored[name].set_value(array.T if "weight_hr" in name else array)
         leaves = {
@@ -128,10 +128,10 @@ class _Layer:
         """Call the layer, and return y (T, B, width) and the final states."""
         turned = self.case.layout == "batch-first"
         states = [leaf for name, leaf in leaves.items() if name.startswith("state ")]
-        given = None if not states else states[0] if len(states) == 1 else tuple(states)
+        hx = None if not states else states[0] if len(states) == 1 else tuple(states)
         ends = None if lengths is None else self.paddle.to_tensor(lengths)
         x = leaves["x"].transpose([1, 0, 2]) if turned else leaves["x"]
-        y, final = self.module(x, given, ends)
+        y, final = self.module(x, hx, ends)
         y = y.transpose([1, 0, 2]) if turned else y
         return [y, *(final if isinstance(final, list | tuple) else (final,))]
 
@@ -165,7 +165,7 @@ class _Layer:
 
 
 def _paddle() -> Any:
-    """Return paddle on the CPU; it warns of compilers that are of no use here."""
+    """Return paddle on the CPU, without its warnings of missing compilers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         paddle = imported("paddle", INSTALL)
@@ -177,8 +177,10 @@ def _stored(module: Any) -> dict[str, Any]:
     """Return the tensors of every cell by the convention's names."""
     stored = {}
     for number, layer in enumerate(module):
-        one = hasattr(layer, "cell")
-        for direction, cell in enumerate([layer.cell] if one else [layer.cell_fw, layer.cell_bw]):
+        single = hasattr(layer, "cell")
+        for direction, cell in enumerate(
+            [layer.cell] if single else [layer.cell_fw, layer.cell_bw]
+        ):
             suffix = f"_l{number}" + ("_reverse" if direction else "")
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
                 stored[name + suffix] = getattr(cell, name)

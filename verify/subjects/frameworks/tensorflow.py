@@ -1,16 +1,14 @@
 """TensorFlow's fused ops ``BlockLSTM``, ``BlockLSTMV2`` and ``GRUBlockCell``, on the CPU.
 
-BlockLSTM clips the cell state to [-3, 3] unless told otherwise (``cell_clip``), and its gradient
-knows nothing of that; it is switched off here. Its ``seq_len_max`` is one length for the whole
-batch, which is no length for each row.
+BlockLSTM clips the cell state to [-3, 3] by default (``cell_clip``), which its gradient ignores;
+the adapter switches it off. Its ``seq_len_max`` is one length for the whole batch, not for rows.
 
-The gradient that TensorFlow 2.21 has registered for BlockLSTMV2 is BlockLSTM's, whose gates lie in
-another order; the op BlockLSTMGradV2, which would be right, is called by nothing. What is tested
-is what ``tf.GradientTape`` returns.
+The gradient that TensorFlow 2.21 registers for BlockLSTMV2 is BlockLSTM's, whose gates lie in
+another order; nothing calls the op BlockLSTMGradV2, which would be right. The adapter returns the
+gradients of ``tf.GradientTape``.
 
-GRUBlockCell has no registered gradient. GRUBlockCellGrad returns those of x and h and of the
-gates; the sums over them that make the parameters' are written here, as its documentation leaves
-them to the caller.
+GRUBlockCell has no registered gradient. GRUBlockCellGrad returns the gradients of x, h and the
+gates; the adapter sums those of the parameters, as its documentation asks callers to do.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ INSTALL = "tensorflow-cpu"
 
 @dataclass(frozen=True)
 class TensorFlowOp(FrameworkSubject):
-    """An op of tf.raw_ops; an op stores no parameters, so files have the convention's names."""
+    """An op of tf.raw_ops; ops store no parameters, so files have the convention's names."""
 
     op: str = ""
 
@@ -69,7 +67,7 @@ class _Layer:
         return [self._pulled(tape, result, leaves, outputs, (dy, *end)) for dy, end in cotangents]
 
     def _leaves(self, inputs: Inputs) -> dict[str, Any]:
-        """Return everything that gradients are wanted of, by name."""
+        """Return all tensors of which gradients are computed, by name."""
         if inputs.state is None:
             raise NotImplementedError("the ops need an initial state")
         return {name: self.tf.constant(array) for name, array in inputs.leaves.items()}
@@ -82,14 +80,14 @@ class _Layer:
         outputs: Sequence[Any],
         cotangents: Sequence[Floats | None],
     ) -> Pulled:
-        """Pull back the cotangents that there are."""
+        """Pull back the cotangents that are not None."""
         pairs = [(y, d) for y, d in zip(outputs, cotangents, strict=True) if d is not None]
         gradients: Sequence[Any] = [None] * len(leaves)
         if pairs:
-            heads, given = zip(*pairs, strict=True)
+            heads, directions = zip(*pairs, strict=True)
             with self.tf.device("CPU"):
-                given = tuple(self.tf.constant(d) for d in given)
-                gradients = tape.gradient(list(heads), list(leaves.values()), list(given))
+                directions = tuple(self.tf.constant(d) for d in directions)
+                gradients = tape.gradient(list(heads), list(leaves.values()), list(directions))
         named = {
             name: np.zeros(leaf.shape, np.float32) if d is None else np.array(d)
             for (name, leaf), d in zip(leaves.items(), gradients, strict=True)
@@ -98,7 +96,7 @@ class _Layer:
 
 
 def _result(outputs: Sequence[Any]) -> Result:
-    y, *final = (np.array(each) for each in outputs)
+    y, *final = (np.array(output) for output in outputs)
     return Result(y, tuple(final))
 
 
@@ -142,12 +140,12 @@ def _gru_step(tf: Any) -> Any:
     """Return one step of GRUBlockCell with the gradient of GRUBlockCellGrad."""
 
     def step(x: Any, h_prev: Any, *p: Any) -> tuple[Any, Any]:
-        given = dict(zip(("x", "h_prev", "w_ru", "w_c", "b_ru", "b_c"), (x, h_prev, *p),
+        arguments = dict(zip(("x", "h_prev", "w_ru", "w_c", "b_ru", "b_c"), (x, h_prev, *p),
                          strict=True))  # fmt: skip
-        r, u, c, h = tf.raw_ops.GRUBlockCell(**given)
+        r, u, c, h = tf.raw_ops.GRUBlockCell(**arguments)
 
         def pull(d_h: Any) -> tuple[Any, ...]:
-            g = tf.raw_ops.GRUBlockCellGrad(**given, r=r, u=u, c=c, d_h=d_h)
+            g = tf.raw_ops.GRUBlockCellGrad(**arguments, r=r, u=u, c=c, d_h=d_h)
             of_ru = tf.matmul(tf.concat([x, h_prev], 1), g.d_r_bar_u_bar, transpose_a=True)
             of_c = tf.matmul(tf.concat([x, r * h_prev], 1), g.d_c_bar, transpose_a=True)
             biases = (tf.reduce_sum(g.d_r_bar_u_bar, 0), tf.reduce_sum(g.d_c_bar, 0))
@@ -159,7 +157,7 @@ def _gru_step(tf: Any) -> Any:
 
 
 def _tensorflow(op: str) -> Any:
-    """Return tensorflow if it has the op, without what it logs when it is imported."""
+    """Return tensorflow without its log messages; SubjectUnavailable if it lacks the op."""
     before = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = before or "3"
     tf = imported("tensorflow", INSTALL)

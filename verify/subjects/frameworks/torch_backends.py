@@ -1,11 +1,10 @@
 """torch.nn's layers on a GPU, by cuDNN or by PyTorch's own kernels, and under torch.compile.
 
-What a subject is named for has to run, and PyTorch's profiler says whether it did; where it did not
-the verdict is *fallback*. ``cudnn`` has the weights as ``nn.LSTM`` makes them, in one piece of
-memory (bfloat16 aside), ``cudnn-unflattened`` has them apart, ``torch-cuda`` has cuDNN switched
-off. ``torch-compile`` is what ``torch.compile`` makes of a layer, which is nothing by default
-(``allow_rnn`` of PyTorch 2.13 is off), and of a cell in a Python loop, which is a program for every
-set of sizes.
+PyTorch's profiler tells whether the kernels that a subject's name promises ran; if not, the verdict
+is *fallback*. ``cudnn`` has the weights in one piece of memory, as ``nn.LSTM`` allocates them
+(except in bfloat16), ``cudnn-unflattened`` has them apart, ``torch-cuda`` has cuDNN switched off.
+``torch-compile`` compiles a layer, which by default does nothing (``allow_rnn`` of PyTorch 2.13 is
+off), or a cell in a Python loop, with a program for every set of sizes.
 """
 
 from __future__ import annotations
@@ -54,14 +53,14 @@ LIMITS = (
     "recompile_limit", "accumulated_recompile_limit",
     "cache_size_limit", "accumulated_cache_size_limit",
 )  # fmt: skip
-"""What torch.compile's limits on programs for a function are called, in newer and older PyTorch."""
+"""The names of torch.compile's limits on programs for a function, in newer and older PyTorch."""
 
 PROGRAMS = 100_000
-"""The limits, raised: sizes differ from case to case, and one process holds many checks."""
+"""The raised limit: sizes differ from case to case, and one process runs many checks."""
 
 
 def import_torch_with(device: str) -> Any:
-    """Return torch, if it can use a device."""
+    """Return torch; SubjectUnavailable if it cannot use the device."""
     torch = import_torch()
     if device != "cpu" and not torch.cuda.is_available():
         raise SubjectUnavailable("there is no CUDA device that PyTorch can use")
@@ -103,15 +102,15 @@ class CudaLayer(TorchLayer):
         )  # fmt: skip
 
     def flags(self, case: Case) -> dict[str, bool]:
-        """Return what PyTorch is set to for a case."""
+        """Return PyTorch's flags for a case."""
         return cuda_flags(case, cudnn=self.cudnn)
 
     def caller(self, case: Case) -> str:
-        """Return source that imports, sets, builds and calls the layer; "" if it is taken apart."""
+        """Return source that builds and calls the layer; "" for weights in memory apart."""
         if not self.flattened:
             return ""
-        given = depth_arguments(case) | ({} if case.bias else {"bias": False})
-        given |= {"nonlinearity": self.nonlinearity} if self.nonlinearity else {}
+        arguments = depth_arguments(case) | ({} if case.bias else {"bias": False})
+        arguments |= {"nonlinearity": self.nonlinearity} if self.nonlinearity else {}
         tf32 = case.dtype == "tf32"
         lines = (
             f"from torch.nn import {self.kind} as Layer\n\n"
@@ -119,11 +118,11 @@ class CudaLayer(TorchLayer):
             f"torch.backends.cudnn.allow_tf32 = {tf32}\n"
             f"torch.backends.cuda.matmul.allow_tf32 = {tf32}\n"
         )
-        return torch_caller.source(lines, case, given, takes_dtype=True, device=self.device)
+        return torch_caller.source(lines, case, arguments, takes_dtype=True, device=self.device)
 
 
 def take_apart(torch: Any, module: Any) -> None:
-    """Give every weight memory of its own, and keep the module from putting them together again."""
+    """Give every weight memory of its own, and prevent the module from joining them again."""
     for name, parameter in list(module.named_parameters()):
         setattr(module, name, torch.nn.Parameter(parameter.detach().clone()))
     module._flat_weight_refs = [weakref.ref(weight) for weight in module._flat_weights]
@@ -131,7 +130,7 @@ def take_apart(torch: Any, module: Any) -> None:
 
 @dataclass(frozen=True)
 class CompiledLayer(TorchLayer):
-    """What ``torch.compile`` makes of a layer."""
+    """A layer compiled by ``torch.compile``."""
 
     watch: Watch = field(kw_only=True, compare=False)
 
@@ -146,7 +145,7 @@ class CompiledLayer(TorchLayer):
         return TorchModule(module, case, call, watch=self.watch)
 
     def caller(self, case: Case) -> str:
-        """Return nothing: scripts of failures call gatewise's adapter."""
+        """Return "": scripts of failures call gatewise's adapter."""
         return ""
 
 
@@ -158,19 +157,19 @@ class CompiledCell(TorchCell):
     device: str = field(default="cpu", kw_only=True)
 
     def version(self) -> str:
-        """Return the version of PyTorch; without a C++ compiler it compiles nothing for the CPU."""
+        """Return the version of PyTorch; SubjectUnavailable without a C++ compiler for the CPU."""
         torch = import_torch_with(self.device)
         if self.device == "cpu" and not has_compiler():
             raise SubjectUnavailable("torch.compile needs a C++ compiler: g++, clang++ or CXX")
         return f"torch {torch.__version__}"
 
     def build(self, case: Case) -> TorchModule:
-        """Return the cell, to be compiled at its first call: as a whole, or it is an error."""
+        """Return the cell, to be compiled at its first call without graph breaks."""
         torch = import_torch_with(self.device)
         cell = self.module(torch, case).to(self.device)
 
         def step(x: Any, hx: Any) -> Any:
-            """Call the cell: a function of its own, as PyTorch may have given up on modules."""
+            """Call the cell: a new function, as PyTorch may have stopped compiling modules."""
             return cell(x, hx)
 
         compiled = torch.compile(step, dynamic=True, fullgraph=True)
@@ -186,7 +185,7 @@ class CompiledCell(TorchCell):
 
 @contextmanager
 def many_programs(torch: Any) -> Iterator[None]:
-    """Let one function have many programs; beyond its limit PyTorch would stop compiling."""
+    """Allow many programs for one function; beyond its limit PyTorch would stop compiling."""
     config = torch._dynamo.config
     with config.patch({name: PROGRAMS for name in LIMITS if hasattr(config, name)}):
         yield
@@ -203,8 +202,8 @@ def _cuda(family: str, route: Route, like: TorchSubject, *, flattened: bool = Tr
 
 
 def _compiled(like: TorchSubject, family: str = "torch-compile", **more: Any) -> TorchSubject:
-    made = CompiledCell if isinstance(like, TorchCell) else CompiledLayer
-    return made(
+    kind = CompiledCell if isinstance(like, TorchCell) else CompiledLayer
+    return kind(
         f"{family}:{_kind(like)}", like.convention, replace(like.options, jvp=False),
         kind=like.kind, nonlinearity=like.nonlinearity, watch=Watch(COMPILED), **more,
     )  # fmt: skip

@@ -1,12 +1,13 @@
-"""What is made of torch's layers: ``torch.export``'s programs, and ONNX files in ONNX Runtime.
+"""Exports of torch's layers: programs of ``torch.export``, and ONNX files in ONNX Runtime.
 
-Both have torch's parameters. ``torch-export`` is the program of ``torch.export.export``, which
-holds for the traced numbers of steps and rows alone; others are another program. ``torch-onnx`` is
-the file that the TorchScript exporter writes (``dynamo=False``), with any number of steps and rows.
+Both have torch's parameters. ``torch-export`` is the program of ``torch.export.export``, which is
+valid for the traced numbers of steps and rows alone; other numbers need another program.
+``torch-onnx`` is the file of the TorchScript exporter (``dynamo=False``), for any number of steps
+and rows.
 
-The default exporter of torch 2.13 (``dynamo=True``) takes a dynamic number of steps without a word
-and writes the traced one into a Reshape of the outputs: other numbers raise, or, where the sizes
-happen to divide, give outputs in the wrong places.
+The default exporter of torch 2.13 (``dynamo=True``) accepts a dynamic number of steps but writes
+the traced one into a Reshape of the outputs: other numbers raise, or, if the sizes happen to
+divide, put outputs in wrong places.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
-from ..framework import FrameworkSubject, OncePerParameters, Plain, imported, what_is_given
+from ..framework import FrameworkSubject, OncePerParameters, Plain, imported, optional_inputs
 from ..protocol import Built, Inputs, Result, SubjectUnavailable
 from ..torch_module import TorchModule, import_torch, one_thread
 from ..torch_parameters import CONVENTIONS
@@ -36,10 +37,10 @@ LENGTHS = "lengths"
 
 
 class ExportedLayer(TorchLayer):
-    """A layer as ``torch.export`` hands it on: its operators, and its parameters."""
+    """A layer exported by ``torch.export``: its operators and its parameters."""
 
     def build(self, case: Case) -> TorchModule:
-        """Return the layer; a program is made of it for every shape that it is called with."""
+        """Return the layer; it is exported once for every shape of its input."""
         programs: dict[object, Any] = {}
 
         def call(
@@ -58,11 +59,11 @@ class ExportedLayer(TorchLayer):
         return TorchModule(self.module(import_torch(), case), case, call)
 
     def caller(self, case: Case) -> str:
-        """Return nothing: scripts of failures call gatewise's adapter."""
+        """Return "": scripts of failures call gatewise's adapter."""
         return ""
 
     def _exported(self, torch: Any, module: Any, arguments: Any) -> Any:
-        """Return the program's module, and make sure that it is the layer's one operator."""
+        """Return the program's module; SubjectUnavailable unless it runs the layer's operator."""
         program = torch.export.export(module, arguments)
         operators = [
             node.target.overloadpacket.__name__
@@ -77,7 +78,8 @@ class ExportedLayer(TorchLayer):
 
 
 LONGEST = 32
-"""Steps of an exported program: to trace one takes some 8 ms, though one operator holds all."""
+"""The most steps of an exported program: tracing takes some 8 ms for each, though all are one
+operator."""
 
 OPERATORS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn_tanh"}
 
@@ -93,10 +95,10 @@ class OnnxLayer(FrameworkSubject):
         return f"torch {import_torch().__version__}, onnxruntime {import_runtime().__version__}"
 
     def build(self, case: Case) -> Built:
-        """Return the layer; a file is written for every set of parameters."""
+        """Return the layer; it writes a file for every set of parameters."""
         torch = import_torch()
-        given = depth_arguments(case) | {"bias": case.bias}
-        layer = getattr(torch.nn, self.kind)(case.D, case.H, **given)
+        options = depth_arguments(case) | {"bias": case.bias}
+        layer = getattr(torch.nn, self.kind)(case.D, case.H, **options)
 
         def make(inputs: Inputs) -> Any:
             module = _callable(torch, layer, packs=inputs.lengths is not None)
@@ -105,16 +107,16 @@ class OnnxLayer(FrameworkSubject):
                     parameter.copy_(torch.from_numpy(inputs.parameters[name]))
                 return self._session(torch, module, case, self._feeds(case, inputs))
 
-        made = OncePerParameters(make, what_is_given)
+        session_for = OncePerParameters(make, optional_inputs)
 
         def run(inputs: Inputs) -> Result:
-            y, *final = made(inputs).run(None, self._feeds(case, inputs))
+            y, *final = session_for(inputs).run(None, self._feeds(case, inputs))
             return Result(y.swapaxes(0, 1) if case.layout == "batch-first" else y, tuple(final))
 
         return Plain(run)
 
     def _session(self, torch: Any, module: Any, case: Case, feeds: Mapping[str, Floats]) -> Any:
-        """Write the file, and make sure that it has one operator for each layer."""
+        """Write the file; SubjectUnavailable unless it has one operator for each layer."""
         file = io.BytesIO()
         rows = 0 if case.layout == "batch-first" else 1
         torch.onnx.export(
@@ -136,7 +138,7 @@ class OnnxLayer(FrameworkSubject):
         return session(file.getvalue())
 
     def _feeds(self, case: Case, inputs: Inputs) -> dict[str, Floats]:
-        """Return what the file is given: x, lengths and states, those that there are."""
+        """Return the inputs of the file: x, and lengths and states if there are any."""
         x = inputs.x.swapaxes(0, 1) if case.layout == "batch-first" else inputs.x
         feeds = {"x": x} | ({} if inputs.lengths is None else {LENGTHS: inputs.lengths})
         feeds |= dict(zip(self.convention.states, inputs.state or (), strict=False))
@@ -147,26 +149,26 @@ def _callable(torch: Any, layer: Any, *, packs: bool) -> Any:
     """Return a module that calls the layer with (x, states) or, packed, (x, lengths, states)."""
     rnn, first = torch.nn.utils.rnn, layer.batch_first
 
-    class Whole(torch.nn.Module):  # type: ignore[misc]
+    class Wrapper(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.layer = layer
 
         def forward(self, x: Any, *others: Any) -> Any:
-            given, states = x, others
+            sequence, states = x, others
             if packs:
                 lengths, states = others[0], others[1:]
-                given = rnn.pack_padded_sequence(
+                sequence = rnn.pack_padded_sequence(
                     x, lengths, batch_first=first, enforce_sorted=False
                 )
             state = () if not states else states if len(states) > 1 else states[0]
-            y, final = self.layer(given, *([state] if states else []))
+            y, final = self.layer(sequence, *([state] if states else []))
             if packs:
                 steps = x.shape[int(first)]
                 y, _ = rnn.pad_packed_sequence(y, batch_first=first, total_length=steps)
             return y, *(final if isinstance(final, tuple) else (final,))
 
-    return Whole().eval()
+    return Wrapper().eval()
 
 
 _EXPORT = Options(

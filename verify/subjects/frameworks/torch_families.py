@@ -1,7 +1,7 @@
 """Layers of packages that compute cells beyond LSTM and GRU: minGRU-pytorch, sru, transformers.
 
-Their arrays are given with explicit gates, ``W_l0`` (G, D, H), and each adapter puts them where its
-layer has them, in torch, so that gradients flow through.
+Their arrays have explicit gates, ``W_l0`` (G, D, H); each adapter converts them in torch to those
+of its layer, so that gradients flow through.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Run = Callable[[Any, Any, Any, Any, Any, Any], tuple[Any, tuple[Any, ...]]]
 
 @dataclass(frozen=True)
 class FamilyLayer:
-    """A class of a package that computes ``cell_name``: how one is made, and how it is called."""
+    """A class of a package that computes ``cell_name``; ``make`` builds it, ``run`` calls it."""
 
     name: str
     cell_name: str
@@ -50,7 +50,7 @@ class FamilyLayer:
 
     @property
     def package(self) -> str:
-        """The name by which pip knows its package."""
+        """The name of its package for pip."""
         return self._install.split()[0]
 
     @property
@@ -59,11 +59,11 @@ class FamilyLayer:
         return (self.cell_name,)
 
     def cell(self, case: Case) -> str:
-        """Return the same, whatever the case."""
+        """Return its cell, equal for all cases."""
         return self.cell_name
 
     def version(self) -> str:
-        """Return name and version of the package; SubjectUnavailable if it is not there."""
+        """Return name and version of the package; SubjectUnavailable if it is not installed."""
         self._imported()
         return f"{self.package} {version(self.package)} (torch {import_torch().__version__}), CPU"
 
@@ -72,7 +72,7 @@ class FamilyLayer:
         return ExplicitMap(self.cell_name, case)
 
     def caller(self, case: Case) -> str:
-        """Return nothing: scripts of failures call gatewise's adapter."""
+        """Return "": scripts of failures call gatewise's adapter."""
         return ""
 
     def build(self, case: Case) -> Built:
@@ -94,30 +94,30 @@ class FamilyLayer:
         def call(
             torch: Any, module: Any, x: Any, state: Any, lengths: Floats | None
         ) -> tuple[Any, tuple[Any, ...]]:
-            own = {name.removesuffix("_l0"): array for name, array in module.items()}
+            arrays = {name.removesuffix("_l0"): array for name, array in module.items()}
             states = state if state is None or isinstance(state, tuple) else (state,)
-            return self.run(torch, layer, own, x, states, lengths)
+            return self.run(torch, layer, arrays, x, states, lengths)
 
         return call
 
 
 def _min_gru(count: int, hidden: str, *, by_step: bool) -> Run:
-    """Return how a minGRU (``count`` 2) or a minLSTM (3) is called: whole, or step by step.
+    """Return the call of a minGRU (``count`` 2) or a minLSTM (3), whole or step by step.
 
-    A call of one step is a step of the recurrence, one of several a scan in log-space. The linear
-    map has no bias: a last input that is always 1 has the biases for weights. Its rows are the
-    candidate's and then the gates', in our order.
+    A call of one step is a step of the recurrence, a call of several a scan in log-space. The
+    linear map has no bias, so a last input that is always 1 has the biases as weights. Its rows are
+    the candidate's, then the gates' in the reference's order.
     """
 
     def run(
-        torch: Any, layer: Any, own: Any, x: Any, states: Any, lengths: Any
+        torch: Any, layer: Any, arrays: Any, x: Any, states: Any, lengths: Any
     ) -> tuple[Any, tuple[Any, ...]]:
-        rows = [torch.cat([own["W"][k], own["b"][k][None]]).T for k in range(count)]
+        rows = [torch.cat([arrays["W"][k], arrays["b"][k][None]]).T for k in range(count)]
         weights = {f"{hidden}.weight": torch.cat([rows[-1], *rows[:-1]])}
-        given = torch.cat([x, torch.ones_like(x[..., :1])], dim=-1).transpose(0, 1)
+        inputs = torch.cat([x, torch.ones_like(x[..., :1])], dim=-1).transpose(0, 1)
         h: Any = None if states is None else states[0].transpose(0, 1)
         outputs = []
-        for part in given.split(1, dim=1) if by_step else (given,):
+        for part in inputs.split(1, dim=1) if by_step else (inputs,):
             options = {"return_next_prev_hidden": True}
             y, h = torch.func.functional_call(layer, weights, (part, h), options)
             outputs.append(y)
@@ -136,16 +136,16 @@ def _minimal(attribute: str) -> Callable[[Any, Case], Any]:
 
 
 def _rg_lru_made(module: Any, case: Case) -> Any:
-    """Return a layer of H + D units: the first H are ours, the others carry x to their gates."""
+    """Return a layer of H + D units: the cell's H, and D that carry x to its gates."""
     config = type("Config", (), {"lru_width": case.H + case.D, "num_attention_heads": 1})
     return module.RecurrentGemmaRglru(config)
 
 
 def _rg_lru(
-    torch: Any, layer: Any, own: Any, x: Any, states: Any, lengths: Any
+    torch: Any, layer: Any, arrays: Any, x: Any, states: Any, lengths: Any
 ) -> tuple[Any, tuple[Any, ...]]:
     """Call the layer on [u, x], with positions from 1: at 0 it would reset its state."""
-    W, b = own["W"], own["b"]
+    W, b = arrays["W"], arrays["b"]
     H, D = b.shape[1], x.shape[-1]
 
     def weight(k: int) -> Any:
@@ -156,7 +156,7 @@ def _rg_lru(
         return torch.cat([vector, vector.new_zeros(D)])
 
     weights = {
-        "recurrent_param": padded(own["Lambda"]),
+        "recurrent_param": padded(arrays["Lambda"]),
         "recurrent_gate_weight": weight(0), "recurrent_gate_bias": padded(b[0])[None],
         "input_gate_weight": weight(1), "input_gate_bias": padded(b[1])[None],
     }  # fmt: skip
@@ -171,26 +171,26 @@ def _rg_lru(
 
 
 def _sru_made(module: Any, case: Case) -> Any:
-    """Return a cell whose highway is a product: with D = H the input alone would pass by."""
+    """Return a cell with a highway matrix: with D = H the input would pass without one."""
     return module.SRUCell(case.D + (case.D == case.H), case.H)
 
 
 def _sru(
-    torch: Any, layer: Any, own: Any, x: Any, states: Any, lengths: Any
+    torch: Any, layer: Any, arrays: Any, x: Any, states: Any, lengths: Any
 ) -> tuple[Any, tuple[Any, ...]]:
-    """Call the cell; its matrices lie side by side, unit by unit, and h is no state of it."""
-    (_, D, H), extra = own["W"].shape, layer.input_size - x.shape[-1]
-    weight = own["W"].permute(1, 2, 0).reshape(D, 4 * H)
+    """Call the cell; its matrices lie side by side, unit by unit, and h is not its state."""
+    (_, D, H), extra = arrays["W"].shape, layer.input_size - x.shape[-1]
+    weight = arrays["W"].permute(1, 2, 0).reshape(D, 4 * H)
     weights = {
         "weight": torch.cat([weight, weight.new_zeros(extra, 4 * H)]),
-        "weight_c": own["v"].reshape(-1), "bias": own["b"].reshape(-1),
+        "weight_c": arrays["v"].reshape(-1), "bias": arrays["b"].reshape(-1),
     }  # fmt: skip
-    given = torch.cat([x, x.new_zeros(*x.shape[:2], extra)], dim=-1)
+    inputs = torch.cat([x, x.new_zeros(*x.shape[:2], extra)], dim=-1)
     c = None if states is None else states[1][0]
     padded = None
     if lengths is not None:
         padded = torch.arange(len(x))[:, None] >= torch.as_tensor(lengths)
-    y, c = torch.func.functional_call(layer, weights, (given, c, padded))
+    y, c = torch.func.functional_call(layer, weights, (inputs, c, padded))
     last = y[-1] if lengths is None else y[torch.as_tensor(lengths) - 1, torch.arange(len(c))]
     return y, (last[None], c[None])
 

@@ -1,9 +1,9 @@
 """PyTorch's dynamically quantised LSTM and GRU: ``torch.ao.nn.quantized.dynamic``, int8 weights.
 
-``torch.ao.quantization.quantize_dynamic`` makes them of torch.nn's. Weights have one scale for each
-matrix, a 127.5th of the largest; the engine quantises activations itself, in 7 bits, with one range
-for the whole input of a layer, and one for the hidden states of all rows in each step; no scale of
-them is less than 6.1e-5.
+``torch.ao.quantization.quantize_dynamic`` converts torch.nn's layers. Weights have one scale for
+each matrix, 1/127.5 of the largest magnitude; the engine quantises activations in 7 bits, with one
+range for the whole input of a layer, and one for the hidden states of all rows in each step; their
+scales are at least 6.1e-5.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions.parameter_map import ConventionMap
-from ..framework import FrameworkSubject, OncePerParameters, Plain, what_is_given
+from ..framework import FrameworkSubject, OncePerParameters, Plain, optional_inputs
 from ..protocol import Inputs, Result
 from ..torch_module import import_torch, one_thread
 from ..torch_parameters import CONVENTIONS, TorchMap
@@ -39,7 +39,7 @@ OPTIONS = Options(
 
 @dataclass(frozen=True)
 class QuantisedTorch(FrameworkSubject):
-    """A layer of torch's after ``quantize_dynamic``, in the engine that torch chooses."""
+    """A layer of torch.nn after ``quantize_dynamic``, in torch's default engine."""
 
     kind: str = field(kw_only=True)
     quantised: str = field(kw_only=True)
@@ -54,7 +54,7 @@ class QuantisedTorch(FrameworkSubject):
         return TorchMap(self.convention, case)
 
     def build(self, case: Case) -> Plain:
-        """Return the layer; for other parameters it is quantised anew."""
+        """Return the layer; it is quantised again for other parameters."""
         torch = import_torch()
 
         def make(inputs: Inputs) -> Any:
@@ -65,19 +65,19 @@ class QuantisedTorch(FrameworkSubject):
             layer.load_state_dict(named)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # all of torch.ao is deprecated
-                whole = torch.ao.quantization.quantize_dynamic(
+                quantised = torch.ao.quantization.quantize_dynamic(
                     torch.nn.Sequential(layer), {type(layer)}, dtype=torch.qint8
                 )
-            return whole[0]
+            return quantised[0]
 
-        made = OncePerParameters(make, what_is_given)
+        layer_for = OncePerParameters(make, optional_inputs)
 
         def run(inputs: Inputs) -> Result:
-            layer, x = made(inputs), torch.from_numpy(np.array(inputs.x))
+            layer, x = layer_for(inputs), torch.from_numpy(np.array(inputs.x))
             state = inputs.state and tuple(torch.from_numpy(np.array(s)) for s in inputs.state)
-            given = state[0] if state and self.kind == "GRU" else state
+            hx = state[0] if state and self.kind == "GRU" else state
             with torch.no_grad(), one_thread(torch):
-                y, final = layer(x, given) if state else layer(x)
+                y, final = layer(x, hx) if state else layer(x)
             finals = final if isinstance(final, tuple) else (final,)
             return Result(y.numpy(), tuple(s.numpy() for s in finals))
 

@@ -1,12 +1,12 @@
-"""Whole mixers of transformers' language models, with their convolutions, caches and masks.
+"""Complete mixers of transformers' language models, with their convolutions, caches and masks.
 
-They are no cells of the catalogue, so their numbers are judged by their own: pieces of a sequence,
-rows and padding must give what one call gives. What a mixer keeps between calls is in a cache of
-transformers' own, which is filled anew from the states that are given: a first state, which is the
-output and which no step reads, the last inputs of the convolution, and the memory.
+They are not in the catalogue, so they are compared with themselves: pieces of a sequence, rows and
+padding must give the numbers of one call. A mixer keeps its state in transformers' cache, which the
+adapter fills before each call. The states are the output, which no step reads, the last inputs of
+the convolution, and the memory.
 
-Caches are written in place and are for inference, so no gradients are asked for. Padding in front,
-with an ``attention_mask``, is held in calls without a state alone: generation makes no others.
+Caches are written in place for inference, so there are no gradients. Padding at the start, with an
+``attention_mask``, is offered for calls without a state alone, as generation makes them.
 Recurrences by themselves are in ``linear_recurrences``.
 """
 
@@ -29,7 +29,7 @@ from ...runs.verdict import NO_EQUATIONS
 from ..differentiated import arrays_of
 from ..framework import Plain, imported
 from ..protocol import Built, Inputs, Result
-from ..ragged import Laid, arguments
+from ..ragged import RaggedLayer, arguments
 from ..recurrence import Recurrence
 
 FAMILIES = {"transformers-layers": ("transformers", "torch")}
@@ -37,10 +37,10 @@ INSTALL = {"transformers-layers": "transformers torch"}
 MODELS = "transformers.models"
 
 KERNEL = 3
-"""Steps that the convolutions see."""
+"""Steps in the window of the convolutions."""
 
 CHUNK = 4
-"""Steps of a chunk: few, so that short sequences have several."""
+"""Steps of a chunk: few, so that short sequences have several chunks."""
 
 OPTIONS = Options(
     layers=False, bidirectional=False, bias=False, lengths=False, left_padding=True,
@@ -48,12 +48,12 @@ OPTIONS = Options(
 )  # fmt: skip
 
 Make = Callable[[int, int], Any]
-"""Makes a mixer for widths D and H."""
+"""Functions that build a mixer for widths D and H."""
 
 
 @dataclass(frozen=True)
 class Mixer:
-    """A mixer: how one is made, and the axes of its convolution's inputs and of its memory."""
+    """A mixer, built by ``make``, with the axes of its convolution's inputs and of its memory."""
 
     name: str
     module: str
@@ -61,26 +61,26 @@ class Mixer:
     conv: str
     memory: str
     options: Options = OPTIONS
-    dtypes: tuple[str, ...] = ("float32",)  # they compute in float32, whatever they are given
+    dtypes: tuple[str, ...] = ("float32",)  # they compute in float32 for all dtypes
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Return that it has no equations."""
+        """The name for recurrences without equations."""
         return (NO_EQUATIONS,)
 
     @property
     def own_cell(self) -> Recurrence:
-        """What it carries; its parameters are those of the module."""
+        """The recurrence of its states and of the module's parameters."""
         states = {"y": "D", "conv": self.conv, "memory": self.memory}
         return Recurrence(self._shapes, states, "D")
 
     def version(self) -> str:
-        """Return the distribution and its version; SubjectUnavailable if it is not there."""
+        """Return the distribution and its version; SubjectUnavailable if it is not installed."""
         imported(self.module, INSTALL["transformers-layers"])
         return f"transformers {version('transformers')} (torch {version('torch')}), CPU"
 
     def cell(self, case: Case) -> str:
-        """Return that it has no equations."""
+        """Return the name for recurrences without equations."""
         return NO_EQUATIONS
 
     def parameter_map(self, case: Case) -> OwnMap:
@@ -88,24 +88,26 @@ class Mixer:
         return OwnMap(self.own_cell, case)
 
     def caller(self, case: Case) -> str:
-        """Return nothing: scripts of failures call it by gatewise."""
+        """Return "": scripts of failures call it by gatewise."""
         return ""
 
     def build(self, case: Case) -> Built:
         """Return the layer, ready to be called."""
-        return Laid(Plain(partial(self._run, self.make(case.D, case.H).eval(), case)))
+        return RaggedLayer(Plain(partial(self._run, self.make(case.D, case.H).eval(), case)))
 
     def _shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
         return {name: tuple(array.shape) for name, array in self.make(D, H).named_parameters()}
 
     def _run(self, mixer: Any, case: Case, inputs: Inputs) -> Result:
-        """Call the mixer with a cache that holds the given states."""
+        """Call the mixer with a cache that holds the initial states."""
         arrays, source = arrays_of("torch"), imported(self.module, INSTALL["transformers-layers"])
         torch, caches = (
-            imported(each, INSTALL["transformers-layers"])
-            for each in ("torch", "transformers.cache_utils")
+            imported(package, INSTALL["transformers-layers"])
+            for package in ("torch", "transformers.cache_utils")
         )
-        own = {name.removesuffix("_l0"): arrays.into(a) for name, a in inputs.parameters.items()}
+        parameters = {
+            name.removesuffix("_l0"): arrays.into(a) for name, a in inputs.parameters.items()
+        }
         layer = caches.LinearAttentionLayer()
         if inputs.state is not None:
             axes = self.own_cell.state_axes(case.sizes)
@@ -115,28 +117,31 @@ class Mixer:
             )  # fmt: skip
             layer.update_conv_state(conv)
             layer.update_recurrent_state(memory)
-        said = arguments(inputs, np.transpose, arrays.into)
-        given = {"cache": caches.Cache(layers=[layer]), "attention_mask": said["attention_mask"]}
+        row_arguments = arguments(inputs, np.transpose, arrays.into)
+        options = {
+            "cache": caches.Cache(layers=[layer]),
+            "attention_mask": row_arguments["attention_mask"],
+        }
         x = arrays.into(inputs.x).transpose(0, 1)
         with arrays.setting(), torch.no_grad(), patch.multiple(source, **_unreplaced(source)):
-            y = torch.func.functional_call(mixer, own, (x,), given).transpose(0, 1)
-        kept = (y[-1], layer.conv_states[0], layer.recurrent_states[0])
-        return Result(arrays.back(y), tuple(arrays.back(s.flatten(1))[None] for s in kept))
+            y = torch.func.functional_call(mixer, parameters, (x,), options).transpose(0, 1)
+        final = (y[-1], layer.conv_states[0], layer.recurrent_states[0])
+        return Result(arrays.back(y), tuple(arrays.back(s.flatten(1))[None] for s in final))
 
 
 def _unreplaced(source: Any) -> dict[str, Any]:
-    """Return functions of a module themselves, not what replaces them where there are kernels."""
-    wrapped = {name: each for name, each in vars(source).items() if inspect.isfunction(each)}
+    """Return a module's functions without the wrappers that replace them where kernels exist."""
+    wrapped = {name: value for name, value in vars(source).items() if inspect.isfunction(value)}
     return {n: inspect.unwrap(f) for n, f in wrapped.items() if hasattr(f, "__wrapped__")}
 
 
-def _found(module: str, *names: str) -> tuple[Any, ...]:
+def _classes(module: str, *names: str) -> tuple[Any, ...]:
     source = imported(f"{MODELS}.{module}", INSTALL["transformers-layers"])
     return tuple(getattr(source, name) for name in names)
 
 
 def _mamba(D: int, H: int) -> Any:
-    config, mixer = _found("mamba.modeling_mamba", "MambaConfig", "MambaMixer")
+    config, mixer = _classes("mamba.modeling_mamba", "MambaConfig", "MambaMixer")
     settings = config(
         hidden_size=D, state_size=H, conv_kernel=KERNEL, expand=2, time_step_rank=D,
         use_conv_bias=True, num_hidden_layers=1,
@@ -145,7 +150,7 @@ def _mamba(D: int, H: int) -> Any:
 
 
 def _mamba2(D: int, H: int) -> Any:
-    config, mixer = _found("mamba2.modeling_mamba2", "Mamba2Config", "Mamba2Mixer")
+    config, mixer = _classes("mamba2.modeling_mamba2", "Mamba2Config", "Mamba2Mixer")
     settings = config(
         hidden_size=D, state_size=H, conv_kernel=KERNEL, expand=2, num_heads=D, head_dim=2,
         n_groups=1, chunk_size=CHUNK, use_conv_bias=True, num_hidden_layers=1,
@@ -154,7 +159,7 @@ def _mamba2(D: int, H: int) -> Any:
 
 
 def _qwen3_next(D: int, H: int) -> Any:
-    config, mixer = _found(
+    config, mixer = _classes(
         "qwen3_next.modeling_qwen3_next", "Qwen3NextConfig", "Qwen3NextGatedDeltaNet"
     )
     settings = config(

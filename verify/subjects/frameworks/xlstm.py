@@ -1,6 +1,6 @@
 """xlstm's ``sLSTMCell`` with ``function="lstm"``: the plain LSTM of that package, on the CPU.
 
-It is given W x and has only U and the bias, so the product with W is the adapter's own, in torch.
+It takes W x and has only U and the bias, so the adapter computes the product with W in torch.
 It has one head here: with more, U is block-diagonal. Only the backend ``vanilla`` runs on the CPU.
 
 The cell of the sLSTM (``function="slstm"``) is no LSTM, and the reference has no such cell. Its
@@ -9,7 +9,7 @@ input gate is exponential, and it carries a normaliser n and a stabiliser m besi
 m' = max(log σ(f) + m, i), or i in the first step; i' = exp(i − m'); f' = exp(log σ(f) + m − m');
 c' = f' c + i' tanh z; n' = f' n + i'; h' = σ(o) c' / n'.
 
-Its ``lengths`` are ignored, so they are not offered; ``step`` returns the state that it was given.
+It ignores ``lengths``, so they are not offered; ``step`` returns its initial state.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class XlstmCell(FrameworkSubject):
         return f"xlstm {version('xlstm')} (torch {torch}), CPU, backend vanilla"
 
     def build(self, case: Case) -> Built:
-        """Return the cell behind a linear map; it is the vanilla one, and computes an LSTM."""
+        """Return the cell behind a linear map; SubjectUnavailable unless it is the vanilla LSTM."""
         torch, slstm = import_torch(), imported(MODULE, INSTALL)
         settings = slstm.sLSTMCellConfig(
             hidden_size=case.H,
@@ -63,16 +63,19 @@ class XlstmCell(FrameworkSubject):
 
 
 def _of(cell: Any) -> Call:
-    """Return how the cell is called, with given parameters in the place of its own."""
+    """Return a call of the cell with the case's parameters instead of its own."""
 
     def call(
         torch: Any, module: Any, x: Any, state: Any, lengths: Floats | None
     ) -> tuple[Any, tuple[Any, ...]]:
         Wx = torch.nn.functional.linear(x, module["weight_ih_l0"])
         # the first axis of the cell's U is that of its heads
-        own = {"_recurrent_kernel_": module["weight_hh_l0"][None], "_bias_": module["bias_l0"]}
-        given = (Wx, None if state is None else torch.cat(state))
-        y, (h, c) = torch.func.functional_call(cell, own, given, strict=True)
+        parameters = {
+            "_recurrent_kernel_": module["weight_hh_l0"][None],
+            "_bias_": module["bias_l0"],
+        }
+        arguments = (Wx, None if state is None else torch.cat(state))
+        y, (h, c) = torch.func.functional_call(cell, parameters, arguments, strict=True)
         return y, (h[None], c[None])
 
     return call
