@@ -1,4 +1,4 @@
-"""Could a difference be chance? A test that trusts nothing but the coin that ordered each pair.
+"""A test of whether a difference is chance, based only on the coin that ordered each pair.
 
 Two calls that take the same time are exchangeable within a pair whose order was drawn: whatever the
 machine did, the log ratio would have had the other sign had the coin fallen the other way. So signs
@@ -30,7 +30,7 @@ def p_value(log_ratios: Array, floor: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for how many there are (Holm 1979), in their order.
+    """Return p-values adjusted for their number (Holm 1979), in their order.
 
     Calling all of those up to a level errs anywhere with a probability of at most that level,
     however the comparisons depend on each other.
