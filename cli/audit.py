@@ -88,8 +88,8 @@ def _print_cheats(jobs: int, *, as_json: bool) -> None:
     from ..bench.scores.kernel_gate import cheats_table
     from ..reports.terminal import print_rows
 
-    rows = [(name, str(of), str(loose), str(strict))
-            for name, of, loose, strict in cheats_table(jobs)]  # fmt: skip
+    rows = [(name, str(problems), str(loose), str(strict))
+            for name, problems, loose, strict in cheats_table(jobs)]  # fmt: skip
     columns = ("cheat", "problems", "passes at 1e-2", "passes at 1e-4")
     print_rows(columns, rows, as_json=as_json)
     survived = sum(int(row[3]) for row in rows)

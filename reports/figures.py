@@ -137,7 +137,7 @@ class Shown:
 
     @property
     def figures(self) -> bool:
-        """Whether the section has figures."""
+        """True if the section has figures."""
         return any(not isinstance(part, Table) for part in self.parts)
 
     @property

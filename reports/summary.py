@@ -111,7 +111,7 @@ class Entry:
 
     @property
     def wrong(self) -> bool:
-        """Whether the check shows that the subject does not conform."""
+        """True if the check shows that the subject does not conform."""
         return self.verdict is not None and self.verdict.wrong
 
     @property

@@ -52,8 +52,10 @@ def grid(rows: Sequence[Entry]) -> Grid:
         check: tuple(by_place.get(Planned(subject, check, dtype)) for subject, dtype in places)
         for check in checks
     }
-    said = dict.fromkeys(row.verdict.version for row in rows if row.verdict and row.verdict.version)
-    versions = dict.fromkeys(map(_of_package, said)) if len(columns) > 1 else said
+    all_versions = dict.fromkeys(
+        row.verdict.version for row in rows if row.verdict and row.verdict.version
+    )
+    versions = dict.fromkeys(map(_of_package, all_versions)) if len(columns) > 1 else all_versions
     return Grid(columns, lines, tuple(versions))
 
 
@@ -192,13 +194,13 @@ def standings(rows: Sequence[Entry]) -> dict[str, tuple[Standing, ...]]:
         name: tuple(
             Standing(
                 subject,
-                min(judged or found, key=rank),
-                judged.count("passed"),
-                len(judged),
-                len(found) - len(judged),
+                min(verdicts or every_status, key=rank),
+                verdicts.count("passed"),
+                len(verdicts),
+                len(every_status) - len(verdicts),
             )
-            for subject, found in by_subject.items()
-            for judged in [[status for status in found if status != "not supported"]]
+            for subject, every_status in by_subject.items()
+            for verdicts in [[status for status in every_status if status != "not supported"]]
         )
         for name, by_subject in statuses.items()
     }

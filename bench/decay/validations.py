@@ -54,7 +54,7 @@ class Finding:
 
     @property
     def passed(self) -> bool:
-        """Whether the error is allowed; NaN is not."""
+        """True if the error is allowed; NaN is not."""
         return bool(self.error <= self.allowed)
 
     @property

@@ -145,15 +145,17 @@ def sums_by(subject: Subject, setting: Publication, group: Group, cell: str) -> 
 
     It computes ``ROWS`` rows, so that a mutant may read another row; all rows are the same.
     """
-    of_torch = subject_named(LAYERS[cell])
+    torch_subject = subject_named(LAYERS[cell])
     case = replace(case_of(setting, group, ROWS), dtype="float64")
-    torch_inputs = inputs_of(of_torch, case_of(setting, group, ROWS), group)
+    torch_inputs = inputs_of(torch_subject, case_of(setting, group, ROWS), group)
     fine = {name: np.asarray(a, dtype=np.float64) for name, a in torch_inputs.parameters.items()}
-    parameters = of_torch.parameter_map(case).to_reference(fine)
-    ones, names = inputs_of(of_torch, case, group), subject.parameter_map(case)
-    given = Inputs(names.pack(parameters), ones.x, ones.state, None)
-    (result,) = subject.build(case).gradients(given, [cotangents_of(of_torch, case)])
-    gradient = of_torch.parameter_map(case).from_reference(names.to_reference(result.parameters))
+    parameters = torch_subject.parameter_map(case).to_reference(fine)
+    ones, names = inputs_of(torch_subject, case, group), subject.parameter_map(case)
+    inputs = Inputs(names.pack(parameters), ones.x, ones.state, None)
+    (result,) = subject.build(case).gradients(inputs, [cotangents_of(torch_subject, case)])
+    gradient = torch_subject.parameter_map(case).from_reference(
+        names.to_reference(result.parameters)
+    )
     times = setting.batch / ROWS
     sums = {name: times * float(np.sum(array)) for name, array in quantities(result).items()}
     return sums | {"dw": times * sum(float(np.sum(array)) for array in gradient.values())}

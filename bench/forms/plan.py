@@ -157,8 +157,8 @@ def measured(drawn: Linear, form: str, dtype: str, decays: Sequence[float]) -> t
         largest = []
         for value, bound, e, axes in zip(got, (b.bound for b in bounded), exact, AXES, strict=True):
             errors, unit = np.abs(value - e), arithmetic.roundoff * np.abs(e).max(axes)
-            each = errors.max(axes) / unit, bound.max(axes) / unit, (errors / bound).max(axes)
-            largest.append(each)
+            ratios = errors.max(axes) / unit, bound.max(axes) / unit, (errors / bound).max(axes)
+            largest.append(ratios)
     most = np.max(np.array(largest), axis=0).reshape(3, len(decays), -1).max(axis=-1)
     return tuple(
         Point(float(decay), *map(or_none, values))

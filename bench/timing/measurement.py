@@ -303,7 +303,9 @@ def sampled(
             return ready, samples
         if n >= look and now - begun >= effort.seconds * len(ready):
             pairs = zip(ready, samples, strict=True)
-            measured = all(one.measured(series) >= effort.seconds for one, series in pairs)
+            measured = all(
+                warm_call.measured(series) >= effort.seconds for warm_call, series in pairs
+            )
             if measured and is_enough(ready, samples):
                 return ready, samples
             look = n * 3 // 2  # every look costs a bootstrap, and a chance to be lucky
