@@ -127,9 +127,9 @@ def expected(setting: Publication, group: Group, cell: str) -> dict[str, Sum]:
     inputs = inputs_of(subject, case, group)
     result = expected_gradient(subject, case, inputs, cotangents_of(subject, case))
     of_rows = quantities(result)
-    sums = {name: _added([array], setting.batch) for name, array in of_rows.items()}
+    sums = {name: _add([array], setting.batch) for name, array in of_rows.items()}
     copies = [_copies(g, setting.batch) for g in result.parameters.values()]
-    return sums | {"dw": _added(copies, 1)}
+    return sums | {"dw": _add(copies, 1)}
 
 
 def quantities(result: Any) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def _copies(term: Bounded, count: int) -> Bounded:
                    roundings)  # fmt: skip
 
 
-def _added(arrays: Sequence[Bounded], times: int) -> Sum:
+def _add(arrays: Sequence[Bounded], times: int) -> Sum:
     """Sum all elements in float64, as the publishers did, with the rounding of that sum."""
     value = times * sum(float(a.value.sum()) for a in arrays)
     size = times * sum(float(np.abs(a.value).sum() + a.bound.sum()) for a in arrays)

@@ -50,15 +50,15 @@ class CudaPrepared(TorchPrepared):
     def device_side(self, phase: str, cotangents: Any) -> dict[str, Any]:
         """Return hot and cold device times in seconds, kernels, clocks, and TF32's state."""
         return {
-            "hot": self._timed(phase, cotangents, cold=False),
-            "cold": self._timed(phase, cotangents, cold=True),
+            "hot": self._device_times(phase, cotangents, cold=False),
+            "cold": self._device_times(phase, cotangents, cold=True),
             "clock_mhz": clock(),
             "kernels": self._kernels(phase, cotangents),
             "device": self.torch.cuda.get_device_name(),
             "cudnn": self.torch.backends.cudnn.version(),
         }
 
-    def _timed(self, phase: str, cotangents: Any, *, cold: bool) -> list[float]:
+    def _device_times(self, phase: str, cotangents: Any, *, cold: bool) -> list[float]:
         cuda = self.torch.cuda
         size = 2 * cuda.get_device_properties(0).L2_cache_size
         flush = self.torch.empty(size, dtype=self.torch.int8, device="cuda")
@@ -99,7 +99,7 @@ class GraphPrepared(CudaPrepared):
 
     def forward(self) -> Any:
         """Replay a forward pass."""
-        return self._replayed(FORWARD, super().forward)
+        return self._replay(FORWARD, super().forward)
 
     def training(self, cotangents: Any) -> Any:
         """Replay a training step, with the cotangents copied into its input buffers."""
@@ -108,7 +108,7 @@ class GraphPrepared(CudaPrepared):
         for place, d in zip(self._cotangents, cotangents, strict=True):
             place.copy_(d)
         step = super().training
-        return self._replayed(TRAINING, lambda: step(self._cotangents))
+        return self._replay(TRAINING, lambda: step(self._cotangents))
 
     def backward(self, cotangents: Any) -> Any:
         """Raise: a graph holds a whole step."""
@@ -118,7 +118,7 @@ class GraphPrepared(CudaPrepared):
         """Raise: a graph holds a whole step."""
         return self.backward(cotangents)
 
-    def _replayed(self, phase: str, step: Callable[[], Any]) -> Any:
+    def _replay(self, phase: str, step: Callable[[], Any]) -> Any:
         if phase not in self._captured:
             self._captured[phase] = self._capture(step)
         graph, result = self._captured[phase]

@@ -272,14 +272,18 @@ class _Comparison:
                     raise Mismatch(f"gradient of {name}: expected shape {want.shape}, got none")
                 self.compare("gradients", f"gradient of {name}", pulled.parameters[name], want)
         steps, places = self.want.steps, self.problem.places
-        self._placed("gradient of x", pulled.x, self.problem.x.shape, self.want.x, steps, places)
+        self._compare_at_places(
+            "gradient of x", pulled.x, self.problem.x.shape, self.want.x, steps, places
+        )
         names = self.problem.layer.cell.states
         for k, name in enumerate(names):
             got = pulled.initial[k] if k < len(pulled.initial) else None
             shape, want = self.problem.state[k].shape, self.want.initial[k]
-            self._placed(f"gradient of initial {name}", got, shape, want, shape[0], places)
+            self._compare_at_places(
+                f"gradient of initial {name}", got, shape, want, shape[0], places
+            )
 
-    def _placed(
+    def _compare_at_places(
         self,
         quantity: str,
         got: Array | None,

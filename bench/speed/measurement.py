@@ -112,7 +112,7 @@ class _Group:
         for name in self.request.subjects:
             self.say(name)
             proven += self._proven(name, want, ready)
-        return self._timed(proven, ready)
+        return self._time(proven, ready)
 
     def _proven(self, name: str, want: Expected, ready: dict[str, Prepared]) -> list[Entry]:
         """Prepare a contender and compare every pass with the reference."""
@@ -150,7 +150,7 @@ class _Group:
             return replace(entry, status=rows.TIMEOUT, message=long)
         return entry
 
-    def _timed(self, entries: list[Entry], ready: Mapping[str, Prepared]) -> list[Entry]:
+    def _time(self, entries: list[Entry], ready: Mapping[str, Prepared]) -> list[Entry]:
         """Time the contenders that passed the gate in turns, pass by pass."""
         for phase in self.request.passes:
             running = [e.subject for e in entries if e.of == phase and e.status == rows.OK]

@@ -74,13 +74,13 @@ class Adapted(Prepared):
         self.subject, self.built = subject, built
         packed = subject.parameter_map(problem.case).pack(problem.parameters)
         self.inputs = Inputs(
-            {name: self._typed(array) for name, array in packed.items()},
-            self._typed(problem.x),
-            tuple(map(self._typed, problem.state)),
+            {name: self._to_dtype(array) for name, array in packed.items()},
+            self._to_dtype(problem.x),
+            tuple(map(self._to_dtype, problem.state)),
             None,
         )
 
-    def _typed(self, array: Array) -> Array:
+    def _to_dtype(self, array: Array) -> Array:
         """Return an array in the problem's dtype; bfloat16's are held in float32 until here."""
         return np.asarray(array).astype(self.problem.case.number_type)
 
@@ -92,7 +92,7 @@ class Adapted(Prepared):
         """Run the layer and pull one pair of cotangents back."""
         if not self.subject.options.gradient:
             raise UnsupportedError(self.subject.options.why(("gradient",)))
-        pair = self._typed(cotangents.y), tuple(map(self._typed, cotangents.final))
+        pair = self._to_dtype(cotangents.y), tuple(map(self._to_dtype, cotangents.final))
         (pulled,) = self.built.gradients(self.inputs, [pair])
         return pulled
 

@@ -70,15 +70,15 @@ class TorchPrepared(Prepared):
 
     def backward(self, cotangents: Any) -> Any:
         """Return all gradients of one recorded run."""
-        return self._pulled(cotangents, weights=True)
+        return self._pull_back(cotangents, weights=True)
 
     def backward_data(self, cotangents: Any) -> Any:
         """Return the gradients of x and the states, with parameters that need none."""
         if self.algorithm == ONE:
             raise UnsupportedError("oneDNN computes the gradients of data and weights at once")
-        return self._pulled(cotangents, weights=False)
+        return self._pull_back(cotangents, weights=False)
 
-    def _pulled(self, cotangents: Any, *, weights: bool) -> Any:
+    def _pull_back(self, cotangents: Any, *, weights: bool) -> Any:
         leaves = self._leaves() if weights else [self.x, *self.state]
         with self.built.setting():
             if weights not in self._recorded:
