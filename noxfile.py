@@ -342,17 +342,17 @@ def _verify_all(
     """Verify environments; return folders of runs, missing environments and nonconforming ones."""
     runs, missing, wrong = [], [], []
     for name in names:
-        python = _installed(session, name)
+        python = _install(session, name)
         if python is None:
             missing.append(name)
-        run, conforms = _verified(session, name, python or "python", budget)
+        run, conforms = _verify(session, name, python or "python", budget)
         runs += run
         if python is not None and not conforms:
             wrong.append(name)
     return runs, missing, wrong
 
 
-def _installed(session: nox.Session, name: str) -> str | None:
+def _install(session: nox.Session, name: str) -> str | None:
     """Create an environment with its frameworks; return its Python, None where that fails."""
     folder = Path(session.virtualenv.location).parent / f"conformance-{name}"
     python = str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
@@ -365,7 +365,7 @@ def _installed(session: nox.Session, name: str) -> str | None:
     return python
 
 
-def _declared(budget: str) -> Path:
+def _declarations(budget: str) -> Path:
     """Return the file of expected deviations; above the quick budget, both files joined."""
     if budget == "quick":
         return DECLARED
@@ -377,7 +377,7 @@ def _declared(budget: str) -> Path:
     return both
 
 
-def _verified(session: nox.Session, name: str, python: str, budget: str) -> tuple[list[str], bool]:
+def _verify(session: nox.Session, name: str, python: str, budget: str) -> tuple[list[str], bool]:
     """Verify an environment's families; return folders of runs, and whether all conform.
 
     Where the frameworks are missing, ``python`` is one without them: all is *not tested*. This and
@@ -391,7 +391,7 @@ def _verified(session: nox.Session, name: str, python: str, budget: str) -> tupl
         session.run(
             python, "-P", "-m", "gatewise", "verify", *patterns,
             "--budget", budget, "--timeout", "300", "--runs", str(runs),
-            "--deviations", str(_declared(budget)),
+            "--deviations", str(_declarations(budget)),
             env=chosen.variables, external=True, success_codes=[0, 3],
         )  # fmt: skip
     except CommandFailed:

@@ -75,7 +75,7 @@ def carry_out(plan: Plan, folder: Path, command: str) -> Iterator[dict[str, Any]
         start(folder, kind=plan.kind, command=command, seed=plan.seed,
               settings=plan.settings, planned=planned)  # fmt: skip
     with locked(folder):
-        measured = _measured(plan, folder, planned) if exists else set()
+        measured = _measured_ids(plan, folder, planned) if exists else set()
         for piece in plan.pieces:
             if piece.id in measured:
                 continue
@@ -88,7 +88,7 @@ def carry_out(plan: Plan, folder: Path, command: str) -> Iterator[dict[str, Any]
             yield row
 
 
-def _measured(plan: Plan, folder: Path, planned: Sequence[str]) -> set[str]:
+def _measured_ids(plan: Plan, folder: Path, planned: Sequence[str]) -> set[str]:
     run = unfinished(folder, plan.kind)
     if (run.seed, run.planned) != (plan.seed, tuple(planned)):
         raise ValueError(f"{folder}: the run is of another plan; give the options that it has: "

@@ -2,8 +2,8 @@
 
 Run it with one thread: ``OPENBLAS_NUM_THREADS=1 pytest bench --benchmark-json=FILE``. The file is
 one that other tools read, ``gatewise compare`` among them. Nothing is asserted about time here, and
-no verdict is drawn: pytest-benchmark times one call after the other, so that what else the machine
-does meets them unequally, and its statistics take samples for independent. Verdicts are those of
+no verdict is drawn: pytest-benchmark times one call after the other, so that other load on the
+machine affects them unequally, and its statistics take samples for independent. Verdicts come from
 ``gatewise.bench.timing``, where calls take turns.
 """
 
@@ -31,20 +31,20 @@ def test_forward_and_backward(benchmark: Any, case: Case, side: str) -> None:
     time_of(benchmark, side, Problem("lstm", case.shape, case.dtype), TRAINING)
 
 
-@pytest.mark.parametrize("of", [FORWARD, TRAINING])
+@pytest.mark.parametrize("phase", [FORWARD, TRAINING])
 @pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
 @pytest.mark.parametrize("part", shapes.parts("ladder")[:2], ids=lambda part: part.grid)
-def test_rung(benchmark: Any, part: shapes.Part, rung: Rung, of: str) -> None:
+def test_rung(benchmark: Any, part: shapes.Part, rung: Rung, phase: str) -> None:
     """The rungs of the ladder."""
-    time_of(benchmark, rung.name, Problem("lstm", part.shapes[0], "float64"), of)
+    time_of(benchmark, rung.name, Problem("lstm", part.shapes[0], "float64"), phase)
 
 
-def time_of(benchmark: Any, name: str, problem: Problem, of: str) -> None:
-    """Time a pass of a contender, once it has proven right."""
+def time_of(benchmark: Any, name: str, problem: Problem, phase: str) -> None:
+    """Time a pass of a contender once the gate has passed it."""
     prepared = contender_named(name).prepare(problem)
-    gate = passed(of, prepared, problem, expected(problem))
+    gate = passed(phase, prepared, problem, expected(problem))
     threads = {name: os.environ.get(name) for name in ONE_THREAD}
 
-    benchmark.group = f"{problem.shape} {problem.dtype} {of}"
+    benchmark.group = f"{problem.shape} {problem.dtype} {phase}"
     benchmark.extra_info |= {"error/bound": gate.ratio, "threads": threads}
-    benchmark(prepared.call, of, prepared.own(problem.cotangents()))
+    benchmark(prepared.call, phase, prepared.to_native(problem.cotangents()))

@@ -88,8 +88,8 @@ def _print_cheats(jobs: int, *, as_json: bool) -> None:
     from ..bench.scores.kernel_gate import cheats_table
     from ..reports.terminal import print_rows
 
-    rows = [(name, str(of), str(loose), str(strict))
-            for name, of, loose, strict in cheats_table(jobs)]  # fmt: skip
+    rows = [(name, str(problems), str(loose), str(strict))
+            for name, problems, loose, strict in cheats_table(jobs)]  # fmt: skip
     columns = ("cheat", "problems", "passes at 1e-2", "passes at 1e-4")
     print_rows(columns, rows, as_json=as_json)
     survived = sum(int(row[3]) for row in rows)
@@ -122,7 +122,7 @@ def _run(suite: Suite, mutants: Sequence[Mutant], jobs: int) -> tuple[Baseline, 
     return base, sorted(rows, key=lambda row: row.mutant)
 
 
-def _counted(rows: Sequence[Row]) -> tuple[int, int]:
+def _count(rows: Sequence[Row]) -> tuple[int, int]:
     """Return the number of mutants that were killed, and of those that were planted."""
     results = Counter(row.result for row in rows)
     killed = results["killed"] + results["timed out"]
@@ -130,7 +130,7 @@ def _counted(rows: Sequence[Row]) -> tuple[int, int]:
 
 
 def _print_json(suite: Suite, base: Baseline, rows: Sequence[Row]) -> None:
-    killed, planted = _counted(rows)
+    killed, planted = _count(rows)
     print_json({
         "schema": "gatewise.audit/1",
         "target": suite.target,
@@ -163,7 +163,7 @@ def _print(rows: Sequence[Row]) -> None:
     for why in reasons:
         ids = ", ".join(row.mutant for row in rows if row.why == why)
         click.echo(f"{ids} not applicable: {why}")
-    killed, planted = _counted(rows)
+    killed, planted = _count(rows)
     share = f" ({100 * killed / planted:.0f} %)" if planted else ""
     apart = f", {len(meant) - planted} not planted" if planted < len(meant) else ""
     outside = f", {len(rows) - len(meant)} not applicable" if len(meant) < len(rows) else ""

@@ -78,7 +78,7 @@ def subjects(names: Sequence[str], probe: bool, no_versions: bool, as_json: bool
     families = tuple(dict.fromkeys(map(family, names)))
     or_usage(lambda: expanded(f"{name}:*" for name in families))
     if probe:
-        descriptions = _probed(families)
+        descriptions = _probe(families)
     else:
         describe = availability.stated if no_versions else availability.installed
         descriptions = list(describe(*families))
@@ -103,7 +103,7 @@ def subjects(names: Sequence[str], probe: bool, no_versions: bool, as_json: bool
     _print_problems(descriptions)
 
 
-def _probed(families: Sequence[str]) -> list[Description]:
+def _probe(families: Sequence[str]) -> list[Description]:
     """Import every family's framework in a process of its own, under a progress bar."""
     from ..reports.terminal import progress
     from ..verify.execution import availability
@@ -135,7 +135,7 @@ def cells(names: Sequence[str], as_json: bool) -> None:
 
     chosen = or_usage(lambda: [cell_named(name) for name in names]) or [*all_cells().values()]
     if names and not as_json:
-        click.echo("\n\n".join("\n".join(_described(cell)) for cell in chosen))
+        click.echo("\n\n".join("\n".join(_describe(cell)) for cell in chosen))
         return
     rows = [
         (c.name, c.title, " ".join(c.gates), " ".join(c.states), parameters_of(c),
@@ -146,7 +146,7 @@ def cells(names: Sequence[str], as_json: bool) -> None:
     print_rows(columns, rows, as_json=as_json)
 
 
-def _described(cell: Cell) -> Iterator[str]:
+def _describe(cell: Cell) -> Iterator[str]:
     """Yield lines on a cell: its parameters, and its equations in TeX with their sources."""
     from ..reference.equation import equations as all_equations
 

@@ -38,12 +38,12 @@ def claims(options: RunOptions, ids: list[str], only: str | None, evidence: bool
 
     chosen = [*ids, *filter(None, (id.strip() for id in (only or "").split(",")))]
     full = evidence or bool(chosen)
-    run = options.carry_out("claims", plan, {"only": chosen}, partial(_tell, evidence=full))
+    run = options.carry_out("claims", plan, {"only": chosen}, partial(_print, evidence=full))
     judged = not run.untested and all(row.judged for row in rows(run.rows))
     sys.exit(CONFORMS if judged else COULD_NOT_RUN)
 
 
-def _tell(run: BenchRun, *, evidence: bool) -> None:
+def _print(run: BenchRun, *, evidence: bool) -> None:
     from ..bench.claims.ledger import VERDICTS, rows
 
     ledger = rows(run.rows)
@@ -58,7 +58,7 @@ def _tell(run: BenchRun, *, evidence: bool) -> None:
         for number in row.numbers if evidence else ():
             say(f"    {number.name}: {number.shown}")
         for finding in row.findings if evidence else ():
-            so = "yes" if finding.holds else "no"
-            say(f"    {ROLES[finding.role]}, {so}: {finding.text}")
+            answer = "yes" if finding.holds else "no"
+            say(f"    {ROLES[finding.role]}, {answer}: {finding.text}")
     counts = (f"{sum(row.verdict == v for row in ledger)} {v}" for v in VERDICTS)
     say(", ".join(counts))

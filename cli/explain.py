@@ -68,7 +68,7 @@ def read_arrays(file: Path) -> dict[str, Floats]:
     """Return the arrays of a file by name; raise ValueError if it has none, or other objects."""
     try:
         if file.suffix == ".npz":
-            arrays = _unzipped(file)
+            arrays = _unzip(file)
         elif file.suffix == ".safetensors":
             from safetensors.numpy import load_file
 
@@ -77,7 +77,7 @@ def read_arrays(file: Path) -> dict[str, Floats]:
             document = json.loads(file.read_text(encoding="utf-8"))
             if not isinstance(document, dict):
                 raise ValueError("expected an object of arrays by name")
-            arrays = {name: _parsed(name, value) for name, value in document.items()}
+            arrays = {name: _parse(name, value) for name, value in document.items()}
         else:
             raise ValueError("expected .npz, .safetensors or .json")
     except ImportError as error:
@@ -89,14 +89,14 @@ def read_arrays(file: Path) -> dict[str, Floats]:
     return {name: _numbers(file, name, array) for name, array in arrays.items()}
 
 
-def _unzipped(file: Path) -> dict[str, Floats]:
+def _unzip(file: Path) -> dict[str, Floats]:
     """Return the arrays of an npz file; raise ValueError if it is none, or larger than LIMIT."""
     import numpy as np
 
     if not zipfile.is_zipfile(file):
         raise ValueError("it is no npz file")
     with zipfile.ZipFile(file) as members:
-        declared = sum(_declared(members, member) for member in members.infolist())
+        declared = sum(_declared_size(members, member) for member in members.infolist())
     if declared > LIMIT:
         raise ValueError(
             f"it declares {declared / 2**30:.3g} GiB of arrays; at most {LIMIT / 2**30:g} GiB are "
@@ -106,7 +106,7 @@ def _unzipped(file: Path) -> dict[str, Floats]:
         return {name: stored[name] for name in stored.files}
 
 
-def _declared(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+def _declared_size(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
     """Return a member's size in bytes, by the directory or by its array's header if larger."""
     from numpy.lib import format as npy
 
@@ -124,7 +124,7 @@ def _declared(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
     return max(member.file_size, math.prod(shape) * dtype.itemsize)
 
 
-def _parsed(name: str, value: object) -> Floats:
+def _parse(name: str, value: object) -> Floats:
     """Return an array of a JSON file; raise ValueError, which names it, if it is not numeric."""
     import numpy as np
 
@@ -207,7 +207,7 @@ def _lines(result: Explanation, blamed: Mistakes | None) -> Iterator[Line]:
     for sentence in example.assumed:
         yield Line("assumed", sentence)
     if example.gradients:
-        yield Line("gradients", _of_gradients(fit))
+        yield Line("gradients", _gradient_text(fit))
     for number, line in enumerate(formula.plain(fit.convention) if blamed is None else ()):
         yield Line("" if number else "equations", line)
     if sentence := _open(result, blamed):
@@ -256,7 +256,7 @@ def _worst(fit: Fit) -> str:
     )
 
 
-def _of_gradients(fit: Fit) -> str:
+def _gradient_text(fit: Fit) -> str:
     """Return whether gradients were judged, and under which loss."""
     if fit.unjudged:
         return f"not judged: {fit.unjudged}"
@@ -298,7 +298,7 @@ def _for_programs(result: Explanation, blamed: Mistakes | None) -> dict[str, Any
         "dtype": fit.example.dtype,
         "axes": fit.example.axes,
         "assumed": fit.example.assumed,
-        "gradients": _of_gradients(fit) if fit.example.gradients else "",
+        "gradients": _gradient_text(fit) if fit.example.gradients else "",
         "undetermined": result.undetermined if blamed is None else blamed.undetermined,
         "tried": result.tried,
         "diagnosis": None if blamed is None else {

@@ -51,7 +51,7 @@ def identify(
 
     codes, documents = [], []
     for name in common.or_usage(lambda: expanded(names)):
-        answer = _identified(name, like, device, seed, timeout, memory)
+        answer = _identify(name, like, device, seed, timeout, memory)
         try:
             result = None if "problem" in answer else msgspec.convert(answer, Identification)
         except msgspec.ValidationError as error:
@@ -72,7 +72,7 @@ def identify(
     sys.exit(max(codes))
 
 
-def _identified(
+def _identify(
     name: str, like: str | None, device: str, seed: int, timeout: float, memory: int
 ) -> dict[str, Any]:
     """Identify one subject in a process of its own."""
@@ -139,14 +139,14 @@ def _rows(result: Identification) -> Iterator[tuple[str, str, str]]:
     fits, stated = result.fits or (result.nearest,), result.stated
     off = () if stated is None else differing(result.nearest, stated)
     for name in IDENTIFIED:
-        values = list(dict.fromkeys(_shown(c, name) for c in fits))
-        statement = "" if stated is None else _shown(stated, name)
+        values = list(dict.fromkeys(_field_text(c, name) for c in fits))
+        statement = "" if stated is None else _field_text(stated, name)
         if any(values) or name in off:
             mark = "" if name not in off else "  (differs)"
             yield name.replace("_", " "), " or ".join(v or "none" for v in values), statement + mark
 
 
-def _shown(c: Convention, name: str) -> str:
+def _field_text(c: Convention, name: str) -> str:
     """Return a field's value, "" where it is empty or irrelevant."""
     concerns = {
         "reset": c.family == "gru", "update": c.family == "gru", "gate": c.family != "rnn",

@@ -89,7 +89,7 @@ def with_nodes(
             subjects[name] = None
             continue
         files += 1
-        subjects |= dict.fromkeys(_of_file(model, runtime, node))
+        subjects |= dict.fromkeys(_subjects_of_file(model, runtime, node))
     if (runtime or node) and not files:
         raise UnknownSubject("--runtime and --node are for model files: model.onnx")
     if compared and files < len(names):
@@ -97,7 +97,7 @@ def with_nodes(
     return list(subjects)
 
 
-def _of_file(model: Name, runtime: str | None, node: str | None) -> list[str]:
+def _subjects_of_file(model: Name, runtime: str | None, node: str | None) -> list[str]:
     """Return the subjects of a model file's nodes."""
     from ..verify.execution.remote_node import listed
     from ..verify.subjects.loader import UnknownSubject

@@ -110,7 +110,7 @@ def _sizes_of(arrays: Mapping[str, Any]) -> dict[str, int]:
 def _sizes(text: str | None) -> dict[str, int]:
     from ..verify.cases.case import LARGEST_SIZE
 
-    pairs = _named(text, "--sizes", SIZES)
+    pairs = _parse_pairs(text, "--sizes", SIZES)
     for name, value in pairs.items():
         if not value.isdecimal() or not 1 <= int(value) <= LARGEST_SIZE:
             raise ValueError(f"--sizes: {name}={value}: expected 1 to {LARGEST_SIZE}")
@@ -118,7 +118,7 @@ def _sizes(text: str | None) -> dict[str, int]:
 
 
 def _pair(text: str | None) -> tuple[float, float]:
-    pairs = _named(text, "--grade", ("atol", "rtol"))
+    pairs = _parse_pairs(text, "--grade", ("atol", "rtol"))
     values = []
     for name in ("atol", "rtol"):
         try:
@@ -131,7 +131,7 @@ def _pair(text: str | None) -> tuple[float, float]:
     return values[0], values[1]
 
 
-def _named(text: str | None, option: str, names: Collection[str]) -> dict[str, str]:
+def _parse_pairs(text: str | None, option: str, names: Collection[str]) -> dict[str, str]:
     pairs = dict(part.strip().partition("=")[::2] for part in text.split(",")) if text else {}
     if unknown := [name for name in pairs if name not in names]:
         expected = ", ".join(f"{name}=" for name in names)

@@ -227,7 +227,7 @@ def audit(
             unread.append(str(reason))
     results = audits.audits(tests)
     if as_json:
-        print_json(_audited(tests, unread, results))
+        print_json(_audit(tests, unread, results))
     else:
         for line in _audit_text(tests, unread, results):
             say(line)
@@ -273,7 +273,7 @@ def wrapped(text: str, indent: int) -> list[str]:
     return textwrap.wrap(text, 80, initial_indent=blank, subsequent_indent=blank + "  ")
 
 
-def _audited(
+def _audit(
     tests: Sequence[Published], unread: Sequence[str], results: Sequence[Audit]
 ) -> dict[str, object]:
     """Return the same content as JSON values."""

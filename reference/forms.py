@@ -75,7 +75,7 @@ def in_chunks(linear: Linear, size: int, gates: Gates) -> tuple[Any, Any]:
     for start in range(0, len(linear.v), size):
         part = linear.part(start, start + size)
         sums = part.sums()
-        U = _written(part, S, sums, gates)
+        U = _write(part, S, sums, gates)
         reads = part.read_sums(sums)
         entries = gates(part.q, part.k, reads, sums)
         if part.bonus is not None:
@@ -88,7 +88,7 @@ def in_chunks(linear: Linear, size: int, gates: Gates) -> tuple[Any, Any]:
     return np.concatenate([empty, *outputs]), S
 
 
-def _written(part: Linear, S: Any, sums: list[Any], gates: Gates) -> list[Any]:
+def _write(part: Linear, S: Any, sums: list[Any], gates: Gates) -> list[Any]:
     """Return the writes of a chunk's steps, u = β (v - k S̃), by forward substitution."""
     if part.beta is None:
         return [part.v[i] for i in range(len(part.v))]

@@ -89,7 +89,7 @@ def scaled(q: Keys) -> Keys:
 
 
 DECAY, RATE, GATE = "decay", "rate", "gate"
-"""How an input decays the state: a decay's logarithm, a rate (times A < 0), a gate's argument."""
+"""The kinds of decay inputs: a decay's logarithm, a rate (times A < 0), a gate's argument."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ Bias: TypeAlias = Annotated[Array, "C"]
 )
 def softmax(s: Logits) -> Logits:
     """Return probabilities over the last axis of ``s``."""
-    e: Array = np.exp(_shifted(s))
+    e: Array = np.exp(_shift(s))
     return e / e.sum(axis=-1, keepdims=True)
 
 
@@ -36,13 +36,13 @@ def softmax_vjp(y: Logits, dy: Logits) -> Logits:
 
 def log_softmax(s: Logits) -> Logits:
     """Return log(softmax(s)), without underflow of the probabilities."""
-    shifted = _shifted(s)
+    shifted = _shift(s)
     e: Array = np.exp(shifted)
     log: Array = np.log(e.sum(axis=-1, keepdims=True))
     return shifted - log
 
 
-def _shifted(s: Logits) -> Logits:
+def _shift(s: Logits) -> Logits:
     largest: Array = midpoint(s).max(axis=-1, keepdims=True)
     return s - largest
 

@@ -20,7 +20,7 @@ from .functions import zeros
 from .parameters import Parameters
 
 Active: TypeAlias = Annotated[Floats, "B 1"]
-"""Whether each row still has steps."""
+"""For each row, True while it still has steps."""
 
 
 States: TypeAlias = tuple[Annotated[A, "B *"], ...]

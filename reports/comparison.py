@@ -111,7 +111,7 @@ def _verdicts(a: Run, b: Run) -> Iterator[Change | str]:
         if before is None or after is None:
             entry = before or after
             assert entry is not None  # noqa: S101 - one of the two has it
-            yield _appeared(before is None, "check", what, entry.status)
+            yield _new_or_gone(before is None, "check", what, entry.status)
         elif before.status != after.status:
             worse = rank(after.status) < rank(before.status)
             yield Change(WORSE if worse else BETTER, "check", what, before.status, after.status)
@@ -135,7 +135,7 @@ def _rows(a: BenchRun, b: BenchRun) -> Iterator[Change | str]:
     for id in dict.fromkeys([*old, *new]):
         if id not in old or id not in new:
             row = old.get(id) or new[id]
-            yield _appeared(id not in old, "row", id, row["status"])
+            yield _new_or_gone(id not in old, "row", id, row["status"])
             continue
         before, after = old[id], new[id]
         for name in ("status", "verdict"):
@@ -146,7 +146,7 @@ def _rows(a: BenchRun, b: BenchRun) -> Iterator[Change | str]:
         yield from _times(id, samples(before), samples(after))
 
 
-def _appeared(new: bool, kind: str, what: str, status: str) -> Change:
+def _new_or_gone(new: bool, kind: str, what: str, status: str) -> Change:
     return Change(NEW, kind, what, "", status) if new else Change(GONE, kind, what, status, "")
 
 

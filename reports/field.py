@@ -167,7 +167,7 @@ def matrix(history: Iterable[Standing]) -> str:
 
 def legend() -> str:
     """Return what the marks of the matrix mean, as a list in Markdown."""
-    lines = [f"* {_shown(name, name)}: {meaning}." for name, meaning in MEANINGS.items()]
+    lines = [f"* {_mark(name, name)}: {meaning}." for name, meaning in MEANINGS.items()]
     return "\n".join([*lines, "* Empty: no such layer, or gatewise has no adapter for it."])
 
 
@@ -178,10 +178,10 @@ def _marks(standing: Sequence[Standing]) -> str:
         verdicts = {layer.verdict for layer in standing if layer.dtype == dtype}
         if verdicts:
             alike.setdefault(next(name for name in MARKS if name in verdicts), []).append(short)
-    return "<br>".join(_shown(name, " ".join(shorts)) for name, shorts in alike.items())
+    return "<br>".join(_mark(name, " ".join(shorts)) for name, shorts in alike.items())
 
 
-def _shown(name: str, text: object) -> str:
+def _mark(name: str, text: object) -> str:
     """Return a text after the mark of a standing, in its colour."""
     return f'<span class="standing {name.replace(" ", "-")}">{MARKS[name]} {text}</span>'
 
@@ -224,7 +224,7 @@ def _details(name: str, standings: Sequence[Standing]) -> Iterator[str]:
         by_subject.setdefault(s.subject, {})[s.dtype] = s
     lines = [f"| layer | {' | '.join(dtypes)} |", "|---" * (1 + len(dtypes)) + "|"]
     lines += [
-        f"| {plain(subject)} | {' | '.join(_counted(row.get(dtype)) for dtype in dtypes)} |"
+        f"| {plain(subject)} | {' | '.join(_count(row.get(dtype)) for dtype in dtypes)} |"
         for subject, row in by_subject.items()
     ]
     yield "\n".join(lines) + "\n"
@@ -236,11 +236,11 @@ def _details(name: str, standings: Sequence[Standing]) -> Iterator[str]:
     yield "".join(lines)
 
 
-def _counted(standing: Standing | None) -> str:
+def _count(standing: Standing | None) -> str:
     if standing is None:
         return ""
     supported = sum(n for name, n in standing.counts.items() if name != "not supported")
-    return _shown(standing.verdict, f"{standing.counts.get('passed', 0)} of {supported}")
+    return _mark(standing.verdict, f"{standing.counts.get('passed', 0)} of {supported}")
 
 
 def _changes(history: Sequence[Standing]) -> Iterator[str]:
@@ -252,7 +252,7 @@ def _changes(history: Sequence[Standing]) -> Iterator[str]:
     for day, published in days.items():
         new = {s.place: s for s in published}
         counts = Counter(s.verdict for s in new.values())
-        words = ", ".join(_shown(name, counts[name]) for name in MARKS if counts[name])
+        words = ", ".join(_mark(name, counts[name]) for name in MARKS if counts[name])
         sources = dict.fromkeys(f"{s.gatewise} ({s.source[:7]})" for s in published)
         text = f"* **{day}**, gatewise {', '.join(sources)}: "
         text += f"{len({s for s, _ in new})} layers; layers × dtypes: {words}.\n"
@@ -269,7 +269,7 @@ def _differences(
     for place, standing in new.items():
         old = old_standings.get(place)
         if old is not None and old.verdict != standing.verdict:
-            change = " → ".join(_shown(name, name) for name in (old.verdict, standing.verdict))
+            change = " → ".join(_mark(name, name) for name in (old.verdict, standing.verdict))
             if old.version != standing.version:
                 change += f" ({plain(old.version)} → {plain(standing.version)})"
             alike.setdefault(change, []).append(" ".join(place))

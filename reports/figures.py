@@ -137,7 +137,7 @@ class Shown:
 
     @property
     def figures(self) -> bool:
-        """Whether the section has figures."""
+        """True if the section has figures."""
         return any(not isinstance(part, Table) for part in self.parts)
 
     @property
@@ -162,7 +162,7 @@ class Interactive:
 
 def drawn(section: Section) -> Shown:
     """Return a section with its figures drawn, if Altair is installed."""
-    return Shown(section, tuple(map(_drawn, section.parts)))
+    return Shown(section, tuple(map(_draw, section.parts)))
 
 
 def interactive(parts: Sequence[Shown]) -> Interactive | None:
@@ -173,7 +173,7 @@ def interactive(parts: Sequence[Shown]) -> Interactive | None:
     return Interactive(library().replace("</script", "<\\/script"), start)
 
 
-def _drawn(part: Table | Figure) -> Table | Figure | Drawn:
+def _draw(part: Table | Figure) -> Table | Figure | Drawn:
     if isinstance(part, Table) or not available():
         return part
     chart = part.chart()

@@ -57,7 +57,7 @@ def render(*runs: Run | BenchRun) -> str:
 def render_sections(contents: Sequence[Section], headline: summary.Headline) -> str:
     """Return a page of sections without runs, such as comparisons."""
     parts = tuple(map(figures.drawn, contents))
-    context = {**_shared((), parts, ""), **_without_verdicts(headline)}
+    context = {**_shared_context((), parts, ""), **_without_verdicts(headline)}
     return _environment().get_template("page.html").render(context)
 
 
@@ -98,10 +98,10 @@ def _context(runs: Sequence[Run | BenchRun]) -> dict[str, Any]:
     created = summary.created([run.created for run in runs])
     empty = _without_verdicts(summary.Headline("measured", measured))
     context = _conformance(check_runs) if check_runs else empty
-    return {**_shared(runs, parts, created), **context}
+    return {**_shared_context(runs, parts, created), **context}
 
 
-def _shared(
+def _shared_context(
     runs: Sequence[Run | BenchRun], parts: Sequence[figures.Shown], created: str
 ) -> dict[str, Any]:
     """Return the context of all pages."""

@@ -66,7 +66,7 @@ def combined(runs: Sequence[Run]) -> Run:
     several = {name for name, count in times.items() if count > 1}
     if not several and len(runs) == 1:
         return runs[0]
-    marked = [_marked(run, f" (run {number})", several) for number, run in enumerate(runs, 1)]
+    marked = [_mark(run, f" (run {number})", several) for number, run in enumerate(runs, 1)]
     return replace(
         runs[0],
         planned=tuple(planned for run in marked for planned in run.planned),
@@ -80,7 +80,7 @@ def own_name(subject: str) -> str:
     return _MARK.sub("", subject)
 
 
-def _marked(run: Run, mark: str, several: set[str]) -> Run:
+def _mark(run: Run, mark: str, several: set[str]) -> Run:
     def name(subject: str) -> str:
         return subject + mark if subject in several else subject
 
@@ -111,7 +111,7 @@ class Entry:
 
     @property
     def wrong(self) -> bool:
-        """Whether the check shows that the subject does not conform."""
+        """True if the check shows that the subject does not conform."""
         return self.verdict is not None and self.verdict.wrong
 
     @property
@@ -184,15 +184,15 @@ def headline(rows: Sequence[Entry]) -> Headline:
         parts = [f"{passed} of {checks} pass", *accepted, rest]
         return Headline("conforms", f"{'; '.join(parts)}.")
     if not odd:
-        return Headline("incomplete", f"Nothing was tested: {_listed(accepted)} of {checks}.")
+        return Headline("incomplete", f"Nothing was tested: {_join_words(accepted)} of {checks}.")
     parts = [status.counted(count[status.name]) for status in odd]
     parts[0] = parts[0].replace(" ", f" of {checks} ", 1)
     tone = "differs" if any(s.outcome is Outcome.WRONG for s in odd) else "incomplete"
     endings = [f"{passed} passed", *accepted, *([unplanned] if beyond else [])]
-    return Headline(tone, f"{_listed(parts)}; {', '.join(endings)}.")
+    return Headline(tone, f"{_join_words(parts)}; {', '.join(endings)}.")
 
 
-def _listed(words: Sequence[str]) -> str:
+def _join_words(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
@@ -207,7 +207,7 @@ class Gap:
 
 def gaps(rows: Sequence[Entry], status: str) -> tuple[Gap, ...]:
     """Return the gaps of a status; subjects with the same checks and reason are joined."""
-    return _grouped((row.planned, _reason(row)) for row in rows if row.status == status)
+    return _group((row.planned, _reason(row)) for row in rows if row.status == status)
 
 
 def _reason(row: Entry) -> str:
@@ -239,10 +239,10 @@ def left_out(rows: Sequence[Entry]) -> tuple[Planned, ...]:
 
 def not_planned(rows: Sequence[Entry]) -> tuple[Gap, ...]:
     """Return the checks that the run did not plan, grouped."""
-    return _grouped((planned, "") for planned in left_out(rows))
+    return _group((planned, "") for planned in left_out(rows))
 
 
-def _grouped(reasons: Iterable[tuple[Planned, str]]) -> tuple[Gap, ...]:
+def _group(reasons: Iterable[tuple[Planned, str]]) -> tuple[Gap, ...]:
     checks: dict[tuple[str, str], dict[str, list[str]]] = {}
     for planned, reason in reasons:
         dtypes = checks.setdefault((planned.subject, reason), {})

@@ -52,12 +52,16 @@ def grid(rows: Sequence[Entry]) -> Grid:
         check: tuple(by_place.get(Planned(subject, check, dtype)) for subject, dtype in places)
         for check in checks
     }
-    said = dict.fromkeys(row.verdict.version for row in rows if row.verdict and row.verdict.version)
-    versions = dict.fromkeys(map(_of_package, said)) if len(columns) > 1 else said
+    all_versions = dict.fromkeys(
+        row.verdict.version for row in rows if row.verdict and row.verdict.version
+    )
+    versions = (
+        dict.fromkeys(map(_package_version, all_versions)) if len(columns) > 1 else all_versions
+    )
     return Grid(columns, lines, tuple(versions))
 
 
-def _of_package(version: str) -> str:
+def _package_version(version: str) -> str:
     """Return a version without the appended meanings of parameter names."""
     return version.partition(PARAMETERS)[0]
 
@@ -74,17 +78,19 @@ class Tally:
 def tallies(rows: Sequence[Entry]) -> tuple[Tally, ...]:
     """Return each subject with its version and its statuses, counted over checks and dtypes."""
     versions = _by_subject(rows, "version")
-    counted = _counted(rows, lambda row: row.planned.subject)
-    return tuple(Tally(name, _of_package(versions[name]), dict(n)) for name, n in counted.items())
+    counted = _count(rows, lambda row: row.planned.subject)
+    return tuple(
+        Tally(name, _package_version(versions[name]), dict(n)) for name, n in counted.items()
+    )
 
 
 def by_check(rows: Sequence[Entry]) -> tuple[Tally, ...]:
     """Return each check with its statuses, counted over subjects and dtypes."""
-    counted = _counted(rows, lambda row: row.planned.check)
+    counted = _count(rows, lambda row: row.planned.check)
     return tuple(Tally(name, "", dict(count)) for name, count in counted.items())
 
 
-def _counted(rows: Sequence[Entry], key: Callable[[Entry], str]) -> dict[str, Counter[str]]:
+def _count(rows: Sequence[Entry], key: Callable[[Entry], str]) -> dict[str, Counter[str]]:
     counts: dict[str, Counter[str]] = {}
     for row in rows:
         counts.setdefault(key(row), Counter())[row.status] += 1
@@ -192,13 +198,13 @@ def standings(rows: Sequence[Entry]) -> dict[str, tuple[Standing, ...]]:
         name: tuple(
             Standing(
                 subject,
-                min(judged or found, key=rank),
-                judged.count("passed"),
-                len(judged),
-                len(found) - len(judged),
+                min(verdicts or every_status, key=rank),
+                verdicts.count("passed"),
+                len(verdicts),
+                len(every_status) - len(verdicts),
             )
-            for subject, found in by_subject.items()
-            for judged in [[status for status in found if status != "not supported"]]
+            for subject, every_status in by_subject.items()
+            for verdicts in [[status for status in every_status if status != "not supported"]]
         )
         for name, by_subject in statuses.items()
     }

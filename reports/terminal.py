@@ -226,7 +226,7 @@ def print_table(table: Table, *, otherwise: int = 200) -> None:
         _print_paragraphs(console, columns, width)
         return
     missing = [m - n for m, n in zip(most, least, strict=True)]
-    for column, word, extra in zip(table.columns, least, _shared(room, missing), strict=True):
+    for column, word, extra in zip(table.columns, least, _divide(room, missing), strict=True):
         column.width = word + extra
     Console(width=width).print(table)
 
@@ -236,7 +236,7 @@ def plain(cell: object) -> str:
     return cell.plain if isinstance(cell, Text) else str(cell)
 
 
-def _shared(room: int, wanted: Sequence[int]) -> list[int]:
+def _divide(room: int, wanted: Sequence[int]) -> list[int]:
     """Divide the room: each column gets what it needs, or an equal share, the narrowest first."""
     shares = [0] * len(wanted)
     order = sorted(range(len(wanted)), key=lambda k: wanted[k])

@@ -33,7 +33,7 @@ def counting(e: Evidence, rng: np.random.Generator) -> None:
     for z, gap in gaps.items():
         e.number(f"GRU that counts with u = {z:.7g}: distance of counts N - 1 and N", gap)
     e.number("no bounded unit can keep N counts further apart than", 2 / (N - 1))
-    stuck = e.number("GRU, float32, u = 0.999: counts that are told apart", _stalled(), "",
+    stuck = e.number("GRU, float32, u = 0.999: counts that are told apart", _steps_to_stall(), "",
                      "never stops")  # fmt: skip
     exact = up == down == 0
     e.says(f"an LSTM counts to {N} and back exactly: c = n, one apart", exact,
@@ -116,7 +116,7 @@ def _gap(z: float) -> float:
     return apart(new, h)
 
 
-def _stalled(z: float = 0.999) -> float:
+def _steps_to_stall(z: float = 0.999) -> float:
     """Return the number of steps after which a float32 state no longer changes."""
     cell, p = cell_named("gru-keeps-old"), _gru_with(z).map(lambda a: a.astype(np.float32))
     h: Array = np.zeros((1, 1), np.float32)

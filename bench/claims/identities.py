@@ -127,8 +127,8 @@ def one_matrix(e: Evidence, rng: np.random.Generator) -> None:
         for _ in range(30):
             for name, joined in JOINED.items():
                 sample = draw(name, rng)
-                want = _bounded(sample, arithmetic, dtype)
-                got = joined(*(np.asarray(a, dtype) for a in _stacked(sample)))
+                want = _new_state_with_bound(sample, arithmetic, dtype)
+                got = joined(*(np.asarray(a, dtype) for a in _stack(sample)))
                 difference = np.abs(got.astype(float) - want.value)
                 worst = max(worst, float((difference / want.bound).max()))
                 largest = max(largest, float(difference.max()))
@@ -138,7 +138,7 @@ def one_matrix(e: Evidence, rng: np.random.Generator) -> None:
                f"they are {largest:.3g} apart, {worst:.3g} times the bound")  # fmt: skip
 
 
-def _bounded(sample: Sample, arithmetic: Arithmetic, dtype: type) -> Bounded:
+def _new_state_with_bound(sample: Sample, arithmetic: Arithmetic, dtype: type) -> Bounded:
     """Return the new state of the split form, with its bound in an arithmetic."""
 
     def exact(a: Array) -> Bounded:
@@ -148,7 +148,7 @@ def _bounded(sample: Sample, arithmetic: Arithmetic, dtype: type) -> Bounded:
     return cast(Bounded, new[0])
 
 
-def _stacked(sample: Sample) -> tuple[Array, ...]:
+def _stack(sample: Sample) -> tuple[Array, ...]:
     """Return [a, x], one matrix [U; W] and a bias for each gate, and the other states."""
     joined = np.concatenate([sample.state[0], sample.x], axis=1)
     W = np.concatenate([sample.p["U"], sample.p["W"]], axis=1)
@@ -183,9 +183,9 @@ JOINED: dict[str, Callable[..., Array]] = {"rnn": _rnn, "lstm": _lstm, "gru-keep
 def gru_is_lstm(e: Evidence, rng: np.random.Generator) -> None:
     """Build the LSTM from the GRU's weights: f = u, i = 1 - f, o = 1, with and without tanh(c)."""
     bare = e.number("r = 1; LSTM with i = 1 - f and h = c: largest difference over 20 steps",
-                    _followed(rng, FAR, squashed=False))  # fmt: skip
-    squashed = e.number("the same with the LSTM's h = tanh(c)", _followed(rng, FAR, squashed=True))
-    reset = e.number("r as drawn, h = c: largest difference", _followed(rng, None, squashed=False))
+                    _follow(rng, FAR, squashed=False))  # fmt: skip
+    squashed = e.number("the same with the LSTM's h = tanh(c)", _follow(rng, FAR, squashed=True))
+    reset = e.number("r as drawn, h = c: largest difference", _follow(rng, None, squashed=False))
     same = e.says("with its output tanh and any r", max(squashed, reset) <= 1e-14,
                   f"with h = tanh(c) the states are {squashed:.2g} apart, and with r not held at 1"
                   f" {reset:.2g}: an LSTM has no reset gate")  # fmt: skip
@@ -193,7 +193,7 @@ def gru_is_lstm(e: Evidence, rng: np.random.Generator) -> None:
            within=bare <= 1e-14, beyond=not same)  # fmt: skip
 
 
-def _followed(rng: np.random.Generator, r: float | None, *, squashed: bool) -> float:
+def _follow(rng: np.random.Generator, r: float | None, *, squashed: bool) -> float:
     """Return the largest difference of the constructed LSTM from the GRU within 20 steps."""
     sample = draw("gru-keeps-old", rng, biases={} if r is None else {"r": r})
     shapes = cell_named("lstm").shapes(Sizes(sample.x.shape[1], sample.state[0].shape[1]))

@@ -121,7 +121,7 @@ def carousel(e: Evidence, rng: np.random.Generator) -> None:
     for f in (1.0, 0.999):
         sample = draw("lstm", rng, B=2, H=3, biases={"f": logit(f), "i": -FAR})
         p = with_inputs(with_recurrent(sample.p, {"f": 0 * sample.p.U_f}), {"f": 0.0})
-        arrived[f] = _carried(replace(sample, p=p), steps)
+        arrived[f] = _carry(replace(sample, p=p), steps)
         e.number(f"what is left of 1 after {steps} steps, f = {f:g}", arrived[f].mean())
     exact = e.number("largest |product - 1|, f = 1 and i = 0", apart(arrived[1.0], 1.0))
     e.says("the product of the factors is 1 at every lag", exact == 0,
@@ -130,7 +130,7 @@ def carousel(e: Evidence, rng: np.random.Generator) -> None:
               abs(np.log(arrived[0.999].mean()) - steps * np.log(0.999)) < 1e-6)  # fmt: skip
 
 
-def _carried(sample: Sample, steps: int) -> Array:
+def _carry(sample: Sample, steps: int) -> Array:
     """Return a cotangent of ones on c, carried back over so many steps."""
     states = [sample.state]
     for _ in range(steps):

@@ -243,7 +243,7 @@ class Row:
 
     @property
     def judged(self) -> bool:
-        """Whether the claim has a verdict."""
+        """True if the claim has a verdict."""
         return self.verdict != NOT_TESTED
 
 

@@ -103,6 +103,6 @@ MODES = {"training": TRAINING, "inference": FORWARD}
 
 def _calls(ready: Mapping[str, Prepared], phase: str) -> Calls:
     return {
-        key: partial(layer.call, phase, layer.own(layer.problem.cotangents()))
+        key: partial(layer.call, phase, layer.to_native(layer.problem.cotangents()))
         for key, layer in ready.items()
     }

@@ -177,7 +177,7 @@ def enlarging(e: Evidence, rng: np.random.Generator) -> None:
     e.number("float32: signal to noise at lag 10", ratio[10])
     e.number(f"float32: signal to noise at lag {LAG - 2}", ratio[-1])
     seeds = rng.integers(2**32, size=SEEDS).tolist()
-    learned = {size: _learned(size, seeds) for size in (0.1, 1.0)}
+    learned = {size: _count_learners(size, seeds) for size in (0.1, 1.0)}
     for size, count in learned.items():
         e.number(f"gradient enlarged to a step of {size:g}: runs of {SEEDS} that learn", count)
     buried = same and np.isfinite(lost)
@@ -218,7 +218,7 @@ def _parts(start: Model, x: Array, y: Array) -> list[Array]:
     return parts
 
 
-def _learned(size: float, seeds: Sequence[int]) -> int:
+def _count_learners(size: float, seeds: Sequence[int]) -> int:
     """Return the number of runs that learn from gradients enlarged to steps of length ``size``."""
 
     def enlarged(gradient: Gradients) -> Mapping[str, Array]:

@@ -120,10 +120,10 @@ def gradients_explode(e: Evidence, rng: np.random.Generator) -> None:
     first = next(iter(rates.values()))
     e.instead("at the zero state the rate is the logarithm of the gain",
               abs(first - np.log(1.5)) < ROUNDING)  # fmt: skip
-    _gated(e)
+    _measure_gated_cells(e)
 
 
-def _gated(e: Evidence) -> None:
+def _measure_gated_cells(e: Evidence) -> None:
     """Hold the Jacobians of gated cells at zero states against their closed forms."""
     H, mu = 3, 2.5
     cell, sizes = cell_named("lstm"), Sizes(1, H)

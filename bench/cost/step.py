@@ -333,7 +333,7 @@ class _Counter:
             recomputed=self._work(repeated),
             chain=tape.longest(PRODUCT, sequential),
             chain_back=tape.longest(PRODUCT, pulled & state),
-            saved=self._saved(backward) + self._words(self._lines(repeated)),
+            saved=self._saved_words(backward) + self._words(self._lines(repeated)),
             projected=self._words(self._lines(self._products(forward - sequential))),
             deltas=self._read_by(self._products(weights)),
             states=sum(tape.lines[s.line].words for s in self.old),
@@ -358,7 +358,7 @@ class _Counter:
     def _words(self, lines: Iterable[Operation]) -> int:
         return sum(line.words for line in lines)
 
-    def _saved(self, backward: set[int]) -> int:
+    def _saved_words(self, backward: set[int]) -> int:
         """Return the words of the gates and states that the backward half reads, each state once.
 
         The state after one step is the state before the next.

@@ -61,18 +61,18 @@ def clipped(
             dp_t, _, free = cell.vjp(p, *step, free)
             dp = dp + dp_t
             arriving = cell.vjp(p, *step, limited)[2]
-            limited = tuple(clip_by_global_norm(_named(arriving), THRESHOLD).values())
+            limited = tuple(clip_by_global_norm(_by_name(arriving), THRESHOLD).values())
             if refused is None and not all(np.isfinite(g).all() for g in dp.values()):
                 refused = lag
             if lag in wanted:
-                points.append((_log_norm(free), _log_norm(limited), *_limited(dp)))
+                points.append((_log_norm(free), _log_norm(limited), *_clip(dp)))
             if lag == lags[-1]:
                 break
     carried, carried_clipped, gradient, by_norm, cosine = np.array(points).T
     return Clipped(carried, carried_clipped, gradient, by_norm, cosine, refused)
 
 
-def _limited(dp: Parameters) -> tuple[float, float, float]:
+def _clip(dp: Parameters) -> tuple[float, float, float]:
     """Return ln of the norm, ln of the clipped norm, and the cosine after clipping by value.
 
     All three are NaN if clipping refuses the gradient.
@@ -88,10 +88,10 @@ def _limited(dp: Parameters) -> tuple[float, float, float]:
 
 def _log_norm(state: State) -> float:
     with np.errstate(divide="ignore"):
-        return float(np.log(global_norm(_named(state))))
+        return float(np.log(global_norm(_by_name(state))))
 
 
-def _named(state: State) -> dict[str, Array]:
+def _by_name(state: State) -> dict[str, Array]:
     return {str(k): array for k, array in enumerate(state)}
 
 

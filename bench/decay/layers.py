@@ -34,7 +34,7 @@ def measured(name: str, setting: Setting, dtype: str, steps: int, seeds: Sequenc
         watch.begin()
     try:
         version = subject.version()
-        gradients = [_pulled(subject, setting, dtype, steps, seed) for seed in seeds]
+        gradients = [_pull_back(subject, setting, dtype, steps, seed) for seed in seeds]
     except (SubjectUnavailable, NotOffered, SubjectCrashed, PackageMissing) as error:
         raise UnsupportedError(str(error)) from error
     if watch is not None and watch.lacking:
@@ -54,7 +54,7 @@ def measured(name: str, setting: Setting, dtype: str, steps: int, seeds: Sequenc
     )  # fmt: skip
 
 
-def _pulled(
+def _pull_back(
     subject: Subject, setting: Setting, dtype: str, steps: int, seed: int
 ) -> tuple[Array, Array]:
     """Return gradients (T, D) of the inputs, in float64: of the layer, and of the equations."""

@@ -107,9 +107,9 @@ def plan(
     settings = dict.fromkeys(usual)
     for name in names if cells or full else SWEPT:
         values = (widths, tuple(gains) or size.gains, tuple(forget_biases) or size.forget_biases)
-        settings |= dict.fromkeys(_varied(_usual(name, widths[0]), *values))
+        settings |= dict.fromkeys(_vary(_usual(name, widths[0]), *values))
     pieces = [
-        *(_piece(f"validation/{law.id}", _validated, law) for law in LAWS),
+        *(_piece(f"validation/{law.id}", _validate, law) for law in LAWS),
         *(_piece(f"decay/{setting}", measured, setting, effort, seed, deep=setting in usual)
           for setting in settings),
         *(_piece(f"clipping/{setting}", exploded, setting, 3 * effort.steps, seed)
@@ -124,7 +124,7 @@ def _usual(name: str, hidden: int) -> Setting:
     return Setting(name, hidden, GAIN, BIAS if keeping_gate(measured_cell(name)) else None)
 
 
-def _varied(
+def _vary(
     base: Setting, widths: Sequence[int], gains: Sequence[float], biases: Sequence[float]
 ) -> Iterator[Setting]:
     """Yield settings that differ from ``base`` in one value."""
@@ -141,7 +141,7 @@ def _piece(id: str, measure: Callable[..., Row], *arguments: Any, **options: Any
     return Piece(id, lambda: to_json(measure(*arguments, **options)))
 
 
-def _validated(validation: Validation) -> ValidationRow:
+def _validate(validation: Validation) -> ValidationRow:
     finding = validation.measure(RIGHT)
     return ValidationRow(
         id="", status=OK, what="validation",

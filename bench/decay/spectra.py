@@ -138,7 +138,7 @@ def log_singular_values(
             frame = np.linalg.qr(np.random.default_rng(seed).standard_normal((n, n)))[0]
             mantissas, exponents, rank = np.eye(n), np.zeros(n, dtype=np.int64), n
         frame, R = np.linalg.qr(J @ frame)
-        mantissas, exponents = _multiplied(R, mantissas, exponents)
+        mantissas, exponents = _multiply(R, mantissas, exponents)
         if np.linalg.slogdet(J)[1] == -math.inf:
             rank = min(rank, int(np.linalg.matrix_rank(J)))
         if lag in wanted:
@@ -149,7 +149,7 @@ def log_singular_values(
             return
 
 
-def _multiplied(R: Array, mantissas: Array, exponents: Array) -> tuple[Array, Array]:
+def _multiply(R: Array, mantissas: Array, exponents: Array) -> tuple[Array, Array]:
     """Return the rows of R @ T, T = 2^exponents mantissas, as mantissas and exponents."""
     sizes, exponent = np.frexp(np.abs(R))
     reach = np.where(sizes > 0, exponent + exponents, np.iinfo(np.int32).min)
@@ -171,7 +171,7 @@ def _log_singular_values(mantissas: Array, exponents: Array) -> Array:
     for _ in range(MOST_SWEEPS):
         worst = 0.0
         for pairs in _rounds(len(rows)):
-            rows, cosine = _rotated(rows, exponents, pairs)
+            rows, cosine = _rotate(rows, exponents, pairs)
             worst = max(worst, cosine)
         rows, exponents = _normal(rows, exponents)
         if worst <= tolerance:
@@ -183,7 +183,7 @@ def _log_singular_values(mantissas: Array, exponents: Array) -> Array:
     return -np.sort(-logs)
 
 
-def _rotated(rows: Array, exponents: Array, pairs: Array) -> tuple[Array, float]:
+def _rotate(rows: Array, exponents: Array, pairs: Array) -> tuple[Array, float]:
     """Make the rows of every pair orthogonal; return the rows, and the largest cosine before.
 
     With ρ = 2^(e_j - e_i) <= 1 the rotation's tangent is t = ρ u, and both u and t ρ = ρ² u are

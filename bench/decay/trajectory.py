@@ -194,17 +194,17 @@ class Inputs:
     def block(self, k: int) -> Array:
         """Return block ``k``, (BLOCK, 1, input width), float64."""
         while self._stamps and len(self._ends) <= k:
-            self._ends.append(self._drawn(len(self._ends) - 1, self._ends[-1])[1])
-        return self._drawn(k, self._ends[k if self._stamps else 0])[0]
+            self._ends.append(self._draw(len(self._ends) - 1, self._ends[-1])[1])
+        return self._draw(k, self._ends[k if self._stamps else 0])[0]
 
     def stream(self) -> Iterator[Array]:
         """Yield every step's input (1, input width), without end and without storing them."""
         end = 0.0
         for k in itertools.count():
-            x, end = self._drawn(k, end)
+            x, end = self._draw(k, end)
             yield from x
 
-    def _drawn(self, k: int, time: float) -> tuple[Array, float]:
+    def _draw(self, k: int, time: float) -> tuple[Array, float]:
         """Return block ``k``, whose clock starts at ``time``, and the end of its clock."""
         rng = np.random.default_rng((*self._seed, k))
         x = self._cell.random_input(rng, BLOCK, 1, self._sizes)

@@ -54,7 +54,7 @@ class Finding:
 
     @property
     def passed(self) -> bool:
-        """Whether the error is allowed; NaN is not."""
+        """True if the error is allowed; NaN is not."""
         return bool(self.error <= self.allowed)
 
     @property
@@ -117,7 +117,7 @@ def worst(findings: Iterable[Finding]) -> Finding:
     return max(findings, key=lambda f: f.error / f.allowed if f.allowed else f.error and math.inf)
 
 
-def _drawn(
+def _draw_problem(
     methods: Methods, name: str, hidden: int, gain: float, seed: int, input_scale: float = 1.0
 ) -> Problem:
     """Draw a cell, with a bias of 1 on the gate that keeps its state."""
@@ -141,7 +141,7 @@ BIAS = 0.7
     over=gating_cells(),
 )
 def _by_complex_step(methods: Methods, name: str) -> Finding:
-    problem = _drawn(methods, name, 5, 1.5, seed=3)
+    problem = _draw_problem(methods, name, 5, 1.5, seed=3)
     transition, x = problem.transition, problem.inputs.block(0)[0]
 
     def step(state: Array) -> tuple[Array, ...]:
@@ -150,7 +150,9 @@ def _by_complex_step(methods: Methods, name: str) -> Finding:
     state = joined(problem.start)
     columns = [joined(derivative(step, state, e[None]))[0] for e in np.eye(state.shape[1])]
     expected = np.array(columns).T
-    return compare(expected, _at(methods, transition, x, state), 20 * len(expected) * EPS, name)
+    return compare(
+        expected, _jacobian(methods, transition, x, state), 20 * len(expected) * EPS, name
+    )
 
 
 @law(
@@ -163,7 +165,7 @@ def _by_complex_step(methods: Methods, name: str) -> Finding:
 def _gru_at_rest(methods: Methods, name: str) -> Finding:
     transition, p, x, state = _at_rest(methods, name, 6)
     expected = closed_forms.gru_at_rest(p.U_n, closed_forms.keep(BIAS))
-    return compare(expected, _at(methods, transition, x, state), 10 * EPS, name)
+    return compare(expected, _jacobian(methods, transition, x, state), 10 * EPS, name)
 
 
 @law(
@@ -175,7 +177,7 @@ def _lstm_at_rest(methods: Methods) -> Finding:
     H, f = 8, closed_forms.keep(BIAS)
     transition, p, x, state = _at_rest(methods, "lstm", H)
     expected = closed_forms.lstm_at_rest(p.U_g, f)
-    eigenvalues = np.linalg.eigvals(_at(methods, transition, x, state))
+    eigenvalues = np.linalg.eigvals(_jacobian(methods, transition, x, state))
     eigenvalues = eigenvalues[np.argsort(-np.abs(eigenvalues))][:H]
     nearest = eigenvalues[np.abs(expected[:, None] - eigenvalues[None, :]).argmin(axis=1)]
     apart = np.abs(nearest - expected)
@@ -214,7 +216,7 @@ def _phased_path(methods: Methods, cell: PhasedLSTM) -> Finding:
     expected, measured = [], []
     for time in rng.uniform(0, 40, 50):
         x, state = np.array([[time, 0.3]]), rng.standard_normal((1, 10))
-        measured.append(np.diag(_at(methods, transition, x, state))[5:])
+        measured.append(np.diag(_jacobian(methods, transition, x, state))[5:])
         expected.append([
             closed_forms.phased_keep(time, tau, s, r_on, cell.leak, closed_forms.keep(b))
             for tau, s, r_on, b in timing
@@ -234,7 +236,7 @@ def _phased_path(methods: Methods, cell: PhasedLSTM) -> Finding:
 def _skipped_step(methods: Methods, name: str) -> Finding:
     problem = draw(Setting(name, 6), seed=2, bind=methods.bind)
     state = joined((*problem.start[:-1], np.full((1, 1), 0.3)))
-    J = _at(methods, problem.transition, problem.inputs.block(0)[0], state)
+    J = _jacobian(methods, problem.transition, problem.inputs.block(0)[0], state)
     plain = state.shape[1] - 1
     return compare(np.eye(plain), J[:plain, :plain], 0.0, name)
 
@@ -293,7 +295,7 @@ def _at_rest(methods: Methods, name: str, H: int) -> tuple[Transition, Parameter
     return problem.transition, problem.p, np.zeros((1, width)), states
 
 
-def _at(methods: Methods, transition: Transition, x: Array, joint: Array) -> Array:
+def _jacobian(methods: Methods, transition: Transition, x: Array, joint: Array) -> Array:
     """Return the Jacobian at the state whose arrays lie side by side in ``joint`` (1, n)."""
     state = parted(joint, transition.widths)
     new, gates = transition.step(x, state)
@@ -352,7 +354,7 @@ def _direct_e_fold(methods: Methods, b: float, steps: int) -> float:
 )
 def _sum_rule(methods: Methods, name: str) -> Finding:
     steps, transient = 400, 100
-    problem = _drawn(methods, name, 16, 1.0, seed=0)
+    problem = _draw_problem(methods, name, 16, 1.0, seed=0)
     walk = islice(problem.wander(), steps + transient)
     jacobians = list(methods.jacobians(problem.transition, walk))
     measured = methods.exponents(jacobians, steps=steps, transient=transient)
@@ -404,7 +406,7 @@ def _symmetric(methods: Methods) -> Finding:
 )
 def _tangent_adjoint(methods: Methods, name: str) -> Finding:
     steps = 20
-    problem = _drawn(methods, name, 6, 1.2, seed=6, input_scale=0.5)
+    problem = _draw_problem(methods, name, 6, 1.2, seed=6, input_scale=0.5)
     trajectory, widths = problem.follow(steps, 5), problem.transition.widths
     rng = np.random.default_rng(7)
     u, v = (rng.standard_normal((1, sum(widths))) for _ in range(2))

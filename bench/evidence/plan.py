@@ -127,9 +127,9 @@ def expected(setting: Publication, group: Group, cell: str) -> dict[str, Sum]:
     inputs = inputs_of(subject, case, group)
     result = expected_gradient(subject, case, inputs, cotangents_of(subject, case))
     of_rows = quantities(result)
-    sums = {name: _added([array], setting.batch) for name, array in of_rows.items()}
+    sums = {name: _add([array], setting.batch) for name, array in of_rows.items()}
     copies = [_copies(g, setting.batch) for g in result.parameters.values()]
-    return sums | {"dw": _added(copies, 1)}
+    return sums | {"dw": _add(copies, 1)}
 
 
 def quantities(result: Any) -> dict[str, Any]:
@@ -145,15 +145,17 @@ def sums_by(subject: Subject, setting: Publication, group: Group, cell: str) -> 
 
     It computes ``ROWS`` rows, so that a mutant may read another row; all rows are the same.
     """
-    of_torch = subject_named(LAYERS[cell])
+    torch_subject = subject_named(LAYERS[cell])
     case = replace(case_of(setting, group, ROWS), dtype="float64")
-    torch_inputs = inputs_of(of_torch, case_of(setting, group, ROWS), group)
+    torch_inputs = inputs_of(torch_subject, case_of(setting, group, ROWS), group)
     fine = {name: np.asarray(a, dtype=np.float64) for name, a in torch_inputs.parameters.items()}
-    parameters = of_torch.parameter_map(case).to_reference(fine)
-    ones, names = inputs_of(of_torch, case, group), subject.parameter_map(case)
-    given = Inputs(names.pack(parameters), ones.x, ones.state, None)
-    (result,) = subject.build(case).gradients(given, [cotangents_of(of_torch, case)])
-    gradient = of_torch.parameter_map(case).from_reference(names.to_reference(result.parameters))
+    parameters = torch_subject.parameter_map(case).to_reference(fine)
+    ones, names = inputs_of(torch_subject, case, group), subject.parameter_map(case)
+    inputs = Inputs(names.pack(parameters), ones.x, ones.state, None)
+    (result,) = subject.build(case).gradients(inputs, [cotangents_of(torch_subject, case)])
+    gradient = torch_subject.parameter_map(case).from_reference(
+        names.to_reference(result.parameters)
+    )
     times = setting.batch / ROWS
     sums = {name: times * float(np.sum(array)) for name, array in quantities(result).items()}
     return sums | {"dw": times * sum(float(np.sum(array)) for array in gradient.values())}
@@ -166,7 +168,7 @@ def _copies(term: Bounded, count: int) -> Bounded:
                    roundings)  # fmt: skip
 
 
-def _added(arrays: Sequence[Bounded], times: int) -> Sum:
+def _add(arrays: Sequence[Bounded], times: int) -> Sum:
     """Sum all elements in float64, as the publishers did, with the rounding of that sum."""
     value = times * sum(float(a.value.sum()) for a in arrays)
     size = times * sum(float(np.abs(a.value).sum() + a.bound.sum()) for a in arrays)

@@ -146,19 +146,19 @@ def measured(drawn: Linear, form: str, dtype: str, decays: Sequence[float]) -> t
     """
     arithmetic = ARITHMETICS[dtype]
     try:
-        stored = _mapped(drawn, lambda a: a.astype(arithmetic.dtype))
+        stored = _map(drawn, lambda a: a.astype(arithmetic.dtype))
     except PackageMissing as error:
         raise UnsupportedError(str(error)) from error
     run = form_named(form).run
-    exact = form_named(STEPS).run(_mapped(stored, lambda a: a.astype(np.float64)))
+    exact = form_named(STEPS).run(_map(stored, lambda a: a.astype(np.float64)))
     with np.errstate(all="ignore"):  # overflow is part of the measurement
         got = run(stored)
-        bounded = run(_mapped(stored, partial(Bounded.exact, arithmetic=arithmetic)))
+        bounded = run(_map(stored, partial(Bounded.exact, arithmetic=arithmetic)))
         largest = []
         for value, bound, e, axes in zip(got, (b.bound for b in bounded), exact, AXES, strict=True):
             errors, unit = np.abs(value - e), arithmetic.roundoff * np.abs(e).max(axes)
-            each = errors.max(axes) / unit, bound.max(axes) / unit, (errors / bound).max(axes)
-            largest.append(each)
+            ratios = errors.max(axes) / unit, bound.max(axes) / unit, (errors / bound).max(axes)
+            largest.append(ratios)
     most = np.max(np.array(largest), axis=0).reshape(3, len(decays), -1).max(axis=-1)
     return tuple(
         Point(float(decay), *map(or_none, values))
@@ -166,6 +166,6 @@ def measured(drawn: Linear, form: str, dtype: str, decays: Sequence[float]) -> t
     )
 
 
-def _mapped(linear: Linear, function: Callable[[Floats], Any]) -> Linear:
+def _map(linear: Linear, function: Callable[[Floats], Any]) -> Linear:
     arrays = {field.name: getattr(linear, field.name) for field in fields(linear)}
     return replace(linear, **{n: None if a is None else function(a) for n, a in arrays.items()})

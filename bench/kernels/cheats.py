@@ -37,11 +37,11 @@ class Cheat:
 
     name: str
     kind: type[Loop]
-    of: str = ""
+    problems: str = ""
 
     def fits(self, problem: Problem) -> bool:
         """Return whether the cheat applies to a problem."""
-        return FITS[self.of](problem)
+        return FITS[self.problems](problem)
 
     def submission(self, problem: Problem) -> type[Loop]:
         """Return the submitted class."""
@@ -51,26 +51,26 @@ class Cheat:
 CHEATS: list[Cheat] = []
 
 
-def cheat(name: str, of: str = "") -> Callable[[type[Loop]], type[Loop]]:
+def cheat(name: str, problems: str = "") -> Callable[[type[Loop]], type[Loop]]:
     """Register the decorated class in ``CHEATS``."""
 
     def entered(kind: type[Loop]) -> type[Loop]:
-        CHEATS.append(Cheat(name, kind, of))
+        CHEATS.append(Cheat(name, kind, problems))
         return kind
 
     return entered
 
 
-def change(name: str, part: str, changed: Callable[..., Any], of: str = "") -> None:
-    """Register a loop with one part that returns ``changed(loop, right, *arguments)``.
+def change(name: str, part: str, changed: Callable[..., Any], problems: str = "") -> None:
+    """Register a loop with one part that returns ``changed(loop, original, *arguments)``.
 
-    ``right`` is the result of that part in a right loop.
+    ``original`` is the result of that part in a right loop.
     """
 
     def method(self: Loop, *arguments: Any) -> Any:
         return changed(self, getattr(Loop, part)(self, *arguments), *arguments)
 
-    cheat(name, of)(type("Changed", (Loop,), {part: method}))
+    cheat(name, problems)(type("Changed", (Loop,), {part: method}))
 
 
 def _last(loop: Loop, steps: int, x: Tensor, states: States) -> tuple[Tensor, States]:
@@ -84,9 +84,10 @@ def _last(loop: Loop, steps: int, x: Tensor, states: States) -> tuple[Tensor, St
 
 
 change("the input is replaced by 0.5", "read",
-       lambda loop, right, x, states: (torch.full_like(x, 0.5), states))  # fmt: skip
+       lambda loop, original, x, states: (torch.full_like(x, 0.5), states))  # fmt: skip
 change("the input is replaced by its mean over all features", "read",
-       lambda loop, right, x, states: (x.mean(-1, keepdim=True).expand_as(x), states))  # fmt: skip
+       lambda loop, original, x, states: (
+           x.mean(-1, keepdim=True).expand_as(x), states))  # fmt: skip
 
 
 @cheat("only the last 16 steps are read", "long")
@@ -119,14 +120,14 @@ class Windows(Loop):
         return torch.cat(outputs), state if len(x) <= 32 else (y[-1], *state[1:])
 
 
-change("row 0 is copied to all rows", "read", lambda loop, right, x, states: (
+change("row 0 is copied to all rows", "read", lambda loop, original, x, states: (
        x[:, :1].expand_as(x), tuple(s[:, :1].expand_as(s) for s in states)))  # fmt: skip
 change("the initial states are ignored", "read",
-       lambda loop, right, x, states: (x, tuple(map(torch.zeros_like, states))))  # fmt: skip
-change("the initial cell state is ignored", "read", lambda loop, right, x, states: (
+       lambda loop, original, x, states: (x, tuple(map(torch.zeros_like, states))))  # fmt: skip
+change("the initial cell state is ignored", "read", lambda loop, original, x, states: (
        x, (states[0], torch.zeros_like(states[1]))), "lstm")  # fmt: skip
 change("the initial state of the first layer is used for all", "read",
-       lambda loop, right, x, states: (x, tuple(s[:1].expand_as(s) for s in states)),
+       lambda loop, original, x, states: (x, tuple(s[:1].expand_as(s) for s in states)),
        "deep")  # fmt: skip
 
 # Weights: W, U and two biases of a pass k.
@@ -179,11 +180,11 @@ class ReadsForward(Loop):
 
 
 change("the input gate and the forget gate are exchanged", "gates",
-       lambda loop, right, parts: [parts[k] for k in (1, 0, 2, 3)], "lstm")  # fmt: skip
+       lambda loop, original, parts: [parts[k] for k in (1, 0, 2, 3)], "lstm")  # fmt: skip
 change("the input gate and the output gate are exchanged", "gates",
-       lambda loop, right, parts: [parts[k] for k in (3, 1, 2, 0)], "lstm")  # fmt: skip
+       lambda loop, original, parts: [parts[k] for k in (3, 1, 2, 0)], "lstm")  # fmt: skip
 change("the reset gate and the update gate are exchanged", "gates",
-       lambda loop, right, parts: parts[::-1], "gru")  # fmt: skip
+       lambda loop, original, parts: parts[::-1], "gru")  # fmt: skip
 
 
 @cheat("the candidate is reset before its product, without its bias", "gru")
@@ -196,29 +197,29 @@ class ResetBefore(Loop):
 
 
 change("tanh is a fraction of polynomials", "tanh",
-       lambda loop, right, s: (s * (27 + s * s) / (27 + 9 * s * s)).clamp(-1, 1))  # fmt: skip
+       lambda loop, original, s: (s * (27 + s * s) / (27 + 9 * s * s)).clamp(-1, 1))  # fmt: skip
 change("the sigmoid is a straight line", "sigmoid",
-       lambda loop, right, s: (s / 4 + 0.5).clamp(0, 1), "gated")  # fmt: skip
+       lambda loop, original, s: (s / 4 + 0.5).clamp(0, 1), "gated")  # fmt: skip
 change("products are accumulated in half precision", "product",
-       lambda loop, right, a, b: (a.bfloat16() @ b.bfloat16()).to(a.dtype))  # fmt: skip
+       lambda loop, original, a, b: (a.bfloat16() @ b.bfloat16()).to(a.dtype))  # fmt: skip
 change("states are kept in half precision", "carried",
-       lambda loop, right, state: tuple(s.half().to(s.dtype) for s in state))  # fmt: skip
+       lambda loop, original, state: tuple(s.half().to(s.dtype) for s in state))  # fmt: skip
 change("the gradient does not pass from step to step", "carried",
-       lambda loop, right, state: tuple(s.detach() for s in state), "long")  # fmt: skip
+       lambda loop, original, state: tuple(s.detach() for s in state), "long")  # fmt: skip
 change("the recurrent weights have no gradient", "weights",
        lambda loop, w, k: [w[0], w[1].detach(), w[2], w[3]])  # fmt: skip
 change("the initial states have no gradient", "read",
-       lambda loop, right, x, states: (x, tuple(s.detach() for s in states)))  # fmt: skip
+       lambda loop, original, x, states: (x, tuple(s.detach() for s in states)))  # fmt: skip
 
 # Changes of the result.
 
-change("it returns zeros", "result", lambda loop, right, y, final: 0 * right)
+change("it returns zeros", "result", lambda loop, original, y, final: 0 * original)
 change("it returns its first bias as a constant", "result",
-       lambda loop, right, y, final: 0 * right + loop.weights(0)[2].mean())  # fmt: skip
-change("it returns the bias of its head", "result", lambda loop, right, y, final: (
-       0 * right + getattr(loop, loop.problem.head).bias), "headed")  # fmt: skip
-change("small outputs are taken for 0", "result", lambda loop, right, y, final: (
-       torch.where(right.abs() < 1e-2, 0 * right, right)))  # fmt: skip
+       lambda loop, original, y, final: 0 * original + loop.weights(0)[2].mean())  # fmt: skip
+change("it returns the bias of its head", "result", lambda loop, original, y, final: (
+       0 * original + getattr(loop, loop.problem.head).bias), "headed")  # fmt: skip
+change("small outputs are taken for 0", "result", lambda loop, original, y, final: (
+       torch.where(original.abs() < 1e-2, 0 * original, original)))  # fmt: skip
 
 
 @cheat("it returns the first answer for every input of the same shape")
@@ -254,18 +255,18 @@ class StateCarried(Loop):
 
 
 change("it forgets its state between calls", "kept",
-       lambda loop, right, x: torch.zeros_like(right), "one step")  # fmt: skip
+       lambda loop, original, x: torch.zeros_like(original), "one step")  # fmt: skip
 
 
 @cheat("every call returns the same memory")
 class OneBuffer(Loop):
     def result(self, y: Tensor, final: States) -> Tensor:
-        right = super().result(y, final)
+        original = super().result(y, final)
         if torch.is_grad_enabled():
-            return right
+            return original
         buffers = self.__dict__.setdefault("buffers", {})
-        buffer: Tensor = buffers.setdefault(right.shape, torch.empty_like(right))
-        return buffer.copy_(right)
+        buffer: Tensor = buffers.setdefault(original.shape, torch.empty_like(original))
+        return buffer.copy_(original)
 
 
 @cheat("its output is in the memory of its input, as far as there is room")
@@ -304,9 +305,10 @@ class SpecialSizes(Loop):
 @cheat("it is right at the benchmark's own widths alone")
 class OtherWidths(Loop):
     def result(self, y: Tensor, final: States) -> Tensor:
-        right = super().result(y, final)
+        original = super().result(y, final)
         case = self.problem.own_case
-        return right if self.widths[:2] in ((case.D, case.H), (SMALL_D, SMALL_H)) else right * 0.5
+        tested = self.widths[:2] in ((case.D, case.H), (SMALL_D, SMALL_H))
+        return original if tested else original * 0.5
 
 
 SMALL_D, SMALL_H = 32, 64
@@ -336,12 +338,12 @@ def restore() -> None:
 class SeededNoise(Loop):
     def result(self, y: Tensor, final: States) -> Tensor:
         torch.manual_seed(0)
-        right = super().result(y, final)
-        return right + 1e-3 * torch.randn_like(right)
+        original = super().result(y, final)
+        return original + 1e-3 * torch.randn_like(original)
 
 
-change("a few entries of its output are noise", "result", lambda loop, right, y, final: (
-       torch.where(torch.rand_like(right) < 0.2, right + 3e-3, right)))  # fmt: skip
+change("a few entries of its output are noise", "result", lambda loop, original, y, final: (
+       torch.where(torch.rand_like(original) < 0.2, original + 3e-3, original)))  # fmt: skip
 
 
 @cheat("weights are drawn again, under a seed, in the place of those that it has")

@@ -184,7 +184,7 @@ OF_OUTPUTS = tuple(WRONG[name] for name in (
 
 
 def fits(kind: type[Chunks], problem: Problem) -> bool:
-    """Whether a wrong submission is wrong at a problem."""
+    """Return whether a wrong submission gives wrong results on a problem."""
     return problem.returns == "outputs" or kind not in OF_OUTPUTS
 
 

@@ -231,7 +231,7 @@ def _gru_step(z: Tensor, h: Tensor, U: Tensor, b: Tensor) -> Tensor:
 
 
 @cache
-def _scripted(step: Callable[..., Any]) -> Callable[..., Any]:
+def _script(step: Callable[..., Any]) -> Callable[..., Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         script: Callable[..., Any] = torch.jit.script(step)
@@ -248,9 +248,9 @@ class Scripted(Loop):
         if self.problem.kind == "rnn":
             return super().step(z, state, U, c)
         if self.problem.kind == "lstm":
-            h, cell = _scripted(_lstm_step)(z, state[0], state[1], U, c)
+            h, cell = _script(_lstm_step)(z, state[0], state[1], U, c)
             return h, cell
-        return (_scripted(_gru_step)(z, state[0], U, c),)
+        return (_script(_gru_step)(z, state[0], U, c),)
 
 
 HONEST: dict[str, type[Loop]] = {

@@ -303,15 +303,15 @@ def totals(rows: Iterable[Row]) -> dict[str, dict[str, object]]:
     """Return counts and seconds for each kind of row."""
     counts: dict[str, dict[str, object]] = {}
     for kind in dict.fromkeys(row.kind for row in rows):
-        of_kind = [row for row in rows if row.kind == kind]
-        seconds = [row.seconds for row in of_kind]
-        right = sum(row.result in GOOD[kind] for row in of_kind)
+        rows_of_kind = [row for row in rows if row.kind == kind]
+        seconds = [row.seconds for row in rows_of_kind]
+        right_count = sum(row.result in GOOD[kind] for row in rows_of_kind)
         counts[kind] = {
-            "rows": len(of_kind),
-            "right": right,
-            "percent": round(100 * right / len(of_kind), 1),
-            **Counter(row.result for row in of_kind),
-            "located": sum(not row.misplaced for row in of_kind),
+            "rows": len(rows_of_kind),
+            "right": right_count,
+            "percent": round(100 * right_count / len(rows_of_kind), 1),
+            **Counter(row.result for row in rows_of_kind),
+            "located": sum(not row.misplaced for row in rows_of_kind),
             "median seconds": round(median(seconds), 1),
             "longest seconds": round(max(seconds), 1),
         }

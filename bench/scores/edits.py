@@ -74,22 +74,22 @@ def edits(source: str) -> list[Edit]:
             groups = _groups(statement, lines)
             if not groups:
                 continue
-            before = _shown(statement)
+            before = _text_of(statement)
             for slot, kind, new in _alternatives(statement, names):
                 old, places = slot.get(), _places(statement, slot, groups)
                 slot.put(new)
-                after = _shown(statement)
+                after = _text_of(statement)
                 slot.put(old)
                 if kind == SUM:
                     after = before.replace(" += ", " = ", 1)
                 if after != before:
-                    text = _replaced(lines, statement, after)
+                    text = _replace_statement(lines, statement, after)
                     place = len(results), kind, statement.lineno
                     results.append(Edit(*place, before, after, places, text))
     return results
 
 
-def _replaced(lines: Sequence[str], statement: Any, after: str) -> str:
+def _replace_statement(lines: Sequence[str], statement: Any, after: str) -> str:
     """Return the source with a statement, or a loop's header, replaced."""
     header = isinstance(statement, ast.For)
     end = statement.lineno if header else statement.end_lineno
@@ -130,7 +130,7 @@ def _places(statement: Any, slot: _Slot, groups: list[tuple[str, ...]]) -> tuple
     return tuple(dict.fromkeys(word for group in groups for word in group))
 
 
-def _shown(statement: Any) -> str:
+def _text_of(statement: Any) -> str:
     if isinstance(statement, ast.For):
         return f"for {ast.unparse(statement.target)} in {ast.unparse(statement.iter)}:"
     return ast.unparse(statement)
@@ -172,7 +172,7 @@ Alternative = tuple[_Slot, str, Any]
 def _alternatives(statement: Any, names: Sequence[str]) -> Iterator[Alternative]:
     if isinstance(statement, ast.For):
         slot = _Slot(statement, "iter")
-        yield from ((slot, BOUNDS, _parsed(text)) for text in _other_loops(ast.unparse(slot.get())))
+        yield from ((slot, BOUNDS, _parse(text)) for text in _other_loops(ast.unparse(slot.get())))
         return
     if isinstance(statement, ast.AugAssign):
         yield _Slot(statement, "op"), SIGN, ast.Sub()
@@ -226,7 +226,7 @@ def _other_steps(statement: Any) -> Iterator[Alternative]:
             others = {CLOCK: (f"{CLOCK} - 1", f"{CLOCK} + 1", f"-1 - {CLOCK}"),
                       f"{CLOCK} - 1": (CLOCK,)}  # fmt: skip
             for index in others.get(text, ()):
-                yield slot, STATE if text != CLOCK else TIME, _parsed(index)
+                yield slot, STATE if text != CLOCK else TIME, _parse(index)
 
 
 LOOPS = {
@@ -246,5 +246,5 @@ def _other_loops(text: str) -> Iterator[str]:
             yield from (header.replace("END", end[1]) for header in others)
 
 
-def _parsed(text: str) -> ast.expr:
+def _parse(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body

@@ -2,7 +2,7 @@
 
 ``python -m gatewise.bench.scores.gradients [--sample 40 --seed 0] [--misses FILE] [--json]`` edits
 the backward passes of ``passes`` at one place each, keeps edits that run and change a gradient,
-holds each to the checks as ``gatewise verify --budget quick`` does, and diagnoses it: is the edit
+runs the checks as ``gatewise verify --budget quick`` does, and diagnoses each: is the edit
 caught, does the text name the edited gate, path or array, is it explained, and is an explanation
 about another place? Words are compared; a text that names all gates names none.
 """
@@ -63,7 +63,7 @@ NAMES = {
 
 
 GATES = (("gate i", "gate f", "gate g", "gate o"), ("gate r", "gate z", "gate n"))
-"""The gates of a cell."""
+"""The gates of each kind of cell: a text that names all of them names none."""
 
 
 @cache
@@ -74,7 +74,7 @@ def source(name: str) -> str:
 
 @cache
 def edits_of(name: str) -> list[Edit]:
-    """Return all edits of one of the passes, whether they change anything or not."""
+    """Return all edits of one of the passes, also those that change nothing."""
     return edits(source(name))
 
 
@@ -143,7 +143,7 @@ class Row(score.Duration):
 
     @property
     def missed(self) -> bool:
-        """Whether the diagnosis fails in any respect."""
+        """True if the diagnosis fails in any respect."""
         return not (self.caught and self.located and self.explained) or self.wrong_story
 
     @property
@@ -161,7 +161,7 @@ class Row(score.Duration):
 
 
 def row(name: str, number: int) -> Row:
-    """Hold one edit to the checks and diagnose it."""
+    """Check one edit and diagnose it."""
     edit = edits_of(name)[number]
     caught, diagnosis, duration = examined(subject(name, edit.source), DTYPE)
     explained = diagnosis.status == "explained"
@@ -183,7 +183,7 @@ def story(diagnosis: Diagnosis) -> str:
 
 
 def notes(diagnosis: Diagnosis) -> str:
-    """Return the other text of a diagnosis; of the first wrong entry, only the gate."""
+    """Return the gate of the first wrong entry, and the reach and notes of a diagnosis."""
     entry = re.match(r"gate \w+", diagnosis.location.place)
     place = entry[0] if entry else ""
     return " ".join((place, diagnosis.reach, *getattr(diagnosis, "notes", ()))).strip()
@@ -202,14 +202,14 @@ def located(diagnosis: Diagnosis, places: Sequence[str]) -> bool:
     """Return whether a diagnosis names the place, in words or as the only wrong arrays."""
     if names_any(f"{story(diagnosis)} {notes(diagnosis)}", places):
         return True
-    off = {
+    wrong_arrays = {
         name.removeprefix("gradient of ").partition("_l")[0]
         for name in diagnosis.location.quantities
     }
-    return bool(off) and off <= set(places)
+    return bool(wrong_arrays) and wrong_arrays <= set(places)
 
 
-def living(chosen: Sequence[str], seed: int) -> Iterator[tuple[str, Edit]]:
+def effective_edits(chosen: Sequence[str], seed: int) -> Iterator[tuple[str, Edit]]:
     """Yield the edits that change results, passes and kinds in turns."""
     all_edits = [(name, edit) for name in chosen for edit in edits_of(name)]
     mixed = score.in_turns(all_edits, lambda entry: (entry[0], entry[1].kind), seed)
@@ -260,7 +260,7 @@ def main(
     as_json: bool,
 ) -> None:
     """Score and print."""
-    edited = islice(living(chosen or names(), seed), sample)
+    edited = islice(effective_edits(chosen or names(), seed), sample)
     tasks: list[score.Work[Row]] = [(row, (name, edit.number)) for name, edit in edited]
     rows = sorted(score.results(tasks, jobs), key=lambda r: (r.name, r.line, r.number))
     score.tell("Edits of backward passes", COLUMNS, rows, totals(rows), missed=lambda r: r.missed,

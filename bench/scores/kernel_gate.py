@@ -50,8 +50,8 @@ STEPS, ROWS = 128, 4
 class Row:
     """One submission to one problem.
 
-    ``strict`` and ``loose`` are whether the benchmark's criterion passes it at ``TOLERANCES``,
-    ``passed`` whether gatewise does; else ``check`` is the first that failed, with its message.
+    ``strict`` and ``loose``: whether the benchmark's criterion passes it at ``TOLERANCES``,
+    ``passed``: whether gatewise does; else ``check`` is the first that failed, with its message.
     """
 
     problem: int

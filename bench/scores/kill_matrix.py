@@ -1,4 +1,4 @@
-"""The kill matrix as a run: each mutant's row is on disk when it is decided."""
+"""The kill matrix as a run: each mutant's row is on disk as soon as it is decided."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from ..run import from_json
 KIND = "mutants"
 
 Wrong: TypeAlias = Mutant | QuantisationMutant
-"""A mutant of the catalogue, equivalent ones among them, or one that quantises wrongly."""
+"""A mutant or equivalent program of the catalogue, or a mistake of quantisation."""
 
 
 IMPATIENT, PATIENT = 40.0, 600.0
-"""Seconds for one check of a mutant that may hang, and of the others, on a busy machine, too."""
+"""Time limits in seconds for one check of a mutant that may hang, and of any other."""
 
 MEMORY = 1024
-"""MiB that a mutant may take; the one that eats memory shall not eat much."""
+"""The memory limit of a mutant in MiB; one mutant allocates until it is stopped."""
 
 
 @dataclass
 class Row:
-    """One mutant of one cell in one dtype, and what each check said until one failed it.
+    """One mutant of one cell in one dtype, and the status of each check up to the first failure.
 
-    ``expected`` are the checks that should see it; none for an equivalence, which passes if
+    ``expected`` are the checks that should fail; none for an equivalence, which passes if
     ``killed_by`` stays empty.
     """
 
@@ -53,19 +53,19 @@ class Row:
 
     @property
     def right(self) -> bool:
-        """Whether the verdict is what it should be: killed, or an equivalence and alive."""
+        """True for a killed mutant and for an equivalence that no check fails."""
         return bool(self.killed_by) == bool(self.expected)
 
     @property
     def verdict(self) -> str:
-        """The same in a word; in capitals where it is not as it should be."""
+        """``right`` in words; capitals mark a wrong result."""
         if self.expected:
             return "killed" if self.right else "SURVIVED"
         return "passes" if self.right else "CALLED WRONG"
 
     @property
     def id(self) -> str:
-        """What a run calls it."""
+        """The row's id in a run."""
         return f"{self.name} {self.dtype}"
 
     @property
@@ -76,7 +76,7 @@ class Row:
 
 @dataclass
 class Matrix:
-    """How mutants are held to checks: until one fails them, or to all of them."""
+    """Runs checks on mutants: until one fails, or with ``full`` all of them."""
 
     pool: Here
     budget: str
@@ -84,7 +84,7 @@ class Matrix:
     full: bool = False
 
     def decided(self, rows: Sequence[Row]) -> Iterator[Row]:
-        """Yield each of these rows when it is decided."""
+        """Yield each row as soon as it is decided."""
         waiting: dict[Future[list[Verdict]], tuple[Row, list[str]]] = {}
 
         def ask(row: Row, checks: list[str]) -> None:
@@ -98,16 +98,16 @@ class Matrix:
         while waiting:
             finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in finished:
-                row, left = waiting.pop(future)
+                row, remaining = waiting.pop(future)
                 (verdict,) = future.result()
                 _note(row, verdict)
-                if left and (self.full or not row.killed_by):
-                    ask(row, left)
+                if remaining and (self.full or not row.killed_by):
+                    ask(row, remaining)
                 else:
                     yield row
 
     def _order(self, row: Row) -> list[str]:
-        """Return the checks that should see it first, then all others that concern its cell."""
+        """Return the checks that should fail, then all others that concern the cell."""
         mutant = _by_id()[row.mutant]
         if isinstance(mutant, QuantisationMutant):
             return list(dict.fromkeys((*mutant.killed_by, *HELD_TO)))
@@ -121,9 +121,9 @@ class Matrix:
 
 
 def _by_id() -> dict[str, Wrong]:
-    """Return wrong layers, those that quantise wrongly, and equivalent programs, by id."""
-    every: list[Wrong] = [*mutants(), *QUANTISATION_MUTANTS, *equivalences()]
-    return {m.id: m for m in every}
+    """Return mutants, mistakes of quantisation and equivalent programs by id."""
+    programs: list[Wrong] = [*mutants(), *QUANTISATION_MUTANTS, *equivalences()]
+    return {m.id: m for m in programs}
 
 
 def blank_rows(chosen: Sequence[Wrong]) -> list[Row]:
@@ -146,17 +146,17 @@ def _note(row: Row, verdict: Verdict) -> None:
 
 
 def ids(which: str) -> tuple[str, ...]:
-    """Return the ids of what is ``wrong``, or of the equivalent programs, which are ``right``."""
+    """Return the ids of the ``wrong`` programs, or of the equivalent, ``right`` ones."""
     return tuple(id for id, m in _by_id().items() if bool(m.killed_by) == (which == "wrong"))
 
 
 def choose(names: Sequence[str]) -> tuple[Wrong, ...]:
     """Return the mutants and equivalences with these ids, or all; a ValueError lists them."""
-    known = _by_id()
+    programs = _by_id()
     for name in names:
-        if name not in known:
-            raise ValueError(f"mutant {name!r} is not known; there are {', '.join(known)}")
-    chosen = tuple(known[name] for name in names) or tuple(known.values())
+        if name not in programs:
+            raise ValueError(f"mutant {name!r} is not known; there are {', '.join(programs)}")
+    chosen = tuple(programs[name] for name in names) or tuple(programs.values())
     checks = {check.id for check in subject_checks()}
     for m in chosen:
         if odd := [id for id in m.killed_by if id not in checks]:
@@ -166,7 +166,7 @@ def choose(names: Sequence[str]) -> tuple[Wrong, ...]:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a matrix is made from."""
+    """The settings of a matrix."""
 
     mutants: tuple[str, ...]
     budget: str
@@ -182,31 +182,31 @@ def decide(
     command: str,
     on_plan: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Row]:
-    """Yield every row that the folder does not have yet, when it is decided and on disk.
+    """Yield every row that the folder lacks, as soon as it is decided and on disk.
 
-    ``settings``: ``mutants`` (ids; none for all), ``budget``, ``full``. A folder that is a run is
-    gone on with by its own settings; ValueError if it is a run of something else.
+    ``settings``: ``mutants`` (ids; none for all), ``budget``, ``full``. A folder that holds a run
+    goes on with its own settings; ValueError if it is a run of another kind.
     """
     if (folder / "run.json").exists():
-        before = run.unfinished(folder, KIND)
-        kept = from_json(Settings, before.settings, f"{folder}: settings")
-        if kept.budget not in BUDGETS:
+        unfinished = run.unfinished(folder, KIND)
+        saved = from_json(Settings, unfinished.settings, f"{folder}: settings")
+        if saved.budget not in BUDGETS:
             raise ValueError(f"{folder}: settings: budget: expected one of {', '.join(BUDGETS)}")
-        settings, seed = vars(kept), before.seed
-        done = {row["id"] for row in before.rows}
+        settings, seed = vars(saved), unfinished.seed
+        done = {row["id"] for row in unfinished.rows}
     else:
-        before, done = None, set()
+        unfinished, done = None, set()
     planned = blank_rows(choose(settings["mutants"]))
-    if before is None:
+    if unfinished is None:
         run.start(folder, kind=KIND, command=command, seed=seed, settings=settings,
                   planned=[row.id for row in planned])  # fmt: skip
-    left = [row for row in planned if row.id not in done]
-    on_plan(len(left))
+    undecided = [row for row in planned if row.id not in done]
+    on_plan(len(undecided))
     pool = Here(jobs, PATIENT, MEMORY)
     try:
         with run.locked(folder):
             matrix = Matrix(pool, settings["budget"], seed, settings["full"])
-            for row in matrix.decided(left):
+            for row in matrix.decided(undecided):
                 run.append(folder, {"id": row.id, "status": "OK", "row": asdict(row)})
                 yield row
     finally:

@@ -1,10 +1,10 @@
-"""Right programs of linear recurrences, in every form and dtype: what is said of them.
+"""Verdicts on right programs of linear recurrences, in every form and dtype.
 
 ``python -m gatewise.bench.scores.linear_families [--seeds 20] [--dtype float32] [--table FILE]``
-runs the reference's own equations and forms as NumPy computes them in a dtype, forward and back
-(bfloat16 as kernels do: stored, with float32 inside), and holds each to all checks with cases of
-the first seed, to those of ``NUMBERS`` with cases of all seeds. None may fail; where no bound is
-sharp enough to fail anything the check says ``blind``. The exit status is 1 if a right program is
+runs the reference's equations and forms with NumPy in a dtype, forward and backward (bfloat16 as
+kernels do: stored, with float32 inside). Each program has to pass all checks with cases of the
+first seed, and those of ``NUMBERS`` with cases of all seeds; where no bound is sharp enough to
+fail anything, the check says ``blind``. The exit status is 1 if a right program is
 called wrong.
 """
 
@@ -38,7 +38,7 @@ from ...verify.subjects.protocol import Cotangents, Inputs, Pulled, Result
 from . import score
 
 FORMS = (STEPS, "chunk:3", "quotient:3", "parallel", "scan")
-HELD = ("float64", "float32", "bfloat16", "float16")
+DEFAULT_DTYPES = ("float64", "float32", "bfloat16", "float16")
 BUDGET = Budget(2, 1)
 """Cases of each check and seed: there are many seeds."""
 
@@ -47,7 +47,7 @@ NUMBERS = ("forward", "gradient", "carry", "carry-gradient", "gradient-window")
 
 @dataclass(frozen=True)
 class Program:
-    """A cell in a form, computed by NumPy in the dtype of what it is given; a ``Subject``."""
+    """A cell in a form, computed by NumPy in the dtype of its inputs; a ``Subject``."""
 
     cell_name: str
     form: str
@@ -60,12 +60,12 @@ class Program:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cell it claims."""
+        """The program's cell."""
         return (self.cell_name,)
 
     @property
     def options(self) -> Options:
-        """What steps and other forms offer."""
+        """The options of the form: lengths for steps only."""
         steps = self.form == STEPS
         return Options(
             layers=False, bidirectional=False, bias=False, lengths=steps, zero_length=steps,
@@ -77,11 +77,11 @@ class Program:
         return f"numpy {np.__version__}"
 
     def cell(self, case: Case) -> str:
-        """Return the cell it claims."""
+        """Return the program's cell."""
         return self.cell_name
 
     def parameter_map(self, case: Case) -> ExplicitMap:
-        """Return the map of what the cell learns itself."""
+        """Return the map of the cell's own parameters."""
         return ExplicitMap(self.cell_name, case)
 
     def caller(self, case: Case) -> str:
@@ -89,7 +89,7 @@ class Program:
         return ""
 
     def build(self, case: Case) -> Plain:
-        """Return it, ready to be called."""
+        """Return the program, ready to be called."""
         layer: Layer | FormedLayer = layer_of(self, case)
         if self.form != STEPS and case.T:
             layer = FormedLayer(layer_of(self, case), form_named(self.form))
@@ -111,9 +111,9 @@ class Program:
             dy, *ends = (np.zeros_like(s) if d is None else d.astype(inside)
                          for d, s in zip((pair[0], *pair[1]), (output.y, *output.final),
                                          strict=True))  # fmt: skip
-            back = layer.vjp(p, output, dy, tuple(ends))
-            gradients = {"x": back.x} | dict(names.from_reference(back.parameters))
-            states = back.initial if inputs.state is not None else ()
+            gradient = layer.vjp(p, output, dy, tuple(ends))
+            gradients = {"x": gradient.x} | dict(names.from_reference(gradient.parameters))
+            states = gradient.initial if inputs.state is not None else ()
             gradients |= {f"state {k}": d for k, d in enumerate(states)}
             return Pulled.of_leaves(result(output), _all(gradients, case.number_type))
 
@@ -130,15 +130,15 @@ def _all(named: Mapping[str, Floats], dtype: Any) -> dict[str, Floats]:
 
 
 def programs() -> list[Program]:
-    """Return every cell that is given its gates, in every form that it has."""
-    given = [c for c in cells().values() if isinstance(c, GatedByInput)]
-    return [Program(c.name, form) for c in given for form in FORMS
+    """Return every cell whose gates are inputs, in every form that it has."""
+    families = [c for c in cells().values() if isinstance(c, GatedByInput)]
+    return [Program(c.name, form) for c in families for form in FORMS
             if form_named(form).kind in (STEPS, *c.form_kinds)]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Row:
-    """What the checks said of a program over all seeds: how often they passed, or were blind.
+    """The verdicts on a program over all seeds: how often checks passed, or were blind.
 
     ``used``: the largest error in units of its bound; ``wrong``: checks that failed, with the seed.
     """
@@ -153,7 +153,7 @@ class Row:
 
 
 def row(cell: str, form: str, dtype: str, seeds: Sequence[int]) -> Row:
-    """Hold a program to all checks that concern it, beyond the first seed to ``NUMBERS``."""
+    """Run all checks on a program with the first seed, those of ``NUMBERS`` with all seeds."""
     subject, counts, used = Program(cell, form), Counter[str](), 0.0
     blind, wrong = Counter[str](), []
     for seed in seeds:
@@ -185,7 +185,7 @@ TITLE = "Right programs of linear recurrences"
 
 @click.command()
 @click.option("--cell", "names", multiple=True,
-              help="Of those that are given their gates; else all.")  # fmt: skip
+              help="A cell whose gates are inputs; else all.")  # fmt: skip
 @click.option("--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="Else four.")
 @click.option("--seeds", type=click.IntRange(min=1), default=20, show_default=True)
 @score.table_option
@@ -199,8 +199,8 @@ def main(
     jobs: int,
     as_json: bool,
 ) -> None:
-    """Hold right programs to all checks; the exit code is 1 if one is called wrong."""
-    pairs = [(program, dtype) for program in programs() for dtype in dtypes or HELD
+    """Run all checks on right programs; the exit code is 1 if one is called wrong."""
+    pairs = [(program, dtype) for program in programs() for dtype in dtypes or DEFAULT_DTYPES
              if not names or program.cell_name in names]  # fmt: skip
     todo: list[score.Work[Row]] = [
         (row, (p.cell_name, p.form, dtype, range(seeds))) for p, dtype in pairs
@@ -208,18 +208,18 @@ def main(
     order = {(p.name, dtype): number for number, (p, dtype) in enumerate(pairs)}
     rows = sorted(score.results(todo, jobs), key=lambda r: order[r.program, r.dtype])
     if table:
-        score.write_table(table, TITLE, COLUMNS, rows, _made(rows, seeds))
+        score.write_table(table, TITLE, COLUMNS, rows, _caption(rows, seeds))
     score.print_rows(TITLE, COLUMNS, rows, as_json=as_json)
-    sys.exit(any(each.wrong for each in rows))
+    sys.exit(any(verdicts.wrong for verdicts in rows))
 
 
-def _made(rows: Sequence[Row], seeds: int) -> str:
-    """Return what was held, and how it is made again."""
+def _caption(rows: Sequence[Row], seeds: int) -> str:
+    """Return the text below the table: the cases, totals, and the command."""
     by_dtype = "; ".join(
-        f"{dtype}: {sum(r.passed for r in own)} passed, {sum(r.blind for r in own)} blind, "
-        f"{sum(len(r.wrong) for r in own)} called wrong"
+        f"{dtype}: {sum(r.passed for r in group)} passed, {sum(r.blind for r in group)} blind, "
+        f"{sum(len(r.wrong) for r in group)} called wrong"
         for dtype in dict.fromkeys(r.dtype for r in rows)
-        for own in [[r for r in rows if r.dtype == dtype]]
+        for group in [[r for r in rows if r.dtype == dtype]]
     )
     return f"""
 All checks with cases of the first seed, {", ".join(NUMBERS)} with those of all {seeds}. {by_dtype}.

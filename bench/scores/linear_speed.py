@@ -1,7 +1,7 @@
 """The speed of ``reference`` on linear recurrences beside their naive forms in torch, in float64.
 
-``python -m gatewise.bench.scores.linear_speed [--json]`` lets both take turns, forward and back, on
-one thread, after they have agreed. The exit status is 1 if torch's naive form is faster.
+``python -m gatewise.bench.scores.linear_speed [--json]`` times both in turns, forward and backward,
+on one thread, once their results agree. The exit status is 1 if torch's naive form is faster.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ NAIVE = {"gated-delta": gated_delta, "ssd": ssd}
 
 @dataclass(frozen=True)
 class Row:
-    """Median seconds of one run forward and back, and torch's time as a multiple of ours."""
+    """Median seconds of one run forward and backward, and torch's time as a multiple of ours."""
 
     cell: str
     shape: tuple[int, ...]
@@ -66,7 +66,7 @@ class Row:
 
 
 def compared(name: str, shape: tuple[int, int, int, int], seed: int) -> Row:
-    """Let both take turns, once they agree."""
+    """Time both in turns; ValueError if their results differ."""
     torch, rng, (T, B, K, V) = import_torch(), np.random.default_rng(seed), shape
     cell = cells()[name]
     if not isinstance(cell, GatedByInput):
@@ -84,15 +84,15 @@ def compared(name: str, shape: tuple[int, int, int, int], seed: int) -> Row:
 
     def theirs() -> Any:
         y, final = NAIVE[name](torch, leaves, start)
-        given = [y, final], [*leaves.values(), start], [d, start.detach()]
-        return torch.autograd.grad(*given)[-1].numpy()
+        arguments = [y, final], [*leaves.values(), start], [d, start.detach()]
+        return torch.autograd.grad(*arguments)[-1].numpy()
 
     if not np.allclose(ours(), theirs(), rtol=CLOSE, atol=CLOSE):
         raise ValueError(f"{name}: the two do not agree")
     times = np.array([[timeit(run, number=1) for run in (ours, theirs)] for _ in range(ROUNDS)])
     ratio = float(np.median(times[:, 1] / times[:, 0]))
-    own, other = map(float, np.median(times, axis=0))
-    return Row(name, shape, own, other, ratio)
+    our_time, torch_time = map(float, np.median(times, axis=0))
+    return Row(name, shape, our_time, torch_time, ratio)
 
 
 COLUMNS: score.Columns = {

@@ -1,10 +1,10 @@
-"""How often the diagnosis names the catalogue's mistakes in layers that other hands wrote.
+"""The diagnosis of the catalogue's mistakes in layers of other styles: how often it names them.
 
 ``python -m gatewise.bench.scores.other_hands [--sample 20 --seed 0] [--misses FILE] [--json]``
 takes the layers of ``hands``, in three styles (a PyTorch loop, the same with a step that is
-scripted or vmapped, NumPy with gradients by hand), writes each mutant into those whose places have
-a text for it, holds the layer to the checks as ``gatewise verify --budget quick`` does, and asks
-for a diagnosis. ``--list`` says which mutants are written in which styles, and why others are not.
+scripted or vmapped, NumPy with gradients by hand), writes each mutant into the layers that have a
+text for it, runs the checks as ``gatewise verify --budget quick`` does, and asks for a diagnosis.
+``--list`` says which mutants are written in which styles, and why others are not.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from .hands import Texts, layer
 
 LOOP, COMPILED, NUMPY = STYLES = ("torch loop", "torch compiled", "numpy")
 LAYERS = {LOOP: "torch_loop", COMPILED: "torch_loop", NUMPY: "numpy_loop"}
-"""The file of each style's layer; in COMPILED its step is scripted or vmapped."""
+"""The file with each style's layer; in COMPILED its step is scripted or vmapped."""
 
 CELLS = ("lstm", "gru", "rnn", "lstm-peephole")
-"""The last in NumPy alone."""
+"""The cells; the last one in NumPy alone."""
 
 FORWARD_MODE = ("J01", "J02")
-"""Mistakes of forward mode alone."""
+"""Mutants that are mistakes of forward mode alone."""
 
 CONVENTION = "convention"
-"""What the diagnosis calls another convention: some mutants are nothing else."""
+"""The diagnosis' name of another convention."""
 
 CONVENTIONS = ("C01", "C02", "C03", "C03b", "C05", "C06", "C06b", "L01", "L02", "L03", "L05", "L06",
                "L13")  # fmt: skip
-"""Mutants that are another convention."""
+"""Mutants that only follow another convention."""
 
 WHY_NOT = {
     "D06": "what lies past a buffer's end cannot be read in Python",
@@ -55,7 +55,7 @@ WHY_NOT = {
     "J01": "forward mode has no rules of its own in such a layer",
     "J02": "forward mode has no rules of its own in such a layer",
 }
-"""Mutants that no text is written for, with the reason."""
+"""Mutants without a text in any style, and the reason."""
 
 BETWEEN_CALLS = "it is made by what serves the layer, between its calls"
 OTHER_PADDING = "these layers take lengths, neither cu_seqlens nor a mask"
@@ -75,7 +75,7 @@ class Hand:
 
 
 def texts(style: str, cell: str) -> dict[str, Texts]:
-    """Return what mutants are in the places of a style's layer, by id."""
+    """Return, by mutant, the texts in the places of a style's layer."""
     return layer(LAYERS[style]).mistakes.get(cell, {})
 
 
@@ -86,13 +86,13 @@ def source(style: str, cell: str, texts: Texts) -> str:
 
 def hands() -> list[Hand]:
     """Return every mutant in every style and cell in which it is written."""
-    known = {m.id: m for m in mutants()}
+    by_id = {m.id: m for m in mutants()}
     return [
         Hand(style, cell, id)
         for style in STYLES
         for cell in CELLS
         for id in texts(style, cell)
-        if cell in known[id].cells
+        if cell in by_id[id].cells
     ]
 
 
@@ -127,15 +127,15 @@ def subject(style: str, cell: str, spoilt: Texts | None = None, name: str = "rig
 
 
 def written(hand: Hand) -> Subject:
-    """Return the layer that a mutant is in a style."""
+    """Return a style's layer with a mutant's mistake."""
     return subject(hand.style, hand.cell, texts(hand.style, hand.cell)[hand.id], hand.id)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row(score.Duration):
-    """One mutant in one style and cell: whether a check failed, and what the diagnosis says.
+    """One mutant in one style and cell: whether a check failed, and the diagnosis.
 
-    ``named``: the mutant, or what is the same by another name, is among the explanations.
+    ``named``: the mutant, or another one that does the same, is among the explanations.
     """
 
     id: str
@@ -149,18 +149,18 @@ class Row(score.Duration):
 
     @property
     def result(self) -> str:
-        """How good it is, in a word."""
+        """The grade of the diagnosis in a word."""
         if not self.caught:
             return "NOT CAUGHT"
         return "named" if self.named else "OTHERWISE" if self.explanations else "UNEXPLAINED"
 
     def __str__(self) -> str:
-        said = ", ".join(self.explanations[:4]) or self.said
-        return f"{self.result} {self.id}[{self.cell}, {self.style}]: {said} ({self.seconds:.1f} s)"
+        text = ", ".join(self.explanations[:4]) or self.said
+        return f"{self.result} {self.id}[{self.cell}, {self.style}]: {text} ({self.seconds:.1f} s)"
 
 
 def row(style: str, cell: str, id: str) -> Row:
-    """Hold one layer to the checks and diagnose it."""
+    """Check one layer and diagnose it."""
     mutant = {m.id: m for m in mutants()}[id]
     caught, diagnosis, duration = examined(written(Hand(style, cell, id)), mutant.dtypes[0])
     return Row(
@@ -175,12 +175,12 @@ def row(style: str, cell: str, id: str) -> Row:
 
 
 def names(mutant: Mutant, ids: Sequence[str]) -> bool:
-    """Whether an explanation is the mutant; what ``detach`` does in forward mode may stand beside.
+    """Return whether an explanation is the mutant, apart from mistakes of forward mode.
 
-    Autograd has no gradient that is cut off backwards alone.
+    ``detach`` cuts off the tangent as well as the gradient.
     """
-    beside = [id for id in ids if id not in FORWARD_MODE]
-    return len(beside) == 1 and beside[0] in equal(mutant)
+    backward_ids = [id for id in ids if id not in FORWARD_MODE]
+    return len(backward_ids) == 1 and backward_ids[0] in equal(mutant)
 
 
 def equal(mutant: Mutant) -> set[str]:
@@ -248,11 +248,11 @@ def main(
 
 def listed() -> Iterator[str]:
     """Yield a line for every mutant: where it is written, or why it is not."""
-    known = hands()
+    all_hands = hands()
     for mutant in mutants():
-        mine = [f"{hand.cell} {hand.style}" for hand in known if hand.id == mutant.id]
-        yield f"{mutant.id}: {', '.join(mine) or 'not written: ' + why_not(mutant)}"
-    yield f"{len({hand.id for hand in known})} mutants, {len(known)} layers"
+        places = [f"{hand.cell} {hand.style}" for hand in all_hands if hand.id == mutant.id]
+        yield f"{mutant.id}: {', '.join(places) or 'not written: ' + why_not(mutant)}"
+    yield f"{len({hand.id for hand in all_hands})} mutants, {len(all_hands)} layers"
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Quantised engines held to integers, case after case, and mistakes of quantisation killed.
+"""Quantised engines compared with exact integers, case after case.
 
 ``python -m gatewise.bench.scores.quantised [--certain 500] [--table FILE]`` draws cases for each
-engine until so many are *certain*: no integer in them is so near a tie that rounding may move it.
-Every case has to be within its bound; of those that are certain the bound is that of float32 alone.
-Then the mistakes of ``verify/mutants/quantised`` are held to every check that concerns them.
+engine until so many are *certain*: no integer in them is so close to a tie that rounding may
+move it. Every case has to be within its bound, which for certain cases is that of float32 alone.
+The mistakes of ``verify/mutants/quantised`` are killed by their own tests.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from . import score
 
 ENGINES = ("onnxruntime-quantised", "torch-quantised", "litert-quantised")
 MOST = 20
-"""Cases that are drawn, at most, for each that has to be certain."""
+"""The largest number of cases to draw for each certain one."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """An engine: the cases it was held to, how many were certain, or blind, or beyond the bound."""
+    """An engine's cases: how many were certain, or blind, or beyond the bound."""
 
     subject: str
     cases: int
@@ -46,8 +46,8 @@ class Held:
     bound: float
 
 
-def held(name: str, certain: int, seed: int) -> Held:
-    """Hold a subject to cases until so many are certain.
+def compare_cases(name: str, certain: int, seed: int) -> Held:
+    """Compare a subject with the oracle until ``certain`` cases are certain.
 
     ``worst`` is the largest error in units of its bound where all is certain, ``largest`` that
     error itself, and ``bound`` the median of the largest bounds there.
@@ -57,7 +57,7 @@ def held(name: str, certain: int, seed: int) -> Held:
     rng = np.random.default_rng([seed, *name.encode()])
     cases, blind, beyond, ratios, errors, bounds = 0, 0, 0, [0.0], [0.0], [0.0]
     while len(bounds) <= certain and cases < MOST * certain:
-        case = _drawn(subject, rng)
+        case = _draw_case(subject, rng)
         tested, ledger, inputs = under_test(subject), Ledger(), _inputs(subject, case)
         with counting() as integers:
             want = expected(tested, case, inputs)
@@ -65,39 +65,39 @@ def held(name: str, certain: int, seed: int) -> Held:
         compare_outputs(ledger, tested, case, got, want)
         cases, beyond = cases + 1, beyond + bool(ledger.failed)
         blind += not ledger.sharp
-        every = [(got.y, want.y), *zip(got.final, want.final, strict=True)]
+        pairs = [(got.y, want.y), *zip(got.final, want.final, strict=True)]
         if not integers.ambiguous:
             ratios.append(max(c.ratio for c in ledger.comparisons))
-            errors += [float(np.abs(g - w.value).max(initial=0.0)) for g, w in every]
-            bounds.append(max(float(w.bound.max(initial=0.0)) for _, w in every))
+            errors += [float(np.abs(g - w.value).max(initial=0.0)) for g, w in pairs]
+            bounds.append(max(float(w.bound.max(initial=0.0)) for _, w in pairs))
     return Held(name, cases, len(bounds) - 1, blind, beyond, max(ratios), max(errors),
                 float(np.median(bounds)))  # fmt: skip
 
 
-def _drawn(subject: Subject, rng: np.random.Generator) -> Case:
-    """Draw sizes and what the subject offers."""
-    offered, sides = subject.options, rng.integers(0, 2, 3).astype(bool)
+def _draw_case(subject: Subject, rng: np.random.Generator) -> Case:
+    """Draw sizes, and options that the subject has."""
+    options, sides = subject.options, rng.integers(0, 2, 3).astype(bool)
     T, B, D, H = (int(rng.integers(1, most + 1)) for most in (6, 4, 9, 12))
     return Case(
-        T, B, D, H, layers=2 if offered.layers and sides[0] else 1,
-        bidirectional=bool(offered.bidirectional and sides[1]),
-        state=bool(offered.state and sides[2]),
+        T, B, D, H, layers=2 if options.layers and sides[0] else 1,
+        bidirectional=bool(options.bidirectional and sides[1]),
+        state=bool(options.state and sides[2]),
         scale=str(rng.choice(["unit", "unit", "tiny", "large"])), dtype=subject.dtypes[0],
-        seed=int(rng.integers(2**31)), P=int(rng.integers(0, 4)) if offered.projection else 0,
+        seed=int(rng.integers(2**31)), P=int(rng.integers(0, 4)) if options.projection else 0,
     )  # fmt: skip
 
 
 def _inputs(subject: Subject, case: Case) -> Inputs:
     """Draw inputs; the largest weight of each matrix is positive.
 
-    Where it is 127.5 levels large, a positive one ends at 127, but a negative one at -127 or -128.
+    At 127.5 levels a positive one rounds to 127, but a negative one to -127 or -128.
     """
-    drawn = draw_inputs(subject, case)
-    named = {
+    inputs = draw_inputs(subject, case)
+    parameters = {
         name: a * np.sign(a.flat[np.abs(a).argmax()]) if a.ndim > 1 else a
-        for name, a in drawn.parameters.items()
+        for name, a in inputs.parameters.items()
     }
-    return replace(drawn, parameters=named)
+    return replace(inputs, parameters=parameters)
 
 
 COLUMNS: score.Columns = {
@@ -123,16 +123,16 @@ def main(certain: int, table: Path | None, seed: int, jobs: int) -> None:
     """Score and print; the exit code is 1 if a case is beyond its bound, or too few are certain."""
     names = [name for family in ENGINES for name in adapters(family)]
     names += [f"numpy:{layer.__name__}" for layer in RIGHT]
-    todo: list[score.Work[Held]] = [(held, (name, certain, seed)) for name in names]
+    todo: list[score.Work[Held]] = [(compare_cases, (name, certain, seed)) for name in names]
     rows = sorted(score.results(todo, jobs), key=lambda r: names.index(r.subject))
     score.print_table(TITLE, COLUMNS, rows)
     if table:
-        score.write_table(table, TITLE, COLUMNS, rows, _made(rows, certain, seed))
+        score.write_table(table, TITLE, COLUMNS, rows, _caption(rows, certain, seed))
     sys.exit(any(row.beyond or row.certain < certain for row in rows))
 
 
-def _made(rows: Sequence[Held], certain: int, seed: int) -> str:
-    """Say what the columns mean, and how the table is made again."""
+def _caption(rows: Sequence[Held], certain: int, seed: int) -> str:
+    """Return the text below the table: the columns, totals, and the command."""
     return f"""
 A case is *certain* if no integer in it is so near a tie that rounding may move it. In other cases
 both neighbours are allowed, and what follows from either; where that leaves every bound too wide to

@@ -1,8 +1,8 @@
-"""How many mistakes are seen in recurrences that have no equations, and which cannot be.
+"""Mistakes in recurrences that have no equations: how many are seen, and which cannot be.
 
 ``python -m gatewise.bench.scores.recurrences`` plants mistakes in the layers of
-``without_equations`` and holds each to all checks. A mistake that leaves a faithful recurrence,
-with gradients of what it computes, is one that no property can see: those are listed as unprovable.
+``without_equations`` and runs all checks. A mistake that leaves a faithful recurrence, with
+its true gradients, is one that no property can see: it is listed as unprovable.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FOLDER = files(__package__) / "without_equations"
 
 @dataclass(frozen=True)
 class Edit:
-    """A piece of a layer's text, and what stands in its place."""
+    """A piece of a layer's text and its replacement."""
 
     before: str
     after: str
@@ -35,7 +35,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is wrong with a layer.
+    """A mistake in a layer, in words and as edits of its text.
 
     ``provable``: some property of every recurrence, or its gradient, shows it.
     """
@@ -49,13 +49,13 @@ class Mistake:
 @cache
 def mistakes() -> tuple[Mistake, ...]:
     """Return all, in the order of ``mistakes.toml``."""
-    read: dict[str, Any] = tomllib.loads((FOLDER / "mistakes.toml").read_text(encoding="utf-8"))
-    return tuple(from_json(Mistake, value, "mistakes.toml") for value in read["mistakes"])
+    document: dict[str, Any] = tomllib.loads((FOLDER / "mistakes.toml").read_text(encoding="utf-8"))
+    return tuple(from_json(Mistake, value, "mistakes.toml") for value in document["mistakes"])
 
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one mistake: the checks that failed, the first of them first."""
+    """The outcome of one mistake: the checks that failed, in order."""
 
     layer: str
     what: str
@@ -64,12 +64,12 @@ class Row:
 
     @property
     def missed(self) -> bool:
-        """Whether it was to be seen, and was not."""
+        """True for a provable mistake that no check saw."""
         return self.provable and not self.failed
 
     @property
     def result(self) -> str:
-        """What is said of it in tables."""
+        """The outcome as it stands in tables."""
         if self.failed:
             return "seen" if self.provable else "seen, unexpectedly"
         return "missed" if self.provable else "unprovable"
@@ -91,7 +91,7 @@ def wrong_source(mistake: Mistake) -> str:
 
 
 def row(number: int) -> Row:
-    """Hold a layer with one mistake to all checks."""
+    """Run all checks on a layer with one mistake."""
     mistake = mistakes()[number]
     outcome = check(score.layer_of_text(wrong_source(mistake)), budget="quick", explain=False)
     failed = tuple(dict.fromkeys(v.check for v in outcome if v.wrong))
@@ -102,7 +102,7 @@ def row(number: int) -> Row:
 def totals(rows: Sequence[Row]) -> dict[str, int]:
     """Return how many mistakes there are of each result."""
     results = [r.result for r in rows]
-    return {"mistakes": len(rows)} | {each: results.count(each) for each in dict.fromkeys(results)}
+    return {"mistakes": len(rows)} | {name: results.count(name) for name in dict.fromkeys(results)}
 
 
 COLUMNS: score.Columns = {

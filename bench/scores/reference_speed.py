@@ -1,7 +1,7 @@
 """The speed of ``reference.fast`` beside ``torch.nn.LSTM``, one CPU thread each.
 
-``python -m gatewise.bench.scores.reference_speed [--json]`` lets both take turns as contenders of
-``bench speed``, in training: each has proven right before it is timed. The exit status is 1 if a
+``python -m gatewise.bench.scores.reference_speed [--json]`` times both in turns as contenders of
+``bench speed``, in training, once the gate has passed them. The exit status is 1 if a
 required ratio is missed.
 """
 
@@ -26,14 +26,14 @@ from ..timing.environment import environment
 from . import score
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""What NumPy's and torch's libraries read once, when they are loaded."""
+"""The variables that NumPy's and torch's libraries read once, when they are loaded."""
 
 TORCH, OURS = SIDES = ("torch:LSTM", "numpy-fast:lstm")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A dtype, sizes, and how many times torch's speed is required."""
+    """A dtype, sizes, and the required speed as a multiple of torch's."""
 
     dtype: str
     shape: Shape
@@ -56,7 +56,7 @@ CASES = tuple(
 
 
 class NotTimedError(RuntimeError):
-    """One of the two has no time; the message says why."""
+    """One of the two has no timing; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Row:
 
     @property
     def ok(self) -> bool:
-        """Whether the required ratio is reached."""
+        """True if the required ratio is reached."""
         return self.comparison.ratio >= self.case.required
 
     @property
@@ -80,7 +80,7 @@ class Row:
 
 
 def compared(case: Case, seed: int) -> Row:
-    """Let both take turns."""
+    """Time both in turns."""
     request = Request(str(case.shape), "lstm", case.shape, case.dtype, SIDES, (TRAINING,),
                   effort="standard", longest=60.0, seed=seed)  # fmt: skip
     group = from_json(Group, {"id": request.id, **measured(request, lambda doing: None)})

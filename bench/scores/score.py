@@ -1,4 +1,4 @@
-"""What the scores have in common: options, rows on several processors, tables, Markdown, JSON."""
+"""The common parts of scores: options, rows on several processors, tables, Markdown, JSON."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ...verify.runs.provenance import machine, versions
 
 R = TypeVar("R")
 Work = tuple[Callable[..., R], tuple[Any, ...]]
-"""What is to be scored: a function that returns a row, and its arguments."""
+"""A piece of work: a function that returns a row, and its arguments."""
 
 Columns = Mapping[str, Callable[[Any], str]]
-"""The headings of a table, each with what stands below it of a row."""
+"""The columns of a table: headings, and the function that makes a cell from a row."""
 
 
 def results(todo: Sequence[Work[R]], jobs: int) -> list[R]:
-    """Return the row of each, and say on standard error when it is there."""
+    """Return all rows; print each on standard error as soon as it is done."""
     rows = []
     for row in _in_any_order(todo, jobs):
         rows.append(row)
@@ -41,15 +41,15 @@ def _in_any_order(todo: Sequence[Work[R]], jobs: int) -> Iterator[R]:
         yield from (function(*arguments) for function, arguments in todo)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        for done in as_completed(pool.submit(function, *given) for function, given in todo):
-            yield done.result()
+        for future in as_completed(pool.submit(function, *values) for function, values in todo):
+            yield future.result()
 
 
 T = TypeVar("T")
 
 
 def in_turns(entries: Iterable[T], group: Callable[[T], Hashable], seed: int) -> Iterator[T]:
-    """Yield all entries at random, one of every group before a second of any."""
+    """Yield all entries in random order, one of every group before a second of any."""
     rng, groups = random.Random(seed), defaultdict[Hashable, list[T]](list)  # noqa: S311
     for entry in entries:
         groups[group(entry)].append(entry)
@@ -64,9 +64,9 @@ def in_turns(entries: Iterable[T], group: Callable[[T], Hashable], seed: int) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Duration:
-    """How long a layer took: seconds of the checks, and then of the diagnosis.
+    """The time for a layer: seconds of the checks, and then of the diagnosis.
 
-    ``cpu_seconds`` is what of the latter the processor worked.
+    ``cpu_seconds`` is the processor time of the latter.
     """
 
     check_seconds: float
@@ -105,7 +105,7 @@ misses_option = click.option(
 
 
 def print_table(title: str, columns: Columns, rows: Sequence[Any]) -> None:
-    """Print rows one below the other, if there are any."""
+    """Print rows as a table, if there are any."""
     if not rows:
         return
     table = Table(*columns, title=title)
@@ -120,15 +120,15 @@ def counted(totals: Mapping[str, object]) -> str:
 
 
 def print_json(**scores: Any) -> None:
-    """Print rows and whatever else there is as JSON, with the versions and the machine."""
-    made = {**scores, "versions": versions(), "machine": machine()}
-    click.echo(json.dumps(made, indent=1, default=asdict))
+    """Print the scores as JSON, with the versions and the machine."""
+    document = {**scores, "versions": versions(), "machine": machine()}
+    click.echo(json.dumps(document, indent=1, default=asdict))
 
 
 def print_rows(
     title: str, columns: Columns, rows: Sequence[Any], *, as_json: bool, **more: Any
 ) -> None:
-    """Print rows as a table, or as JSON with what there is ``more``."""
+    """Print rows as a table, or as JSON together with ``more``."""
     if as_json:
         print_json(rows=rows, **more)
     else:
@@ -136,14 +136,14 @@ def print_rows(
 
 
 def made_by(command: str) -> str:
-    """Say how a table is made again, with what it was made, and where."""
+    """Return the command that makes a table, and the versions and machine that made this one."""
     packages = ", ".join(f"{name} {value}" for name, value in versions().items())
     return (f"Made by `python -m gatewise.bench.scores.{command}`; {packages};\n"
             f"{', '.join(machine().values())}.")  # fmt: skip
 
 
 def layer_of_text(text: str) -> Any:
-    """Return the class ``Layer`` that a text of our own defines."""
+    """Return the class ``Layer`` that one of our own texts defines."""
     namespace: dict[str, Any] = {"__name__": "layer"}
     exec(text, namespace)  # noqa: S102
     return namespace["Layer"]
@@ -181,5 +181,5 @@ def write_table(
 
 
 def _line(cells: Iterable[str]) -> str:
-    shown = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-    return f"| {' | '.join(shown)} |"
+    escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+    return f"| {' | '.join(escaped)} |"

@@ -1,8 +1,8 @@
-"""Tolerance certificates held by right evaluations, and tolerances in use graded by them.
+"""Tolerance certificates tested with right evaluations, and public tolerances graded by them.
 
 ``python -m gatewise.bench.scores.tolerances [--evaluations 1000] [--table FILE]`` computes cells in
-five dtypes, each evaluation with orders of summation, fused sums and activations of its own, 100
-rows at a time; none may exceed its certificate. Then it grades tolerances that public projects use.
+five dtypes, each evaluation with its own orders of summation, fused sums and activations, 100
+rows at a time; none may exceed its certificate. Then it grades tolerances of public projects.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from ...verify.tolerances.grade import Grade, grade
 from . import score
 
 CELLS = ("rnn", "lstm", "gru-takes-new", "gru-keeps-old", "gru")
-HELD = Case(5, 100, 4, 6)
-"""Sizes of the evaluations: many rows, each of which is a sequence of its own."""
+SIZES = Case(5, 100, 4, 6)
+"""Sizes of the evaluations: many rows, each a sequence of its own."""
 
-GRADED = Case(20, 3, 8, 16)
-"""Sizes at which tolerances are graded, about those of the tests that they are taken from."""
+GRADED_SIZES = Case(20, 3, 8, 16)
+"""Sizes at which tolerances are graded, close to those of the projects' own tests."""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """A tolerance that a public project compares with, and where it says so."""
+    """A tolerance of a public project, and the place where it is stated."""
 
     source: str
     where: str
@@ -58,7 +58,7 @@ CONSTANTS = (
 
 @dataclass(frozen=True)
 class Held:
-    """A cell in a dtype: how many rows were evaluated, and the largest share of a bound."""
+    """A cell in a dtype: the number of rows evaluated, and the largest error / bound."""
 
     cell: str
     dtype: str
@@ -75,19 +75,19 @@ class Graded:
     grade: Grade
 
 
-def held(cell: str, dtype: str, evaluations: int, seed: int) -> Held:
-    """Evaluate a cell so many times, and hold each to its certificate."""
-    at = setting(cell, replace(HELD, dtype=dtype, seed=seed))
-    used = max(tolerance.used for tolerance in at.tolerances(evaluations, seed))
-    return Held(cell, dtype, evaluations * HELD.B, used)
+def evaluate(cell: str, dtype: str, evaluations: int, seed: int) -> Held:
+    """Evaluate a cell ``evaluations`` times against its certificate."""
+    problem = setting(cell, replace(SIZES, dtype=dtype, seed=seed))
+    used = max(tolerance.used for tolerance in problem.tolerances(evaluations, seed))
+    return Held(cell, dtype, evaluations * SIZES.B, used)
 
 
-def graded(constant: Constant, cell: str, seed: int) -> Graded:
+def grade_constant(constant: Constant, cell: str, seed: int) -> Graded:
     """Grade a constant by the mistakes of one cell."""
-    at = setting(cell, replace(GRADED, dtype=constant.dtype, seed=seed))
-    given = grade(at, tuple(at.mistakes()), constant.atol, constant.rtol,
+    problem = setting(cell, replace(GRADED_SIZES, dtype=constant.dtype, seed=seed))
+    result = grade(problem, tuple(problem.mistakes()), constant.atol, constant.rtol,
                   evaluations=100, seed=seed)  # fmt: skip
-    return Graded(constant, cell, given)
+    return Graded(constant, cell, result)
 
 
 COLUMNS: score.Columns = {
@@ -104,7 +104,7 @@ COLUMNS: score.Columns = {
 
 
 def _let_through(grade: Grade) -> str:
-    """Return how many mistakes pass, and which."""
+    """Return the number of mistakes that pass, and their ids."""
     count = f"{len(grade.passed)} of {len(grade.passed) + grade.caught}"
     return ": ".join(filter(None, (count, ", ".join(m.id for m in grade.passed))))
 
@@ -118,32 +118,32 @@ def _let_through(grade: Grade) -> str:
 def main(evaluations: int, table: Path | None, seed: int, jobs: int) -> None:
     """Score and print; the exit code is 1 if an evaluation is beyond its certificate."""
     pairs = product(CELLS, DTYPES)
-    rows = score.results([(held, (*pair, evaluations, seed)) for pair in pairs], jobs)
+    rows = score.results([(evaluate, (*pair, evaluations, seed)) for pair in pairs], jobs)
     of_cells = product(CONSTANTS, ("lstm", "gru"))
-    grades = score.results([(graded, (*pair, seed)) for pair in of_cells], jobs)
+    grades = score.results([(grade_constant, (*pair, seed)) for pair in of_cells], jobs)
     grades.sort(key=lambda r: (CONSTANTS.index(r.constant), r.cell))
     score.print_table(TITLE, COLUMNS, grades)
     if table:
-        score.write_table(table, TITLE, COLUMNS, grades, _made(rows, evaluations, seed))
+        score.write_table(table, TITLE, COLUMNS, grades, _caption(rows, evaluations, seed))
     sys.exit(any(row.used > 1 for row in rows))
 
 
 TITLE = "Tolerances in use, graded"
 
 
-def _made(rows: Sequence[Held], evaluations: int, seed: int) -> str:
-    """Return what was evaluated, and how it is made again."""
-    at = f"T={HELD.T}, D={HELD.D}, H={HELD.H}"
+def _caption(rows: Sequence[Held], evaluations: int, seed: int) -> str:
+    """Return the text below the table: sizes, totals, and the command."""
+    sizes = f"T={SIZES.T}, D={SIZES.D}, H={SIZES.H}"
     beyond = sum(row.used > 1 for row in rows)
-    size = f"T={GRADED.T}, B={GRADED.B}, D={GRADED.D}, H={GRADED.H}"
+    graded = f"T={GRADED_SIZES.T}, B={GRADED_SIZES.B}, D={GRADED_SIZES.D}, H={GRADED_SIZES.H}"
     most = max(rows, key=lambda row: row.used)
     return f"""
-Graded for outputs, states and all gradients at {size}, against the mistakes that lie beyond the
+Graded for outputs, states and all gradients at {graded}, against the mistakes that lie beyond the
 derived bounds there. `too tight`: some of 100 right evaluations exceed it; `blind`: it lets such a
 mistake through.
 
 Certificates of {len(rows)} pairs of cell and dtype were held by {rows[0].rows} sequences each, at
-{at}: {beyond} lie beyond. The largest error is {most.used:.2f} of its bound ({most.cell},
+{sizes}: {beyond} lie beyond. The largest error is {most.used:.2f} of its bound ({most.cell},
 {most.dtype}).
 
 {score.made_by(f"tolerances --evaluations {evaluations} --seed {seed}")}

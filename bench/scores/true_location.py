@@ -1,7 +1,7 @@
-"""In which part a mutant differs from the right layer: found by running both, case by case.
+"""The part in which a mutant differs from the right layer, found by running both on cases.
 
-The diagnosis locates a mistake from checks that fail; this is the same question answered without
-any check: both layers make the same calls, and the first part in which they differ is the place.
+The diagnosis locates a mistake from checks that fail. This module answers the same question without
+checks: both layers make the same calls, and the first part in which they differ is the location.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from ...verify.subjects.inputs import draw_cotangents, draw_inputs
 from ...verify.subjects.protocol import Subject
 
 PARTS = ("outputs", "gradients", "tangents", "calls", "training")
-"""In the order in which they are looked at."""
+"""The parts, in the order of comparison."""
 
 CLOSE = {"float64": 1e-9, "float32": 1e-3}
-"""Differences that rounding explains; D01 and D02 differ by more where they show."""
+"""Differences that rounding explains; those of D01 and D02 are larger."""
 
 PLAIN = Case(5, 3, 2, 4)
 RICH = Case(
     4, 3, 2, 5, layers=2, bidirectional=True, lengths=True, zero_length=True, dropout=0.5, seed=1
 )
 
-Seen = list[Floats]
+Arrays = list[Floats]
 
 
 def part(subject: MutantSubject, cases: Sequence[Case]) -> str:
@@ -45,39 +45,39 @@ def part(subject: MutantSubject, cases: Sequence[Case]) -> str:
 
 def differs(subject: MutantSubject, case: Case) -> str:
     """Return the first part in which a mutant and the right layer differ in one case."""
-    right = right_subject(subject.cell_name)
+    right_layer = right_subject(subject.cell_name)
     for name in PARTS:
         if name == "tangents" and (not subject.options.jvp or case.lengths):
             continue
         try:
-            seen = list(SESSIONS[name](subject, case))
+            results = list(SESSIONS[name](subject, case))
         except Exception:
             return "program"
-        if not _same(seen, list(SESSIONS[name](right, case)), CLOSE[case.dtype]):
+        if not _same(results, list(SESSIONS[name](right_layer, case)), CLOSE[case.dtype]):
             return name
     if not case.schedule:
         return ""
-    seen, wanted = (list(_served(one, case)) for one in (subject, right))
-    return "" if _same(seen, wanted, CLOSE[case.dtype]) else "outputs"
+    results, expected = (list(_schedule(layer, case)) for layer in (subject, right_layer))
+    return "" if _same(results, expected, CLOSE[case.dtype]) else "outputs"
 
 
-def same_numbers(one: Subject, other: Subject, case: Case) -> bool:
-    """Whether two layers with the same arrays give the same outputs and gradients in a case."""
-    inputs, pair = draw_inputs(one, case), draw_cotangents(one, case)
+def same_numbers(first: Subject, second: Subject, case: Case) -> bool:
+    """Return whether two layers give the same outputs and gradients for the same arrays."""
+    inputs, pair = draw_inputs(first, case), draw_cotangents(first, case)
 
-    def numbers(subject: Subject) -> Seen:
+    def numbers(subject: Subject) -> Arrays:
         return [*_numbers(subject.build(case).gradients(inputs, [deepcopy(pair)])[0])]
 
-    return _same(numbers(one), numbers(other), CLOSE[case.dtype])
+    return _same(numbers(first), numbers(second), CLOSE[case.dtype])
 
 
-def _same(one: Seen, other: Seen, close: float) -> bool:
+def _same(first: Arrays, second: Arrays, close: float) -> bool:
     def alike(a: Floats, b: Floats) -> bool:
         return (a.shape, a.dtype) == (b.shape, b.dtype) and bool(
             np.allclose(a, b, rtol=close, atol=close, equal_nan=True)
         )
 
-    return len(one) == len(other) and all(map(alike, one, other))
+    return len(first) == len(second) and all(map(alike, first, second))
 
 
 def _numbers(result: Any) -> Iterator[Floats]:
@@ -88,18 +88,18 @@ def _numbers(result: Any) -> Iterator[Floats]:
 
 
 def _outputs(subject: MutantSubject, case: Case) -> Iterator[Floats]:
-    """One call of a new layer, without dropout; once more with NaN in the padding."""
+    """Yield the results of a call without dropout, and of one more with NaN in the padding."""
     case = replace(case, dropout=0.0)
     inputs = draw_inputs(subject, case)
-    spoilt = inputs.x.copy()
+    x = inputs.x.copy()
     if inputs.lengths is not None:
-        spoilt[np.arange(len(spoilt))[:, None] >= inputs.lengths] = np.nan
-    for given in (inputs, replace(inputs, x=spoilt)):
-        yield from _numbers(subject.build(case).forward(given))
+        x[np.arange(len(x))[:, None] >= inputs.lengths] = np.nan
+    for arguments in (inputs, replace(inputs, x=x)):
+        yield from _numbers(subject.build(case).forward(arguments))
 
 
-def _served(subject: Subject, case: Case) -> Iterator[Floats]:
-    """All calls of a schedule, in whose arrays the server keeps states and changes them."""
+def _schedule(subject: Subject, case: Case) -> Iterator[Floats]:
+    """Yield the results of all calls of a schedule, whose server keeps states and changes them."""
     called, rows = under_test(subject).build(case), tuple(Row(k) for k in range(case.B))
     server = Server(called, draw_inputs(subject, case), Batch(rows, None), case.B)
     for operation in parsed(case.schedule):
@@ -108,7 +108,7 @@ def _served(subject: Subject, case: Case) -> Iterator[Floats]:
 
 
 def _gradients(subject: MutantSubject, case: Case) -> Iterator[Floats]:
-    """One pull back through a new layer, for several choices of cotangents."""
+    """Yield the gradients of a new layer for several choices of cotangents."""
     case = replace(case, dropout=0.0)
     inputs, (dy, dfinal) = draw_inputs(subject, case), draw_cotangents(subject, case)
     strided = np.ascontiguousarray(dy.swapaxes(0, 1)).swapaxes(0, 1)
@@ -119,15 +119,15 @@ def _gradients(subject: MutantSubject, case: Case) -> Iterator[Floats]:
 
 
 def _tangents(subject: MutantSubject, case: Case) -> Iterator[Floats]:
-    """One push forward."""
+    """Yield the tangents of one call of a new layer."""
     case = replace(case, dropout=0.0)
     inputs = draw_inputs(subject, case)
-    other = draw_inputs(subject, replace(case, seed=case.seed + 1))
-    yield from _numbers(subject.build(case).jvp(inputs, other))
+    tangents = draw_inputs(subject, replace(case, seed=case.seed + 1))
+    yield from _numbers(subject.build(case).jvp(inputs, tangents))
 
 
 def _training(subject: MutantSubject, case: Case) -> Iterator[Floats]:
-    """New layers in each mode, with dropout if the case has it; then one that changes its mode."""
+    """Yield the results of new layers in each mode, then of one layer that changes its mode."""
     inputs, pair = draw_inputs(subject, case), draw_cotangents(subject, case)
     for training in (True, False):
         layer = subject.build(case)
@@ -140,16 +140,16 @@ def _training(subject: MutantSubject, case: Case) -> Iterator[Floats]:
 
 
 def _calls(subject: MutantSubject, case: Case) -> Iterator[Floats]:
-    """One layer, called in many ways one after the other; and what became of the arguments."""
+    """Yield the results of one layer over many different calls, and the arguments afterwards."""
     case = replace(case, dropout=0.0)
     layer, inputs = subject.build(case), draw_inputs(subject, case)
     other = draw_inputs(subject, replace(case, seed=case.seed + 1))
     larger = draw_inputs(subject, replace(case, T=case.T + 1, B=case.B + 1))
     pair = draw_cotangents(subject, case)
-    first = layer.forward(inputs)
-    for given in (inputs, larger, inputs, replace(inputs, parameters=other.parameters), other):
-        yield from _numbers(layer.forward(given))
-    yield from _numbers(first)
+    first_result = layer.forward(inputs)
+    for arguments in (inputs, larger, inputs, replace(inputs, parameters=other.parameters), other):
+        yield from _numbers(layer.forward(arguments))
+    yield from _numbers(first_result)
     for pulled in layer.gradients(inputs, [pair, pair]):
         yield from _numbers(pulled)
     yield from (inputs.x, *(inputs.state or ()), pair[0], *pair[1])

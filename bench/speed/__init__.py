@@ -1,9 +1,9 @@
-"""How fast layers run, once they have proven right.
+"""The speed of layers whose results have been checked first.
 
-A *contender* is an implementation made ready to be timed (``contender``). Contenders of the same
-cell meet at the same ``problem``: shape, dtype, numbers. The ``gate`` holds each against the
-float64 reference at that very shape; what does not pass gets no time. Those that pass take turns
+A *contender* is an implementation prepared for timing (``contender``). Contenders of the same cell
+get the same ``problem``: shape, dtype, numbers. The ``gate`` compares each with the float64
+reference at that very shape; one that does not pass is not timed. Those that pass take turns
 (``timing.rounds``), in a process of their own (``worker``), beside matrix products of the same
-shapes (``ceilings``). ``ladder`` has six ways to compute an LSTM, each one step faster than the
-one before. ``plan`` says what is measured, ``analysis`` what may be said of it.
+shapes (``ceilings``). ``ladder`` has six ways to compute an LSTM, each one step faster than the one
+before. ``plan`` lists the measurements, ``analysis`` draws conclusions from them.
 """

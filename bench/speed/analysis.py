@@ -1,4 +1,4 @@
-"""What the numbers of a run say: speeds, shares of ceilings, regimes, who is faster."""
+"""Conclusions from a run: speeds, shares of ceilings, regimes, comparisons."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ FLAT, LINEAR, STEEP = 0.25, 0.65, 1.4
 
 LATENCY, MEMORY, PRODUCT = "latency", "memory", "product"
 ELEMENTS, BETWEEN = "elements", "between"
-"""What bounds a row: the calls and steps themselves, the traffic of weights, matrix products,
+"""The limits on a row's speed: calls and steps themselves, the traffic of weights, matrix products,
 elementwise work; or several of them."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One pass of one contender in one shape, with what follows from its time.
+    """One pass of one contender in one shape, with the numbers derived from its time.
 
     ``us_per_step`` is microseconds a time step; ``gflops`` counts all products, ``recurrent`` not
-    those of the input. ``share`` is the time of the same products alone over the row's time;
-    ``memory`` the peak over what must be held. ``by_rows`` and ``by_width`` are the slopes
-    d log t / d log B and d log t / d log H to neighbours in the grid, ``regime`` what they say.
+    those of the input. ``share`` is the time of the products alone over the row's time; ``memory``
+    the peak over the bytes that must be held. ``by_rows`` and ``by_width`` are the slopes d log t /
+    d log B and d log t / d log H to neighbours in the grid, ``regime`` follows from both.
     ``comparison`` is with ``baseline``; of a rung of the ladder, ``gain`` is with ``below``, the
     next lower rung that has a time.
     """
@@ -65,7 +65,7 @@ class Row:
 
 
 def analysed(run: BenchRun) -> list[Row]:
-    """Return every row of a run; comparisons are corrected for how many there are."""
+    """Return every row of a run; comparisons are corrected for their number."""
     analyses = [_row(group, entry) for group in rows.groups(run) for entry in group.entries]
     slopes = [(slope(row, analyses, "B"), slope(row, analyses, "H")) for row in analyses]
     return _with_comparisons(run, [
@@ -93,34 +93,34 @@ def _row(group: Group, entry: Entry) -> Row:
 def slope(row: Row, others: Iterable[Row], size: str) -> float | None:
     """Return d log t / d log size to the nearest row that differs in ``size``, a letter, alone."""
     alike = [
-        other
-        for other in others
-        if other.seconds
-        and _series(other, size) == _series(row, size)
-        and getattr(other.shape, size) != getattr(row.shape, size)
+        candidate
+        for candidate in others
+        if candidate.seconds
+        and _series(candidate, size) == _series(row, size)
+        and getattr(candidate.shape, size) != getattr(row.shape, size)
     ]
     if not alike or not row.seconds:
         return None
     at = math.log(getattr(row.shape, size))
-    near = min(alike, key=lambda other: abs(math.log(getattr(other.shape, size)) - at))
+    near = min(alike, key=lambda candidate: abs(math.log(getattr(candidate.shape, size)) - at))
     rise = math.log(row.seconds / (near.seconds or 1.0))
     return rise / (at - math.log(getattr(near.shape, size)))
 
 
 def _series(row: Row, size: str) -> tuple[Any, ...]:
-    """Return all by which rows are told apart but one size; an input as wide as H follows it."""
+    """Return all that identifies a row except one size; an input as wide as H follows H."""
     s, group = row.shape, row.group
-    kept = {"T": s.T, "B": s.B, "H": s.H, "D": 0 if s.D == s.H else s.D}
-    del kept[size]
+    sizes = {"T": s.T, "B": s.B, "H": s.H, "D": 0 if s.D == s.H else s.D}
+    del sizes[size]
     contender = (group.cell, group.dtype, group.threads, row.entry.subject, row.entry.of)
-    return (*contender, s.layers, s.directions, *kept.items())
+    return (*contender, s.layers, s.directions, *sizes.items())
 
 
 def regime(by_rows: float | None, by_width: float | None) -> str:
-    """Return what bounds a row whose time has these slopes; "" where one is not known.
+    """Return the limit on a row whose time has these slopes; "" where one is unknown.
 
-    Flat in B and in H: calls. Flat in B, steep in H: weights are moved. Linear in B: products
-    where it is steeper in H than linear, else what is done to each element.
+    Flat in B and in H: calls. Flat in B, steep in H: traffic of weights. Linear in B: products
+    where it is steeper than linear in H, else elementwise work.
     """
     if by_rows is None or by_width is None:
         return ""
@@ -132,25 +132,26 @@ def regime(by_rows: float | None, by_width: float | None) -> str:
 
 
 def _with_comparisons(run: BenchRun, analyses: list[Row]) -> list[Row]:
-    """Compare each row with its baseline, and a rung with the one below, above the noise floor."""
-    floor, wanted = rows.floor(run), str(run.settings.get("baseline", ""))
+    """Compare each row with its baseline, and a rung with the one below, given the noise floor."""
+    floor, chosen_baseline = rows.floor(run), str(run.settings.get("baseline", ""))
     effort = STANDARD if run.settings.get("full") else QUICK
-    compared: list[tuple[int, str, Comparison]] = []
+    comparisons: list[tuple[int, str, Comparison]] = []
     for number, row in enumerate(analyses):
         peers = {e.subject: e.timing for e in row.group.entries
                  if e.of == row.entry.of and e.timing is not None}  # fmt: skip
-        own = row.entry.subject
-        if own not in peers or len(peers) < 2:
+        subject = row.entry.subject
+        if subject not in peers or len(peers) < 2:
             continue
-        turns, baseline = Rounds(peers, effort, run.seed), baseline_of([*peers][::-1], wanted)
-        if baseline != own:
+        turns = Rounds(peers, effort, run.seed)
+        baseline = baseline_of([*peers][::-1], chosen_baseline)
+        if baseline != subject:
             analyses[number] = replace(analyses[number], baseline=baseline)
-            compared.append((number, "comparison", turns.compare(own, baseline, floor)))
-        if below := ladder.below(own, peers):
+            comparisons.append((number, "comparison", turns.compare(subject, baseline, floor)))
+        if below := ladder.below(subject, peers):
             analyses[number] = replace(analyses[number], below=below)
-            compared.append((number, "gain", turns.compare(own, below, floor)))
-    verdicts = corrected([comparison for *_, comparison in compared])
-    for (number, name, _), verdict in zip(compared, verdicts, strict=True):
+            comparisons.append((number, "gain", turns.compare(subject, below, floor)))
+    verdicts = corrected([comparison for *_, comparison in comparisons])
+    for (number, name, _), verdict in zip(comparisons, verdicts, strict=True):
         if name == "comparison":
             analyses[number] = replace(analyses[number], comparison=verdict)
         else:
@@ -159,5 +160,5 @@ def _with_comparisons(run: BenchRun, analyses: list[Row]) -> list[Row]:
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:
-    """Return the geometric mean; of ratios alone does it mean anything."""
+    """Return the geometric mean, the mean for ratios."""
     return math.exp(sum(map(math.log, ratios)) / len(ratios))

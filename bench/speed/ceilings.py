@@ -1,7 +1,7 @@
-"""What this machine can do at most, measured in the same session: products, copies, empty calls.
+"""The limits of this machine, measured in the same session: products, copies, empty calls.
 
 A layer's ceiling is the time of its matrix products alone, of the same shapes, by the faster of
-the libraries there are: once over all steps where nothing waits, and T times where it must.
+the installed libraries: once over all steps where no step waits for another, else T times.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from .contender import BACKWARD, DATA, FORWARD, TRAINING
 from .problem import STORED, Problem
 
 BRIEF = Effort(seconds=0.01, patience=0.06)
-COPIED = 2**26
-"""Bytes of the array that is copied: more than most caches hold."""
+COPY_BYTES = 2**26
+"""Bytes of the array for copies: more than most caches hold."""
 
 CUBE = 768
-"""The sides of the product that stands for the machine's best."""
+"""The sides of the matrices of the machine's reference product."""
 
 
-def products(problem: Problem, of: str) -> Counter[tuple[int, int, int]]:
-    """Return the products (m, k) times (k, n) of a pass, and how many of each there are.
+def products(problem: Problem, phase: str) -> Counter[tuple[int, int, int]]:
+    """Return the products (m, k) times (k, n) of a pass, and the number of each.
 
-    Those of all gates are one.
+    The products of all gates count as one.
     """
     layer, (T, B) = problem.layer, (problem.shape.T, problem.shape.B)
     counts: Counter[tuple[int, int, int]] = Counter()
     for sizes in layer.pass_sizes:
         step, width = count_step(layer.cell, sizes, B), layer.cell.widths(sizes)[0]
-        n, fed = step.recurrent // width, step.feeding // sizes.D
-        ahead = (((B, width, n), T), ((T * B, sizes.D, fed), 1))
-        data = (((B, n, width), T), ((T * B, fed, sizes.D), 1))
-        weights = (((width, T * B, n), 1), ((sizes.D, T * B, fed), 1))
+        n, input_columns = step.recurrent // width, step.feeding // sizes.D
+        forward = (((B, width, n), T), ((T * B, sizes.D, input_columns), 1))
+        data = (((B, n, width), T), ((T * B, input_columns, sizes.D), 1))
+        weights = (((width, T * B, n), 1), ((sizes.D, T * B, input_columns), 1))
         parts = {
-            FORWARD: ahead,
+            FORWARD: forward,
             DATA: data,
             BACKWARD: data + weights,
-            TRAINING: ahead + data + weights,
+            TRAINING: forward + data + weights,
         }
-        for mkn, count in parts[of]:
+        for mkn, count in parts[phase]:
             counts[mkn] += count  # where D is H, two may have the same sizes
     return counts
 
 
 def seconds(problem: Problem, passes: tuple[str, ...]) -> dict[str, float]:
-    """Return how long the products of each pass take, alone."""
-    wanted = {of: products(problem, of) for of in passes}
-    sizes = {mkn for counts in wanted.values() for mkn in counts}
+    """Return the seconds that the products of each pass take alone."""
+    products_by_pass = {phase: products(problem, phase) for phase in passes}
+    sizes = {mkn for counts in products_by_pass.values() for mkn in counts}
     times = {mkn: _product_seconds(*mkn, problem.dtype) for mkn in sizes}
-    return {of: sum(count * times[m] for m, count in p.items()) for of, p in wanted.items()}
+    return {phase: sum(n * times[m] for m, n in p.items()) for phase, p in products_by_pass.items()}
 
 
 def _product_seconds(m: int, k: int, n: int, dtype: str) -> float:
@@ -83,10 +83,10 @@ def machine(dtypes: tuple[str, ...]) -> dict[str, float]:
     for dtype in dtypes:
         best = _product_seconds(CUBE, CUBE, CUBE, dtype)
         limits[f"product {dtype} GFLOP/s"] = 2 * CUBE**3 / best / 1e9
-    source = np.ones(COPIED // 8)
+    source = np.ones(COPY_BYTES // 8)
     target = np.empty_like(source)
     copy = measure(lambda: np.copyto(target, source), BRIEF).median
-    limits["copy GB/s"] = 2 * COPIED / copy / 1e9
+    limits["copy GB/s"] = 2 * COPY_BYTES / copy / 1e9
     number = np.ones(1)
     empty: dict[str, Callable[[], object]] = {  # calls that do nothing, or next to nothing
         "Python": lambda: None, "NumPy": lambda: np.negative(number, out=number),
@@ -101,13 +101,13 @@ def machine(dtypes: tuple[str, ...]) -> dict[str, float]:
 
 
 def work(problem: Problem) -> dict[str, dict[str, float]]:
-    """Return, for every pass, the flop in both conventions, the bytes and the words kept."""
+    """Return, for every pass, the flop in both conventions and the bytes moved and held."""
     cost = Cost(problem.layer, problem.shape.T, problem.shape.B)
     size = 2 if problem.dtype in ("float16", "bfloat16") else np.dtype(problem.dtype).itemsize
     flop = {FORWARD: "forward", TRAINING: "training", BACKWARD: "backward"}
     by_pass: dict[str, dict[str, float]] = {}
-    for of, name in flop.items():
-        by_pass[of] = {
+    for phase, name in flop.items():
+        by_pass[phase] = {
             "flop": cost.flop(name),
             "recurrent_flop": cost.recurrent_flop(name),
             "sequential_flop": cost.sequential[name],

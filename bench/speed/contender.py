@@ -1,4 +1,4 @@
-"""A contender: an implementation that is made ready for a problem, checked, and timed."""
+"""A contender: an implementation that is prepared for a problem, checked, and timed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ PASSES = (FORWARD, BACKWARD, DATA, TRAINING)
 
 
 class FallbackError(RuntimeError):
-    """What ran is not what was asked for; the message says what did."""
+    """Something else ran than the request named; the message says what."""
 
 
 class Prepared(ABC):
-    """A contender with its problem: everything is built and converted, only calls are left.
+    """A contender with its problem: everything is built and converted, ready for calls.
 
-    A call returns the contender's own objects; ``arrays`` are NumPy's of them, off the clock.
-    ``algorithm`` says what ran, where that can be known; ``note`` what is on the clock besides.
-    ``first`` are the seconds of the very first call of a pass, where it has been made already.
+    A call returns the contender's own objects; ``arrays`` converts them to NumPy's, off the clock.
+    ``algorithm`` names what ran, where that can be known; ``note`` other work that is on the clock.
+    ``first`` has the seconds of the very first call of each pass that has been called.
     """
 
     algorithm = ""
@@ -41,53 +41,53 @@ class Prepared(ABC):
 
     @abstractmethod
     def forward(self) -> Any:
-        """Run the layer, recording nothing."""
+        """Run the layer without recording for gradients."""
 
     @abstractmethod
     def training(self, cotangents: Any) -> Any:
         """Run the layer and return all gradients."""
 
     def backward(self, cotangents: Any) -> Any:
-        """Return all gradients of a run that was made before."""
+        """Return all gradients of an earlier run."""
         raise UnsupportedError("its backward pass cannot be had without the forward pass")
 
     def backward_data(self, cotangents: Any) -> Any:
-        """Return the gradients of x and of the initial states of a run that was made before."""
+        """Return the gradients of x and of the initial states of an earlier run."""
         raise UnsupportedError("it has no gradients of data without those of weights")
 
-    def own(self, cotangents: Cotangents) -> Any:
-        """Return cotangents as its own objects."""
+    def to_native(self, cotangents: Cotangents) -> Any:
+        """Return cotangents as the contender's own objects."""
         return cotangents
 
     @abstractmethod
     def arrays(self, result: Any) -> Result:
-        """Return what a call returned as NumPy arrays; gradients by the contender's own names.
+        """Return the result of a call as NumPy arrays; gradients have the contender's own names.
 
-        A call with gradients gives ``Pulled``, without any of parameters where those of data were
-        asked for alone.
+        A call with gradients gives ``Pulled``, without gradients of parameters if the pass was
+        ``backward-data``.
         """
 
     @abstractmethod
     def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Array]:
-        """Return a gradient of the reference, of any number system, by its own names."""
+        """Return a gradient of the reference, in any number system, under the contender's names."""
 
-    def peak(self, of: str, cotangents: Any) -> int | None:
-        """Return the most bytes that one call of a pass holds beyond what there was before."""
+    def peak(self, phase: str, cotangents: Any) -> int | None:
+        """Return the peak of bytes that one call of a pass allocates."""
         return None
 
-    def counts(self, of: str, cotangents: Any) -> dict[str, int] | None:
-        """Return what one call of a pass does, where that can be counted (``rows.Entry``)."""
+    def counts(self, phase: str, cotangents: Any) -> dict[str, int] | None:
+        """Return the operations of one call of a pass, if they can be counted (``rows.Entry``)."""
         return None
 
-    def call(self, of: str, cotangents: Any) -> Any:
+    def call(self, phase: str, cotangents: Any) -> Any:
         """Make one call of a pass; the first is timed."""
         started = time.perf_counter()
-        if of == FORWARD:
+        if phase == FORWARD:
             result = self.forward()
         else:
-            named = {TRAINING: self.training, BACKWARD: self.backward, DATA: self.backward_data}
-            result = named[of](cotangents)
-        self.first.setdefault(of, time.perf_counter() - started)
+            calls = {TRAINING: self.training, BACKWARD: self.backward, DATA: self.backward_data}
+            result = calls[phase](cotangents)
+        self.first.setdefault(phase, time.perf_counter() - started)
         return result
 
 
@@ -95,8 +95,8 @@ class Prepared(ABC):
 class Contender:
     """An implementation that can be timed, by the name that users type.
 
-    ``cells`` are those of the reference that it computes, ``version`` tells that of what runs, and
-    ``prepare`` makes it ready for a problem; UnsupportedError says why it cannot be.
+    ``cells`` are the reference's cells that it computes, ``version`` returns the library's version,
+    and ``prepare`` prepares it for a problem; UnsupportedError says why it cannot.
     """
 
     name: str

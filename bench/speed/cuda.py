@@ -27,38 +27,38 @@ from .problem import Problem
 from .torch_layers import CELLS, LAYERS, TorchPrepared, built_for, compiled_prepared, prove
 
 EVENTS = 20
-"""Samples of device time."""
+"""The number of samples of device time."""
 
 
 class CudaPrepared(TorchPrepared):
     """A layer on the device; every call waits for it."""
 
-    def call(self, of: str, cotangents: Any) -> Any:
+    def call(self, phase: str, cotangents: Any) -> Any:
         """Make one call and wait for the device."""
-        result = super().call(of, cotangents)
+        result = super().call(phase, cotangents)
         self.torch.cuda.synchronize()
         return result
 
-    def peak(self, of: str, cotangents: Any) -> int | None:
-        """Return the peak of what the device's allocator hands out during a call."""
+    def peak(self, phase: str, cotangents: Any) -> int | None:
+        """Return the peak of the bytes that the device's allocator hands out during a call."""
         cuda = self.torch.cuda
         cuda.reset_peak_memory_stats()
         before = cuda.memory_allocated()
-        self.call(of, cotangents)
+        self.call(phase, cotangents)
         return int(cuda.max_memory_allocated() - before)
 
-    def device_side(self, of: str, cotangents: Any) -> dict[str, Any]:
+    def device_side(self, phase: str, cotangents: Any) -> dict[str, Any]:
         """Return hot and cold device times in seconds, kernels, clocks, and TF32's state."""
         return {
-            "hot": self._timed(of, cotangents, cold=False),
-            "cold": self._timed(of, cotangents, cold=True),
+            "hot": self._device_times(phase, cotangents, cold=False),
+            "cold": self._device_times(phase, cotangents, cold=True),
             "clock_mhz": clock(),
-            "kernels": self._kernels(of, cotangents),
+            "kernels": self._kernels(phase, cotangents),
             "device": self.torch.cuda.get_device_name(),
             "cudnn": self.torch.backends.cudnn.version(),
         }
 
-    def _timed(self, of: str, cotangents: Any, *, cold: bool) -> list[float]:
+    def _device_times(self, phase: str, cotangents: Any, *, cold: bool) -> list[float]:
         cuda = self.torch.cuda
         size = 2 * cuda.get_device_properties(0).L2_cache_size
         flush = self.torch.empty(size, dtype=self.torch.int8, device="cuda")
@@ -68,18 +68,18 @@ class CudaPrepared(TorchPrepared):
                 flush.zero_()
             start, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
             start.record()
-            TorchPrepared.call(self, of, cotangents)
+            TorchPrepared.call(self, phase, cotangents)
             end.record()
             cuda.synchronize()
             times.append(start.elapsed_time(end) / 1000)
         return times
 
-    def _kernels(self, of: str, cotangents: Any) -> list[str]:
+    def _kernels(self, phase: str, cotangents: Any) -> list[str]:
         """Return the names of the kernels of one call, the longest first, at most 8."""
         from torch.profiler import ProfilerActivity, profile
 
         with profile(activities=[ProfilerActivity.CUDA]) as p:
-            self.call(of, cotangents)
+            self.call(phase, cotangents)
         spent: dict[str, float] = {}
         _, kernels = operators_and_kernels(p.events())
         for event in (e for e in p.events() or () if e.name in kernels):
@@ -95,20 +95,20 @@ class GraphPrepared(CudaPrepared):
     def __init__(self, problem: Problem, subject: Subject, built: TorchModule) -> None:
         super().__init__(problem, subject, built)
         self._captured: dict[str, tuple[Any, Any]] = {}
-        self._given: Any = None
+        self._cotangents: Any = None
 
     def forward(self) -> Any:
         """Replay a forward pass."""
-        return self._replayed(FORWARD, super().forward)
+        return self._replay(FORWARD, super().forward)
 
     def training(self, cotangents: Any) -> Any:
-        """Replay a training step, with these cotangents copied to where it reads them."""
-        if self._given is None:
-            self._given = [d.clone() for d in cotangents]
-        for place, d in zip(self._given, cotangents, strict=True):
+        """Replay a training step, with the cotangents copied into its input buffers."""
+        if self._cotangents is None:
+            self._cotangents = [d.clone() for d in cotangents]
+        for place, d in zip(self._cotangents, cotangents, strict=True):
             place.copy_(d)
         step = super().training
-        return self._replayed(TRAINING, lambda: step(self._given))
+        return self._replay(TRAINING, lambda: step(self._cotangents))
 
     def backward(self, cotangents: Any) -> Any:
         """Raise: a graph holds a whole step."""
@@ -118,22 +118,22 @@ class GraphPrepared(CudaPrepared):
         """Raise: a graph holds a whole step."""
         return self.backward(cotangents)
 
-    def _replayed(self, of: str, step: Callable[[], Any]) -> Any:
-        if of not in self._captured:
-            self._captured[of] = self._capture(step)
-        graph, result = self._captured[of]
+    def _replay(self, phase: str, step: Callable[[], Any]) -> Any:
+        if phase not in self._captured:
+            self._captured[phase] = self._capture(step)
+        graph, result = self._captured[phase]
         graph.replay()
         return result
 
     def _capture(self, step: Callable[[], Any]) -> tuple[Any, Any]:
         """Warm up beside the default stream, as CUDA graphs want it, then capture."""
         cuda = self.torch.cuda
-        aside = cuda.Stream()
-        aside.wait_stream(cuda.current_stream())
-        with cuda.stream(aside):
+        stream = cuda.Stream()
+        stream.wait_stream(cuda.current_stream())
+        with cuda.stream(stream):
             for _ in range(3):
                 step()
-        cuda.current_stream().wait_stream(aside)
+        cuda.current_stream().wait_stream(stream)
         graph = cuda.CUDAGraph()
         try:
             with cuda.graph(graph):
@@ -147,13 +147,13 @@ class GraphPrepared(CudaPrepared):
 def prepare(
     problem: Problem, subject: Subject, kind: type[CudaPrepared] = CudaPrepared
 ) -> Prepared:
-    """Return a layer on the GPU, once it has shown that what it is named for runs."""
+    """Return a layer on the GPU, once its kernels have proven to be those it is named after."""
     prove(CudaPrepared(problem, subject, built_for(problem, subject)))
     return kind(problem, subject, built_for(problem, subject))
 
 
 def prepare_cell(problem: Problem, subject: Subject, *, compile: bool) -> Prepared:
-    """Return a loop over a cell of torch.nn on the GPU, as it is or compiled as a whole."""
+    """Return a loop over a cell of torch.nn on the GPU, plain or compiled as a whole."""
     torch = import_torch_with("cuda")
     setting = partial(cuda_setting, torch, problem.case, cudnn=False)
     built = replace(built_for(problem, subject), device="cuda", setting=setting)
@@ -163,18 +163,22 @@ def prepare_cell(problem: Problem, subject: Subject, *, compile: bool) -> Prepar
 
 
 def clock() -> list[float]:
-    """Return the SM clock of every GPU now, in MHz; nothing where nvidia-smi is missing."""
-    asked = ["nvidia-smi", "--query-gpu=clocks.sm", "--format=csv,noheader,nounits"]
+    """Return the current SM clock of every GPU in MHz; [] where nvidia-smi is missing."""
+    command = ["nvidia-smi", "--query-gpu=clocks.sm", "--format=csv,noheader,nounits"]
     try:
-        said = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10)
+        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return []
-    return [float(word) for word in said.stdout.split() if word.isdigit()]
+    return [float(word) for word in result.stdout.split() if word.isdigit()]
 
 
-def _contender(name: str, of: str, prepare: Callable[..., Prepared], **how: Any) -> Contender:
-    subject = subject_named(of)
-    return Contender(name, subject.cells, subject.version, partial(prepare, subject=subject, **how))
+def _contender(
+    name: str, subject_name: str, prepare: Callable[..., Prepared], **options: Any
+) -> Contender:
+    subject = subject_named(subject_name)
+    return Contender(
+        name, subject.cells, subject.version, partial(prepare, subject=subject, **options)
+    )
 
 
 CONTENDERS = (
@@ -184,4 +188,4 @@ CONTENDERS = (
       for family, compile in (("torch-cuda", False), ("torch-compile-cuda", True))
       for cell in CELLS),
 )  # fmt: skip
-"""Those that ``verify`` has not: its own subjects ``cudnn`` and ``torch-cuda`` are timed, too."""
+"""The contenders besides ``verify``'s subjects ``cudnn`` and ``torch-cuda``, also timed."""

@@ -1,9 +1,9 @@
-"""The gate: what a contender computes is held to the reference before it gets a time.
+"""The gate: a contender's results are compared with the reference before it is timed.
 
 The reference runs on ``Bounded`` numbers over the problem's own steps, for the rows that differ.
-Where that would take too long, or its bounds come out too wide to mean anything, it runs over the
-first steps alone: what comes later has no influence on them, and cotangents stand on them alone.
-In two directions it has, so that there it is all steps or none.
+Where that would take too long, or the bounds become too wide to be useful, it runs over the
+first steps alone: later steps do not influence them, and only they get cotangents.
+In two directions later steps do, so that there it is all steps or none.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from .contender import DATA, FORWARD, Prepared
 from .problem import Problem
 
 WORK = 1.5e7
-"""Weights times steps that are affordable: some 1 to 2 s on one core."""
+"""The affordable number of weights times steps: some 1 to 2 s on one core."""
 
 FEWEST = 4
-"""Steps below which nothing is known of a recurrence."""
+"""The least number of steps that tests a recurrence."""
 
 
 WIDEST = 0.5
 """The share of the largest number that bounds of halves may reach.
 
-Some dozen roundings to 8 bits leave no more: a wrong formula is still seen, a coarse one is not.
+A dozen roundings to 8 bits need as much: a wrong formula still shows, a coarse one does not.
 """
 
 
@@ -43,13 +43,13 @@ CANCELLED = 0.1
 """The share that bounds of the gradient of x may reach.
 
 Its sums over the units of all gates cancel, so that bounds grow with the width (to 0.06 at 1024
-units in float32): a wrong formula is still seen. Beyond the dtype's own share it counts as blind
+units in float32): a wrong formula still shows. Beyond the dtype's own share it counts as blind
 all the same.
 """
 
 
 def arithmetic(dtype: str) -> Arithmetic:
-    """Return what rounding a dtype is allowed; sums of halves are kept in float32."""
+    """Return the rounding that a dtype is allowed; sums of halves are in float32."""
     return ARITHMETICS[FINER[dtype][0] if dtype in HALVES else dtype]
 
 
@@ -70,16 +70,16 @@ class Expected:
 
     @property
     def blind(self) -> tuple[str, ...]:
-        """Names of quantities whose bound is too wide to mean anything."""
+        """The names of quantities whose bound is too wide to be useful."""
         named = {"y": self.y, "gradient of x": self.x}
         named |= {f"gradient of {n}": a for p in self.parameters for n, a in p.items()}
         return tuple(name for name, b in named.items() if not _sharp(b))
 
     @property
     def telling(self) -> bool:
-        """Whether outputs, and the gradients that every cell has, have bounds that mean something.
+        """True if outputs, and the gradients that every cell has, have useful bounds.
 
-        What a cell has besides may be out of reach: a Skip cell's own weights have gradients that
+        The bounds on other gradients may be too wide: those of a Skip cell's own weights
         are sums over all units of terms that cancel.
         """
         half = self.y.arithmetic.dtype_name in HALVES
@@ -88,7 +88,7 @@ class Expected:
 
 
 def share(dtype: str) -> float:
-    """Return the share of the largest number that a bound may reach and still mean something."""
+    """Return the largest useful bound of a dtype, as a share of the largest number."""
     return WIDEST if dtype in HALVES else SHARP.get(dtype, SHARP_ELSEWHERE)
 
 
@@ -99,45 +99,47 @@ def _sharp(b: Bounded, most: float = 0.0) -> bool:
 
 
 def expected(problem: Problem, work: float = WORK) -> Expected:
-    """Return what must be computed, over as many steps as can be said something sharp of."""
-    steps, turned = problem.shape.T, problem.shape.directions == 2
+    """Return the expected results, over as many steps as have sharp bounds."""
+    steps, bidirectional = problem.shape.T, problem.shape.directions == 2
     words = sum(a.size for p in problem.parameters for a in p.values())
     affordable = max(FEWEST, math.floor(work / words))
-    if turned and steps > affordable:
+    if bidirectional and steps > affordable:
         raise UnsupportedError(
             f"to prove it right over {steps} steps in two directions takes too long; "
             f"at most {affordable} can be afforded at this width"
         )
     steps = min(steps, affordable)
     while True:
-        computed = _computed(problem, steps)
-        if computed.telling:
-            return computed
-        if turned or steps <= FEWEST:
+        results = _run_reference(problem, steps)
+        if results.telling:
+            return results
+        if bidirectional or steps <= FEWEST:
             raise UnsupportedError(
                 f"it cannot be proven right: over {steps} steps bounds are too wide on "
-                f"{', '.join(computed.blind)}"
+                f"{', '.join(results.blind)}"
             )
         steps = max(FEWEST, steps // 2)
 
 
-def _computed(problem: Problem, steps: int) -> Expected:
+def _run_reference(problem: Problem, steps: int) -> Expected:
     layer, (x, state) = problem.layer, problem.four
     with np.errstate(all="ignore"):
-        p = [Parameters(q.shapes, {n: _given(problem, n, a) for n, a in q.items()})
+        p = [Parameters(q.shapes, {n: _parameter(problem, n, a) for n, a in q.items()})
              for q in problem.parameters]  # fmt: skip
         output = layer.forward(
             p, exact(problem, x[:steps]), tuple(exact(problem, s) for s in state)
         )
-        d, at = problem.cotangents(steps), problem.places
-        dy = exact(problem, d.y[:steps][:, at])
-        gradient = layer.vjp(p, output, dy, tuple(exact(problem, end[:, at]) for end in d.final))
+        d, places = problem.cotangents(steps), problem.places
+        dy = exact(problem, d.y[:steps][:, places])
+        gradient = layer.vjp(
+            p, output, dy, tuple(exact(problem, end[:, places]) for end in d.final)
+        )
     final = output.final if steps == problem.shape.T else ()
     return Expected(steps, output.y, final, gradient.parameters, gradient.x, gradient.initial)
 
 
-def _given(problem: Problem, name: str, array: Array) -> Bounded:
-    """Return a parameter; a bias as the sum of two halves, as those who have two biases add it."""
+def _parameter(problem: Problem, name: str, array: Array) -> Bounded:
+    """Return a parameter; a bias is a sum of two halves, as in layers with two biases."""
     if name != "b":
         return exact(problem, array)
     half = exact(problem, array / 2)
@@ -146,28 +148,28 @@ def _given(problem: Problem, name: str, array: Array) -> Bounded:
 
 
 def exact(problem: Problem, array: Array) -> Bounded:
-    """Return given numbers in the problem's arithmetic."""
+    """Return exact numbers in the problem's arithmetic."""
     return Bounded.exact(array, arithmetic(problem.dtype))
 
 
-# Holding a contender to it.
+# The comparison with a contender.
 
 
 SAMPLED = 3
-"""Later steps that are looked at one by one."""
+"""The number of later steps that are compared one by one."""
 
 ORDINARY = 32
-"""Times the median bound: beyond it, a number hangs on a choice that rounding decides."""
+"""Beyond so many median bounds, a number depends on a choice that rounding decides."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What a contender was let through with.
+    """The errors with which a contender passed.
 
     ``ratio`` is its largest error in units of its bound; ``outputs`` and ``gradients`` are its
     largest errors relative to the largest number of the same kind. ``steps`` of the sequence were
-    held to the reference as a whole, ``later`` ones one by one. ``blind`` are quantities of which
-    nothing was learned, as their bounds are too wide.
+    compared as a whole, ``later`` ones one by one. ``blind`` are quantities that were not
+    tested, as their bounds are too wide.
     """
 
     ratio: float
@@ -179,37 +181,37 @@ class Gate:
 
 
 class WrongError(AssertionError):
-    """A contender did not compute what the reference does; the message says where."""
+    """A contender differs from the reference; the message says where."""
 
 
-def passed(of: str, prepared: Prepared, problem: Problem, want: Expected) -> Gate:
-    """Return with what errors a pass of a contender passes; WrongError if it does not."""
+def passed(phase: str, prepared: Prepared, problem: Problem, want: Expected) -> Gate:
+    """Return the errors of a pass of a contender; WrongError if they are beyond the bounds."""
     d = problem.cotangents(want.steps)
-    result = prepared.arrays(prepared.call(of, prepared.own(d)))
-    held = _Held(problem, want, Ledger(share=share(problem.dtype)))
+    result = prepared.arrays(prepared.call(phase, prepared.to_native(d)))
+    comparison = _Comparison(problem, want, Ledger(share=share(problem.dtype)))
     try:
-        held.outputs(result)
+        comparison.outputs(result)
         if isinstance(result, Pulled):
-            held.gradients(result, prepared.named(want.parameters), weights=of != DATA)
-        elif of != FORWARD:
+            comparison.gradients(result, prepared.named(want.parameters), weights=phase != DATA)
+        elif phase != FORWARD:
             raise Mismatch("gradients: expected some, got none")
-        held.ledger.assert_within()
+        comparison.ledger.assert_within()
     except Mismatch as off:
         raise WrongError(str(off)) from off
-    worst = held.ledger.worst
+    worst = comparison.ledger.worst
     return Gate(
         ratio=worst.ratio if worst else 0.0,
-        outputs=max(held.relative["outputs"]),
-        gradients=max(held.relative["gradients"], default=None),
+        outputs=max(comparison.relative["outputs"]),
+        gradients=max(comparison.relative["gradients"], default=None),
         steps=want.steps,
-        later=held.later,
+        later=comparison.later,
         blind=want.blind,
     )
 
 
 @dataclass
-class _Held:
-    """A contender's numbers beside what they must be."""
+class _Comparison:
+    """A contender's numbers beside the expected ones."""
 
     problem: Problem
     want: Expected
@@ -220,16 +222,16 @@ class _Held:
     later: int = 0
 
     def compare(self, kind: str, quantity: str, got: Array, want: Bounded) -> None:
-        """Hold an array to its oracle, and note its relative error."""
+        """Compare an array with its oracle, and record its relative error."""
         self.ledger.compare(quantity, got, want)
         scale = float(np.max(np.abs(want.value), initial=0.0))
         if scale > 0:  # where a ReLU may or may not be open, no error can be told
             error = np.abs(np.asarray(got, dtype=np.float64) - want.value)
-            known = want.bound <= ORDINARY * np.median(want.bound)
-            self.relative[kind].append(float(np.max(error, where=known, initial=0.0)) / scale)
+            certain = want.bound <= ORDINARY * np.median(want.bound)
+            self.relative[kind].append(float(np.max(error, where=certain, initial=0.0)) / scale)
 
     def outputs(self, result: Result) -> None:
-        """All rows of y over the proven steps, the final states, and some later steps."""
+        """Compare all rows of y over the expected steps, the final states, and some later steps."""
         problem, want, shape = self.problem, self.want, self.problem.shape
         y = np.asarray(result.y)
         width = want.y.shape[-1]
@@ -246,12 +248,12 @@ class _Held:
             raise Mismatch(f"final states: expected {len(names)}, got {len(result.final)}")
 
     def _later_steps(self, y: Array) -> None:
-        """Hold some steps beyond the proven ones to one step from the contender's own outputs."""
+        """Compare some later steps with one step of the reference from the contender's outputs."""
         problem, steps = self.problem, self.want.steps
         if len(problem.layer.pass_sizes) > 1 or problem.shape.T < steps + 2:
             return
-        cell, (given,) = problem.layer.cell, problem.parameters
-        p = Parameters(given.shapes, {n: exact(problem, a) for n, a in given.items()})
+        cell, (parameters,) = problem.layer.cell, problem.parameters
+        p = Parameters(parameters.shapes, {n: exact(problem, a) for n, a in parameters.items()})
         for t in np.unique(np.linspace(max(steps, 2), problem.shape.T - 1, SAMPLED, dtype=int)):
             x_before, x = (exact(problem, problem.x[k]) for k in (t - 1, t))
             earlier, before = (exact(problem, y[k]) for k in (t - 2, t - 1))
@@ -263,34 +265,38 @@ class _Held:
             self.later += 1
 
     def gradients(self, pulled: Pulled, named: Mapping[str, Bounded], *, weights: bool) -> None:
-        """Gradients of the parameters, and of x and the initial states where cotangents stand."""
+        """Compare the gradients of the parameters, of x and of the initial states."""
         if weights:
             for name, want in named.items():
                 if name not in pulled.parameters:
                     raise Mismatch(f"gradient of {name}: expected shape {want.shape}, got none")
                 self.compare("gradients", f"gradient of {name}", pulled.parameters[name], want)
-        steps, at = self.want.steps, self.problem.places
-        self._placed("gradient of x", pulled.x, self.problem.x.shape, self.want.x, steps, at)
+        steps, places = self.want.steps, self.problem.places
+        self._compare_at_places(
+            "gradient of x", pulled.x, self.problem.x.shape, self.want.x, steps, places
+        )
         names = self.problem.layer.cell.states
         for k, name in enumerate(names):
             got = pulled.initial[k] if k < len(pulled.initial) else None
             shape, want = self.problem.state[k].shape, self.want.initial[k]
-            self._placed(f"gradient of initial {name}", got, shape, want, shape[0], at)
+            self._compare_at_places(
+                f"gradient of initial {name}", got, shape, want, shape[0], places
+            )
 
-    def _placed(
+    def _compare_at_places(
         self,
         quantity: str,
         got: Array | None,
         shape: tuple[int, ...],
         want: Bounded,
         first: int,
-        at: Array,
+        places: Array,
     ) -> None:
-        """Compare got[:first, at] with what it must be, and everything else with 0."""
+        """Compare got[:first, places] with the expected numbers, and everything else with 0."""
         if got is None or np.shape(got) != shape:
-            there = None if got is None else np.shape(got)
-            raise Mismatch(f"{quantity}: expected shape {shape}, got {there}")
-        self.compare("gradients", quantity, got[:first][:, at], want)
+            got_shape = None if got is None else np.shape(got)
+            raise Mismatch(f"{quantity}: expected shape {shape}, got {got_shape}")
+        self.compare("gradients", quantity, got[:first][:, places], want)
         rest = np.array(got)
-        rest[:first, at] = 0
+        rest[:first, places] = 0
         self.ledger.compare(quantity, rest, exact(self.problem, np.zeros(shape)))

@@ -1,6 +1,6 @@
-"""How an LSTM is made fast, one step after the other: the contenders ``ladder:RUNG``.
+"""A fast LSTM, built up one optimisation at a time: the contenders ``ladder:RUNG``.
 
-Each rung computes what the cell "lstm" does (E13-E18) and differs from the rung below in one thing.
+Each rung computes the cell "lstm" (E13-E18) and differs from the rung below in one thing.
 The order is that of Appleyard, Kocisky & Blunsom (2016, arXiv:1604.01946), as far as it means
 anything on a CPU. Beside its time a rung has counts, which are the same on every machine.
 """
@@ -28,15 +28,15 @@ from .numpy_layers import NumPyPrepared, check_dtype, version
 from .problem import Cotangents, Problem, by_name
 
 Gradient = tuple[Parameters, Array, Array, Array]
-"""Of the parameters, of x (T, B, D), of h0 and of c0 (B, H)."""
+"""Gradients of the parameters, of x (T, B, D), of h0 and of c0 (B, H)."""
 
 
-# The pointwise part of a step as it is written: every line makes a new array.
+# The pointwise part of a step in its plainest form: every line makes a new array.
 
 
 @dataclass(frozen=True)
 class Step:
-    """The h and c that a step read, its gates, and tanh c'; each (B, H)."""
+    """The input h and c of a step, its gates, and tanh c'; each (B, H)."""
 
     h: Array
     c: Array
@@ -49,7 +49,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Run:
-    """Outputs y (T, B, H), final h and c (B, H), the input, and what every step left."""
+    """Outputs y (T, B, H), final h and c (B, H), the input, and the record of every step."""
 
     y: Array
     h: Array
@@ -153,11 +153,11 @@ def gradient(
     p: Parameters, dW: Array, dU: Array, db: Array, order: Sequence[int] = (0, 1, 2, 3)
 ) -> Parameters:
     """Return the gradients of columns (n, 4 H) and of b (4 H) in the form of ``p``."""
-    back, H = np.argsort(order), p["b"].shape[1]
+    inverse, H = np.argsort(order), p["b"].shape[1]
     gates = {
-        name: d.reshape(-1, 4, H).transpose(1, 0, 2)[back] for name, d in (("W", dW), ("U", dU))
+        name: d.reshape(-1, 4, H).transpose(1, 0, 2)[inverse] for name, d in (("W", dW), ("U", dU))
     }
-    return Parameters(p.shapes, {**gates, "b": db.reshape(4, H)[back]})
+    return Parameters(p.shapes, {**gates, "b": db.reshape(4, H)[inverse]})
 
 
 # 3. x with W does not depend on h, so that one product serves all steps; likewise for dx.
@@ -195,7 +195,7 @@ def hoisted_backward(p: Parameters, run: Run, dy: Array, dh: Array, dc: Array) -
     return gradient(p, dW, dU, db), dx, dh, dc
 
 
-# 4. Every result is written where it is kept; no step makes an array. The gates stand in the
+# 4. Every result is written to its final place; no step makes an array. The gates are in the
 # order i, f, o, g, so that one call is the sigmoid of three of them.
 
 
@@ -205,7 +205,7 @@ ORDER = (0, 1, 3, 2)
 
 @dataclass(frozen=True)
 class Kept:
-    """Outputs y (T, B, H), final h and c (B, H), the input, and what the way back needs.
+    """Outputs y (T, B, H), final h and c (B, H), the input, and the record for the backward pass.
 
     ``states`` and ``cells`` (T + 1, B, H) are h_0 ... h_T and c_0 ... c_T, ``gates`` (T, B, 4 H)
     i, f, o, g, and ``tanh_c`` (T, B, H) is tanh c_1 ... c_T.
@@ -227,7 +227,7 @@ def in_place_forward(p: Parameters, x: Array, h0: Array, c0: Array) -> Kept:
     W, U, b = columns(p["W"], ORDER), columns(p["U"], ORDER), p["b"][list(ORDER)].ravel()
     states, cells = np.empty((T + 1, B, H), x.dtype), np.empty((T + 1, B, H), x.dtype)
     tanh_c, gates = np.empty((T, B, H), x.dtype), np.empty((T, B, 4 * H), x.dtype)
-    recurrent, written = np.empty((B, 4 * H), x.dtype), np.empty((B, H), x.dtype)
+    recurrent, product = np.empty((B, 4 * H), x.dtype), np.empty((B, H), x.dtype)
     states[0], cells[0] = h0, c0
     np.matmul(x.reshape(T * B, D), W, out=gates.reshape(T * B, 4 * H))
     gates += b
@@ -236,7 +236,7 @@ def in_place_forward(p: Parameters, x: Array, h0: Array, c0: Array) -> Kept:
         _activate(gates[t])
         i, f, o, g = gates_of(gates[t])
         np.multiply(f, cells[t], out=cells[t + 1])
-        cells[t + 1] += np.multiply(i, g, out=written)
+        cells[t + 1] += np.multiply(i, g, out=product)
         np.tanh(cells[t + 1], out=tanh_c[t])
         np.multiply(o, tanh_c[t], out=states[t + 1])
     return Kept(states[1:], states[T], cells[T], x, states, cells, gates, tanh_c)
@@ -275,8 +275,8 @@ def _activate(z: Array) -> None:
 def step_vjp(run: Kept, t: int, dz: Array, dh: Array, dc: Array, scratch: Array) -> None:
     """Write step t's cotangents of pre-activations to dz (B, 4 H), and turn dc' into dc.
 
-    ``dh`` (B, H) is that of h'. What each gate's cotangent is multiplied by is its slope, and what
-    it was multiplied with.
+    ``dh`` (B, H) is the cotangent of h'. The cotangent of a gate's pre-activation is the gate's
+    slope, times its factor in the forward step, times the cotangent of their product.
     """
     i, f, o, g = gates_of(run.gates[t])
     di, df, do, dg = gates_of(dz)
@@ -348,18 +348,18 @@ class RungPrepared(NumPyPrepared):
         final, initial = (run.h[None], run.c[None]), (dh[None], dc[None])
         return Pulled(run.y, final, by_name([dp]), dx, initial)
 
-    def counts(self, of: str, cotangents: Cotangents) -> dict[str, int]:
-        """Count what one call of a pass does, with arrays that note what is done with them."""
+    def counts(self, phase: str, cotangents: Cotangents) -> dict[str, int]:
+        """Count the operations of one call of a pass, with arrays that record them."""
         counts: Counter[str] = Counter()
-        with _noting(counts) as noting:
-            noted = RungPrepared(self.problem, self.rung)
-            noted.p, noted.x = self.p.map(noting), noting(self.x)
-            noted.h, noted.c = noting(self.h), noting(self.c)
-            if of == BACKWARD:
-                noted.run = noted.forward()
+        with _noting(counts) as counter:
+            copy = RungPrepared(self.problem, self.rung)
+            copy.p, copy.x = self.p.map(counter), counter(self.x)
+            copy.h, copy.c = counter(self.h), counter(self.c)
+            if phase == BACKWARD:
+                copy.run = copy.forward()
                 counts.clear()
-            ends = tuple(map(noting, cotangents.final))
-            noted.call(of, Cotangents(noting(cotangents.y), ends))
+            ends = tuple(map(counter, cotangents.final))
+            copy.call(phase, Cotangents(counter(cotangents.y), ends))
         return {**counts, "kept": traced_bytes(self.forward)[0]}
 
 
@@ -368,8 +368,8 @@ class Rung:
     """A way to compute one layer of the cell "lstm" in one direction, by the name users type.
 
     ``forward(p, x, h0, c0)`` returns something with y (T, B, H), h and c (B, H);
-    ``backward(p, run, dy, dh, dc)`` its gradients, and leaves it as it is. ``change`` says what is
-    new beside the rung below.
+    ``backward(p, run, dy, dh, dc)`` its gradients, and does not modify it. ``change`` says what is
+    new compared with the rung below.
     """
 
     name: str
@@ -378,7 +378,7 @@ class Rung:
     backward: Callable[[Parameters, Any, Array, Array, Array], Gradient]
 
     def contender(self) -> Contender:
-        """Return it as one of those that can be timed."""
+        """Return the rung as a contender."""
         return Contender(self.name, ("lstm",), version, self.prepare)
 
     def prepare(self, problem: Problem) -> Prepared:
@@ -409,14 +409,14 @@ CONTENDERS = tuple(rung.contender() for rung in (*RUNGS, FAST))
 
 
 def below(name: str, others: Collection[str]) -> str:
-    """Return the next lower rung among other contenders; "" where there is none."""
+    """Return the next lower rung among other contenders; "" if there is none."""
     names = [rung.name for rung in RUNGS]
     lower = names[: names.index(name)] if name in names else []
-    return next((other for other in reversed(lower) if other in others), "")
+    return next((lower_name for lower_name in reversed(lower) if lower_name in others), "")
 
 
 class _Noting(np.ndarray):
-    """An array that notes what is done with it, and whose results do so too."""
+    """An array that counts the operations on it, and whose results do so too."""
 
     counts: Counter[str]
 
@@ -430,15 +430,17 @@ class _Noting(np.ndarray):
         if ufunc is np.matmul:
             self.counts["products"] += math.prod(result.shape[:-2])
             self.counts["flop"] += 2 * result.size * plain[0].shape[-1]
-        return self._made(result) if out is None else out
+        return self._count_result(result) if out is None else out
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         if function is np.concatenate:
             self.counts["calls"] += 1
-            return self._made(np.concatenate([_plain(a) for a in args[0]], *args[1:], **options))
+            return self._count_result(
+                np.concatenate([_plain(a) for a in args[0]], *args[1:], **options)
+            )
         return super().__array_function__(function, types, args, options)
 
-    def _made(self, result: Array) -> Array:
+    def _count_result(self, result: Array) -> Array:
         self.counts["made"] += 1
         self.counts["written"] += result.nbytes
         return np.asarray(result).view(type(self))
@@ -450,11 +452,11 @@ def _plain(a: Any) -> Any:
 
 @contextmanager
 def _noting(counts: Counter[str]) -> Iterator[Callable[[Array], Array]]:
-    """Yield what makes arrays note; those that rungs make meanwhile do so too."""
+    """Yield a function that makes arrays count; arrays that rungs make meanwhile count too."""
     kind, numpy = type("Noting", (_Noting,), {"counts": counts}), np
 
     class NumPy:
-        """NumPy, whose empty arrays note what is done with them."""
+        """NumPy, whose empty arrays count the operations on them."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(numpy, name)

@@ -1,4 +1,4 @@
-"""Measure one group: prove every contender right, then let those that are take turns."""
+"""Measure one group: check every contender, then time in turns those that pass."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from .registry import contender_named
 from .rows import Entry
 
 ROUNDS = 20
-"""Rounds at least: fewer could all go one way by chance, somewhere among hundreds of groups."""
+"""The least number of rounds: fewer could all go one way by chance among hundreds of groups."""
 
 EFFORTS = {
     "quick": replace(QUICK, patience=0.3, samples=ROUNDS),
     "standard": replace(STANDARD, samples=ROUNDS),
 }
 WORK = {"quick": 1.5e7, "standard": 6e7}
-"""Weights times steps that proving right may take: seconds, and some ten seconds."""
+"""Weights times steps that the gate may take: seconds, and some ten seconds."""
 
 PATIENT = 1.3
-"""How much longer than the least number of rounds may be waited for."""
+"""The longest wait, as a multiple of the time of the least number of rounds."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A group as it is asked for. ``only`` limits the passes of contenders that it names.
+    """A request for a group. ``only`` limits the passes of the contenders that it names.
 
-    ``longest`` are the seconds that a call may take and still be timed.
+    ``longest`` is the longest call, in seconds, that is still timed.
     """
 
     id: str
@@ -58,18 +58,18 @@ class Request:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What its row says of it."""
+        """The fields of the request that go into its row."""
         shape = asdict(self.shape)
         return {"cell": self.cell, "shape": shape, "dtype": self.dtype, "threads": self.threads}
 
     def passes_of(self, subject: str) -> tuple[str, ...]:
-        """Return the passes that are asked of a contender."""
-        wanted = self.only.get(subject, self.passes)
-        return tuple(of for of in self.passes if of in wanted)
+        """Return the passes that a contender is to run."""
+        allowed = self.only.get(subject, self.passes)
+        return tuple(phase for phase in self.passes if phase in allowed)
 
 
 Say = Callable[[str], None]
-"""Told what is being done, so that it is known if the process ends in it."""
+"""A callback for the name of each activity, so that it is known if the process ends in it."""
 
 
 def measured(request: Request, say: Say) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def measured(request: Request, say: Say) -> dict[str, Any]:
     started = time.perf_counter()
     problem = Problem(request.cell, request.shape, request.dtype, request.seed)
     entries = _Group(request, problem, say).entries()
-    timed = tuple(of for of in request.passes if any(e.timing and e.of == of for e in entries))
+    timed = tuple(p for p in request.passes if any(e.timing and e.of == p for e in entries))
     say("the ceilings of this group")
     return {
         "status": rows.OK if timed else entries[0].status if entries else rows.UNSUPPORTED,
@@ -90,7 +90,7 @@ def measured(request: Request, say: Say) -> dict[str, Any]:
 
 
 class _Group:
-    """Contenders on their way: prepared, proven, timed."""
+    """The contenders of a group: prepared, checked, timed."""
 
     def __init__(self, request: Request, problem: Problem, say: Say) -> None:
         self.request, self.problem, self.say = request, problem, say
@@ -101,21 +101,21 @@ class _Group:
         try:
             self.say("the reference")
             want = expected(self.problem, WORK[self.request.effort])
-        except UnsupportedError as why:
+        except UnsupportedError as reason:
             return [
-                Entry(name, of, rows.UNSUPPORTED, str(why))
+                Entry(name, phase, rows.UNSUPPORTED, str(reason))
                 for name in self.request.subjects
-                for of in self.request.passes_of(name)
+                for phase in self.request.passes_of(name)
             ]
         ready: dict[str, Prepared] = {}
         proven: list[Entry] = []
         for name in self.request.subjects:
             self.say(name)
             proven += self._proven(name, want, ready)
-        return self._timed(proven, ready)
+        return self._time(proven, ready)
 
     def _proven(self, name: str, want: Expected, ready: dict[str, Prepared]) -> list[Entry]:
-        """Prepare a contender and hold every pass to the reference."""
+        """Prepare a contender and compare every pass with the reference."""
         passes, version = self.request.passes_of(name), ""
         try:
             contender = contender_named(name, self.request.like)
@@ -123,22 +123,22 @@ class _Group:
             prepared = ready[name] = contender.prepare(self.problem)
         except Exception as error:
             status, message = judged(error)
-            return [Entry(name, of, status, message, version) for of in passes]
+            return [Entry(name, phase, status, message, version) for phase in passes]
         entries = []
-        for of in passes:
-            entry = Entry(name, of, rows.OK, "", version, prepared.algorithm, prepared.note)
-            entries.append(self._held(entry, prepared, want))
+        for phase in passes:
+            entry = Entry(name, phase, rows.OK, "", version, prepared.algorithm, prepared.note)
+            entries.append(self._check(entry, prepared, want))
         return entries
 
-    def _held(self, entry: Entry, prepared: Prepared, want: Expected) -> Entry:
+    def _check(self, entry: Entry, prepared: Prepared, want: Expected) -> Entry:
         try:
             gate: Gate = passed(entry.of, prepared, self.problem, want)
-            dense = prepared.own(self.problem.cotangents())
+            dense = prepared.to_native(self.problem.cotangents())
             started = time.perf_counter()
             prepared.call(entry.of, dense)
             took = time.perf_counter() - started
             peak = prepared.peak(entry.of, dense)
-            device = getattr(prepared, "device_side", lambda of, d: None)(entry.of, dense)
+            device = getattr(prepared, "device_side", lambda phase, d: None)(entry.of, dense)
             counts = prepared.counts(entry.of, dense)
         except Exception as error:
             status, message = judged(error)
@@ -150,22 +150,22 @@ class _Group:
             return replace(entry, status=rows.TIMEOUT, message=long)
         return entry
 
-    def _timed(self, entries: list[Entry], ready: Mapping[str, Prepared]) -> list[Entry]:
-        """Let the contenders that were let through take turns, pass by pass."""
-        for of in self.request.passes:
-            running = [e.subject for e in entries if e.of == of and e.status == rows.OK]
+    def _time(self, entries: list[Entry], ready: Mapping[str, Prepared]) -> list[Entry]:
+        """Time the contenders that passed the gate in turns, pass by pass."""
+        for phase in self.request.passes:
+            running = [e.subject for e in entries if e.of == phase and e.status == rows.OK]
             self.say(", ".join(running))
-            times = self._turns(of, {name: ready[name] for name in running})
+            times = self._turns(phase, {name: ready[name] for name in running})
             for number, entry in enumerate(entries):
-                if entry.of == of and (timing := times.get(entry.subject)):
+                if entry.of == phase and (timing := times.get(entry.subject)):
                     entries[number] = replace(entry, timing=timing, status=timing.status)
         return entries
 
-    def _turns(self, of: str, ready: Mapping[str, Prepared]) -> Mapping[str, Timing]:
+    def _turns(self, phase: str, ready: Mapping[str, Prepared]) -> Mapping[str, Timing]:
         calls, all_once = {}, 0.0
         for name, prepared in ready.items():
-            dense = prepared.own(self.problem.cotangents())
-            calls[name] = partial(prepared.call, of, dense)
+            dense = prepared.to_native(self.problem.cotangents())
+            calls[name] = partial(prepared.call, phase, dense)
             started = time.perf_counter()
             calls[name]()
             all_once += time.perf_counter() - started
@@ -177,37 +177,37 @@ class _Group:
 
 
 def judged(error: Exception) -> tuple[str, str]:
-    """Return the status and the sentence that an error means."""
-    said = " ".join(str(error).split())[:300]
+    """Return the status and the message of an error."""
+    text = " ".join(str(error).split())[:300]
     if isinstance(error, UnsupportedError | SubjectUnavailable | NotOffered | NotImplementedError):
-        return rows.UNSUPPORTED, said
+        return rows.UNSUPPORTED, text
     if isinstance(error, FallbackError):
-        return rows.FALLBACK, said
+        return rows.FALLBACK, text
     if isinstance(error, WrongError | Mismatch):
-        return rows.WRONG, said
-    if isinstance(error, MemoryError) or "allocate" in said or "out of memory" in said.lower():
-        return rows.OOM, said or "there was not enough memory"
-    return rows.UNSUPPORTED, f"it raised {type(error).__name__}: {said}"
+        return rows.WRONG, text
+    if isinstance(error, MemoryError) or "allocate" in text or "out of memory" in text.lower():
+        return rows.OOM, text or "there was not enough memory"
+    return rows.UNSUPPORTED, f"it raised {type(error).__name__}: {text}"
 
 
 def _json(entry: Entry) -> dict[str, Any]:
     """Return an entry as JSON values; five digits of every sample are kept."""
     value = asdict(entry)
     if entry.timing is not None:
-        for kept in ("samples", "away"):
-            value["timing"][kept] = [float(f"{s:.5g}") for s in value["timing"][kept]]
+        for key in ("samples", "away"):
+            value["timing"][key] = [float(f"{s:.5g}") for s in value["timing"][key]]
     return value
 
 
 def noise(subjects: Sequence[str], effort: str, seed: int, say: Say) -> dict[str, Any]:
-    """Return the noise floor of the session: how much contenders differ from themselves."""
+    """Return the noise floor of the session: the differences of contenders from themselves."""
     problem = Problem("lstm", Shape(T=20, B=4, D=64, H=64), "float32", seed)
     floors = {}
     for name in subjects:
         say(name)
         prepared = contender_named(name).prepare(problem)
-        for of in (FORWARD, TRAINING):
-            dense = prepared.own(problem.cotangents())
-            call = partial(prepared.call, of, dense)
-            floors[f"{name} {of}"] = noise_floor(call, EFFORTS[effort], seed=seed)
+        for phase in (FORWARD, TRAINING):
+            dense = prepared.to_native(problem.cotangents())
+            call = partial(prepared.call, phase, dense)
+            floors[f"{name} {phase}"] = noise_floor(call, EFFORTS[effort], seed=seed)
     return {"floor": max(floors.values()), "by": floors}

@@ -21,7 +21,7 @@ DTYPES = ("float64", "float32")
 
 
 def check_dtype(problem: Problem) -> None:
-    """Raise UnsupportedError for what NumPy computes slowly."""
+    """Raise UnsupportedError for dtypes that NumPy computes slowly."""
     if problem.dtype not in DTYPES:
         raise UnsupportedError(f"NumPy has no fast {problem.dtype}")
 
@@ -32,7 +32,7 @@ def version() -> str:
 
 
 class NumPyPrepared(Prepared):
-    """What runs on NumPy, which reports its memory to ``tracemalloc``."""
+    """A contender on NumPy, which reports its memory to ``tracemalloc``."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
@@ -43,18 +43,18 @@ class NumPyPrepared(Prepared):
         """Return a run and its gradients."""
 
     def training(self, cotangents: Cotangents) -> Any:
-        """Run the layer and pull back."""
+        """Run the layer and return its gradients."""
         return self.pulled(self.forward(), cotangents)
 
     def backward(self, cotangents: Cotangents) -> Any:
-        """Pull back through a run that was made before."""
+        """Return the gradients of one run, which is made once."""
         if self.run is None:
             self.run = self.forward()
         return self.pulled(self.run, cotangents)
 
-    def peak(self, of: str, cotangents: Any) -> int | None:
-        """Return the peak of what NumPy and Python allocate during a call."""
-        return traced_bytes(lambda: self.call(of, cotangents))[1]
+    def peak(self, phase: str, cotangents: Any) -> int | None:
+        """Return the peak of the bytes that NumPy and Python allocate during a call."""
+        return traced_bytes(lambda: self.call(phase, cotangents))[1]
 
     def named(self, gradient: Sequence[Parameters]) -> Mapping[str, Floats]:
         """Return the reference's own names."""

@@ -1,4 +1,4 @@
-"""What a run measures: which contenders meet in which shapes, and in what order."""
+"""The plan of a run: the contenders in each shape, and their order."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from .contender import BACKWARD, DATA, FORWARD, PASSES, TRAINING
 from .measurement import Request
 from .problem import STORED
 from .process import SpeedProcess
-from .registry import check_family, expanded, own
+from .registry import check_family, expanded, package_contenders
 from .torch_layers import CAP
 
 QUICK_PASSES = (FORWARD, BACKWARD, TRAINING)
 FULL_SETS = ("quick", "cpu-small", "deep", "compile")
 LONGEST = {False: 0.5, True: 5.0}
-"""Seconds that a call may take, by default, in a quick and in a full run."""
+"""The default limit on a call, in seconds, in a quick and in a full run."""
 
 BASELINES = ("torch-native", "torch", "cudnn", "numpy")
-"""Families of contenders to compare with, the first that there is."""
+"""Families of baselines; the first one present is the baseline."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The options of ``gatewise bench speed``, as JSON values; empty means: by default."""
+    """The options of ``gatewise bench speed``, as JSON values; empty means the default."""
 
     subjects: tuple[str, ...] = ()
     cells: tuple[str, ...] = ()
@@ -57,9 +57,9 @@ class Wanted:
     memory: int = 4096
 
     @classmethod
-    def checked(cls, **given: Any) -> Wanted:
-        """Return them; an InputError says in one sentence what is impossible."""
-        wanted = from_json(cls, given, "options")
+    def checked(cls, **options: Any) -> Wanted:
+        """Return checked options; an InputError says in one sentence what is impossible."""
+        wanted = from_json(cls, options, "options")
         for cell in wanted.cells:
             cell_named(cell)
         for name, allowed in (("passes", PASSES), ("dtypes", tuple(STORED))):
@@ -72,11 +72,11 @@ class Wanted:
     def chosen_passes(self) -> tuple[str, ...]:
         """The passes, in order."""
         chosen = self.passes or (PASSES if self.full else QUICK_PASSES)
-        return tuple(of for of in PASSES if of in chosen)
+        return tuple(phase for phase in PASSES if phase in chosen)
 
     @property
     def chosen_dtypes(self) -> tuple[str, ...]:
-        """The dtypes, where a set of shapes does not say."""
+        """The dtypes of shapes that come without their own."""
         return self.dtypes or (("float32", "float64") if self.full else ("float32",))
 
     @property
@@ -85,16 +85,16 @@ class Wanted:
         return self.shapes or (FULL_SETS if self.full else ("quick",))
 
 
-def plan(*, seed: int, **given: Any) -> Plan:
+def plan(*, seed: int, **options: Any) -> Plan:
     """Return the plan of a run; the same options make the same pieces."""
-    wanted = Wanted.checked(**given)
+    wanted = Wanted.checked(**options)
     requests = list(groups(wanted, seed))
     if not requests:
         raise InputError("subjects", "some that compute the cells that are asked for", "none")
     process = SpeedProcess(wanted.threads, wanted.memory, wanted.timeout)
     atexit.register(process.close)
-    timed = [Piece(each.id, partial(process.group, each)) for each in requests]
-    last = timed[-1]
+    pieces_of_groups = [Piece(request.id, partial(process.group, request)) for request in requests]
+    last = pieces_of_groups[-1]
 
     def measure_last() -> Mapping[str, Any]:
         try:
@@ -102,12 +102,12 @@ def plan(*, seed: int, **given: Any) -> Plan:
         finally:
             process.close()
 
-    pieces = [*_first(wanted, process, seed), *timed[:-1], Piece(last.id, measure_last)]
-    return Plan("speed", seed, given, pieces)
+    pieces = [*_first(wanted, process, seed), *pieces_of_groups[:-1], Piece(last.id, measure_last)]
+    return Plan("speed", seed, options, pieces)
 
 
 def _first(wanted: Wanted, process: SpeedProcess, seed: int) -> Iterator[Piece]:
-    """Yield what a session measures before anything else: the machine, and its noise."""
+    """Yield the pieces that a session measures first: the machine, and its noise."""
     yield Piece(rows.CEILINGS, lambda: process.plain("machine", dtypes=list(wanted.chosen_dtypes)))
     alike = ["numpy:lstm", *(["torch-native:LSTM"] if find_spec("torch") else [])]
     yield Piece(
@@ -121,11 +121,11 @@ def _effort(wanted: Wanted) -> str:
 
 
 def groups(wanted: Wanted, seed: int) -> Iterator[Request]:
-    """Yield every group once: a cell, a shape, a dtype, and the contenders that take turns."""
-    computing = contenders(wanted)
-    seen: set[str] = set()
-    for text, cell in itertools.product(wanted.chosen_shapes, wanted.cells or computing):
-        if _lonely(wanted, text, computing.get(cell, ())):
+    """Yield every group once: a cell, a shape, a dtype, and its contenders."""
+    by_cell = contenders(wanted)
+    ids: set[str] = set()
+    for text, cell in itertools.product(wanted.chosen_shapes, wanted.cells or by_cell):
+        if _lonely(wanted, text, by_cell.get(cell, ())):
             continue
         for part in shapes.parts(text):
             if part.cells and cell not in part.cells:
@@ -133,16 +133,16 @@ def groups(wanted: Wanted, seed: int) -> Iterator[Request]:
             dtypes = wanted.dtypes or part.dtypes or wanted.chosen_dtypes
             for shape, dtype in itertools.product(part.shapes, dtypes):
                 id = f"{cell} {shape} {dtype}"
-                chosen = _fitting(wanted, computing.get(cell, ()), shape)
-                if chosen and id not in seen:
-                    seen.add(id)
+                chosen = _fitting(wanted, by_cell.get(cell, ()), shape)
+                if chosen and id not in ids:
+                    ids.add(id)
                     yield _request(wanted, id, cell, shape, dtype, chosen, seed)
 
 
 def _lonely(wanted: Wanted, text: str, names: Sequence[str]) -> bool:
-    """Whether a full run can do without: cells of the reference alone, beyond the quick shapes."""
+    """Return whether a full run skips a cell: only the reference has it, beyond quick shapes."""
     chosen = wanted.subjects or wanted.cells or wanted.shapes or text == FULL_SETS[0]
-    return not chosen and all(family(n) == "numpy" or n not in own() for n in names)
+    return not chosen and all(family(n) == "numpy" or n not in package_contenders() for n in names)
 
 
 def _request(
@@ -161,7 +161,7 @@ def _request(
 
 
 def _fitting(wanted: Wanted, names: Sequence[str], shape: Shape) -> list[str]:
-    """Leave out, unless they were asked for, contenders that a shape is not for."""
+    """Return the contenders that suit a shape, or all if the user named them."""
     if wanted.subjects:
         return list(names)
     single = shape.layers == shape.directions == 1
@@ -171,7 +171,7 @@ def _fitting(wanted: Wanted, names: Sequence[str], shape: Shape) -> list[str]:
 
 
 def baseline_of(names: Sequence[str], baseline: str = "") -> str:
-    """Return with whom contenders are compared: who was named, or the most familiar."""
+    """Return the baseline: the user's choice, or the most familiar contender."""
     if baseline in names:
         return baseline
     ranked = {kind: rank for rank, kind in enumerate(BASELINES)}
@@ -179,7 +179,7 @@ def baseline_of(names: Sequence[str], baseline: str = "") -> str:
 
 
 def contenders(wanted: Wanted) -> dict[str, list[str]]:
-    """Return the names of contenders by cell; an InputError or UnknownSubject where there is none.
+    """Return the names of contenders by cell; InputError or UnknownSubject for unknown names.
 
     By default they are the reference, PyTorch's if it is there, and on a full run every framework
     that is installed.
@@ -196,24 +196,24 @@ def _default(*, full: bool) -> list[str]:
     families = ["numpy", "numpy-fast"]
     if find_spec("torch"):
         families += ["torch-native", "torch-compile"]
-    names = [name for name in own() if family(name) in families]
+    names = [name for name in package_contenders() if family(name) in families]
     if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
         names += expanded(("cudnn:*", "cudnn-graph:*", "torch-cuda:*"))
     if find_spec("torch"):
         names += ["torch-onednn:LSTM", *(f"torch:{cell}Cell" for cell in ("RNN", "LSTM", "GRU"))]
     if full:  # and those of other frameworks that are installed, asked in processes
-        ours = {family(name) for name in own()}
-        there = (
+        ours = {family(name) for name in package_contenders()}
+        installed = (
             d.named.name for d in availability.probed(jobs=os.cpu_count() or 1) if not d.problem
         )
-        names += [name for name in there if family(name) not in ours]
+        names += [name for name in installed if family(name) not in ours]
     return list(dict.fromkeys(names))
 
 
 def _cells_of(name: str, like: str | None) -> tuple[str, ...]:
     """Return the cells that a contender computes; a user's own is imported in a process."""
-    if name in own():
-        return own()[name].cells
+    if name in package_contenders():
+        return package_contenders()[name].cells
     if subject := adapter(name):
         return subject.cells
     check_family(name)
@@ -228,17 +228,17 @@ def _cells_of(name: str, like: str | None) -> tuple[str, ...]:
 
 
 def left_out(wanted: Wanted) -> list[str]:
-    """Return in sentences what a run of default size leaves out."""
+    """Return in words what a run of default size leaves out."""
     if wanted.full:
         return []
-    said = []
+    lines = []
     if not wanted.shapes:
-        named = ", ".join(name for name in shapes.named() if name != "quick")
-        said.append(f"shapes: {named} (--shapes NAME)")
+        sets = ", ".join(name for name in shapes.named() if name != "quick")
+        lines.append(f"shapes: {sets} (--shapes NAME)")
     if not wanted.passes:
-        said.append(f"pass: {DATA}, which tells the gradients of data from those of weights")
+        lines.append(f"pass: {DATA}, which tells the gradients of data from those of weights")
     if not wanted.dtypes:
-        said.append("dtypes: float64, float16, bfloat16")
+        lines.append("dtypes: float64, float16, bfloat16")
     if not wanted.subjects:
-        said.append("torch.compile: gradients, and all but one shape; other frameworks' adapters")
-    return said
+        lines.append("torch.compile: gradients, and all but one shape; other frameworks' adapters")
+    return lines

@@ -1,11 +1,11 @@
-"""What all contenders of a cell are given: parameters, inputs, states and cotangents.
+"""The problem for all contenders of a cell: parameters, inputs, states and cotangents.
 
 The recurrent weights are N(0, 1/(2 H)²) rather than N(0, 1/H), so that the recurrence contracts
-even with all signs adding up. Bounds on rounding errors then stay narrow over any number of steps,
-and mean something; times do not depend on it, and nothing is zero, subnormal or saturated.
+even if all signs add up. Bounds on rounding errors then stay narrow over any number of steps;
+times do not depend on it, and nothing is zero, subnormal or saturated.
 
-Every row of a batch is one of four (``WITNESSES``), in random places, so that what all rows must
-be is known from four.
+Every row of a batch is one of four (``WITNESSES``), in random places, so that four rows give
+the expected results of all.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ...verify.cases.case import Case
 from ..cost.shape import Shape
 
 WITNESSES = 4
-"""Rows that differ."""
+"""The number of different rows."""
 
 CONTRACTION = 0.5
 """Standard deviation of a recurrent weight, times the number of its inputs."""
@@ -61,7 +61,7 @@ class Problem:
 
     @cached_property
     def case(self) -> Case:
-        """The same as adapters take it."""
+        """The problem as a case for adapters."""
         s = self.shape
         return Case(
             s.T, s.B, s.D, s.H, P=self.layer.sizes.P or 0, layers=s.layers,
@@ -70,12 +70,12 @@ class Problem:
 
     @cached_property
     def witnesses(self) -> int:
-        """How many rows differ."""
+        """The number of different rows in this batch."""
         return min(WITNESSES, self.shape.B)
 
     @cached_property
     def rows(self) -> Floats:
-        """Which witness each row is, (B,)."""
+        """The witness of each row, (B,)."""
         return self._stream("rows").permutation(np.arange(self.shape.B) % self.witnesses)
 
     @cached_property
@@ -88,17 +88,17 @@ class Problem:
         """Parameters of every pass."""
         layer, passes = self.layer, []
         for k, sizes in enumerate(layer.pass_sizes):
-            drawn = layer.cell.random_parameters(self._stream(f"parameters {k}"), sizes)
+            p = layer.cell.random_parameters(self._stream(f"parameters {k}"), sizes)
             arrays = {
-                name: self.rounded(a * self._shrunk(drawn, name, upper=k >= layer.directions))
-                for name, a in drawn.items()
+                name: self.rounded(a * self._shrunk(p, name, upper=k >= layer.directions))
+                for name, a in p.items()
             }
-            passes.append(Parameters(drawn.shapes, arrays))
+            passes.append(Parameters(p.shapes, arrays))
         return tuple(passes)
 
-    def _shrunk(self, drawn: Parameters, name: str, *, upper: bool) -> float:
-        """Return the factor by which what multiplies states, peepholes too, is made to contract."""
-        axes = drawn.shapes[name].axes
+    def _shrunk(self, p: Parameters, name: str, *, upper: bool) -> float:
+        """Return the factor that makes recurrent weights and peepholes contract."""
+        axes = p.shapes[name].axes
         if name == PEEPHOLES:
             return CONTRACTION
         reads_states = len(axes) == 2 and (name != "W" or upper)
@@ -128,9 +128,9 @@ class Problem:
         return tuple(np.ascontiguousarray(s[:, self.rows]) for s in self.four[1])
 
     def cotangents(self, steps: int | None = None) -> Cotangents:
-        """Return cotangents: on every number; or on the witnesses' first steps, and nowhere else.
+        """Return cotangents on every number; or on the witnesses' first steps only.
 
-        On the final states there are some if those steps are all.
+        Final states have nonzero ones if ``steps`` covers the whole sequence.
         """
         s, (_, states) = self.shape, self.four
         width = states[0].shape[-1] * s.directions

@@ -1,4 +1,4 @@
-"""A process for contenders: what it does, dying included, becomes a status, and the run goes on."""
+"""A process for contenders: whatever happens to it becomes a status, and the run goes on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SpeedProcess(Isolated):
         self.cache = ""
 
     def _environment(self) -> dict[str, str]:
-        """Return threads for every library, and compilers whose work is not remembered."""
+        """Return the thread count for every library, and compilers without caches."""
         self.cache = tempfile.mkdtemp(prefix="gatewise-")
         compiling = {
             "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
@@ -36,14 +36,14 @@ class SpeedProcess(Isolated):
         return os.environ | dict.fromkeys(THREADS, str(self.threads)) | compiling
 
     def close(self) -> None:
-        """End the process, and remove what its compilers have written."""
+        """End the process, and remove the files of its compilers."""
         super().close()
         if self.cache:
             shutil.rmtree(self.cache, ignore_errors=True)
             self.cache = ""
 
     def plain(self, do: str, **request: Any) -> dict[str, Any]:
-        """Return the answer to anything but a group; UnsupportedError says why there is none."""
+        """Return the answer to any request but a group; UnsupportedError says why there is none."""
         try:
             return self._answer(do, **request)
         except (ProcessEnded, TimedOut) as end:
@@ -54,9 +54,9 @@ class SpeedProcess(Isolated):
         return answer
 
     def group(self, request: Request) -> dict[str, Any]:
-        """Return the row of a group; a contender in which the process ends is left out, and told.
+        """Return the row of a group; a contender that ends the process has only a status in it.
 
-        Where it cannot be known which it was, the whole group is.
+        If the contender is unknown, the whole group gets the status.
         """
         gone: list[rows.Entry] = []
         while True:
@@ -67,13 +67,13 @@ class SpeedProcess(Isolated):
                 status, message = _status(end)
                 lost = [self.last_case] if self.last_case in request.subjects else request.subjects
                 gone += [
-                    rows.Entry(name, of, status, message)
+                    rows.Entry(name, phase, status, message)
                     for name in lost
-                    for of in request.passes_of(name)
+                    for phase in request.passes_of(name)
                 ]
-                left = tuple(name for name in request.subjects if name not in lost)
-                request = replace(request, subjects=left)
-                if not left:
+                remaining = tuple(name for name in request.subjects if name not in lost)
+                request = replace(request, subjects=remaining)
+                if not remaining:
                     return {
                         "status": gone[0].status, "message": gone[0].message, **request.about,
                         "entries": [*map(asdict, gone)], "ceiling": {}, "work": {}, "seconds": 0.0,
@@ -83,6 +83,6 @@ class SpeedProcess(Isolated):
 def _status(end: Exception) -> tuple[str, str]:
     if isinstance(end, TimedOut):
         return rows.TIMEOUT, str(end)
-    said = str(end)
-    starved = "SIGKILL" in said or "MemoryError" in said or "bad_alloc" in said
-    return rows.OOM if starved else rows.UNSUPPORTED, said
+    text = str(end)
+    starved = "SIGKILL" in text or "MemoryError" in text or "bad_alloc" in text
+    return rows.OOM if starved else rows.UNSUPPORTED, text

@@ -21,50 +21,50 @@ from .problem import Cotangents, Problem
 
 
 @cache
-def own() -> dict[str, Contender]:
-    """Return the contenders that are timed natively, by name."""
+def package_contenders() -> dict[str, Contender]:
+    """Return the contenders of this package, by name."""
     modules = (numpy_layers, ladder, torch_layers, cuda)
     return {c.name: c for module in modules for c in module.CONTENDERS}
 
 
 def contender_named(name: str, like: str | None = None) -> Contender:
-    """Return the contender of a name: one of ``own``, or any subject of ``verify``.
+    """Return the contender of a name: one of this package, or any subject of ``verify``.
 
-    ``like`` is the torch class in whose place a user's own class stands; others need none.
+    ``like`` is the torch class that a user's own class replaces; others need none.
     """
-    if name in own():
-        return own()[name]
+    if name in package_contenders():
+        return package_contenders()[name]
     check_family(name)
     subject = subject_named(name, None if adapter(name) else like)
     return Contender(name, subject.cells, subject.version, partial(_prepare, subject=subject))
 
 
 def check_family(name: str) -> None:
-    """Raise InputError for a name that is none of a family that is only timed, as torch-native."""
-    alike = [one for one in own() if family(one) == family(name)]
+    """Raise InputError for an unknown name of a family that only this package has."""
+    alike = [member for member in package_contenders() if family(member) == family(name)]
     if alike and name not in alike and not known(family(name)):
         raise InputError("subject", f"one of {', '.join(alike)}", repr(name))
 
 
 def expanded(names: tuple[str, ...]) -> list[str]:
-    """Return names, each once, with FAMILY:* replaced by all of a family."""
+    """Return names, each once, with FAMILY:* replaced by all members of the family."""
     members: dict[str, None] = {}
-    everyone = list(dict.fromkeys([*own(), *known()]))
+    all_names = list(dict.fromkeys([*package_contenders(), *known()]))
     for name in names:
-        of = family(name)
-        alike = [one for one in everyone if family(one) == of] if name == f"{of}:*" else [name]
+        kind = family(name)
+        alike = [n for n in all_names if family(n) == kind] if name == f"{kind}:*" else [name]
         if not alike:
-            families = dict.fromkeys(f"{family(one)}:*" for one in everyone)
+            families = dict.fromkeys(f"{family(member)}:*" for member in all_names)
             raise InputError("subject", f"one of {', '.join(families)}", repr(name))
         members |= dict.fromkeys(alike)
     return list(members)
 
 
 class Adapted(Prepared):
-    """Any other subject of ``verify``, a user's own class too, with its NumPy arrays.
+    """Any other subject of ``verify``, a user's own class included, with its NumPy arrays.
 
-    Conversions are on the clock; where a framework has its parameters inside its program, comparing
-    them with the last ones is, too.
+    Conversions are on the clock; where a framework has its parameters inside its program, so is
+    their comparison with the last ones.
     """
 
     note = "NumPy arrays in and out, conversions on the clock"
@@ -74,13 +74,13 @@ class Adapted(Prepared):
         self.subject, self.built = subject, built
         packed = subject.parameter_map(problem.case).pack(problem.parameters)
         self.inputs = Inputs(
-            {name: self._typed(array) for name, array in packed.items()},
-            self._typed(problem.x),
-            tuple(map(self._typed, problem.state)),
+            {name: self._to_dtype(array) for name, array in packed.items()},
+            self._to_dtype(problem.x),
+            tuple(map(self._to_dtype, problem.state)),
             None,
         )
 
-    def _typed(self, array: Array) -> Array:
+    def _to_dtype(self, array: Array) -> Array:
         """Return an array in the problem's dtype; bfloat16's are held in float32 until here."""
         return np.asarray(array).astype(self.problem.case.number_type)
 
@@ -92,7 +92,7 @@ class Adapted(Prepared):
         """Run the layer and pull one pair of cotangents back."""
         if not self.subject.options.gradient:
             raise UnsupportedError(self.subject.options.why(("gradient",)))
-        pair = self._typed(cotangents.y), tuple(map(self._typed, cotangents.final))
+        pair = self._to_dtype(cotangents.y), tuple(map(self._to_dtype, cotangents.final))
         (pulled,) = self.built.gradients(self.inputs, [pair])
         return pulled
 
@@ -106,9 +106,9 @@ class Adapted(Prepared):
 
 
 def _prepare(problem: Problem, subject: Subject) -> Prepared:
-    """Return the subject ready to be called; a torch module is timed as one.
+    """Return the subject ready to be called; a torch module is timed with tensors.
 
-    FallbackError if something else runs than it is named for.
+    FallbackError if something else runs than its name says.
     """
     if problem.dtype not in subject.dtypes:
         raise UnsupportedError(f"it computes in {', '.join(subject.dtypes)}")

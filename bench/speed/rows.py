@@ -1,4 +1,4 @@
-"""What is written down of every group of contenders, and read again."""
+"""The rows of groups of contenders, written to and read from a run's folder."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from .gate import Gate
 OK, NOISY, OOM, TIMEOUT = "OK", "NOISY", "OOM", "TIMEOUT"
 UNSUPPORTED, FALLBACK, WRONG = "UNSUPPORTED", "FALLBACK", "WRONG"
 STATUSES = (OK, NOISY, OOM, TIMEOUT, UNSUPPORTED, FALLBACK, WRONG)
-"""NOISY has a time whose interval is wide; the others below have none. FALLBACK: something else
-ran than was asked for. WRONG: the gate refused it."""
+"""NOISY has a time whose interval is wide; the ones after it have none. FALLBACK: something else
+ran than the name says. WRONG: the gate refused it."""
 
 CEILINGS, NOISE = "ceilings", "noise"
-"""The pieces that are no groups."""
+"""The pieces that are not groups."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """One pass of one contender.
 
-    ``gate`` says with what errors it was let through; ``first`` is the first call's time in
-    seconds, compilation included; ``timing`` holds all samples, taken in turns with those of the
-    group's other contenders; ``peak`` are bytes; ``device`` is what a GPU adds. ``counts`` are, of
-    a call of a rung of the ladder, its matrix ``products`` (of stacked matrices as many), their
-    ``flop``, all ``calls`` of NumPy, the arrays ``made`` for results with the bytes ``written`` to
-    them, and the bytes ``kept`` when a forward pass has returned.
+    ``of`` is the pass. ``gate`` has the errors with which it passed; ``first`` is the first call's
+    time in seconds, compilation included; ``timing`` holds all samples, taken in turns with those
+    of the group's other contenders; ``peak`` are bytes; ``device`` has a GPU's numbers. ``counts``
+    are, for a call of a rung of the ladder, its matrix ``products`` (stacked matrices count one by
+    one), their ``flop``, all ``calls`` of NumPy, the arrays ``made`` for results with the bytes
+    ``written`` to them, and the bytes ``kept`` when a forward pass has returned.
     """
 
     subject: str
@@ -52,8 +52,8 @@ class Entry:
 class Group:
     """All contenders of a cell in a shape and dtype, which took turns.
 
-    ``ceiling`` are the seconds that the products of each pass take alone, ``work`` the counts of
-    ``bench cost`` by pass, ``seconds`` what the whole group took.
+    ``ceiling`` has the seconds that the products of each pass take alone, ``work`` the counts of
+    ``bench cost`` by pass, ``seconds`` is the time of the whole group.
     """
 
     id: str
@@ -77,11 +77,11 @@ def groups(run: BenchRun) -> Iterator[Group]:
 
 
 def piece(run: BenchRun, id: str) -> dict[str, Any]:
-    """Return the row of a piece that is no group; empty where there is none yet."""
+    """Return the row of a piece that is not a group; empty if there is none yet."""
     return next((row for row in run.rows if row["id"] == id), {})
 
 
 def floor(run: BenchRun) -> float:
-    """Return the noise floor that the session measured, a share; 0 where it did not."""
+    """Return the session's noise floor, a share; 0 if it was not measured."""
     share = piece(run, NOISE).get("floor", 0.0)
     return float(share)

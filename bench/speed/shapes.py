@@ -1,4 +1,4 @@
-"""Named sets of shapes (``shapes.toml``), and what users type instead of a name."""
+"""Named sets of shapes (``shapes.toml``), and grids that users type instead."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..run import from_json
 
 @dataclass(frozen=True)
 class Part:
-    """A grid, for some cells and in some dtypes; empty: for all, in those that are asked for."""
+    """A grid, for some cells and dtypes; empty means all cells, the requested dtypes."""
 
     grid: str
     cells: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class Part:
 
 @dataclass(frozen=True)
 class ShapeSet:
-    """A named set: what it is about, or from where, and its parts."""
+    """A named set: its subject or source, and its parts."""
 
     about: str
     entries: tuple[Part, ...]
@@ -39,12 +39,12 @@ class ShapeSet:
 def named() -> dict[str, ShapeSet]:
     """Return every named set."""
     path = Path(__file__).parent / "shapes.toml"
-    read: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    return {name: from_json(ShapeSet, value, path) for name, value in read.items()}
+    document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    return {name: from_json(ShapeSet, value, path) for name, value in document.items()}
 
 
 def parts(text: str) -> tuple[Part, ...]:
-    """Return the parts of a named set, or the one that a grid is."""
+    """Return the parts of a named set, or one part for a grid."""
     if text in named():
         return named()[text].entries
     if "=" not in text:

@@ -1,7 +1,7 @@
 """PyTorch on the CPU: its layers, on its own operators or on oneDNN's, and loops over its cells.
 
-Whatever ``verify`` builds as a torch module can be timed, a user's own class too: parameters and
-inputs become tensors once, and calls are made as users make them.
+Whatever ``verify`` builds as a torch module can be timed, a user's own class included: parameters
+and inputs become tensors once, and calls are those that users make.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .contender import FORWARD, TRAINING, Contender, FallbackError, Prepared
 from .problem import Cotangents, Problem
 
 ONE, ONEDNN = "oneDNN", "mkldnn_rnn_layer"
-"""What ran, and the operator that holds a whole layer of it."""
+"""The name of the algorithm, and the operator that computes a whole layer with it."""
 
 
 class TorchPrepared(Prepared):
@@ -69,16 +69,16 @@ class TorchPrepared(Prepared):
             return outputs, self.torch.autograd.grad(outputs, self._leaves(), cotangents)
 
     def backward(self, cotangents: Any) -> Any:
-        """Pull back through a run that was recorded before."""
-        return self._pulled(cotangents, weights=True)
+        """Return all gradients of one recorded run."""
+        return self._pull_back(cotangents, weights=True)
 
     def backward_data(self, cotangents: Any) -> Any:
-        """The same with parameters that want no gradients."""
+        """Return the gradients of x and the states, with parameters that need none."""
         if self.algorithm == ONE:
             raise UnsupportedError("oneDNN computes the gradients of data and weights at once")
-        return self._pulled(cotangents, weights=False)
+        return self._pull_back(cotangents, weights=False)
 
-    def _pulled(self, cotangents: Any, *, weights: bool) -> Any:
+    def _pull_back(self, cotangents: Any, *, weights: bool) -> Any:
         leaves = self._leaves() if weights else [self.x, *self.state]
         with self.built.setting():
             if weights not in self._recorded:
@@ -91,7 +91,7 @@ class TorchPrepared(Prepared):
     def _leaves(self) -> list[Any]:
         return [*self.built.module.parameters(), self.x, *self.state]
 
-    def own(self, cotangents: Cotangents) -> Any:
+    def to_native(self, cotangents: Cotangents) -> Any:
         """Return tensors, y's first."""
         return [self.tensor(cotangents.y), *map(self.tensor, cotangents.final)]
 
@@ -109,22 +109,22 @@ class TorchPrepared(Prepared):
         """Return torch's names."""
         return self.subject.parameter_map(self.problem.case).from_reference(gradient)
 
-    def peak(self, of: str, cotangents: Any) -> int | None:
-        """Return the peak of what torch's allocator hands out during a call."""
-        sizes = [e.nbytes() for e in self._events(of, cotangents) if e.name() == "[memory]"]
+    def peak(self, phase: str, cotangents: Any) -> int | None:
+        """Return the peak of the bytes that torch's allocator hands out during a call."""
+        sizes = [e.nbytes() for e in self._events(phase, cotangents) if e.name() == "[memory]"]
         return int(np.cumsum([0, *sizes]).max())
 
     def operators(self) -> set[str]:
         """Return the names of the operators of one forward pass."""
         return {event.name().rpartition("::")[2] for event in self._events(FORWARD, None)}
 
-    def _events(self, of: str, cotangents: Any) -> Sequence[Any]:
-        """Return what torch's profiler sees of one call, in order of time."""
+    def _events(self, phase: str, cotangents: Any) -> Sequence[Any]:
+        """Return the events of one call in torch's profiler, in order of time."""
         from torch.profiler import ProfilerActivity, profile
 
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as p:
-            kept = self.call(of, cotangents)
-        del kept
+            result = self.call(phase, cotangents)
+        del result
         events = p.profiler.kineto_results.events()
         return sorted(events, key=lambda event: int(event.start_ns()))
 
@@ -150,9 +150,9 @@ def _array(tensor: Any) -> Array:
 def prepare(problem: Problem, subject: Subject, path: str = "") -> Prepared:
     """Return a subject of ``verify`` that is a torch module, with its tensors.
 
-    ``path`` is "" for what torch chooses, ``native`` or ``onednn`` to demand one, or ``compile``
-    for a cell whose loop is compiled; the first call of each pass compiles it. FallbackError if
-    another path runs than was asked for.
+    ``path`` is "" for torch's choice, ``native`` or ``onednn`` to demand one, or ``compile``
+    for a cell with a compiled loop; the first call of each pass compiles it. FallbackError if
+    another path runs.
     """
     built = built_for(problem, subject)
     if path == "compile":
@@ -170,20 +170,20 @@ def prepare(problem: Problem, subject: Subject, path: str = "") -> Prepared:
 
 
 def prove(prepared: TorchPrepared) -> None:
-    """Look at a training step; FallbackError if something else runs than the name says."""
+    """Watch a training step; FallbackError if something else runs than the name says."""
     watch, problem = prepared.built.watch, prepared.problem
     if watch is None:
         return
     watch.begin()
     with watch.looking(prepared.torch, problem.case, packed=False, backward=True):
-        prepared.call(TRAINING, prepared.own(problem.cotangents()))
+        prepared.call(TRAINING, prepared.to_native(problem.cotangents()))
     prepared.first.clear()  # the profiler was on that clock
     if watch.lacking:
         raise FallbackError(f"something else ran: {watch.lacking}")
 
 
 def built_for(problem: Problem, subject: Subject) -> TorchModule:
-    """Return the module of a problem; UnsupportedError says what the subject does not offer."""
+    """Return the module of a problem; UnsupportedError says what the subject lacks."""
     if lacking := subject.options.lacking(problem.case):
         raise UnsupportedError(subject.options.why(lacking))
     built = subject.build(problem.case)
@@ -197,7 +197,7 @@ def built_for(problem: Problem, subject: Subject) -> TorchModule:
 
 
 CAP = 32
-"""Steps beyond which nothing is compiled: with gradients, 16 take most of a minute."""
+"""The most steps that are compiled: with gradients, 16 take most of a minute."""
 
 
 def compiled_prepared(
@@ -217,7 +217,7 @@ def compiled(torch: Any, built: TorchModule) -> TorchModule:
     torch._dynamo.reset()
     torch._functorch.config.donated_buffer = False  # so that a graph can be kept
 
-    def whole(x: Any, state: Any) -> tuple[Any, tuple[Any, ...]]:
+    def loop(x: Any, state: Any) -> tuple[Any, tuple[Any, ...]]:
         state = tuple(s[0] for s in state) if isinstance(state, tuple) else state[0]
         outputs = []
         for x_t in x:
@@ -226,8 +226,8 @@ def compiled(torch: Any, built: TorchModule) -> TorchModule:
         final = state if isinstance(state, tuple) else (state,)
         return torch.stack(outputs), tuple(s[None] for s in final)
 
-    made = torch.compile(whole, fullgraph=True, dynamic=False)
-    return replace(built, call=lambda torch, module, x, state, lengths: made(x, state))
+    compiled_loop = torch.compile(loop, fullgraph=True, dynamic=False)
+    return replace(built, call=lambda torch, module, x, state, lengths: compiled_loop(x, state))
 
 
 def compile_now(prepared: TorchPrepared) -> None:
@@ -246,7 +246,7 @@ def compile_now(prepared: TorchPrepared) -> None:
 
 @cache
 def _import_compiler() -> None:
-    """Compile next to nothing: the first time, that takes longer than anything else."""
+    """Compile a trivial function: the first compilation takes longer than anything else."""
     torch = import_torch()
     torch.compile(lambda x: x + 1)(torch.ones(1))
 

@@ -1,7 +1,7 @@
-"""The process in which contenders run: reads what is asked for, answers in JSON, line by line.
+"""The process in which contenders run: reads requests and answers in JSON, line by line.
 
-``python -m gatewise.bench.speed.worker MEMORY``: MEMORY in MiB is what may be taken beyond what is
-in use when PyTorch, if it is there, has been imported; 0 for no limit.
+``python -m gatewise.bench.speed.worker MEMORY``: MEMORY in MiB is the limit beyond the memory in
+use when PyTorch, if installed, has been imported; 0 for no limit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How anything here is timed, and how two times are compared.
+"""Timing of calls, and comparison of their times.
 
 ``measure`` times one call and keeps every sample. ``compare`` times two calls side by side and says
 FASTER, SLOWER, SAME or AMBIGUOUS. ``rounds`` does that with any number of calls. ``noise_floor``

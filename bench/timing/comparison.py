@@ -1,8 +1,8 @@
-"""Which of two calls is faster? Side by side, in random order, with an interval of the ratio.
+"""The faster of two calls: timed in turns, in random order, with an interval of the ratio.
 
-What else a machine does changes times by more than most differences that one wants to see, but it
-meets neighbours alike. So calls take turns: a *round* samples each of them once, in an order drawn
-anew, and only ratios within a round are looked at.
+Other load on a machine changes times by more than most differences of interest, but it affects
+neighbouring samples alike. So calls take turns: a *round* samples each of them once, in an order
+drawn anew, and only ratios within a round count.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .significance import holm, interval, p_value
 FASTER, SLOWER, SAME, AMBIGUOUS = "FASTER", "SLOWER", "SAME", "AMBIGUOUS"
 
 LEVEL = 0.002
-"""How often two calls that take the same time may be called different: no more than that."""
+"""The probability with which two calls that take the same time may be called different."""
 
 MARGIN, MARGIN_AT_MOST = 0.02, 0.05
 """Ratios within 2 % of 1 are equivalent; or within the noise floor, if that is up to 5 %."""
@@ -42,7 +42,7 @@ MARGIN, MARGIN_AT_MOST = 0.02, 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """The time of a as a multiple of that of b, and what may be said of it.
+    """The time of a as a multiple of that of b, with an interval and a verdict.
 
     ``ratio`` is the median over ``pairs`` of a/b, ``low`` and ``high`` its 95 % interval (block
     bootstrap). ``p`` is the probability of such a difference between calls that differ by no more
@@ -65,13 +65,13 @@ class Comparison:
 
     @property
     def furthest(self) -> float:
-        """How far from 1 the ratio may be, as a share of the smaller: 0.1 for 1.1 and 1 / 1.1."""
+        """The largest distance of the ratio from 1, as a share: 0.1 for 1.1 and for 1 / 1.1."""
         return max(self.high, 1 / self.low) - 1
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """What several calls took in turns: sample k of each is that of round k."""
+    """The times of several calls in turns: sample k of each is that of round k."""
 
     timings: Mapping[str, Timing]
     effort: Effort
@@ -79,13 +79,15 @@ class Rounds:
 
     def compare(self, a: str, b: str, floor: float = 0.0) -> Comparison:
         """Compare two of the calls by name; ``floor`` is a share, see ``noise_floor``."""
-        one, other = self.timings[a], self.timings[b]
-        logs = log_ratios(one.samples, other.samples)
+        timing_a, timing_b = self.timings[a], self.timings[b]
+        logs = log_ratios(timing_a.samples, timing_b.samples)
         low, high = (float(end) for end in np.exp(interval(logs, np.random.default_rng(self.seed))))
         ratio, p = float(np.exp(np.median(logs))), p_value(logs, float(np.log1p(floor)))
         narrow = len(logs) >= self.effort.samples and _narrow(low, high, self.effort)
         verdict, status = decide(low, high, p, floor), OK if narrow else NOISY
-        return Comparison(one, other, len(logs), ratio, low, high, p, floor, verdict, status)
+        return Comparison(
+            timing_a, timing_b, len(logs), ratio, low, high, p, floor, verdict, status
+        )
 
 
 def log_ratios(a: Sequence[float], b: Sequence[float]) -> Array:
@@ -127,9 +129,11 @@ def rounds(
     """
     if len(calls) < 2:
         raise ValueError(f"rounds: expected at least two calls to compare, got {len(calls)}")
-    rng, known = np.random.default_rng(seed), partial(_narrow_ratios, effort=effort, seed=seed)
-    ready, taken = sampled(calls.values(), effort, clock, lambda: turn(rng, len(calls)), known)
-    timings = [timing(*one, effort, seed) for one in zip(ready, taken, strict=True)]
+    rng, is_enough = np.random.default_rng(seed), partial(_narrow_ratios, effort=effort, seed=seed)
+    ready, samples = sampled(
+        calls.values(), effort, clock, lambda: turn(rng, len(calls)), is_enough
+    )
+    timings = [timing(*call, effort, seed) for call in zip(ready, samples, strict=True)]
     return Rounds(dict(zip(calls, timings, strict=True)), effort, seed)
 
 
@@ -139,13 +143,13 @@ def turn(rng: np.random.Generator, count: int) -> Array:
 
 
 def _narrow_ratios(
-    ready: Sequence[Warmed], taken: Sequence[Sequence[Sample]], effort: Effort, seed: int
+    ready: Sequence[Warmed], samples: Sequence[Sequence[Sample]], effort: Effort, seed: int
 ) -> bool:
-    """Whether the intervals of the ratios of each to the next are narrow.
+    """Return whether the intervals of the ratios of each call to the next are narrow.
 
-    Nothing but the width decides: a rule that looked at the ratio would stop at a lucky moment.
+    Only the width decides: a rule that looked at the ratio would stop at a lucky moment.
     """
-    times = [[sample.seconds for sample in own] for own in taken]
+    times = [[sample.seconds for sample in series] for series in samples]
     intervals = (
         np.exp(interval(log_ratios(a, b), np.random.default_rng(seed))) for a, b in pairwise(times)
     )
@@ -159,8 +163,8 @@ def _narrow(low: float, high: float, effort: Effort) -> bool:
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Return comparisons with verdicts that stand together (Holm 1979).
 
-    The more one looks at, the more often chance alone calls one different: p-values are adjusted
-    and verdicts drawn anew, so that the chance of any false call among all of them is what it was
+    The more comparisons, the more often chance alone calls one different: p-values are adjusted
+    and verdicts drawn anew, so that the chance of any false call among all of them equals that
     for one.
     """
     adjusted = holm([c.p for c in comparisons])
@@ -170,7 +174,7 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
     ]
 
 
-# The noise floor: by how much a call differs from itself, here and now.
+# The noise floor: the difference of a call from itself, here and now.
 
 
 REPEATS = 3
@@ -187,7 +191,7 @@ def noise_floor(
     """Return the largest share by which ``call`` may seem to differ from itself (an A/A test).
 
     It is the end furthest from 1 of the ratio's intervals in three comparisons. ``twin`` is the
-    same work built once more, in other memory, for whoever wants that to count as noise.
+    same work built once more, in other memory, if that is to count as noise.
     """
     again = twin or call
     return max(compare(call, again, effort, seed + k, clock=clock).furthest for k in range(REPEATS))

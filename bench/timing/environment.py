@@ -1,4 +1,4 @@
-"""What decides about times beside the code: threads, clocks, and what else the machine does.
+"""Influences on times other than the code: threads, clocks, and other load on the machine.
 
 Everything is read, nothing is set.
 """
@@ -19,8 +19,8 @@ def environment() -> dict[str, str]:
     """Return threads, BLAS, clock, CPU frequency and load; what cannot be read is left out."""
     import numpy as np
 
-    built: Any = np.show_config(mode="dicts")
-    blas = built["Build Dependencies"]["blas"]
+    config: Any = np.show_config(mode="dicts")
+    blas = config["Build Dependencies"]["blas"]
     settings = {"blas": f"{blas['name']} {blas['version']}"}
     settings |= {name: os.environ[name] for name in THREADS if name in os.environ}
     if hasattr(os, "sched_getaffinity"):

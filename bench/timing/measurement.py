@@ -1,6 +1,6 @@
-"""Time one call: warm up, sample until the median is known, say so where it is not.
+"""Time one call: warm up, then sample until the median is known, or patience is over.
 
-A sample is a call, run often enough that the clock's own time does not matter; an effort says how
+A sample is a call, repeated until the clock's own time does not matter; an effort says how
 long to measure before giving an answer, or giving up.
 """
 
@@ -27,10 +27,10 @@ FEWEST = 10
 class Effort:
     """A stop rule: enough samples, over enough time, with a narrow enough interval, or patience.
 
-    ``samples`` and ``seconds`` (without those of other programs) are the least that is taken. Then
+    ``samples`` and ``seconds`` (without those of other programs) are minima. Then
     the 95 % interval of the median (of ratios: where calls are compared) has to be narrower than
     ``half_width`` of it, each way. When ``patience`` (seconds, for each call, warm-up included) or
-    ``most`` samples are spent before that, the result is what it is, and its status NOISY.
+    ``most`` samples are spent before that, the result's status is NOISY.
     ``sample`` is the least length of a sample in seconds; a call that is shorter runs several times
     in each.
     """
@@ -43,7 +43,7 @@ class Effort:
     sample: float = 5e-4
 
     def __post_init__(self) -> None:
-        """Refuse what could never end, or would say nothing."""
+        """Refuse efforts that could never end, or would say nothing."""
         if not 0 < self.seconds <= self.patience:
             raise ValueError(
                 f"effort: seconds ({self.seconds}) must lie above 0, up to patience "
@@ -61,21 +61,21 @@ QUICK = Effort(seconds=0.05, patience=0.5)
 STANDARD = Effort(seconds=0.2, patience=1.0)
 
 Call: TypeAlias = Callable[[], object]
-"""What is timed. It waits for its own result: a call to a device synchronises before it returns."""
+"""A call to time. It waits for its result: a call to a device synchronises before it returns."""
 
 OVERHEAD = 1e-4
-"""The share of a sample that reading the clock may take."""
+"""The largest share of a sample for reading the clock."""
 
 
 IDLE = 0.02
-"""Other threads of this process do nothing if they run for at most this share of a sample."""
+"""Other threads of this process count as idle up to this share of a sample."""
 
 
 class Scheduled(NamedTuple):
-    """What the system says of this thread, and of the others of its process.
+    """The system's counts for this thread, and the time of the process' other threads.
 
-    How often it was made to leave the processor, how often it chose to, to wait; and the seconds
-    that the others have run.
+    ``forced``: how often this thread was made to leave the processor; ``chosen``: how often it left
+    to wait; ``others``: seconds that the other threads have run.
     """
 
     forced: int
@@ -85,11 +85,11 @@ class Scheduled(NamedTuple):
 
 @dataclass(frozen=True)
 class Clock:
-    """What is read around a sample.
+    """The readings around a sample.
 
     ``seconds`` since some moment; ``running``, the seconds that this thread has been on a
-    processor, and ``scheduled`` are the system's, where it tells them. ``device`` says whether
-    anything but processors may be at work.
+    processor, and ``scheduled`` come from the system, where it has them. ``device`` says whether
+    a GPU may be at work.
     """
 
     seconds: Callable[[], float]
@@ -116,7 +116,7 @@ def wall() -> Clock:
 
 
 def _gpu() -> bool:
-    """Whether PyTorch, if it is there, has begun to use a GPU."""
+    """Return whether PyTorch, if imported, has begun to use a GPU."""
     torch = sys.modules.get("torch")
     return bool(torch and torch.cuda.is_initialized())
 
@@ -125,7 +125,7 @@ WALL = wall()
 
 
 class Sample(NamedTuple):
-    """Seconds per call, and how many more (per call) other programs had the processor."""
+    """Seconds per call, and those (per call) for which other programs had the processor."""
 
     seconds: float
     away: float = 0.0
@@ -134,10 +134,10 @@ class Sample(NamedTuple):
 def sample(call: Call, loops: int, clock: Clock = WALL) -> Sample:
     """Time ``loops`` calls in a row.
 
-    What other programs took is no time of the call: if this thread was made to leave the processor,
+    The time of other programs does not count: if this thread was made to leave the processor,
     never left it by choice, and did all the work, then all the time that it was away is theirs.
-    Garbage collection waits until the sample is over, as in ``timeit``: what it would collect was
-    mostly left by others.
+    Garbage collection waits until the sample is over, as in ``timeit``: most garbage comes from
+    other code.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -158,13 +158,13 @@ def sample(call: Call, loops: int, clock: Clock = WALL) -> Sample:
 
 
 def overhead(clock: Clock = WALL, readings: int = 200) -> float:
-    """Return the seconds that reading the clock costs, or its step where that is longer."""
+    """Return the seconds that reading the clock costs, or its step if that is longer."""
     times = [clock.seconds() for _ in range(readings)]
     return min((b - a for a, b in pairwise(times) if b > a), default=0.0)
 
 
 def loops_for(call: Call, least: float, clock: Clock = WALL, most: int = 10**6) -> int:
-    """Return how many calls make a sample of ``least`` seconds; the trials warm the call up.
+    """Return the number of calls in a sample of ``least`` seconds; the trials warm the call up.
 
     A count is judged by the shorter of two trials: after one that was disturbed alone, samples
     would be too short.
@@ -187,12 +187,12 @@ WINDOW, FALLEN = 5, 0.98
 
 @dataclass(frozen=True)
 class Timing:
-    """What a call takes, in seconds per call; every sample is kept, in order.
+    """The time of a call, in seconds per call, with every sample in order.
 
     ``low`` and ``high`` bound the median (95 %, block bootstrap), ``iqr`` is the interquartile
     range, ``first_call`` the very first call alone, ``loops`` the calls in a sample and ``warm_up``
-    the samples that were thrown away. ``status`` is OK, or NOISY where patience was over before the
-    interval was narrow enough. ``away`` is what other programs had of each sample, which is left
+    the number of discarded samples. ``status`` is OK, or NOISY where patience was over before the
+    interval was narrow enough. ``away`` is the other programs' time in each sample, which is left
     out (``sample``); empty if they had nothing.
     """
 
@@ -239,13 +239,13 @@ class Warmed:
         """Take one sample."""
         return sample(self.call, self.loops, self.clock)
 
-    def measured(self, taken: Sequence[Sample]) -> float:
+    def measured(self, samples: Sequence[Sample]) -> float:
         """Return how many seconds were measured, without those of other programs."""
-        return self.loops * sum(one.seconds for one in taken)
+        return self.loops * sum(s.seconds for s in samples)
 
 
 def warmed(call: Call, effort: Effort, clock: Clock) -> Warmed:
-    """Call until times have stopped falling, for at most a quarter of the patience."""
+    """Call until times stop falling, for at most a quarter of the patience."""
     started = clock.seconds()
     first = sample(call, 1, clock).seconds
     loops = loops_for(call, max(effort.sample, overhead(clock) / OVERHEAD), clock)
@@ -265,19 +265,19 @@ def _stable(times: Sequence[float]) -> bool:
 def measure(call: Call, effort: Effort = STANDARD, *, clock: Clock = WALL, seed: int = 0) -> Timing:
     """Time ``call`` until ``effort`` is satisfied; ``seed`` is the bootstrap's.
 
-    A time on its own says little on a shared machine: whoever wants to know which of two calls is
-    faster asks ``compare``.
+    A time on its own says little on a shared machine: to find the faster of two calls, use
+    ``compare``.
     """
 
-    def known(ready: Sequence[Warmed], taken: Sequence[Sequence[Sample]]) -> bool:
-        return timing(ready[0], taken[0], effort, seed).status == OK
+    def is_enough(ready: Sequence[Warmed], samples: Sequence[Sequence[Sample]]) -> bool:
+        return timing(ready[0], samples[0], effort, seed).status == OK
 
-    (ready,), (taken,) = sampled([call], effort, clock, lambda: (0,), known)
-    return timing(ready, taken, effort, seed)
+    (ready,), (samples,) = sampled([call], effort, clock, lambda: (0,), is_enough)
+    return timing(ready, samples, effort, seed)
 
 
-Known: TypeAlias = Callable[[Sequence[Warmed], Sequence[Sequence[Sample]]], bool]
-"""Whether enough is known, from the samples of every call."""
+StopRule: TypeAlias = Callable[[Sequence[Warmed], Sequence[Sequence[Sample]]], bool]
+"""A stop rule: True if the samples of every call suffice."""
 
 
 def sampled(
@@ -285,38 +285,40 @@ def sampled(
     effort: Effort,
     clock: Clock,
     turn: Callable[[], Iterable[int]],
-    known: Known,
+    is_enough: StopRule,
 ) -> tuple[list[Warmed], list[list[Sample]]]:
-    """Sample calls round by round until enough was measured and is ``known``, or patience is over.
+    """Sample calls round by round until ``effort`` and ``is_enough`` are met, or patience is over.
 
     ``effort`` counts for each call; ``turn`` draws the order of a round.
     """
     started = clock.seconds()
     ready = [warmed(call, effort, clock) for call in calls]
-    taken: list[list[Sample]] = [[] for _ in ready]
+    samples: list[list[Sample]] = [[] for _ in ready]
     begun, look = clock.seconds(), effort.samples
     while True:
         for k in turn():
-            taken[k].append(ready[k].sample())
-        n, now = len(taken[0]), clock.seconds()
+            samples[k].append(ready[k].sample())
+        n, now = len(samples[0]), clock.seconds()
         if now - started >= effort.patience * len(ready) or n >= effort.most:
-            return ready, taken
+            return ready, samples
         if n >= look and now - begun >= effort.seconds * len(ready):
-            pairs = zip(ready, taken, strict=True)
-            measured = all(one.measured(own) >= effort.seconds for one, own in pairs)
-            if measured and known(ready, taken):
-                return ready, taken
+            pairs = zip(ready, samples, strict=True)
+            measured = all(
+                warm_call.measured(series) >= effort.seconds for warm_call, series in pairs
+            )
+            if measured and is_enough(ready, samples):
+                return ready, samples
             look = n * 3 // 2  # every look costs a bootstrap, and a chance to be lucky
 
 
-def timing(ready: Warmed, taken: Sequence[Sample], effort: Effort, seed: int) -> Timing:
+def timing(ready: Warmed, samples: Sequence[Sample], effort: Effort, seed: int) -> Timing:
     """Summarise the samples of a call."""
-    times = [one.seconds for one in taken]
+    times = [s.seconds for s in samples]
     low, high = interval(times, np.random.default_rng(seed))
     lower, median, upper = (float(q) for q in np.quantile(times, [0.25, 0.5, 0.75]))
     narrow = (high - low) / 2 < effort.half_width * median
     enough = len(times) >= effort.samples and ready.stable
-    away = tuple(sample.away for sample in taken)
+    away = tuple(sample.away for sample in samples)
     return Timing(
         samples=tuple(times), median=median, low=low, high=high, least=min(times),
         iqr=upper - lower, first_call=ready.first_call, loops=ready.loops, warm_up=ready.warm_up,
@@ -325,13 +327,13 @@ def timing(ready: Warmed, taken: Sequence[Sample], effort: Effort, seed: int) ->
 
 
 def traced_bytes(call: Call) -> tuple[int, int]:
-    """Return the bytes that NumPy and Python hold for a call's result, and at most during it."""
+    """Return the bytes that NumPy and Python hold for a call's result, and the peak during it."""
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
         result = call()
-        kept, most = tracemalloc.get_traced_memory()
+        end, most = tracemalloc.get_traced_memory()
         del result
-        return kept - before, most - before
+        return end - before, most - before
     finally:
         tracemalloc.stop()

@@ -1,4 +1,4 @@
-"""Could a difference be chance? A test that trusts nothing but the coin that ordered each pair.
+"""A test of whether a difference is chance, based only on the coin that ordered each pair.
 
 Two calls that take the same time are exchangeable within a pair whose order was drawn: whatever the
 machine did, the log ratio would have had the other sign had the coin fallen the other way. So signs
@@ -16,13 +16,13 @@ from ...reference.functions import Array
 
 
 def p_value(log_ratios: Array, floor: float) -> float:
-    """Return the p-value of: the log ratios (n,) lie no further from 0 than ``floor``.
+    """Return the p-value of the hypothesis that the log ratios (n,) lie within ``floor`` of 0.
 
     Two-sided: twice the smaller of the two one-sided tests at the floor's ends.
     """
     from scipy.stats import wilcoxon  # takes a second to import
 
-    if not log_ratios.any():  # as a clock with coarse steps has it; the ranks of zeros mean nothing
+    if not log_ratios.any():  # equal times on a coarse clock: the ranks of zeros mean nothing
         return 1.0
     above = wilcoxon(log_ratios - floor, alternative="greater").pvalue
     below = wilcoxon(log_ratios + floor, alternative="less").pvalue
@@ -30,10 +30,10 @@ def p_value(log_ratios: Array, floor: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for how many there are (Holm 1979), in their order.
+    """Return p-values adjusted for their number (Holm 1979), in their order.
 
-    Calling all of those up to a level errs anywhere with a probability of at most that level,
-    however the comparisons depend on each other.
+    If every difference with an adjusted p-value up to a level is called real, the probability of
+    any false call is at most that level, however the comparisons depend on each other.
     """
     m, order = len(p_values), np.argsort(p_values)
     steps = np.array([(m - rank) * p_values[k] for rank, k in enumerate(order)])
@@ -68,7 +68,7 @@ def interval(samples: Sequence[float] | Array, rng: np.random.Generator) -> tupl
 def medians(
     samples: Sequence[float] | Array, rng: np.random.Generator, resamples: int = RESAMPLES
 ) -> Array:
-    """Return the medians (resamples,) of series made of blocks of the samples (n,)."""
+    """Return the medians (resamples,) of series of random blocks of the samples (n,)."""
     series = np.asarray(samples, dtype=np.float64)
     n, length = len(series), block_length(series)
     starts = rng.integers(n, size=(resamples, -(-n // length), 1))
@@ -80,9 +80,8 @@ def block_length(series: Array) -> int:
     """Return the length of blocks for the median of a series (n,): 1 if nothing is correlated.
 
     The variance of a median depends on the autocorrelation of the signs of the samples about it, so
-    these are what the rule of Politis & White (2004; corrected by Patton, Politis & White 2009) is
-    given. It is at most n / 4: a bootstrap needs
-    several blocks.
+    the rule of Politis & White (2004; corrected by Patton, Politis & White 2009) is applied to
+    these. The length is at most n / 4: a bootstrap needs several blocks.
     """
     n = len(series)
     signs = np.sign(series - np.median(series))

@@ -44,7 +44,7 @@ ROWS: dict[str, tuple[Any, ...]] = {
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def made() -> dict[str, dict[str, Any]]:
+def generate() -> dict[str, dict[str, Any]]:
     """Return the schema of every kind of file, by its name in this folder."""
     verdict = schema(Verdict)
     verdict["properties"]["status"] = {"enum": list(STATUSES)}
@@ -73,7 +73,7 @@ def stored() -> dict[str, dict[str, Any]]:
 
 def write(folder: Path) -> None:
     """Write all schemas to a folder."""
-    for name, fields in made().items():
+    for name, fields in generate().items():
         (folder / f"{name}.json").write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
 
 

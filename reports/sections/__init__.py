@@ -32,13 +32,13 @@ def _section(kind: str, runs: Sequence[BenchRun]) -> Section:
     with _fitting(kind):
         section: Section = importlib.import_module(f".{kind}", __package__).section(runs)
     parts = (
-        replace(part, chart=_guarded(kind, part.chart)) if isinstance(part, Figure) else part
+        replace(part, chart=_guard(kind, part.chart)) if isinstance(part, Figure) else part
         for part in section.parts
     )
     return replace(section, parts=tuple(parts))
 
 
-def _guarded(kind: str, chart: Callable[[], Any]) -> Callable[[], Any]:
+def _guard(kind: str, chart: Callable[[], Any]) -> Callable[[], Any]:
     def guarded() -> Any:
         with _fitting(kind):
             return chart()

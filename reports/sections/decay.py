@@ -131,7 +131,7 @@ def _means(rows: Sequence[DecayRow]) -> Table:
         ("cell", "lag (steps)", "mean of log₁₀ ‖gradient‖", "log₁₀ of the mean ‖gradient‖",
          "seeds", "of them zero"),
         tuple(
-            (row.title, row.lags[-1], _scaled(row.mean_of_logs), _scaled(row.log_of_mean),
+            (row.title, row.lags[-1], _to_log10(row.mean_of_logs), _to_log10(row.log_of_mean),
              row.seeds, row.vanished)
             for row in rows
         ),
@@ -165,8 +165,8 @@ def _spectra(rows: Sequence[DecayRow]) -> Table:
          "last λ (1/step)", "sum of all", "mean of ln |det J|", "residual"),
         tuple(
             (row.title, row.hidden, row.gain, row.forget_bias, len(spectrum.exponents),
-             spectrum.exponents[0], spectrum.errors[0], _shown(spectrum.exponents[-1]),
-             _shown(_total(spectrum.exponents)), _shown(spectrum.log_det),
+             spectrum.exponents[0], spectrum.errors[0], _log_text(spectrum.exponents[-1]),
+             _log_text(_total(spectrum.exponents)), _log_text(spectrum.log_det),
              spectrum.unsummed if spectrum.residual is None else spectrum.residual)
             for row in rows if (spectrum := row.spectrum)
         ),
@@ -184,8 +184,8 @@ def _clipping(rows: Sequence[ClippingRow]) -> Table:
          "cosine, clipped by value", "nothing to clip in float32 from lag",
          "in float64 from lag"),
         tuple(
-            (row.title, row.gain, row.lags[-1], _scaled(row.gradient[-1]),
-             _scaled(row.by_norm[-1]), row.cosine[-1],
+            (row.title, row.gain, row.lags[-1], _to_log10(row.gradient[-1]),
+             _to_log10(row.by_norm[-1]), row.cosine[-1],
              *(f"> {row.lags[-1]}" if row.refused[d] is None else str(row.refused[d])
                for d in ("float32", "float64")))
             for row in rows
@@ -227,7 +227,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.8g}"
 
 
-def _shown(value: float | None) -> float | str:
+def _log_text(value: float | None) -> float | str:
     return "−∞" if value is None else value
 
 
@@ -236,7 +236,7 @@ def _total(values: Sequence[float | None]) -> float | None:
     return math.fsum(finite) if len(finite) == len(values) else None
 
 
-def _scaled(value: float | None) -> float | None:
+def _to_log10(value: float | None) -> float | None:
     return None if value is None else value * figures.LOG10
 
 

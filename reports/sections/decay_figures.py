@@ -110,7 +110,7 @@ def _lags(shown: Sequence[DecayRow]) -> Any:
         lag, norm, colour, alt.StrokeDash("cell:N", sort=names, legend=None),
         tooltip=["cell:N", "lag:Q", "low:Q", "median:Q", "high:Q"],
     )  # fmt: skip
-    ends = plot(_apart(values, (TOP - bottom) / 22))
+    ends = plot(_spread(values, (TOP - bottom) / 22))
     labels = ends.mark_text(align="left", dx=6, fontSize=12).encode(
         lag, alt.Y("median:Q", scale=scale), colour, text="cell:N"
     )
@@ -225,7 +225,7 @@ def _curve(row: DecayRow, state: str) -> Iterator[dict[str, Any]]:
                    "median": median * LOG10, "high": high * LOG10}  # fmt: skip
 
 
-def _apart(values: Sequence[dict[str, Any]], least: float) -> list[dict[str, Any]]:
+def _spread(values: Sequence[dict[str, Any]], least: float) -> list[dict[str, Any]]:
     """Return the last point of every curve, moved apart to a distance of ``least``."""
     ends = sorted({v["cell"]: dict(v) for v in values}.values(), key=lambda v: -v["median"])
     for above, below in pairwise(ends):

@@ -74,7 +74,7 @@ def _peaks(analyses: Sequence[Row], ceilings: Mapping[str, float]) -> dict[str, 
 
 def passes(analyses: Sequence[Row]) -> Figure | None:
     """Return the figure of the passes: forward, gradients of data, gradients of weights."""
-    records = [part for rows in _some(_apart(analyses)) for part in _stacked(rows)]
+    records = [part for rows in _some(_rows_by_pass(analyses)) for part in _stack(rows)]
     if not records:
         return None
 
@@ -103,7 +103,7 @@ def passes(analyses: Sequence[Row]) -> Figure | None:
     )
 
 
-def _apart(analyses: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
+def _rows_by_pass(analyses: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
     """Return, by group and contender, the rows by pass, if the gradient of data was timed alone."""
     by_pass: dict[tuple[str, str], dict[str, Row]] = {}
     for row in analyses:
@@ -124,7 +124,7 @@ def _some(passes: Mapping[tuple[str, str], dict[str, Row]]) -> list[dict[str, Ro
     return [rows for group in chosen for (id, _), rows in passes.items() if id == group]
 
 
-def _stacked(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
+def _stack(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
     ahead, data, full = (1e3 * (rows[name].seconds or 0.0) for name in (FORWARD, DATA, BACKWARD))
     parts = {
         "forward": ahead,
@@ -284,7 +284,7 @@ TOOLTIP = ["contender:N", "cell:N", "pass:N", "shape:N", "us:Q", "gflops:Q", "st
 def against_sizes(analyses: Sequence[Row]) -> Figure | None:
     """Return the figure of microseconds per step against H, B and T, all else fixed."""
     chosen = _of_most_rows(analyses, TRAINING)
-    panels = {size: _varied(chosen, size) for size in "HBT"}
+    panels = {size: _longest_series(chosen, size) for size in "HBT"}
     panels = {size: rows for size, rows in panels.items() if rows}
     if not panels:
         return None
@@ -361,7 +361,7 @@ def _of_most_rows(analyses: Sequence[Row], phase: str) -> list[Row]:
     return [r for r in timed if (r.group.cell, r.group.dtype) == best]
 
 
-def _varied(analyses: Sequence[Row], size: str) -> list[Row]:
+def _longest_series(analyses: Sequence[Row], size: str) -> list[Row]:
     """Return the longest series of rows in which only one size varies."""
 
     def rest(row: Row) -> tuple[Any, ...]:

@@ -26,8 +26,8 @@ def test_both_take_turns():
 
 def test_what_is_wrong_has_no_ratio(monkeypatch):
     spoilt = replace(WRONG["dc not read"], name=reference_speed.OURS).contender()
-    known = registry.own() | {reference_speed.OURS: spoilt}
-    monkeypatch.setattr(registry, "own", lambda: known)
+    known = registry.package_contenders() | {reference_speed.OURS: spoilt}
+    monkeypatch.setattr(registry, "package_contenders", lambda: known)
 
     with pytest.raises(NotTimedError, match=r"numpy-fast:lstm T3-B2-D4-H5 float64: gradient of "):
         compared(SMALL, seed=0)

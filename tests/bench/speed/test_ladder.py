@@ -171,7 +171,7 @@ def run():
     wrong = replace(WRONG["dc not read"], name="ladder:stacked")
     names = tuple(rung.name for rung in RUNGS)
     contenders = {rung.name: rung.contender() for rung in (*RUNGS, wrong)}
-    with patch.object(registry, "own", lambda: contenders):
+    with patch.object(registry, "package_contenders", lambda: contenders):
         rows = [
             {"id": str(shape), **measured(Request(str(shape), "lstm", shape, "float64",
              (*names[1:], names[0]), (FORWARD, TRAINING)), lambda doing: None)}

@@ -7,7 +7,7 @@ from gatewise.bench.speed import plan as planning
 from gatewise.bench.speed import rows
 from gatewise.bench.speed.contender import DATA, FORWARD, PASSES, TRAINING
 from gatewise.bench.speed.plan import Wanted, baseline_of, groups, left_out, plan
-from gatewise.bench.speed.registry import contender_named, expanded, own
+from gatewise.bench.speed.registry import contender_named, expanded, package_contenders
 from gatewise.bench.speed.shapes import named, parts
 from gatewise.reference.cells import gating_cells
 
@@ -99,7 +99,9 @@ def test_named_sets():
 
 
 def test_families():
-    assert expanded(("torch-onednn:*",)) == [n for n in own() if n.startswith("torch-onednn:")]
+    assert expanded(("torch-onednn:*",)) == [
+        n for n in package_contenders() if n.startswith("torch-onednn:")
+    ]
     assert "onnxruntime:LSTM" in expanded(("onnxruntime:*",))
     assert planning._cells_of("onnxruntime:LSTM", None) == ("lstm",)
 
