@@ -248,7 +248,7 @@ def _audit_text(
         yield from wrapped(test.name, 0)
         yield from wrapped(test.words or test.cell, 2)
         yield from wrapped(
-            f"{right}; allows {test.allowance}{tight}; sees {len(test.seen)} mistakes", 2
+            f"{right}; allows {test.allowance}{tight}; sees {len(test.caught)} mistakes", 2
         )
     for reason in unread:
         yield from wrapped(f"not read: {reason}", 0)
@@ -257,7 +257,7 @@ def _audit_text(
         count = len(audit.vectors)
         who = f"{count} tests see" if count > 1 else "1 test sees"
         yield (
-            f"{audit.cell}: {who} {len(audit.seen)} of the {len(audit.showable)} mistakes that "
+            f"{audit.cell}: {who} {len(audit.caught)} of the {len(audit.showable)} mistakes that "
             "vectors can show"
         )
         for share in audit.shares:
@@ -281,12 +281,12 @@ def _audited(
         "tests": [
             {"name": t.name, "cell": t.cell, "convention": t.words, "right": t.ratio <= 1,
              "error_over_bound": t.ratio, "allows": t.allowance, "a_right_layer_may_fail": t.tight,
-             "sees": sorted(t.seen)}
+             "sees": sorted(t.caught)}
             for t in tests
         ],
         "not_read": list(unread),
         "cells": [
-            {"cell": a.cell, "tests": len(a.vectors), "sees": sorted(a.seen),
+            {"cell": a.cell, "tests": len(a.vectors), "sees": sorted(a.caught),
              "groups": {s.group: {"of": s.count,
                                   "missed": {m.id: m.statement for m in s.missed}}
                         for s in a.shares}}
