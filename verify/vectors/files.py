@@ -118,7 +118,7 @@ def vectors(selection: Selection) -> Vectors:
 
 def _test(number: int, vector: Vector, adapter: FrameworkSubject | None) -> Test:
     case = vector.case
-    given = {
+    arguments = {
         name: Given(a.shape, _exact(a)) for name, a in weights.given_arrays(vector, adapter).items()
     }
     expected = {
@@ -127,7 +127,7 @@ def _test(number: int, vector: Vector, adapter: FrameworkSubject | None) -> Test
     }
     return Test(
         number, vector.reason, case.T, case.B, case.D, case.H, case.layers, case.bidirectional,
-        sorted(vector.catches), sorted(vector.in_outputs), given, expected,
+        sorted(vector.catches), sorted(vector.in_outputs), arguments, expected,
     )  # fmt: skip
 
 
