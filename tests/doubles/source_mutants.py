@@ -178,7 +178,7 @@ CHECKS = (
       "USUAL = 4\n", "USUAL = 4e9\n", "verify/checks/test_wrong_subjects.py::"
       "test_a_wrong_equation_is_no_coarse_arithmetic"),
     M("a long sequence is looked at in its first steps", "verify/checks",
-      "return sorted({0, *across, *(int(t) for t in (*drawn, *odd)), case.T - 1})",
+      "return sorted({0, *across, *(int(t) for t in (*random_steps, *odd)), case.T - 1})",
       "return [0, 1]", f"{JUDGE}::test_window_errors_need_long_sequences"),
     M("no dtype of results is looked at", "verify/subjects",
       "if got != wanted:", "if got.kind != wanted.kind:",
@@ -271,7 +271,7 @@ VERDICTS = (
       "verify/cases/test_simplification.py::"
       "test_what_the_subject_does_not_offer_is_not_tried"),
     M("all rows are equally long", "verify/cases",
-      "drawn[row] = length", "drawn[row] = self.T",
+      "lengths[row] = length", "lengths[row] = self.T",
       "verify/cases/test_cases.py::test_lengths_contain_the_special_ones"),
     M("every part is one stream", "verify/cases",
       "np.random.default_rng([self.seed, *part.encode()])",
@@ -310,7 +310,7 @@ RUNS = (
       '"blind", Outcome.OPEN,', '"blind", Outcome.ACCEPTED,',
       f"{JUNIT}::test_counts"),
     M("what was tested is untested", "verify/runs",
-      "if p not in done)", "if p in done)", f"{RUN}::test_what_was_written_is_read"),
+      "if p not in judged)", "if p in judged)", f"{RUN}::test_what_was_written_is_read"),
     M("half a line is a verdict", "verify/runs",
       'if not line.endswith(b"\\n"):', "if not line:",
       f"{RUN}::test_a_line_cut_off_loses_only_itself"),
@@ -411,7 +411,7 @@ COMMANDS = (
 
 PARTS_OF_CHECKS = (
     M("purity forgets earlier results", "verify/checks",
-      "again = by_name(state_names(subject, case), result)", "again = copies",
+      "later = by_name(state_names(subject, case), result)", "later = copies",
       f"{PARTS}[purity a later call changed an earlier result, y]", "lets it pass"),
     M("purity looks at its own copy", "verify/checks",
       '_unchanged(ledger, before, _snapshot(inputs), "forward wrote into")',
@@ -464,8 +464,8 @@ PARTS_OF_CHECKS = (
       "    if got != want:\n", "    if got > want:\n",
       "verify/checks/test_wrong_subjects.py::test_every_part_is_compared"),
     M("a bound on one run is that on another", "verify/checks",
-      "agree(ledger, case, name, got.final[0][k, rows], shown, bound)",
-      "agree(ledger, case, name, shown, shown, bound)", f"{ALONE}[final]", "lets it pass"),
+      "agree(ledger, case, name, got.final[0][k, rows], outputs, bound)",
+      "agree(ledger, case, name, outputs, outputs, bound)", f"{ALONE}[final]", "lets it pass"),
     M("gates are hardly saturated", "verify/checks",
       "SATURATING = 60.0", "SATURATING = 6.0",
       f"{JUDGE}::test_a_right_subject_passes[float64-gate-limits]"),

@@ -44,9 +44,9 @@ def batch_permutation(subject: SubjectUnderTest, case: Case) -> Ledger:
     order = np.roll(np.arange(case.B), 1)
     called = subject.build(case)
     straight = called.forward(inputs)
-    moved = called.forward(_rows(inputs, order, case.T))
+    permuted = called.forward(_rows(inputs, order, case.T))
     others = (_rows_of(result, order, case.T) for result in (straight, want))
-    agree_outputs(ledger, subject, case, moved, *others)
+    agree_outputs(ledger, subject, case, permuted, *others)
     return ledger
 
 
@@ -64,10 +64,10 @@ def _rows(inputs: Inputs, rows: Sequence[int] | Floats, steps: int) -> Inputs:
 
 def _laid_out(subject: Subject, dtype: str, layout: str) -> st.SearchStrategy[Case]:
     """Draw cases of one layout, also with equal sizes."""
-    drawn = cases(subject, dtype, lengths=False if layout == "unbatched" else None)
+    ordinary = cases(subject, dtype, lengths=False if layout == "unbatched" else None)
     same = st.sampled_from(list(coinciding(subject, dtype)))
     sizes = {"B": 1} if layout == "unbatched" else {}
-    return st.one_of(drawn, same).map(lambda case: replace(case, layout=layout, **sizes))  # type: ignore[arg-type]
+    return st.one_of(ordinary, same).map(lambda case: replace(case, layout=layout, **sizes))  # type: ignore[arg-type]
 
 
 def _transposed(subject: Subject, dtype: str) -> Iterator[Case]:

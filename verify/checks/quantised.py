@@ -43,12 +43,12 @@ Construction = Callable[[Quantisation, Case, Inputs, Parameters], tuple[Inputs, 
 
 def compare_constructed(construct: Construction, subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare a run on numbers that were constructed for one part of an arithmetic."""
-    ledger, drawn = Ledger(), draw_inputs(subject, case)
+    ledger, original = Ledger(), draw_inputs(subject, case)
     quantisation: Quantisation = getattr(subject, "quantisation")  # noqa: B009 - by concerned
     layout = subject.parameter_map(case)
     layout = layout.inner if isinstance(layout, RoundedMap) else layout  # of unrounded weights
-    (p,) = layout.to_reference(drawn.parameters)
-    inputs, p = construct(quantisation, case, drawn, p)
+    (p,) = layout.to_reference(original.parameters)
+    inputs, p = construct(quantisation, case, original, p)
     inputs = replace(inputs, parameters=layout.pack([p]))
     inputs = inputs.map(lambda a: np.asarray(a, case.number_type))
     want = expected(subject, case, inputs)

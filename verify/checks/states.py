@@ -82,9 +82,9 @@ def final_state(subject: SubjectUnderTest, case: Case) -> Ledger:
         last = ends[rows] - 1 if direction == 0 else np.zeros(len(rows), dtype=int)
         units = slice(direction * width, (direction + 1) * width)
         k = (case.layers - 1) * case.directions + direction
-        shown, bound = got.y[last, rows, units], want.y[last, rows, units]
+        outputs, bound = got.y[last, rows, units], want.y[last, rows, units]
         name = f"{'backward' if direction else 'forward'} direction: final h"
-        agree(ledger, case, name, got.final[0][k, rows], shown, bound)
+        agree(ledger, case, name, got.final[0][k, rows], outputs, bound)
     return ledger
 
 

@@ -68,10 +68,10 @@ class Conversion:
 def convert(source: End, target: End, arrays: Mapping[str, Floats]) -> Conversion:
     """Convert the arrays of a file of the source; raise NoHome or Unfit if that is impossible."""
     convention, case, originals = infer(source, arrays)
-    lacking = [o for o in target.options.lacking(replace(case, T=1, B=1, bias=True)) if o in (
+    missing = [o for o in target.options.lacking(replace(case, T=1, B=1, bias=True)) if o in (
         "layers", "bidirectional", "projection")]  # fmt: skip
-    if lacking:
-        raise NoHome(f"{target.name}: {target.options.why(tuple(lacking))}")
+    if missing:
+        raise NoHome(f"{target.name}: {target.options.why(tuple(missing))}")
     aim = replace(target.convention, projected=convention.projected)
     return Conversion(
         case, convention, aim, originals, translated(convention, aim, case, originals)
@@ -176,9 +176,9 @@ def _case(
     for name, size in {"D": D, "H": H}.items():
         if not 1 <= size <= LARGEST_SIZE:
             raise Unfit(f"{name} = {size}: expected 1 to {LARGEST_SIZE}")
-    both = f"{first.name}_l0_reverse" in named
+    bidirectional = f"{first.name}_l0_reverse" in named
     dtype = str(named[f"{first.name}_l0"].dtype)
-    return Case(3, 2, D, H, P, max(layers) + 1, both, dtype=dtype)
+    return Case(3, 2, D, H, P, max(layers) + 1, bidirectional, dtype=dtype)
 
 
 def _sizes(

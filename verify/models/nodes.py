@@ -293,11 +293,11 @@ def _require_shapes(node: Node, attributes: Mapping[str, Any]) -> None:
     H = int(attributes.get("hidden_size", shapes["R"][-1] if shapes["R"] else 0))
     D = shapes["W"][-1] if shapes["W"] else 0
     n = node.directions
-    wanted = {"W": (n, gates * H, D), "R": (n, gates * H, H), "B": (n, 2 * gates * H),
+    expected = {"W": (n, gates * H, D), "R": (n, gates * H, H), "B": (n, 2 * gates * H),
               "P": (n, 3 * H)}  # fmt: skip
     for slot, shape in shapes.items():
-        if shape != wanted[slot] or 0 in shape:
-            raise ModelError(f"its {slot} is {list(shape)}; {list(wanted[slot])} would be "
+        if shape != expected[slot] or 0 in shape:
+            raise ModelError(f"its {slot} is {list(shape)}; {list(expected[slot])} would be "
                              f"{n} x {gates} gates of {H} units")  # fmt: skip
     if sum(a.size for a in node.weights.values()) > LARGEST_ARRAY // 4:
         raise ModelError(f"its weights have more than {LARGEST_ARRAY // 4} entries")

@@ -112,11 +112,11 @@ def chosen(subject: Subject, dtype: str, seed: int = 0) -> Iterator[Choice]:
         if check.id in (*FROM_THE_SUBJECT, *IN_A_LAYOUT):
             cases = list(islice(check.forced(subject, dtype), MASKED))
         for case in cases:
-            moved = check.reached(replace(fitted(case, subject.options), dtype=dtype))
+            fitted_case = check.reached(replace(fitted(case, subject.options), dtype=dtype))
             if check.id not in FROM_THE_SUBJECT:
-                moved = replace(moved, seed=moved.seed + APART * seed)
-            if not check.refuses(moved) and not subject.options.lacking(moved):
-                choices.setdefault((check.id, moved.to_json()), (check.id, moved))
+                fitted_case = replace(fitted_case, seed=fitted_case.seed + APART * seed)
+            if not check.refuses(fitted_case) and not subject.options.lacking(fitted_case):
+                choices.setdefault((check.id, fitted_case.to_json()), (check.id, fitted_case))
     yield from choices.values()
 
 

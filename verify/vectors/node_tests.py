@@ -62,19 +62,19 @@ def write(folder: Path, selection: Selection) -> tuple[NodeTest, ...]:
     """Write the tests of a selection in ONNX's convention into a folder, and an index of them."""
     adapter = selection.adapter
     assert isinstance(adapter, OnnxRuntime)  # noqa: S101
-    written = []
+    tests = []
     for number, vector in enumerate(selection.vectors, 1):
         name = f"test_{selection.cell.replace('-', '_')}_{selection.dtype}_{number}"
-        written.append(_write(folder / name, name, vector, adapter.operator))
-    lost = selection.catches.difference(*(test.catches for test in written))
+        tests.append(_write(folder / name, name, vector, adapter.operator))
+    lost = selection.catches.difference(*(test.catches for test in tests))
     index = {
         "cell": selection.cell,
         "dtype": selection.dtype,
         "not_caught": dict.fromkeys(sorted(lost), LOST),
-        "tests": [asdict(test) for test in written],
+        "tests": [asdict(test) for test in tests],
     }
     (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
-    return tuple(written)
+    return tuple(tests)
 
 
 def _write(folder: Path, name: str, vector: Vector, operator: Operator) -> NodeTest:
@@ -109,16 +109,16 @@ def _model(
 ) -> Any:
     """Return a model of one node, with weights among its inputs, like ONNX's own node tests."""
     helper, number = onnx.helper, getattr(onnx.TensorProto, DTYPES[vector.case.dtype])
-    written = {output.name: output.value.shape for output in outputs}
-    shown = [name if name in written else "" for name in operator.outputs]
-    node = operator.node(onnx, vector.case, inputs.keys(), shown)
+    shapes = {output.name: output.value.shape for output in outputs}
+    slots = [name if name in shapes else "" for name in operator.outputs]
+    node = operator.node(onnx, vector.case, inputs.keys(), slots)
     types = {LENGTHS: onnx.TensorProto.INT32}
     graph = helper.make_graph(
         [node],
         name,
         [helper.make_tensor_value_info(n, types.get(n, number), inputs[n].shape)
          for n in node.input if n],
-        [helper.make_tensor_value_info(n, number, shape) for n, shape in written.items()],
+        [helper.make_tensor_value_info(n, number, shape) for n, shape in shapes.items()],
     )  # fmt: skip
     opset = helper.make_opsetid("", OPSET)
     return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
@@ -178,11 +178,11 @@ def _tolerance(
 
 def _absolute(output: Expected, rtol: float) -> float:
     """Return the smallest sufficient atol for a given rtol, rounded up."""
-    needed = float(
+    least = float(
         np.max(output.bound - rtol * np.abs(output.value.astype(np.float64)), initial=0.0)
     )
-    digits = 10.0 ** (math.floor(math.log10(needed)) - 2) if needed > 0 else 1.0
-    return float(f"{math.ceil(needed / digits) * digits:.3g}")
+    digits = 10.0 ** (math.floor(math.log10(least)) - 2) if least > 0 else 1.0
+    return float(f"{math.ceil(least / digits) * digits:.3g}")
 
 
 def _deviates(output: Expected, got: Floats | None, absolute: Floats | float, rtol: float) -> bool:
