@@ -31,7 +31,7 @@ WORDS = {
     "dropout": "dropout",
     "named_parameters": "parameters under torch's names",
     "algorithms": "algorithms that change with the sizes",
-    "equations": "equations to hold its numbers to",
+    "equations": "equations for its numbers",
     "problem": "a problem of a benchmark",
     "forbidden": "anything that is forbidden",
     "quantised": "a quantised arithmetic",

@@ -285,7 +285,7 @@ def read(path: Path) -> dict[str, Floats]:
                     raise Unfit(f"{path}: {name} is {dtype}; expected one of {', '.join(DTYPES)}")
                 tensors[name] = file.get_tensor(name)
     except (safetensors.SafetensorError, OSError) as error:
-        raise Unfit(f"{path}: is no safetensors file ({error})") from error
+        raise Unfit(f"{path}: not a safetensors file ({error})") from error
     return tensors
 
 
@@ -296,7 +296,7 @@ def _read_npz(path: Path) -> dict[str, Floats]:
                 raise Unfit(f"{path}: more than {MOST_ARRAYS} arrays")
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
-        raise Unfit(f"{path}: is no .npz file of numbers ({error})") from error
+        raise Unfit(f"{path}: not an .npz file of numbers ({error})") from error
     for name, array in arrays.items():
         if str(array.dtype) not in DTYPES.values():
             dtypes = ", ".join(DTYPES.values())

@@ -232,7 +232,9 @@ def nodes(scope: Scope) -> Iterator[Node]:
         label = "".join(c if c.isprintable() else "?" for c in label)
         if proto.domain not in OWN_DOMAINS:
             if any(kind in proto.op_type.upper() for kind in KINDS):
-                problem = f"{proto.domain}.{proto.op_type} is no operator of ONNX: it is not held"
+                problem = (
+                    f"{proto.domain}.{proto.op_type} is no operator of ONNX: it is not supported"
+                )
                 yield Node(label, proto.op_type, scope.path, opset=opset, problem=problem)
         elif proto.op_type in KINDS:
             try:
@@ -317,7 +319,7 @@ def _activations(node: Node, attributes: Mapping[str, Any]) -> tuple[Activation,
     activations = []
     for name in names:
         if name.lower() not in spellings:
-            raise ModelError(f"its activation {name!r:.40} is none of ONNX")
+            raise ModelError(f"its activation {name!r:.40} is not one of ONNX")
         spelt = spellings[name.lower()]
         alpha, beta = PARAMETERS.get(spelt, (0.0, 0.0))
         if spelt in PARAMETERS:  # others consume no numbers
@@ -382,7 +384,7 @@ def problem_of(node: Node) -> str:
     if node.problem:
         return node.problem
     if max(node.D, node.H) > LARGEST_SIZE:
-        return f"{max(node.D, node.H)} units; at most {LARGEST_SIZE} are held"
+        return f"{max(node.D, node.H)} units; at most {LARGEST_SIZE} are supported"
     if node.without_equations:
         return "there are no equations for input_forget with peepholes"
     return ""

@@ -31,8 +31,8 @@ SAME_AGAIN = ("purity", "repeat")
 UNJUDGED = "no equations: its numbers are not judged"
 
 NOT_SHOWN = (
-    "The numbers themselves: without equations, nothing says what they should be. It is held to "
-    "what is true of every recurrence, and its gradients to what it computes itself."
+    "The numbers themselves: without equations, the right ones are unknown. The layer is checked "
+    "for properties of every recurrence, and its gradients against its own outputs."
 )
 
 NO_SOURCE = "Whether its weights are those of the layer that was exported: --against SOURCE tells."

@@ -200,7 +200,7 @@ def _check(where: str, array: Given | Wanted) -> None:
     lists = [array.values, *([array.bounds] if isinstance(array, Wanted) else [])]
     count = math.prod(array.shape)
     if min(array.shape, default=0) < 0 or any(len(entries) != count for entries in lists):
-        raise RunFileError(f"{where}: its entries are not as many as its shape says")
+        raise RunFileError(f"{where}: the number of its entries does not fit its shape")
     try:
         for entries in lists:
             numbers(entries, array.shape)

@@ -98,7 +98,7 @@ def _parsed(path: Path, message: Any) -> Any:
     try:
         message.ParseFromString(path.read_bytes())
     except Exception as error:  # protobuf has errors of its own
-        raise Unread(f"{path}: is no file of ONNX ({error})") from error
+        raise Unread(f"{path}: not a file of ONNX ({error})") from error
     return message
 
 

@@ -19,7 +19,7 @@ from .flatbuffer import File, Operator, names_of
 
 QUANTISED = ("INT8", "UINT8", "INT4", "INT16", "INT32")
 INSTEAD = (
-    "hold the float model that it was converted from, and LiteRT's integers with: gatewise verify "
+    "check the float model that it was converted from, and LiteRT's integers with: gatewise verify "
     "'litert-quantised:*'"
 )
 """The advice for a quantised node."""
@@ -175,7 +175,7 @@ def _nodes(file: File, operator: Operator) -> Iterator[Node]:
     bare = FusedNode(label, operator.name, path, opset=0, operator=operator.name, at=operator)
     if operator.custom:
         if any(kind in operator.name.upper() for kind in KINDS):
-            problem = f"{operator.name} is a custom operator: it is not held"
+            problem = f"{operator.name} is a custom operator: it is not supported"
             yield replace(bare, problem=problem)
         return
     if operator.name not in OPERATORS:
@@ -195,9 +195,9 @@ def _node(file: File, operator: Operator, bare: FusedNode, places: Inputs) -> Fu
     if getattr(options, "kernelType", 0):
         raise ModelError("it is an LSTM with all weights in one array: convert the model anew")
     if getattr(options, "diagonalRecurrentTensors", False):
-        raise ModelError("its recurrent weights are diagonals: it is not held")
+        raise ModelError("its recurrent weights are diagonals: it is not supported")
     if any(operator.input(k) >= 0 for k in places.auxiliary):
-        raise ModelError("it has an auxiliary input: it is not held")
+        raise ModelError("it has an auxiliary input: it is not supported")
     passes = [_Pass(file, operator, bare.kind, places, d) for d in range(directions)]
     _require_floats(file, operator, passes)
     weights: dict[str, Floats] = {}
@@ -348,7 +348,7 @@ def _with_states(file: File, operator: Operator, node: FusedNode, places: Inputs
     """Return a node with the source of its states; raise ModelError if they do not fit."""
     graph = operator.graph
     if any(operator.input(p + 1) >= 0 for p in places.projection):
-        raise ModelError("its projection has a bias: it is not held")
+        raise ModelError("its projection has a bias: it is not supported")
     x = file.shape(graph, operator.input(0)) if operator.input(0) >= 0 else ()
     axes = 2 if node.one_step else 3
     if len(x) != axes or x[-1] not in (node.D, -1):
