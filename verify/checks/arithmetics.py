@@ -60,13 +60,15 @@ def honest_dtype(subject: SubjectUnderTest, case: Case) -> Ledger:
         ledger.compare(name, outputs[name], want)
     if ledger.failed:
         worst = ledger.failed[0]
-        off = f"{worst.quantity} is {worst.ratio:.3g} times the bound of {case.dtype} off"
+        error = f"{worst.quantity} is off by {worst.ratio:.3g} times the bound of {case.dtype}"
         for arithmetic in COARSER[case.dtype]:
             coarse = expected_in(arithmetic)
             if all(_explains(arithmetic, outputs[name], want) for name, want in coarse.items()):
-                claim = f"{case.dtype} is claimed, but it takes {arithmetic} or coarser to explain"
-                raise Mismatch(f"{claim} it: {off}")
-        raise Mismatch(f"no arithmetic explains it, so the equations are others: {off}")
+                raise Mismatch(
+                    f"{case.dtype} is claimed, but only {arithmetic} or coarser explains the "
+                    f"results: {error}"
+                )
+        raise Mismatch(f"no arithmetic explains the results, so the equations differ: {error}")
     return ledger
 
 

@@ -15,7 +15,7 @@ from ..numbers.ledger import Ledger
 from ..subjects.called import SubjectUnderTest
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Result, Subject
-from .against_reference import BACK, both
+from .against_reference import BACK, outputs_and_gradients
 from .check import SubjectCheck
 from .oracle import Expected, agree_outputs, expected
 
@@ -103,7 +103,7 @@ CHECKS = (
     SubjectCheck(
         "batch-first",
         "With the batch axis first, values and gradients are the same; states keep their axes.",
-        both,
+        outputs_and_gradients,
         cases=lambda subject, dtype: _laid_out(subject, dtype, "batch-first"),
         equations=BACK,
         needs=("batch_first",),
@@ -114,7 +114,7 @@ CHECKS = (
     SubjectCheck(
         "unbatched",
         "Without a batch axis, values and gradients are those of a batch of one.",
-        both,
+        outputs_and_gradients,
         cases=lambda subject, dtype: _laid_out(subject, dtype, "unbatched"),
         equations=BACK,
         needs=("unbatched",),

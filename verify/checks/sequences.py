@@ -20,7 +20,7 @@ from ..numbers.ledger import Ledger
 from ..subjects.called import SubjectUnderTest
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Result, Subject
-from .against_reference import BACK, both
+from .against_reference import BACK, outputs_and_gradients
 from .check import SubjectCheck
 from .oracle import (
     agree,
@@ -161,7 +161,7 @@ def _of_rows(id: str, statement: str, layout: str, option: str) -> SubjectCheck:
     return SubjectCheck(
         id,
         statement,
-        both,
+        outputs_and_gradients,
         cases=partial(_ragged_cases, layout),
         equations=BACK,
         needs=(option,),
@@ -188,7 +188,7 @@ CHECKS = (
     SubjectCheck(
         "zero-length",
         "A row of length 0 has no outputs, ends in its initial state, and leaves the others alone.",
-        both,
+        outputs_and_gradients,
         cases=lambda subject, dtype: cases(subject, dtype, lengths=True).map(
             lambda case: replace(case, zero_length=True, B=max(case.B, 2))
         ),

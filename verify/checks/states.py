@@ -16,7 +16,7 @@ from ..numbers.ledger import Ledger
 from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Result, Subject
-from .against_reference import BACK, both
+from .against_reference import BACK, outputs_and_gradients
 from .check import SubjectCheck, reads_out
 from .oracle import agree, agree_outputs, expected, expected_gradient
 
@@ -159,7 +159,7 @@ CHECKS = (
         "no-steps",
         "A sequence of no steps has no outputs, ends in its initial state, and hands that "
         "state's cotangent on.",
-        both,
+        outputs_and_gradients,
         cases=lambda subject, dtype: st.builds(
             Case,
             T=st.just(0),

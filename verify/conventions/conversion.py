@@ -99,7 +99,7 @@ def infer(end: End, arrays: Mapping[str, Floats]) -> tuple[Convention, Case, dic
         if named[name].shape != shape:
             raise Unfit(f"{label}: expected shape {list(shape)}, got {list(named[name].shape)}")
         if named[name].dtype != case.dtype:
-            raise Unfit(f"{label}: expected {case.dtype} as the others, got {named[name].dtype}")
+            raise Unfit(f"{label}: expected {case.dtype} like the others, got {named[name].dtype}")
         if not np.isfinite(named[name]).all():
             raise Unfit(f"{label}: holds numbers that are not finite")
     if extra := extra + [name for name in named if name not in labels]:
@@ -202,8 +202,8 @@ def _sizes(
 
 
 def _some(names: Any) -> str:
-    shown = sorted(names)[:6]
-    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "") if shown else "none"
+    first_names = ", ".join(sorted(names)[:6])
+    return f"{first_names}, ..." if len(names) > 6 else first_names or "none"
 
 
 Run = Callable[[str, Case, Mapping[str, Floats]], Mapping[str, Floats]]
@@ -221,7 +221,7 @@ def inputs(case: Case, family: str) -> tuple[Floats, tuple[Floats, ...]]:
 def verify(source: str, target: str, conversion: Conversion, run: Run) -> Ledger:
     """Run both ends and compare them with the reference with the source's parameters.
 
-    Raises Mismatch if an end deviates, Undecided if rounding allows any result, ValueError if the
+    Raise Mismatch if an end deviates, Undecided if rounding allows any result, ValueError if the
     reference has no cell for the function. The target may round its parameters as well as its
     results: its bound is the sum of both.
     """

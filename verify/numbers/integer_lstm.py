@@ -117,9 +117,9 @@ def step(
     old_share = (gates["f"] * old_c).map(lambda a: shifted(a, UNIT))
     new_share = (gates["i"] * gates["g"]).map(lambda a: shifted(a, 2 * UNIT - form.fraction))
     new_c = (old_share + new_share).map(saturated)
-    shown = gates["o"] * new_c.at(gemmlowp.tanh_table(_integer_bits(form)))
+    cell_output = gates["o"] * new_c.at(gemmlowp.tanh_table(_integer_bits(form)))
     inner = "m" if "R" in p else "h"
-    hidden = _activations(q, inner, shown, 2.0**-UNIT / _scale(q, inner) * 2.0**-UNIT)
+    hidden = _activations(q, inner, cell_output, 2.0**-UNIT / _scale(q, inner) * 2.0**-UNIT)
     values = {name: gate.numbers(2.0**-UNIT, x).plain for name, gate in gates.items()}
     if "R" in p:
         weights = cast("Levels", p["R"])

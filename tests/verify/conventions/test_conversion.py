@@ -143,7 +143,7 @@ BROKEN = {
     "extra": (lambda a: a.update(more=np.ones(3)), "more belong to no array of torch:LSTM"),
     "shape": (lambda a: a.update(weight_hh_l0=np.ones((16, 5))), r"expected shape \[16, 4\]"),
     "axes": (lambda a: a.update(weight_ih_l0=np.ones(16)), "expected as many axes"),
-    "dtype": (lambda a: a.update(bias_ih_l0=np.ones(16, "f")), "expected float64 as the others"),
+    "dtype": (lambda a: a.update(bias_ih_l0=np.ones(16, "f")), "expected float64 like the others"),
     "nan": (lambda a: a.update(bias_ih_l0=np.full(16, np.nan)), "not finite"),
     "one bias": (lambda a: a.pop("bias_hh_l0"), r"bias_hh_l0 \[16\] is missing"),
 }

@@ -113,6 +113,6 @@ def _coarser(subject: Subject, case: Case) -> str | None:
     try:
         check_named("dtype").run(under_test(subject), case)
     except Mismatch as said:
-        words = re.search(r"it takes (\w+) or coarser", str(said))
+        words = re.search(r"only (\w+) or coarser", str(said))
         return words[1] if words else None
     return None
