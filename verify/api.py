@@ -202,11 +202,11 @@ class Converter:
                     f"{end.name} computes in {dtypes}, not in {conversion.case.dtype}"
                 )
         parameters, _, names = infer(self.end(self.target), result)
-        written = Conversion(
+        conversion_of_file = Conversion(
             conversion.case, conversion.source, parameters, conversion.arrays, names
         )
         try:
-            ledger = verify("source", "target", written, self._run)
+            ledger = verify("source", "target", conversion_of_file, self._run)
         except (NoHome, Undecided) as problem:
             raise NotVerified(str(problem)) from problem
         worst = max(c.ratio for c in ledger.comparisons)

@@ -64,7 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
     group.addoption(
         "--gatewise-no-diagnosis", action="store_true",
-        help="Do not look for what explains a failure.",
+        help="Do not diagnose failures.",
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def test_nodes_are_listed(folder):
     assert [listed["b"][key] for key in ("operator", "kind", "D", "H")] == [LSTM, "LSTM", D, H]
     assert "m.tflite: 3 recurrent nodes" in said
     assert "gates i, f, c, o, rows first, cell clip 0.5" in said
-    assert "not held it is quantised (INT8; its weights alone are): hold the float" in said
+    assert "not held it is quantised (INT8; its weights alone are): check the float" in said
 
 
 def test_a_file_is_held_node_by_node(folder):

@@ -160,8 +160,8 @@ class Auditor:
                 yield row
             else:
                 running[self._threads.submit(self._run, mutant.id, limit)] = row, mutant.needs
-        for done in as_completed(running):
-            yield judged(*running[done], done.result())
+        for future in as_completed(running):
+            yield judged(*running[future], future.result())
 
     def _run(self, mutant: str | None, limit: float) -> SuiteRun:
         """Run the suite; ``mutant`` "" is the correct layer, None leaves the class unchanged."""

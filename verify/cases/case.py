@@ -133,12 +133,12 @@ class Case:
         """Return lengths (B,): one is T, one is 1, one may be 0, in random rows; None without."""
         if not self.lengths:
             return None
-        drawn = self.generator("lengths").integers(1, self.T + 1, self.B)
+        lengths = self.generator("lengths").integers(1, self.T + 1, self.B)
         special = [self.T, 1] if not self.zero_length else [self.T, 0, 1]
         rows = self.generator("rows").permutation(self.B)
         for row, length in zip(rows, special, strict=False):
-            drawn[row] = length
-        return drawn
+            lengths[row] = length
+        return lengths
 
     def to_json(self) -> str:
         """Return the case as one line of JSON, defaults left out."""

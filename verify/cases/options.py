@@ -31,7 +31,7 @@ WORDS = {
     "dropout": "dropout",
     "named_parameters": "parameters under torch's names",
     "algorithms": "algorithms that change with the sizes",
-    "equations": "equations to hold its numbers to",
+    "equations": "equations for its numbers",
     "problem": "a problem of a benchmark",
     "forbidden": "anything that is forbidden",
     "quantised": "a quantised arithmetic",
@@ -98,9 +98,9 @@ class Options:
         }
         return self.missing(tuple(name for name, is_used in used.items() if is_used))
 
-    def missing(self, needed: tuple[str, ...]) -> tuple[str, ...]:
+    def missing(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the needed options that the subject does not offer."""
-        return tuple(name for name in needed if not getattr(self, name))
+        return tuple(name for name in names if not getattr(self, name))
 
     def why(self, missing: tuple[str, ...]) -> str:
         """Return a sentence about missing options, with the subject's reasons."""

@@ -1,4 +1,4 @@
-"""Make a failing case easier to read, as long as it fails: fewer options, smaller sizes, 0 or 1/8.
+"""Simplification of a failing case: fewer options, smaller sizes, numbers of 0 or 1/8.
 
 Hypothesis shrinks what it draws, and cases that are drawn have mutually different sizes and
 random numbers. Neither is needed any more once a case has failed.
@@ -33,7 +33,7 @@ TIME_LIMIT = 5.0
 
 
 def simplify(case: Case, fails: Callable[[Case], bool], options: Options) -> Case:
-    """Return a failing case whose simplifications pass, or the simplest within ``TIME_LIMIT``."""
+    """Return a failing case whose simplifications all pass, or the best after ``TIME_LIMIT``."""
     deadline = time.monotonic() + TIME_LIMIT
     simpler = True
     while simpler and time.monotonic() < deadline:
@@ -46,15 +46,16 @@ def simplify(case: Case, fails: Callable[[Case], bool], options: Options) -> Cas
                 return case
     parts: set[str] = set()
 
-    def noted(case: Case, part: str, numbers: Floats) -> Floats:
+    def record_part(case: Case, part: str, numbers: Floats) -> Floats:
         parts.add(part)
         return numbers
 
-    fails(replace(case, source=noted))
+    fails(replace(case, source=record_part))
     return _with_simple_numbers(case, fails, sorted(parts), deadline)
 
 
 def _plainer(case: Case) -> Iterator[Case]:
+    """Yield the case with one option off, or with one operation fewer or shorter."""
     for name, value in NO_OPTIONS.items():
         if getattr(case, name) != value:
             yield replace(case, **{name: value})  # type: ignore[arg-type]
@@ -82,6 +83,7 @@ def _smaller(case: Case) -> Iterator[Case]:
 def _with_simple_numbers(
     case: Case, fails: Callable[[Case], bool], parts: Sequence[str], deadline: float
 ) -> Case:
+    """Set each part of the inputs to 0, or else to multiples of 1/8, where the case still fails."""
     for part in parts:
         for name in ("zeroed", "rounded"):
             if time.monotonic() > deadline:

@@ -93,7 +93,7 @@ def cases(
     Sequences are short enough for a bound on the whole trajectory to mean something.
     """
     options = subject.options
-    drawn = st.builds(
+    strategy = st.builds(
         _with_sizes,
         st.lists(st.integers(SMALLEST, LARGEST), min_size=4, max_size=4, unique=True),
         layers=st.integers(1, 2) if depth and options.layers else st.just(1),
@@ -107,8 +107,8 @@ def cases(
         seed=SEEDS,
     )
     if options.projection:
-        drawn = st.tuples(drawn, st.integers(0, 3)).map(_with_projection)
-    return drawn.map(lambda case: replace(case, **fixed)) if fixed else drawn  # type: ignore[arg-type]
+        strategy = st.tuples(strategy, st.integers(0, 3)).map(_with_projection)
+    return strategy.map(lambda case: replace(case, **fixed)) if fixed else strategy  # type: ignore[arg-type]
 
 
 def flag(offered: bool, *, without: bool = False) -> st.SearchStrategy[bool]:

@@ -43,7 +43,7 @@ def gradient(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def both(subject: SubjectUnderTest, case: Case) -> Ledger:
+def outputs_and_gradients(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare outputs of one run, and gradients if the subject offers them."""
     if not subject.options.gradient:
         return forward(subject, case)
@@ -70,9 +70,9 @@ def _subsets(cotangents: Cotangents) -> list[Cotangents]:
     """Return all choices of one or two outputs, and the choice of all."""
     outputs = [cotangents[0], *cotangents[1]]
     places = range(len(outputs))
-    chosen = [*combinations(places, 1), *combinations(places, 2), tuple(places)]
-    picked = [[d if k in some else None for k, d in enumerate(outputs)] for some in set(chosen)]
-    return [(first, tuple(rest)) for first, *rest in picked]
+    choices = {*combinations(places, 1), *combinations(places, 2), tuple(places)}
+    subsets = [[d if k in choice else None for k, d in enumerate(outputs)] for choice in choices]
+    return [(dy, tuple(dfinal)) for dy, *dfinal in subsets]
 
 
 def _named(subject: Subject, case: Case, subset: Cotangents) -> str:

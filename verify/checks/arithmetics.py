@@ -50,23 +50,25 @@ def honest_dtype(subject: SubjectUnderTest, case: Case) -> Ledger:
     states = state_names(subject, case)
     outputs = by_name(states, subject.build(case).forward(inputs))
 
-    def wanted(arithmetic: str) -> Mapping[str, Bounded]:
+    def expected_in(arithmetic: str) -> Mapping[str, Bounded]:
         return by_name(states, _expected(subject, case, inputs, arithmetic))
 
-    claimed = wanted(case.arithmetic.name)
+    claimed = expected_in(case.arithmetic.name)
     if catalogued(subject) is None:
         claimed = narrowed(subject, case, inputs, claimed)
     for name, want in claimed.items():
         ledger.compare(name, outputs[name], want)
     if ledger.failed:
         worst = ledger.failed[0]
-        off = f"{worst.quantity} is {worst.ratio:.3g} times the bound of {case.dtype} off"
+        error = f"{worst.quantity} is off by {worst.ratio:.3g} times the bound of {case.dtype}"
         for arithmetic in COARSER[case.dtype]:
-            coarse = wanted(arithmetic)
+            coarse = expected_in(arithmetic)
             if all(_explains(arithmetic, outputs[name], want) for name, want in coarse.items()):
-                claim = f"{case.dtype} is claimed, but it takes {arithmetic} or coarser to explain"
-                raise Mismatch(f"{claim} it: {off}")
-        raise Mismatch(f"no arithmetic explains it, so the equations are others: {off}")
+                raise Mismatch(
+                    f"{case.dtype} is claimed, but only {arithmetic} or coarser explains the "
+                    f"results: {error}"
+                )
+        raise Mismatch(f"no arithmetic explains the results, so the equations differ: {error}")
     return ledger
 
 
@@ -76,11 +78,11 @@ def _explains(arithmetic: str, got: Floats, want: Bounded) -> bool:
     The bounds of a coarse arithmetic also hold results of wrong equations; but those deviate by
     more than a few units of roundoff.
     """
-    off = got.astype(np.float64) - want.value
+    error = got.astype(np.float64) - want.value
     within = bool((in_bounds(got.astype(np.float64), want.value, want.bound) <= 1).all())
     u = max(ARITHMETICS[arithmetic].roundoff, ARITHMETICS[arithmetic].product_roundoff)
     usual = USUAL * u * float(np.sqrt(np.mean(want.value**2)))
-    return within and float(np.sqrt(np.mean(off**2))) <= usual
+    return within and float(np.sqrt(np.mean(error**2))) <= usual
 
 
 def _expected(subject: Subject, case: Case, inputs: Inputs, arithmetic: str) -> Result:

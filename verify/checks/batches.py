@@ -15,7 +15,7 @@ from ..numbers.ledger import Ledger
 from ..subjects.called import SubjectUnderTest
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Result, Subject
-from .against_reference import BACK, both
+from .against_reference import BACK, outputs_and_gradients
 from .check import SubjectCheck
 from .oracle import Expected, agree_outputs, expected
 
@@ -44,9 +44,9 @@ def batch_permutation(subject: SubjectUnderTest, case: Case) -> Ledger:
     order = np.roll(np.arange(case.B), 1)
     called = subject.build(case)
     straight = called.forward(inputs)
-    moved = called.forward(_rows(inputs, order, case.T))
+    permuted = called.forward(_rows(inputs, order, case.T))
     others = (_rows_of(result, order, case.T) for result in (straight, want))
-    agree_outputs(ledger, subject, case, moved, *others)
+    agree_outputs(ledger, subject, case, permuted, *others)
     return ledger
 
 
@@ -64,10 +64,10 @@ def _rows(inputs: Inputs, rows: Sequence[int] | Floats, steps: int) -> Inputs:
 
 def _laid_out(subject: Subject, dtype: str, layout: str) -> st.SearchStrategy[Case]:
     """Draw cases of one layout, also with equal sizes."""
-    drawn = cases(subject, dtype, lengths=False if layout == "unbatched" else None)
+    ordinary = cases(subject, dtype, lengths=False if layout == "unbatched" else None)
     same = st.sampled_from(list(coinciding(subject, dtype)))
     sizes = {"B": 1} if layout == "unbatched" else {}
-    return st.one_of(drawn, same).map(lambda case: replace(case, layout=layout, **sizes))  # type: ignore[arg-type]
+    return st.one_of(ordinary, same).map(lambda case: replace(case, layout=layout, **sizes))  # type: ignore[arg-type]
 
 
 def _transposed(subject: Subject, dtype: str) -> Iterator[Case]:
@@ -103,7 +103,7 @@ CHECKS = (
     SubjectCheck(
         "batch-first",
         "With the batch axis first, values and gradients are the same; states keep their axes.",
-        both,
+        outputs_and_gradients,
         cases=lambda subject, dtype: _laid_out(subject, dtype, "batch-first"),
         equations=BACK,
         needs=("batch_first",),
@@ -114,7 +114,7 @@ CHECKS = (
     SubjectCheck(
         "unbatched",
         "Without a batch axis, values and gradients are those of a batch of one.",
-        both,
+        outputs_and_gradients,
         cases=lambda subject, dtype: _laid_out(subject, dtype, "unbatched"),
         equations=BACK,
         needs=("unbatched",),

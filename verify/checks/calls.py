@@ -48,8 +48,8 @@ def purity(subject: SubjectUnderTest, case: Case) -> Ledger:
         _unchanged(ledger, before_gradient, now, "the gradient wrote into")
     other_inputs = draw_inputs(subject, replace(case, seed=case.seed + 1))
     called.forward(other_inputs)
-    again = by_name(state_names(subject, case), result)
-    _unchanged(ledger, copies, again, "a later call changed an earlier result,")
+    later = by_name(state_names(subject, case), result)
+    _unchanged(ledger, copies, later, "a later call changed an earlier result,")
     return ledger
 
 
@@ -90,8 +90,8 @@ def repeat(subject: SubjectUnderTest, case: Case) -> Ledger:
     if subject.options.gradient:
         cotangents = draw_cotangents(subject, case)
         pulled = called.gradient(inputs, cotangents)
-        again = called.gradient(inputs, cotangents)
-        _same_bits(ledger, subject, case, again, pulled, "called again")
+        pulled_again = called.gradient(inputs, cotangents)
+        _same_bits(ledger, subject, case, pulled_again, pulled, "called again")
     return ledger
 
 
@@ -166,11 +166,11 @@ def vjp_linearity(subject: SubjectUnderTest, case: Case) -> Ledger:
     ]
     wants = expected_gradients(subject, case, inputs, pairs)
     called, states = subject.build(case), state_names(subject, case)
-    first, second, both = (
+    first, second, together = (
         gradients_by_name(states, called.gradient(inputs, pair)) for pair in pairs
     )
     bounds = [gradients_by_name(states, want) for want in wants]
-    for name, got in both.items():
+    for name, got in together.items():
         summed = first[name].astype(np.float64) / 4 + second[name]
         allowed = bounds[0][name].bound / 4 + bounds[1][name].bound + bounds[2][name].bound
         ledger.compare(name, got, around(case, summed, allowed))
@@ -193,11 +193,11 @@ def forward_mode(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 def strided(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Pass strided input and states, and a cotangent that is one row, broadcast."""
-    ledger, drawn = Ledger(), draw_inputs(subject, case)
+    ledger, contiguous = Ledger(), draw_inputs(subject, case)
     inputs = replace(
-        drawn,
-        x=_gapped(drawn.x),
-        state=drawn.state and tuple(map(_transposed, drawn.state)),
+        contiguous,
+        x=_gapped(contiguous.x),
+        state=contiguous.state and tuple(map(_transposed, contiguous.state)),
     )
     before = _snapshot(inputs)
     _compare_strided(ledger, subject, case, inputs)

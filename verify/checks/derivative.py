@@ -111,8 +111,8 @@ def derivative(subject: SubjectUnderTest, case: Case) -> Ledger:
             for v, r in zip(directions, rounding, strict=True)
         ]
         want = np.array([slope.value for slope in slopes])
-        off = rounding + np.array([slope.error for slope in slopes])
-        bound = np.where(np.isfinite(want), off, np.inf)
+        error = rounding + np.array([slope.error for slope in slopes])
+        bound = np.where(np.isfinite(want), error, np.inf)
         ledger.compare(
             f"{quantity}, along a direction", got, around(case, np.nan_to_num(want), bound)
         )
@@ -188,8 +188,8 @@ class _Outputs:
         leaf = self.inputs.leaves[name]
 
         def value(t: float) -> float:
-            moved = (leaf + t * direction).astype(leaf.dtype)
-            return self._sum(self.called.forward(self._moved(name, moved))).real
+            shifted = (leaf + t * direction).astype(leaf.dtype)
+            return self._sum(self.called.forward(self._with_leaf(name, shifted))).real
 
         slope = extrapolated(value, self.error)
         exact = self._complex_step(name, leaf, direction)
@@ -199,16 +199,16 @@ class _Outputs:
 
     def _complex_step(self, name: str, leaf: Array, direction: Array) -> float | None:
         """Return the derivative by a complex step; None if the layer drops imaginary parts."""
-        moved = self._moved(name, leaf + 1j * STEP * direction)
+        shifted = self._with_leaf(name, leaf + 1j * STEP * direction)
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("error", np.exceptions.ComplexWarning)
-                result = self.called.built.forward(moved)
+                result = self.called.built.forward(shifted)
             return self._sum(result).imag / STEP
         except Exception:
             return None
 
-    def _moved(self, name: str, leaf: Array) -> Inputs:
+    def _with_leaf(self, name: str, leaf: Array) -> Inputs:
         return _with_leaves(self.inputs, {**self.inputs.leaves, name: leaf})
 
     def _sum(self, result: Result) -> complex:

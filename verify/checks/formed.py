@@ -53,12 +53,12 @@ class FormedLayer:
         if not isinstance(cell, GatedByInput) or lengths is not None:
             raise NotImplementedError("forms are of cells that are given their gates")
         start = self.layer.initial_state(x, x.shape[1]) if state is None else state
-        p, read = parameters[0].map(Followed), Followed(x)
+        p, followed_x = parameters[0].map(Followed), Followed(x)
         states = tuple(Followed(s[0]) for s in start)
-        y, final = cell.formed(p, cell.split(read, sizes), states, self.form)
+        y, final = cell.formed(p, cell.split(followed_x, sizes), states, self.form)
         y = y.reshape(*x.shape[:2], cell.output_width(sizes))
         ends = tuple(s.value[None] for s in final)
-        return FormedOutput(y.value, ends, (*p.values(), read, *states), (y, *final))
+        return FormedOutput(y.value, ends, (*p.values(), followed_x, *states), (y, *final))
 
     def vjp(
         self, parameters: Sequence[Parameters], output: FormedOutput, dy: Any, dfinal: Any

@@ -103,24 +103,24 @@ def bounds(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 def unit_permutation(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Permute the hidden units in parameters and states; compare outputs in the same order."""
-    ledger, drawn = Ledger(), draw_inputs(subject, case)
+    ledger, originals = Ledger(), draw_inputs(subject, case)
     cell = cell_of(subject, case)
     order = np.roll(np.arange(case.H), 1)
     axes = _hidden_axes(subject, case)
-    shown = cell.widths(_marked(cell))[0] == MARKS.H
-    p = subject.parameter_map(case).to_reference(drawn.parameters)
-    inputs = replace(drawn, parameters=subject.parameter_map(case).pack(p))
-    moved = replace(
-        drawn,
-        parameters=subject.parameter_map(case).pack([_permuted(case, k, q, order, axes, shown)
+    shows_units = cell.widths(_marked(cell))[0] == MARKS.H
+    p = subject.parameter_map(case).to_reference(originals.parameters)
+    inputs = replace(originals, parameters=subject.parameter_map(case).pack(p))
+    permuted_inputs = replace(
+        originals,
+        parameters=subject.parameter_map(case).pack([_permuted(case, k, q, order, axes, shows_units)
                                        for k, q in enumerate(p)]),
-        state=drawn.state and _states_permuted(subject, case, drawn.state, order),
+        state=originals.state and _states_permuted(subject, case, originals.state, order),
     )  # fmt: skip
     want = expected(subject, case, inputs)
     called = subject.build(case)
-    straight, permuted = called.forward(inputs), called.forward(moved)
+    straight, permuted = called.forward(inputs), called.forward(permuted_inputs)
     units = np.concatenate([order + d * case.H for d in range(case.directions)])
-    units = units if shown else np.arange(straight.y.shape[2])
+    units = units if shows_units else np.arange(straight.y.shape[2])
     others = (
         Result(result.y[..., units], _states_permuted(subject, case, result.final, order))
         for result in (straight, want)
@@ -144,13 +144,18 @@ def _marked(cell: Cell) -> Sizes:
 
 
 def _permuted(
-    case: Case, k: int, p: Parameters, order: Floats, axes: dict[str, tuple[int, ...]], shown: bool
+    case: Case,
+    k: int,
+    p: Parameters,
+    order: Floats,
+    axes: dict[str, tuple[int, ...]],
+    shows_units: bool,
 ) -> Parameters:
     arrays = dict(p)
     for name, over in axes.items():
         for axis in over:
             arrays[name] = np.take(arrays[name], order, axis=axis)
-    if k >= case.directions and shown:  # an upper layer's input is the hidden units below
+    if k >= case.directions and shows_units:  # an upper layer's input is the hidden units below
         below = np.concatenate([order + d * case.H for d in range(case.directions)])
         arrays["W"] = np.take(arrays["W"], below, axis=1)
     return Parameters(p.shapes, arrays)
@@ -175,11 +180,11 @@ def influence(subject: SubjectUnderTest, case: Case) -> Ledger:
     noticed = max(NOTICED, CLEAR * case.arithmetic.roundoff)
     # A layer that ignores w may compute w + (v - w), whose rounding changes a little with w.
     unnoticed = min(NOTICED / 2, CLEAR * case.arithmetic.roundoff)
-    for name, changed in _blocks_changed(p):
-        if _difference(_finely(layer, changed, inputs), base) < noticed:
+    for name, parameters in _blocks_changed(p):
+        if _difference(_finely(layer, parameters, inputs), base) < noticed:
             continue
         try:
-            packed = subject.parameter_map(case).pack(changed)
+            packed = subject.parameter_map(case).pack(parameters)
         except NoHome:  # the layer has no array for this block, and claims none
             continue
         after = called.forward(replace(inputs, parameters=packed))

@@ -85,9 +85,9 @@ def cotangents(
     if problem.returns in ("h", "c"):
         dfinal = (d, *none[1:]) if problem.returns == "h" else (none[0], d)
         return gradients, zeros(y, y.shape), dfinal
-    read = y if problem.returns == "outputs" else y[-1]
+    head_input = y if problem.returns == "outputs" else y[-1]
     if problem.head:
-        gradients, d = _head_vjp(problem, leaves, read, d, lift)
+        gradients, d = _head_vjp(problem, leaves, head_input, d, lift)
     before = zeros(y, (case.T - 1, *y.shape[1:]))
     return gradients, d if problem.returns == "outputs" else np.concatenate([before, d[None]]), none
 
@@ -106,20 +106,20 @@ def _run(
     layer: Layer, parameters: Sequence[Parameters], x: Any, state: tuple[Any, ...]
 ) -> tuple[Any, tuple[Any, ...]]:
     """Return outputs and final states like ``Layer.forward``, with the memory of a few steps."""
-    read, ends = x, []
+    level_input, ends = x, []
     for level in range(layer.layers):
         sides = []
         for direction in range(layer.directions):
             k = level * layer.directions + direction
             now, hidden = tuple(s[k] for s in state), []
-            turned = in_direction(direction, read, None)
+            turned = in_direction(direction, level_input, None)
             for t in range(len(turned)):
                 now, _ = layer.cell.step(parameters[k], turned[t], now)
                 hidden.append(now[0][None])
             ends.append(now)
             sides.append(in_direction(direction, np.concatenate(hidden), None))
-        read = concatenated(sides)
-    return read, tuple(np.stack(arrays) for arrays in zip(*ends, strict=True))
+        level_input = concatenated(sides)
+    return level_input, tuple(np.stack(arrays) for arrays in zip(*ends, strict=True))
 
 
 def returned(
@@ -128,22 +128,22 @@ def returned(
     """Return the model's output from the recurrence's outputs and final states."""
     if problem.returns in ("h", "c"):
         return final["hc".index(problem.returns)]
-    read = y[-1] if problem.returns == "last" else y
+    head_input = y[-1] if problem.returns == "last" else y
     if not problem.head:
-        return read
+        return head_input
     weight, bias = (lift(leaves[f"{problem.head}.{name}"]) for name in ("weight", "bias"))
-    flat = read.reshape(-1, read.shape[-1]) @ weight.T + bias
-    return flat.reshape(*read.shape[:-1], weight.shape[0])
+    flat = head_input.reshape(-1, head_input.shape[-1]) @ weight.T + bias
+    return flat.reshape(*head_input.shape[:-1], weight.shape[0])
 
 
 def _head_vjp(
-    problem: Problem, leaves: Mapping[str, Floats], read: Any, d: Any, lift: Lift
+    problem: Problem, leaves: Mapping[str, Floats], head_input: Any, d: Any, lift: Lift
 ) -> tuple[dict[str, Any], Any]:
     """Pull a cotangent on the head's output back to its parameters and its input."""
     weight = lift(leaves[f"{problem.head}.weight"])
-    rows, flat = read.reshape(-1, read.shape[-1]), d.reshape(-1, d.shape[-1])
+    rows, flat = head_input.reshape(-1, head_input.shape[-1]), d.reshape(-1, d.shape[-1])
     gradients = {
         f"{problem.head}.weight": flat.T @ rows,
         f"{problem.head}.bias": flat.sum(axis=0),
     }
-    return gradients, (flat @ weight).reshape(*read.shape)
+    return gradients, (flat @ weight).reshape(*head_input.shape)

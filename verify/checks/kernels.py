@@ -93,8 +93,8 @@ def _expected(number: int, case: Case, assumed: str) -> Any:
 @lru_cache(CACHED)
 def _expected_gradients(number: int, case: Case, assumed: str) -> tuple[Any, dict[str, Any]]:
     problem = problem_numbered(number)
-    drawn, cotangent = leaves(problem, case), _cotangent(problem, case)
-    return oracle.pulled(problem, case, drawn, cotangent, oracle.bounded(case))
+    numbers, cotangent = leaves(problem, case), _cotangent(problem, case)
+    return oracle.pulled(problem, case, numbers, cotangent, oracle.bounded(case))
 
 
 def _want(subject: SubjectUnderTest, case: Case) -> Any:
@@ -143,8 +143,8 @@ def gradient(subject: SubjectUnderTest, case: Case) -> Ledger:
     ledger, problem = Ledger(), problem_of(subject)
     got = _Call(subject, case).pulled(leaves(problem, case), _cotangent(problem, case))
     with subject.clock.timing("oracle"):
-        _, wanted = _expected_gradients(problem.number, case, case.assumed)
-    for name, want in wanted.items():
+        _, expected = _expected_gradients(problem.number, case, case.assumed)
+    for name, want in expected.items():
         ledger.compare(f"gradient of {name}", got[name], want)
     return ledger
 

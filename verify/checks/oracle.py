@@ -162,9 +162,9 @@ def agree_outputs(
     prefix: str = "",
 ) -> None:
     """Compare outputs and final states of two runs by ``agree``; ``want`` is Bounded."""
-    others, wanted = (by_name(state_names(subject, case), result) for result in (second, want))
+    others, bounds = (by_name(state_names(subject, case), result) for result in (second, want))
     for name, array in by_name(state_names(subject, case), got).items():
-        agree(ledger, case, f"{prefix}{name}", array, others[name], wanted[name])
+        agree(ledger, case, f"{prefix}{name}", array, others[name], bounds[name])
 
 
 def _cotangent(case: Case, cotangent: Floats | None, output: Bounded) -> Bounded:
@@ -191,9 +191,9 @@ def compare_outputs(
 ) -> None:
     """Compare y and the final states."""
     states = state_names(subject, case)
-    wanted = by_name(states, Expected(want.y, want.final))
+    expected_by_name = by_name(states, Expected(want.y, want.final))
     named = by_name(states, Result(got.y, got.final))
-    for name, w in wanted.items():
+    for name, w in expected_by_name.items():
         ledger.compare(name, named[name], w)
 
 

@@ -112,10 +112,10 @@ def own_answer(
     def results(inputs: Inputs, cotangents: Cotangents | None) -> Named:
         return _results(subject, case, inputs, cotangents)
 
-    again = results(inputs, cotangents)
+    repeated = results(inputs, cotangents)
     answer = _measured(subject, case, inputs, cotangents, results)
     for name, array in answer.values.items():
-        if not np.array_equal(array, again[name], equal_nan=True):
+        if not np.array_equal(array, repeated[name], equal_nan=True):
             raise Mismatch(f"{name}: another number each time, from layers made anew")
     return answer
 
@@ -142,7 +142,7 @@ def narrowed(
             number = partial(Shaken, rng=case.generator(f"rounding {k}"), share=_step(case))
             return _by_step(subject, case, inputs, cotangents, number)
 
-        moved = _moved(case, values, shaken)
+        moved = _changes(case, values, shaken)
     allowed = case.arithmetic.gamma(_in_one_operation(subject, case))
     answer = OwnAnswer(values, moved, allowed, case)
     return {
@@ -193,7 +193,7 @@ def _measured(
 ) -> OwnAnswer:
     """Return results, and their changes when all inputs are changed."""
     values, step = results(inputs, cotangents), _step(case)
-    moved = _moved(case, values, lambda k: results(*_changed(case, inputs, cotangents, step, k)))
+    moved = _changes(case, values, lambda k: results(*_changed(case, inputs, cotangents, step, k)))
     allowed = case.arithmetic.gamma(_roundings(subject, case))
     flowing = [array for name, array in values.items() if name.startswith(GRADIENT)]
     if cotangents is not None:
@@ -202,7 +202,7 @@ def _measured(
     return OwnAnswer(values, moved, allowed, case, max(map(_largest, flowing), default=0.0), step)
 
 
-def _moved(case: Case, values: Named, changed: Callable[[int], Named]) -> list[Named]:
+def _changes(case: Case, values: Named, changed: Callable[[int], Named]) -> list[Named]:
     """Return the change of the results by each change of the inputs, divided by it."""
     return [
         {name: (array - values[name]) / _step(case) for name, array in changed(k).items()}
@@ -213,8 +213,8 @@ def _moved(case: Case, values: Named, changed: Callable[[int], Named]) -> list[N
 def _roundings(subject: SubjectUnderTest, case: Case) -> int:
     """Return a bound on the number of successive roundings, forward and back."""
     layer = layer_of(subject, case)
-    read = layer.cell.input_width(case.sizes) + sum(layer.cell.widths(case.sizes))
-    return 2 * case.T * (read + BESIDE_SUMS) + case.B
+    inputs_of_step = layer.cell.input_width(case.sizes) + sum(layer.cell.widths(case.sizes))
+    return 2 * case.T * (inputs_of_step + BESIDE_SUMS) + case.B
 
 
 def _in_one_operation(subject: SubjectUnderTest, case: Case) -> int:
@@ -282,8 +282,8 @@ def _joined(named: Named, name: str, array: Array, b: int) -> None:
 
 def shared(name: str) -> bool:
     """Return whether a quantity is summed over rows: a parameter's gradient."""
-    others = ("gradient of x", "gradient of initial ")
-    return name.startswith(GRADIENT) and not name.startswith(others)
+    per_row = ("gradient of x", "gradient of initial ")
+    return name.startswith(GRADIENT) and not name.startswith(per_row)
 
 
 def _row(

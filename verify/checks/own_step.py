@@ -71,8 +71,8 @@ def enclosed(subject: SubjectUnderTest, case: Case) -> Ledger:
             far = [distance(b.value, v) for b, v in zip(bounded, values, strict=True)]
         except (TypeError, AttributeError, NotImplementedError) as error:
             raise NotOffered(f"its step does not run on enclosures: {error}") from error
-    for name, b, off in zip(step.cell.states, bounded, far, strict=True):
-        ledger.compare(f"new {name}", b.value + off, b)
+    for name, b, distance_of in zip(step.cell.states, bounded, far, strict=True):
+        ledger.compare(f"new {name}", b.value + distance_of, b)
     return ledger
 
 
@@ -80,8 +80,8 @@ def differentiated(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare gradients of a step with extrapolated differences of its values."""
     ledger, step = Ledger(), _Step.from_case(subject, case)
     fine = step.at([np.asarray(leaf, np.float64) for leaf in step.leaves])
-    again = zip(fine.new(), fine.new(), strict=True)
-    ledger.require("step", all(np.array_equal(a, b, equal_nan=True) for a, b in again),
+    repeated = zip(fine.new(), fine.new(), strict=True)
+    ledger.require("step", all(np.array_equal(a, b, equal_nan=True) for a, b in repeated),
                    "another number each time: it is no pure function")  # fmt: skip
     bounded = step.at([exact(case, leaf) for leaf in step.leaves])
     new = bounded.new()
@@ -115,8 +115,8 @@ def _along(
     v /= np.sqrt(np.sum(v * v))
 
     def value(t: float) -> float:
-        moved = [leaf + t * v if j == k else leaf for j, leaf in enumerate(leaves)]
-        pairs = zip(fine.at(moved).new(), cotangents, strict=True)
+        shifted = [leaf + t * v if j == k else leaf for j, leaf in enumerate(leaves)]
+        pairs = zip(fine.at(shifted).new(), cotangents, strict=True)
         return float(sum(np.sum(s * d) for s, d in pairs))
 
     slope = extrapolated(value, error)

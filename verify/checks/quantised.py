@@ -29,7 +29,7 @@ from .check import SubjectCheck
 from .oracle import compare_outputs, expected
 
 FRACTION = 2.0**-7
-"""A scale that is exact in every arithmetic, so that ties are exact."""
+"""A scale that is exact in every arithmetic, so that ties are exact, too."""
 
 WIDE = 10.0
 """A weight whose products leave the range of fixed point while they are added, and return."""
@@ -43,12 +43,12 @@ Construction = Callable[[Quantisation, Case, Inputs, Parameters], tuple[Inputs, 
 
 def compare_constructed(construct: Construction, subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare a run on numbers that were constructed for one part of an arithmetic."""
-    ledger, drawn = Ledger(), draw_inputs(subject, case)
+    ledger, original = Ledger(), draw_inputs(subject, case)
     quantisation: Quantisation = getattr(subject, "quantisation")  # noqa: B009 - by concerned
     layout = subject.parameter_map(case)
     layout = layout.inner if isinstance(layout, RoundedMap) else layout  # of unrounded weights
-    (p,) = layout.to_reference(drawn.parameters)
-    inputs, p = construct(quantisation, case, drawn, p)
+    (p,) = layout.to_reference(original.parameters)
+    inputs, p = construct(quantisation, case, original, p)
     inputs = replace(inputs, parameters=layout.pack([p]))
     inputs = inputs.map(lambda a: np.asarray(a, case.number_type))
     want = expected(subject, case, inputs)
@@ -67,7 +67,7 @@ def ties(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[In
         return _with(inputs, halfway), p.map(halfway)
     levels = q.activation_levels or 2**q.activations - 1
 
-    def read(letter: str, a: Array) -> Array:
+    def halfway_operand(letter: str, a: Array) -> Array:
         if not q.activations or letter not in q.operands:
             return a
         if q.range == "given":
@@ -81,8 +81,8 @@ def ties(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[In
 
     state = None
     if inputs.state is not None:
-        state = (read("h", inputs.state[0]), *inputs.state[1:])
-    inputs = replace(inputs, x=read("x", np.array(inputs.x)), state=state)
+        state = (halfway_operand("h", inputs.state[0]), *inputs.state[1:])
+    inputs = replace(inputs, x=halfway_operand("x", np.array(inputs.x)), state=state)
     if not q.weights or q.gradient != "straight" or q.per in ("input", "column"):
         return inputs, p
     low, high = (-q.levels, q.levels)
@@ -105,17 +105,18 @@ def sums(q: Quantisation, case: Case, inputs: Inputs, p: Parameters) -> tuple[In
     weights, which a zero point is multiplied with, is large, too.
     """
     rng = case.generator("sums")
-    turn = -1.0 if case.D < MANY else 1.0
+    second_sign = -1.0 if case.D < MANY else 1.0
 
     def opposed(a: Array) -> Array:
         size = WIDE if q.fixed else 1.5 / a.shape[1]
         half = np.arange(a.shape[1]) < a.shape[1] // 2
-        sign = np.where(half, 1.0, turn)[None, :, None] * rng.choice([-1.0, 1.0], (len(a), 1, 1))
-        return sign * size * (1 - 0.02 * rng.random(a.shape))
+        sign = rng.choice([-1.0, 1.0], (len(a), 1, 1))
+        signs = sign * np.where(half, 1.0, second_sign)[None, :, None]
+        return signs * size * (1 - 0.02 * rng.random(a.shape))
 
     def large_first(a: Array) -> Array:
         half = np.arange(a.shape[-1]) < a.shape[-1] // 2
-        second = (0.5 if not q.fixed else 0.98) * -turn
+        second = (0.5 if not q.fixed else 0.98) * -second_sign
         return np.where(half, 1.0, second) - 0.02 * rng.random(a.shape)
 
     return _with(inputs, large_first), _weights(p, opposed)

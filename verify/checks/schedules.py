@@ -182,15 +182,15 @@ class Server:
     def _first_states(self, rows: Sequence[Row]) -> State:
         """Return the initial states of rows: drawn, or the cell's own."""
         case, layer = self.called.case, layer_of(self.called.subject, self.called.case)
-        drawn = []
+        states = []
         for row in rows:
             alone = replace(case, B=1, seed=case.seed + row.number)
             if case.state:
-                drawn.append(draw_inputs(self.called.subject, alone).state)
+                states.append(draw_inputs(self.called.subject, alone).state)
             else:
-                drawn.append(layer.initial_state(np.zeros(0, case.number_type), 1))
+                states.append(layer.initial_state(np.zeros(0, case.number_type), 1))
         return tuple(
-            np.concatenate(rows_of_state, axis=1) for rows_of_state in zip(*drawn, strict=True)
+            np.concatenate(rows_of_state, axis=1) for rows_of_state in zip(*states, strict=True)
         )
 
     def expected(self, rows: Sequence[Row]) -> Expected:

@@ -20,7 +20,7 @@ from ..numbers.ledger import Ledger
 from ..subjects.called import SubjectUnderTest
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Result, Subject
-from .against_reference import BACK, both
+from .against_reference import BACK, outputs_and_gradients
 from .check import SubjectCheck
 from .oracle import (
     agree,
@@ -39,17 +39,17 @@ def padding(subject: SubjectUnderTest, case: Case) -> Ledger:
     beyond = _beyond(case, inputs)
     # NaN survives a multiplication by 0, by which many programs mask.
     x = np.where(beyond, np.nan, inputs.x).astype(case.number_type)
-    spoilt = replace(inputs, x=x)
+    with_nan = replace(inputs, x=x)
     called = subject.build(case)
     if not subject.options.gradient:
         want = expected(subject, case, inputs)
-        got = called.forward(spoilt)
+        got = called.forward(with_nan)
         compare_outputs(ledger, subject, case, got, want)
         return ledger
     dy, dfinal = draw_cotangents(subject, case)
     quiet = np.where(beyond, 0, dy).astype(case.number_type)
     want_gradient = expected_gradient(subject, case, inputs, (quiet, dfinal))
-    pulled = compare_pulled(ledger, called, spoilt, (dy, dfinal), want_gradient)
+    pulled = compare_pulled(ledger, called, with_nan, (dy, dfinal), want_gradient)
     inside = np.where(beyond, pulled.x, 0)
     ledger.compare("gradient of x in the padding", inside, exact(case, np.zeros(inside.shape)))
     return ledger
@@ -81,21 +81,21 @@ def causality(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 def direction(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Reverse the input and exchange the directions: outputs are reversed and exchanged."""
-    ledger, drawn = Ledger(), draw_inputs(subject, case)
-    p = subject.parameter_map(case).to_reference(drawn.parameters)
-    inputs = replace(drawn, parameters=subject.parameter_map(case).pack(p))
+    ledger, originals = Ledger(), draw_inputs(subject, case)
+    p = subject.parameter_map(case).to_reference(originals.parameters)
+    inputs = replace(originals, parameters=subject.parameter_map(case).pack(p))
     turned = replace(
-        drawn,
+        originals,
         parameters=subject.parameter_map(case).pack(_exchanged(case, p)),
-        x=np.ascontiguousarray(reverse(drawn.x, drawn.lengths)),
-        state=drawn.state and tuple(map(_pairs_exchanged, drawn.state)),
+        x=np.ascontiguousarray(reverse(originals.x, originals.lengths)),
+        state=originals.state and tuple(map(_pairs_exchanged, originals.state)),
     )
     want = expected(subject, case, inputs)
     called = subject.build(case)
     straight, mirrored = called.forward(inputs), called.forward(turned)
-    y = _halves_exchanged(reverse(mirrored.y, drawn.lengths), axis=2)
-    again = Result(y, tuple(map(_pairs_exchanged, mirrored.final)))
-    agree_outputs(ledger, subject, case, again, straight, want)
+    y = _halves_exchanged(reverse(mirrored.y, originals.lengths), axis=2)
+    turned_back = Result(y, tuple(map(_pairs_exchanged, mirrored.final)))
+    agree_outputs(ledger, subject, case, turned_back, straight, want)
     return ledger
 
 
@@ -161,7 +161,7 @@ def _of_rows(id: str, statement: str, layout: str, option: str) -> SubjectCheck:
     return SubjectCheck(
         id,
         statement,
-        both,
+        outputs_and_gradients,
         cases=partial(_ragged_cases, layout),
         equations=BACK,
         needs=(option,),
@@ -188,7 +188,7 @@ CHECKS = (
     SubjectCheck(
         "zero-length",
         "A row of length 0 has no outputs, ends in its initial state, and leaves the others alone.",
-        both,
+        outputs_and_gradients,
         cases=lambda subject, dtype: cases(subject, dtype, lengths=True).map(
             lambda case: replace(case, zero_length=True, B=max(case.B, 2))
         ),

@@ -12,7 +12,7 @@ from ..cases.case import SUBNORMAL, Case
 from ..cases.strategies import SEEDS, cases, coinciding, flag, integers
 from ..numbers.arithmetic import HALVES
 from ..subjects.protocol import Subject
-from .against_reference import BACK, both
+from .against_reference import BACK, outputs_and_gradients
 from .check import SubjectCheck
 
 WIDTHS = (33, 65, 129)
@@ -86,7 +86,7 @@ CHECKS = (
         "shapes",
         "Values and gradients are right where sizes coincide or are 1: T = B, D = H, B = H, all "
         "equal, T = 1, B = 1, H = 1, D = 1.",
-        both,
+        outputs_and_gradients,
         cases=lambda subject, dtype: st.sampled_from(list(coinciding(subject, dtype))),
         equations=BACK,
         needs=("equations",),
@@ -97,7 +97,7 @@ CHECKS = (
         "wide",
         "Values and gradients are right past the tiles of kernels: more than 32, 64 and 128 "
         "hidden units, many inputs, many rows.",
-        both,
+        outputs_and_gradients,
         cases=draw_wide,
         equations=BACK,
         needs=("equations",),
@@ -108,7 +108,7 @@ CHECKS = (
         "algorithms",
         "Values and gradients are right on both sides of the sizes at which a GPU's library "
         "takes another algorithm.",
-        both,
+        outputs_and_gradients,
         cases=lambda subject, dtype: st.sampled_from(list(algorithm_cases(subject, dtype))),
         equations=BACK,
         needs=("equations",),
@@ -121,7 +121,7 @@ CHECKS = (
         "extreme",
         "Values and gradients are finite and right where gates saturate (weights of 50 and 1e4) "
         "and where weights are subnormal numbers.",
-        both,
+        outputs_and_gradients,
         cases=partial(cases, scales=SCALES),
         equations=BACK,
         needs=("equations",),

@@ -16,7 +16,7 @@ from ..numbers.ledger import Ledger
 from ..subjects.called import SubjectUnderTest, layer_of
 from ..subjects.inputs import draw_cotangents, draw_inputs
 from ..subjects.protocol import Inputs, Result, Subject
-from .against_reference import BACK, both
+from .against_reference import BACK, outputs_and_gradients
 from .check import SubjectCheck, reads_out
 from .oracle import agree, agree_outputs, expected, expected_gradient
 
@@ -82,9 +82,9 @@ def final_state(subject: SubjectUnderTest, case: Case) -> Ledger:
         last = ends[rows] - 1 if direction == 0 else np.zeros(len(rows), dtype=int)
         units = slice(direction * width, (direction + 1) * width)
         k = (case.layers - 1) * case.directions + direction
-        shown, bound = got.y[last, rows, units], want.y[last, rows, units]
+        outputs, bound = got.y[last, rows, units], want.y[last, rows, units]
         name = f"{'backward' if direction else 'forward'} direction: final h"
-        agree(ledger, case, name, got.final[0][k, rows], shown, bound)
+        agree(ledger, case, name, got.final[0][k, rows], outputs, bound)
     return ledger
 
 
@@ -159,7 +159,7 @@ CHECKS = (
         "no-steps",
         "A sequence of no steps has no outputs, ends in its initial state, and hands that "
         "state's cotangent on.",
-        both,
+        outputs_and_gradients,
         cases=lambda subject, dtype: st.builds(
             Case,
             T=st.just(0),

@@ -80,7 +80,7 @@ def dropout(subject: SubjectUnderTest, case: Case) -> Ledger:
     called.train(True)
     masks = _all_masks(case)
     answers = _answers(subject, case, inputs, masks)
-    if not _apart(answers):
+    if not _are_distinct(answers):
         raise Undecided(f"rounding in {case.dtype} hides which entries are zeroed")
     chosen = [_explained(case, called.forward(inputs).y, answers) for _ in range(2)]
     if 0 < case.dropout < 1:
@@ -97,11 +97,11 @@ def dropout(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def _one_row_repeated(subject: Subject, case: Case) -> Inputs:
-    drawn = draw_inputs(subject, case)
-    state = drawn.state
+    inputs = draw_inputs(subject, case)
+    state = inputs.state
     return replace(
-        drawn,
-        x=np.repeat(drawn.x[:, :1], case.B, axis=1),
+        inputs,
+        x=np.repeat(inputs.x[:, :1], case.B, axis=1),
         state=state and tuple(np.repeat(s[:, :1], case.B, axis=1) for s in state),
     )
 
@@ -132,14 +132,14 @@ class _Stack:
     @classmethod
     def run(cls, subject: Subject, case: Case, inputs: Inputs, mask: Array) -> _Stack:
         """Run both; ``mask`` is (T, B, H), scaled."""
-        both = layer_of(subject, case)
-        layers = [Layer(both.cell, sizes) for sizes in both.pass_sizes]
-        state = inputs.state or both.initial_state(inputs.x, inputs.x.shape[1])
+        layer = layer_of(subject, case)
+        layers = [Layer(layer.cell, sizes) for sizes in layer.pass_sizes]
+        state = inputs.state or layer.initial_state(inputs.x, inputs.x.shape[1])
         numbers = replace(inputs, state=state).map(partial(exact, case))
         p = subject.parameter_map(case).to_reference(numbers.parameters)
         starts = [tuple(s[k : k + 1] for s in numbers.state or ()) for k in range(2)]
         scaled, x = exact(case, mask), numbers.x
-        stamps = x[..., : both.cell.input_width(case.sizes) - case.D]
+        stamps = x[..., : layer.cell.input_width(case.sizes) - case.D]
         lower = layers[0].forward(p[:1], x, starts[0])
         between = np.concatenate([stamps, lower.y * scaled], axis=-1)
         upper = layers[1].forward(p[1:], between, starts[1])
@@ -227,16 +227,17 @@ def _stacked(subject: Subject, dtype: str) -> Iterator[Case]:
         seeds = (replace(plain, seed=seed) for seed in range(searched))
         narrow = FINER.get(dtype, (dtype,))[0]
         yield next(
-            (case for case in seeds if _told_apart(subject, replace(case, assumed=narrow))), plain
+            (case for case in seeds if _has_distinct_masks(subject, replace(case, assumed=narrow))),
+            plain,
         )
 
 
-def _told_apart(subject: Subject, case: Case) -> bool:
+def _has_distinct_masks(subject: Subject, case: Case) -> bool:
     masks = _all_masks(case)
-    return _apart(_answers(subject, case, _one_row_repeated(subject, case), masks))
+    return _are_distinct(_answers(subject, case, _one_row_repeated(subject, case), masks))
 
 
-def _apart(answers: Bounded) -> bool:
+def _are_distinct(answers: Bounded) -> bool:
     """Return whether outputs (T, masks, H) of any two masks differ by more than rounding."""
     count = answers.shape[1]
     flat = np.moveaxis(answers.value, 1, 0).reshape(count, -1)

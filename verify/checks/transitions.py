@@ -174,17 +174,17 @@ def _prefix(subject: SubjectUnderTest, case: Case, inputs: Inputs, run: Result, 
 
 def _sampled(case: Case, run: Result) -> list[int]:
     """Return the first step, the last, some between, and the first that is not finite."""
-    drawn = case.generator("sampled steps").integers(1, case.T, SAMPLED - 2)
+    random_steps = case.generator("sampled steps").integers(1, case.T, SAMPLED - 2)
     odd = np.flatnonzero(~np.isfinite(run.y).all(axis=(1, 2)))[:1]
     across = [tile for tile in TILES if tile < case.T]
-    return sorted({0, *across, *(int(t) for t in (*drawn, *odd)), case.T - 1})
+    return sorted({0, *across, *(int(t) for t in (*random_steps, *odd)), case.T - 1})
 
 
 def _window_ends(case: Case) -> list[int]:
     """Return the first window's end, the last, one in between, and one across the last tile."""
-    drawn = int(case.generator("window").integers(WINDOW, case.T))
+    random_end = int(case.generator("window").integers(WINDOW, case.T))
     across = [tile + 1 for tile in TILES if tile + 1 < case.T]
-    return sorted({WINDOW - 1, drawn, case.T - 1, *across[-1:]})
+    return sorted({WINDOW - 1, random_end, case.T - 1, *across[-1:]})
 
 
 def _parameters(subject: Subject, case: Case, inputs: Inputs) -> Parameters:

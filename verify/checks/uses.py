@@ -25,12 +25,12 @@ def uses(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Change each array, x, and all states; some result must change each time."""
     ledger = Ledger()
     cases = [replace(case, seed=case.seed + k) for k in range(DRAWN)]
-    drawn = [(subject.build(c), draw_inputs(subject, c)) for c in cases]
-    declared = [*drawn[0][1].parameters, "x", *(["the state"] if case.state else [])]
+    layers = [(subject.build(c), draw_inputs(subject, c)) for c in cases]
+    declared = [*layers[0][1].parameters, "x", *(["the state"] if case.state else [])]
     for name in declared:
         changed = any(
             _differ(called.forward(inputs), called.forward(_changed(inputs, name)))
-            for called, inputs in drawn
+            for called, inputs in layers
         )
         ledger.require(name, changed, "changing it changes nothing")
     return ledger

@@ -68,10 +68,10 @@ class Conversion:
 def convert(source: End, target: End, arrays: Mapping[str, Floats]) -> Conversion:
     """Convert the arrays of a file of the source; raise NoHome or Unfit if that is impossible."""
     convention, case, originals = infer(source, arrays)
-    lacking = [o for o in target.options.lacking(replace(case, T=1, B=1, bias=True)) if o in (
+    missing = [o for o in target.options.lacking(replace(case, T=1, B=1, bias=True)) if o in (
         "layers", "bidirectional", "projection")]  # fmt: skip
-    if lacking:
-        raise NoHome(f"{target.name}: {target.options.why(tuple(lacking))}")
+    if missing:
+        raise NoHome(f"{target.name}: {target.options.why(tuple(missing))}")
     aim = replace(target.convention, projected=convention.projected)
     return Conversion(
         case, convention, aim, originals, translated(convention, aim, case, originals)
@@ -99,7 +99,7 @@ def infer(end: End, arrays: Mapping[str, Floats]) -> tuple[Convention, Case, dic
         if named[name].shape != shape:
             raise Unfit(f"{label}: expected shape {list(shape)}, got {list(named[name].shape)}")
         if named[name].dtype != case.dtype:
-            raise Unfit(f"{label}: expected {case.dtype} as the others, got {named[name].dtype}")
+            raise Unfit(f"{label}: expected {case.dtype} like the others, got {named[name].dtype}")
         if not np.isfinite(named[name]).all():
             raise Unfit(f"{label}: holds numbers that are not finite")
     if extra := extra + [name for name in named if name not in labels]:
@@ -176,9 +176,9 @@ def _case(
     for name, size in {"D": D, "H": H}.items():
         if not 1 <= size <= LARGEST_SIZE:
             raise Unfit(f"{name} = {size}: expected 1 to {LARGEST_SIZE}")
-    both = f"{first.name}_l0_reverse" in named
+    bidirectional = f"{first.name}_l0_reverse" in named
     dtype = str(named[f"{first.name}_l0"].dtype)
-    return Case(3, 2, D, H, P, max(layers) + 1, both, dtype=dtype)
+    return Case(3, 2, D, H, P, max(layers) + 1, bidirectional, dtype=dtype)
 
 
 def _sizes(
@@ -202,8 +202,8 @@ def _sizes(
 
 
 def _some(names: Any) -> str:
-    shown = sorted(names)[:6]
-    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "") if shown else "none"
+    first_names = ", ".join(sorted(names)[:6])
+    return f"{first_names}, ..." if len(names) > 6 else first_names or "none"
 
 
 Run = Callable[[str, Case, Mapping[str, Floats]], Mapping[str, Floats]]
@@ -221,7 +221,7 @@ def inputs(case: Case, family: str) -> tuple[Floats, tuple[Floats, ...]]:
 def verify(source: str, target: str, conversion: Conversion, run: Run) -> Ledger:
     """Run both ends and compare them with the reference with the source's parameters.
 
-    Raises Mismatch if an end deviates, Undecided if rounding allows any result, ValueError if the
+    Raise Mismatch if an end deviates, Undecided if rounding allows any result, ValueError if the
     reference has no cell for the function. The target may round its parameters as well as its
     results: its bound is the sum of both.
     """
@@ -285,7 +285,7 @@ def read(path: Path) -> dict[str, Floats]:
                     raise Unfit(f"{path}: {name} is {dtype}; expected one of {', '.join(DTYPES)}")
                 tensors[name] = file.get_tensor(name)
     except (safetensors.SafetensorError, OSError) as error:
-        raise Unfit(f"{path}: is no safetensors file ({error})") from error
+        raise Unfit(f"{path}: not a safetensors file ({error})") from error
     return tensors
 
 
@@ -296,7 +296,7 @@ def _read_npz(path: Path) -> dict[str, Floats]:
                 raise Unfit(f"{path}: more than {MOST_ARRAYS} arrays")
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
-        raise Unfit(f"{path}: is no .npz file of numbers ({error})") from error
+        raise Unfit(f"{path}: not an .npz file of numbers ({error})") from error
     for name, array in arrays.items():
         if str(array.dtype) not in DTYPES.values():
             dtypes = ", ".join(DTYPES.values())

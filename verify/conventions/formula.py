@@ -20,7 +20,7 @@ HARD = {"hard sigmoid 0.2": "0.2 s + 0.5", "hard sigmoid 1/6": "s/6 + 0.5"}
 
 @dataclass(frozen=True)
 class Style:
-    """The signs of one notation."""
+    """The symbols of one notation."""
 
     activations: dict[str, str]
     product: str
@@ -176,8 +176,8 @@ def _equations(c: Convention, s: Style) -> Iterator[str]:
         sees_new = "o" in c.peepholes and c.output_peephole == "new"
         yield from reversed(last) if sees_new else last
         output = s.activations[c.output]
-        shown = f"o_t{s.product}{f'{output}(c_t)' if output else 'c_t'}"
-        yield f"h_t = ({shown}) {_projection(c, s)}" if c.projected else f"h_t = {shown}"
+        h = f"o_t{s.product}{f'{output}(c_t)' if output else 'c_t'}"
+        yield f"h_t = ({h}) {_projection(c, s)}" if c.projected else f"h_t = {h}"
     if c.family != "rnn" and c.gate in HARD:
         yield f"{gate}(s) = {s.clip.format(HARD[c.gate])}"
 
@@ -188,7 +188,7 @@ def _projection(c: Convention, s: Style) -> str:
 
 def _sum(c: Convention, s: Style, letter: str) -> str:
     """Return the sum that a gate's activation is applied to."""
-    terms = [f"x_t {_weight(c, s, letter)}", f"h_{{t-1}} {_weight(c, s, letter, above=False)}"]
+    terms = [f"x_t {_weight(c, s, letter)}", f"h_{{t-1}} {_weight(c, s, letter, recurrent=True)}"]
     if letter in c.peepholes:
         state = "c_t" if letter == "o" and c.output_peephole == "new" else "c_{t-1}"
         terms.append(f"{_vector(c, s, 'p', c.peepholes, letter)}{s.product}{state}")
@@ -199,7 +199,7 @@ def _sum(c: Convention, s: Style, letter: str) -> str:
 
 
 def _gru_candidate(c: Convention, s: Style) -> str:
-    product = _weight(c, s, "n", above=False)
+    product = _weight(c, s, "n", recurrent=True)
     outer = " + ".join([f"x_t {_weight(c, s, 'n')}", *_bias_terms(c, s, "n")])
     if c.reset == "before":
         return f"{outer} + (r_t{s.product}h_{{t-1}}) {product}"
@@ -215,28 +215,28 @@ def _bias_terms(c: Convention, s: Style, letter: str) -> list[str]:
     ]
 
 
-def _weight(c: Convention, s: Style, letter: str, *, above: bool = True) -> str:
-    """Return the part of W (``above``) or of U that belongs to a gate, as it enters the product."""
-    order = c.order if above else c.recurrent_order or c.order
-    layout = c.layout if above else c.recurrent_layout or c.layout
-    k, gates, symbol = order.index(letter), len(order), "W" if above else "U"
-    width = "D" if above else "P" if c.projected else "H"
+def _weight(c: Convention, s: Style, letter: str, *, recurrent: bool = False) -> str:
+    """Return a gate's part of W, or of U (``recurrent``), as it enters the product."""
+    order = (c.recurrent_order if recurrent else "") or c.order
+    layout = (c.recurrent_layout if recurrent else "") or c.layout
+    k, gates, symbol = order.index(letter), len(order), "U" if recurrent else "W"
+    width = ("P" if c.projected else "H") if recurrent else "D"
     arrangement = LAYOUTS[layout]
-    turned = s.transposed if arrangement.turned else ""
+    transpose = s.transposed if arrangement.turned else ""
     if layout.startswith("separate"):
-        return f"{symbol}_{letter}{turned}"
+        return f"{symbol}_{letter}{transpose}"
     if layout == "joint":
-        return "W" + s.part.format(f"{':D' if above else 'D:'}, {_range(k, 'H')}")
+        return "W" + s.part.format(f"{'D:' if recurrent else ':D'}, {_range(k, 'H')}")
     if arrangement.axis is None:
-        return symbol + s.part.format(k) + turned
+        return symbol + s.part.format(k) + transpose
     if gates == 1:
-        return symbol + turned
+        return symbol + transpose
     inner = (
         f"{k}::{gates}"
         if arrangement.interleaved
         else _range(k, arrangement.stored((width, "H"))[arrangement.axis])
     )
-    return symbol + s.part.format(":, " * arrangement.axis + inner) + turned
+    return symbol + s.part.format(":, " * arrangement.axis + inner) + transpose
 
 
 def _vector(c: Convention, s: Style, symbol: str, letters: str, letter: str) -> str:

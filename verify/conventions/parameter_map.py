@@ -82,11 +82,11 @@ class ExplicitMap(ParameterMap):
         array, cell = name.rpartition("_l")[0], cell_named(self.cell)
         gates = cell.shapes(self.case.sizes)[array].gates
         axes = Shape(gates, shape[1:] if gates else shape)
-        drawn = cell.random_parameter(array, self.case.generator(name), axes)
+        numbers = cell.random_parameter(array, self.case.generator(name), axes)
         if array.startswith("b") and not self.case.bias:
-            drawn = 0 * drawn
+            numbers = 0 * numbers
         weight = array in ("W", "U", "R")
-        return self.case.simplified(name, drawn * self.case.weight_scale if weight else drawn)
+        return self.case.simplified(name, numbers * self.case.weight_scale if weight else numbers)
 
     def to_reference(self, named: Mapping[str, Array]) -> tuple[Parameters, ...]:
         return tuple(
@@ -122,9 +122,9 @@ class OwnMap(ParameterMap):
 
     def draw(self, name: str, shape: tuple[int, ...]) -> Array:
         """Draw one array; scale those of several axes, the weights, by the case."""
-        drawn = self.cell.random_parameter(name, self.case.generator(name), Shape((), shape))
+        numbers = self.cell.random_parameter(name, self.case.generator(name), Shape((), shape))
         scale = self.case.weight_scale if len(shape) > 1 else 1.0
-        return self.case.simplified(name, drawn * scale)
+        return self.case.simplified(name, numbers * scale)
 
     def to_reference(self, named: Mapping[str, Array]) -> tuple[Parameters, ...]:
         return (Parameters(self._shapes, {name: named[f"{name}_l0"] for name in self._shapes}),)

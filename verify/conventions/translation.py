@@ -52,7 +52,7 @@ def translated(
     for suffix, sizes in passes(a, case):
         stored = {name: named[f"{name}{suffix}"] for name in family.stored_shapes(a, sizes)}
         try:
-            arrays = _moved(a, b, sizes, stored)
+            arrays = _translated_pass(a, b, sizes, stored)
         except NoHome as problem:
             raise NoHome(
                 f"{suffix[1:]}: {problem}; possible only when {' and '.join(way.conditions)}"
@@ -61,7 +61,9 @@ def translated(
     return result
 
 
-def _moved(a: Convention, b: Convention, sizes: Sizes, stored: Mapping[str, Floats]) -> Slices:
+def _translated_pass(
+    a: Convention, b: Convention, sizes: Sizes, stored: Mapping[str, Floats]
+) -> Slices:
     weights, vectors = _unpacked(a, sizes, stored)
     like = weights[f"U_{a.order[0]}"]
     alike = [set(letters) for letters in a.bias] == [set(letters) for letters in b.bias]
@@ -82,11 +84,11 @@ def _unpacked(
     a: Convention, sizes: Sizes, stored: Mapping[str, Floats]
 ) -> tuple[Slices, list[Slices]]:
     """Return the slices of weights and peepholes, and those of each bias array."""
-    wanted = family.shapes(a, sizes)
+    shapes = family.shapes(a, sizes)
     weights: Slices = {}
     vectors: list[Slices] = [{} for _ in a.bias]
     for packed in a.arrays():
-        blocks = packed.split(stored[packed.name], wanted)
+        blocks = packed.split(stored[packed.name], shapes)
         number = _bias_number(a, packed.name)
         (weights if number is None else vectors[number]).update(blocks)
     return weights, vectors or [{}]
@@ -161,7 +163,7 @@ def _packed(
     alike: bool,
 ) -> dict[str, Floats]:
     """Return ``b``'s arrays; slices without a place must be 0."""
-    wanted = family.shapes(b, sizes)
+    shapes = family.shapes(b, sizes)
     letters = "".join(b.bias)
     if not alike:
         vectors = [_halved(vectors[0], letters)] * max(len(b.bias), 1)
@@ -176,7 +178,7 @@ def _packed(
         number = _bias_number(b, packed.name)
         source = weights if number is None else vectors[number]
         result[packed.name] = packed.join(
-            {n: source.get(n, _zeros(wanted, n, like)) for n in packed.slices + packed.below}
+            {n: source.get(n, _zeros(shapes, n, like)) for n in packed.slices + packed.below}
         )
     return result
 
@@ -192,5 +194,5 @@ def _letter(name: str) -> str:
     return RECURRENT_BIAS if name == "b_hn" else name.partition("_")[2]
 
 
-def _zeros(wanted: Mapping[str, Shape], name: str, like: Floats) -> Floats:
-    return np.zeros(slice_shape(wanted, name), dtype=like.dtype)
+def _zeros(shapes: Mapping[str, Shape], name: str, like: Floats) -> Floats:
+    return np.zeros(slice_shape(shapes, name), dtype=like.dtype)

@@ -237,8 +237,8 @@ class Grid:
         zeros = neighbours(zero, error * np.abs(zero), "even") if not self.offset else (zero,)
         candidates = []
         for z in zeros:
-            off = error * (np.abs(a / steps) + np.abs(z))
-            levels = neighbours(a / steps + z, off, self.rounding)
+            error_of_level = error * (np.abs(a / steps) + np.abs(z))
+            levels = neighbours(a / steps + z, error_of_level, self.rounding)
             candidates += [np.clip(level, 0, self.levels) - z for level in levels]
         return GridArray(np.minimum.reduce(candidates), np.maximum.reduce(candidates), steps)
 

@@ -46,10 +46,10 @@ def activations(
     feeds = _feeds(model, inputs)
     for graph in model.scopes():
         _inline(graph)
-    shown, loops = _shown(scope, list(values.values()), np.dtype(node.dtype), node)
+    output_names, loops = _shown(scope, list(values.values()), np.dtype(node.dtype), node)
     names = [output.name for output in model.proto.graph.output]
     outputs = PerShape(runtime, model.proto.SerializeToString())(feeds)
-    got = [np.asarray(outputs[names.index(name)]) for name in shown]
+    got = [np.asarray(outputs[names.index(name)]) for name in output_names]
     if any(array.size == 0 for array in got):
         raise ModelError("the branch in which it stands was not taken, or it had no steps")
     return list(_calls(dict(zip(values, got, strict=True)), loops))

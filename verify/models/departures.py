@@ -228,7 +228,7 @@ def _relation(block: Floats, original: Floats | None) -> tuple[str, float]:
 
 def _measured(got: Floats, want: Floats) -> tuple[str, float]:
     """Return the change of the source's numbers to these; ``other`` if unknown."""
-    most, off = float(np.abs(want).max()), float(np.abs(got - want).max())
+    most, largest_error = float(np.abs(want).max()), float(np.abs(got - want).max())
     if _on_grid(got, want):
         return "rounded to 8 bits", 0.0
     with np.errstate(all="ignore"):
@@ -238,14 +238,14 @@ def _measured(got: Floats, want: Floats) -> tuple[str, float]:
         return "scaled", factor
     if mean and _on_grid(got, mean * want):
         return "rounded to 8 bits, and scaled", mean
-    return "other", off
+    return "other", largest_error
 
 
 def _on_grid(got: Floats, want: Floats) -> bool:
     """Return whether numbers are ``want`` rounded to a grid of 8 bits of each row, or of all."""
-    flat, off = (got.reshape(1, -1), np.abs(got - want).reshape(1, -1))
-    rows = (got, np.abs(got - want)) if got.ndim > 1 and got.shape[-1] > 1 else (flat, off)
-    for grid, error in ((flat, off), rows):
+    flat, errors = (got.reshape(1, -1), np.abs(got - want).reshape(1, -1))
+    rows = (got, np.abs(got - want)) if got.ndim > 1 and got.shape[-1] > 1 else (flat, errors)
+    for grid, error in ((flat, errors), rows):
         steps = np.array([_step(row) for row in grid])
         if grid.size >= FEWEST and steps.all() and (error <= 0.51 * steps[:, None]).all():
             return True
@@ -394,18 +394,20 @@ def _unrelated(
     layer: Layer, members: Sequence[Block], blocks: Sequence[Block], target: Layer
 ) -> Departure:
     """Return the departure of weights that are unrelated to the source's."""
-    off = max(b.amount for b in members)
+    largest = max(b.amount for b in members)
     fix = f"export the file again from the weights of {target.name}"
     if len(members) == len(blocks):
         return Departure(
             "other-weights",
             f"Its weights are others than those of {target.name}: none of its {len(blocks)} "
             f"blocks is the source's, nor rounded, scaled or moved; the largest difference is "
-            f"{off:.3g}. It was exported from another, perhaps older, state of the model.",
+            f"{largest:.3g}. It was exported from another, perhaps older, state of the model.",
             fix,
         )
     return Departure(
-        "changed", f"{_listed(layer, members)} differs from the source's by up to {off:.3g}.", fix
+        "changed",
+        f"{_listed(layer, members)} differs from the source's by up to {largest:.3g}.",
+        fix,
     )
 
 
@@ -544,11 +546,11 @@ def _off(bias: _Bias, others: Mapping[str, Floats]) -> tuple[str, str, str]:
             got, kind(bias.source).astype(float)
         ):
             return "rounded", f"The bias of {{}} is rounded to {name}", _FIXES["rounded"]
-    off = got - bias.source
-    if np.ptp(off) <= 1e-6 * max(1.0, float(np.abs(off).max())):
-        return ("bias-offset", f"The bias of {{}} is the source's and {off[0]:+.6g}",
+    difference = got - bias.source
+    if np.ptp(difference) <= 1e-6 * max(1.0, float(np.abs(difference).max())):
+        return ("bias-offset", f"The bias of {{}} is the source's and {difference[0]:+.6g}",
                 "write the source's bias as it is")  # fmt: skip
-    words = f"The bias of {{}} differs from the source's by up to {np.abs(off).max():.3g}"
+    words = f"The bias of {{}} differs from the source's by up to {np.abs(difference).max():.3g}"
     return "bias-changed", words, "write the source's bias as it is"
 
 

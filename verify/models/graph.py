@@ -366,7 +366,7 @@ def _external(model: Model, tensor: Any) -> bytes:
         size = int(np.prod([int(d) for d in tensor.dims], dtype=object)) * dtype.itemsize
         offset, length = int(stated.get("offset", 0)), int(stated.get("length", size))
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{where} of a place or dtype that is none ({error})") from error
+        raise ModelError(f"{where} of an invalid place or dtype ({error})") from error
     if length != size or offset < 0:
         shape = list(tensor.dims)
         raise ModelError(f"{where} of {length} bytes from {offset} on, for a shape of {shape}")

@@ -232,7 +232,9 @@ def nodes(scope: Scope) -> Iterator[Node]:
         label = "".join(c if c.isprintable() else "?" for c in label)
         if proto.domain not in OWN_DOMAINS:
             if any(kind in proto.op_type.upper() for kind in KINDS):
-                problem = f"{proto.domain}.{proto.op_type} is no operator of ONNX: it is not held"
+                problem = (
+                    f"{proto.domain}.{proto.op_type} is no operator of ONNX: it is not supported"
+                )
                 yield Node(label, proto.op_type, scope.path, opset=opset, problem=problem)
         elif proto.op_type in KINDS:
             try:
@@ -293,11 +295,11 @@ def _require_shapes(node: Node, attributes: Mapping[str, Any]) -> None:
     H = int(attributes.get("hidden_size", shapes["R"][-1] if shapes["R"] else 0))
     D = shapes["W"][-1] if shapes["W"] else 0
     n = node.directions
-    wanted = {"W": (n, gates * H, D), "R": (n, gates * H, H), "B": (n, 2 * gates * H),
+    expected = {"W": (n, gates * H, D), "R": (n, gates * H, H), "B": (n, 2 * gates * H),
               "P": (n, 3 * H)}  # fmt: skip
     for slot, shape in shapes.items():
-        if shape != wanted[slot] or 0 in shape:
-            raise ModelError(f"its {slot} is {list(shape)}; {list(wanted[slot])} would be "
+        if shape != expected[slot] or 0 in shape:
+            raise ModelError(f"its {slot} is {list(shape)}; {list(expected[slot])} would be "
                              f"{n} x {gates} gates of {H} units")  # fmt: skip
     if sum(a.size for a in node.weights.values()) > LARGEST_ARRAY // 4:
         raise ModelError(f"its weights have more than {LARGEST_ARRAY // 4} entries")
@@ -317,7 +319,7 @@ def _activations(node: Node, attributes: Mapping[str, Any]) -> tuple[Activation,
     activations = []
     for name in names:
         if name.lower() not in spellings:
-            raise ModelError(f"its activation {name!r:.40} is none of ONNX")
+            raise ModelError(f"its activation {name!r:.40} is not one of ONNX")
         spelt = spellings[name.lower()]
         alpha, beta = PARAMETERS.get(spelt, (0.0, 0.0))
         if spelt in PARAMETERS:  # others consume no numbers
@@ -382,7 +384,7 @@ def problem_of(node: Node) -> str:
     if node.problem:
         return node.problem
     if max(node.D, node.H) > LARGEST_SIZE:
-        return f"{max(node.D, node.H)} units; at most {LARGEST_SIZE} are held"
+        return f"{max(node.D, node.H)} units; at most {LARGEST_SIZE} are supported"
     if node.without_equations:
         return "there are no equations for input_forget with peepholes"
     return ""

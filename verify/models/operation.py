@@ -58,6 +58,4 @@ class Operation:
         if count != len(self.activations) or any(a[0] not in ACTIVATIONS for a in self.activations):
             return f"activations {self.activations!r:.100}"
         numbers = (self.clip, *(n for a in self.activations for n in a[1:]))
-        return (
-            "" if all(map(math.isfinite, numbers)) and self.clip >= 0 else "numbers that are none"
-        )
+        return "" if all(map(math.isfinite, numbers)) and self.clip >= 0 else "invalid numbers"

@@ -108,15 +108,15 @@ def _litert(model: bytes, inputs: Mapping[str, Floats]) -> Run:
             interpreter.resize_tensor_input(tensor["index"], array.shape)
     interpreter.allocate_tensors()
     numbers = {tensor["name"]: tensor["index"] for tensor in interpreter.get_tensor_details()}
-    shown = [tensor["index"] for tensor in interpreter.get_output_details()]
-    shown += [k for name, k in numbers.items() if name.startswith(litert.STATE)]
+    outputs_and_states = [tensor["index"] for tensor in interpreter.get_output_details()]
+    outputs_and_states += [k for name, k in numbers.items() if name.startswith(litert.STATE)]
 
     def run(feeds: Mapping[str, Floats]) -> list[Floats]:
         interpreter.reset_all_variables()
         for name, array in feeds.items():
             interpreter.set_tensor(numbers[name], np.ascontiguousarray(array))
         interpreter.invoke()
-        return [np.array(interpreter.get_tensor(k)) for k in shown]
+        return [np.array(interpreter.get_tensor(k)) for k in outputs_and_states]
 
     return run
 

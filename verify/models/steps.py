@@ -261,10 +261,10 @@ class Algebra:
                             "g": self.gate(g, "Tanh")}  # fmt: skip
                     if None in sums.values() or self.gate(c, "Tanh", "Sigmoid"):
                         continue
-                    for o, shown in self._shown(node.output[0]):
+                    for o, product in self._shown(node.output[0]):
                         gates = {n: s for n, s in {**sums, "o": o}.items() if s is not None}
-                        new = {"h": shown.output[0], "c": node.output[0]}
-                        yield Step("LSTM", gates, {"c": c}, new, shown)
+                        new = {"h": product.output[0], "c": node.output[0]}
+                        yield Step("LSTM", gates, {"c": c}, new, product)
 
     def _products(self, node: Any) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
         """Yield the factors of the two products that a node adds, in both orders."""

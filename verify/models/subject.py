@@ -377,7 +377,7 @@ def _with_calls(subject: NodeSubject, model: Model | File, inputs: Path) -> Node
         else:
             calls = activations(model, node, subject.runtime, inputs)
     except ModelError as error:
-        reason = f"its own inputs cannot be had: {error}"
+        reason = f"its own inputs are not available: {error}"
         return replace(subject, arrays={**subject.arrays, UNSEEN: _text(reason)})
     except (UnknownSubject, SubjectUnavailable):
         raise

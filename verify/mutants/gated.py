@@ -111,9 +111,9 @@ def skips(
     *,
     rounded: Callable[[Array], Array] = straight_through,
     following: Callable[[Array, Array, Array], Array] = accumulated,
-    read: int = 0,
+    state_read: int = 0,
 ) -> None:
-    """Change the step of a skipping cell; the increment is computed from the state ``read``."""
+    """Change the step of a skipping cell; ``state_read`` determines the increment."""
 
     def step(at: At, p: Parameters, x: Array, state: State) -> State:
         *old, u_tilde = state
@@ -123,7 +123,7 @@ def skips(
         q = Parameters({n: p.shapes[n] for n in names}, {n: p[n] for n in names})
         proposed, _ = layer.cell.plain.step(q, x, tuple(old))
         states = tuple(skip_state(u, s, before) for s, before in zip(proposed, old, strict=True))
-        return (*states, following(u, u_tilde, increment(p, states[read])))
+        return (*states, following(u, u_tilde, increment(p, states[state_read])))
 
     layer.step = step
 
@@ -167,7 +167,7 @@ mutant(
     ("forward",),
     cells=("skip-lstm",),
     fix="compute the increment from the new hidden state: Δũ = sigmoid(h w_p + b_p), not from c",
-    change=lambda layer: skips(layer, read=1),
+    change=lambda layer: skips(layer, state_read=1),
 )
 
 

@@ -233,8 +233,8 @@ mistake(
 
 
 def _without_absolute(q: Array, C: Array, n: Array, m: Array) -> Array:
-    read, floor = (scaled(q) * n).sum(axis=-1), np.exp(-m)
-    return rows_times(scaled(q), C) / switch(read - floor, floor, read)[..., None]
+    denominator, floor = (scaled(q) * n).sum(axis=-1), np.exp(-m)
+    return rows_times(scaled(q), C) / switch(denominator - floor, floor, denominator)[..., None]
 
 
 def _forgets_nothing(a: dict[str, Any], s: State) -> State:

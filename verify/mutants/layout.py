@@ -99,11 +99,11 @@ def packed(p: Parameters, read: Callable[[Floats, int], Floats]) -> Parameters:
     """Pack (G, ..., H) to (..., G * H), and unpack it by the function ``read``."""
     gates = len(p.W)
 
-    def moved(a: Floats) -> Floats:
+    def repacked(a: Floats) -> Floats:
         columns = np.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1)
         return np.moveaxis(read(columns, gates).reshape(*a.shape[1:-1], gates, -1), -2, 0)
 
-    return changed(p, **{name: rearranged(p[name], moved) for name in "WUb"})
+    return changed(p, **{name: rearranged(p[name], repacked) for name in "WUb"})
 
 
 mutant(

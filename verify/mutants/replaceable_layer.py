@@ -149,9 +149,9 @@ class ReplaceableLayer:
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         """Push tangents forward, by a step into the complex plane."""
         self.inputs = inputs
-        moved = _moved(inputs, self.read_tangents(tangents))
+        shifted = _complex_inputs(inputs, self.read_tangents(tangents))
         with np.errstate(all="ignore"):
-            result = self.run(moved)
+            result = self.run(shifted)
 
         def tangent(output: Array) -> Array:
             return (output.imag / STEP).astype(self.case.dtype)
@@ -206,8 +206,8 @@ class ReplaceableLayer:
             at = replace(at, t=t)
             input_t = self.see(at, x_t)
             new = self.step(at, p, input_t, state)
-            shown = (self.output(at, p, input_t, state, new), *new[1:])
-            outputs.append(self.show(at, shown, state)[None])
+            new_output = (self.output(at, p, input_t, state, new), *new[1:])
+            outputs.append(self.show(at, new_output, state)[None])
             state = self.carry(at, new, state)
         return np.concatenate(outputs), state
 
@@ -308,15 +308,15 @@ class Recorded:
             return self.layer.give_gradients(gradients, cotangents)
 
 
-def _moved(inputs: Inputs, along: Inputs) -> Inputs:
+def _complex_inputs(inputs: Inputs, along: Inputs) -> Inputs:
     """Return inputs + i STEP along."""
 
-    def moved(a: Array, t: Array) -> Array:
+    def complex_step(a: Array, t: Array) -> Array:
         return a + 1j * STEP * t.astype(np.float64)
 
-    state = inputs.state and tuple(map(moved, inputs.state, along.state or ()))
-    named = {name: moved(a, along.parameters[name]) for name, a in inputs.parameters.items()}
-    return replace(inputs, parameters=named, x=moved(inputs.x, along.x), state=state)
+    state = inputs.state and tuple(map(complex_step, inputs.state, along.state or ()))
+    named = {name: complex_step(a, along.parameters[name]) for name, a in inputs.parameters.items()}
+    return replace(inputs, parameters=named, x=complex_step(inputs.x, along.x), state=state)
 
 
 def _plain(state: State) -> State:

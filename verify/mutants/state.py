@@ -241,10 +241,7 @@ def time_and_batch_swapped_where_equal(
 
 
 def unpacked(x: Floats, lengths: Floats | None) -> Floats:
-    """Return what a packed x (T, B, width) comes back as.
-
-    It is as long as its longest row, and 0 past each row's end.
-    """
+    """Cut x (T, B, width) to its longest row, with 0 past each row's end, as packing does."""
     if lengths is None:
         return x
     x = x[: max(lengths)]

@@ -97,8 +97,8 @@ class Fixed(Bounded):
     @property
     def plain(self) -> Bounded:
         """The operands of a product as ordinary bounded numbers."""
-        read = self.as_read
-        return Bounded(read.value, read.error, self.arithmetic)
+        operand = self.as_read
+        return Bounded(operand.value, operand.error, self.arithmetic)
 
     def _rearranged(self, function: Callable[[Floats], Floats]) -> Fixed:
         value, error, mass = (function(np.asarray(a)) for a in (self.value, self.error, self.mass))

@@ -153,8 +153,8 @@ def _latest_first(outputs: Sequence[Followed]) -> list[Followed]:
     visited: set[int] = set()
     stack = [(node, False) for node in outputs]
     while stack:
-        node, done = stack.pop()
-        if done:
+        node, expanded = stack.pop()
+        if expanded:
             order.append(node)
         elif id(node) not in visited:
             visited.add(id(node))
@@ -292,13 +292,13 @@ def _einsum(text: str, *operands: Any) -> Any:
     """Multiply, and sum over all labels that the result lacks."""
     if not isinstance(text, str) or "." in text:
         raise Unfollowed("np.einsum with an ellipsis")
-    read, arrow, output = text.replace(" ", "").partition("->")
-    labels = read.split(",")
+    inputs, arrow, output = text.replace(" ", "").partition("->")
+    labels = inputs.split(",")
     if any(len({*operand_labels}) < len(operand_labels) for operand_labels in labels):
         raise Unfollowed("np.einsum along a diagonal")
-    letters = sorted({*read} - {","})
+    letters = sorted({*inputs} - {","})
     if not arrow:
-        output = "".join(k for k in letters if read.count(k) == 1)
+        output = "".join(k for k in letters if inputs.count(k) == 1)
     like = next(a for a in operands if isinstance(a, Followed)).value
     order = [*output, *(k for k in letters if k not in output)]
     product: Any = 1.0

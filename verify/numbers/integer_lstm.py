@@ -77,8 +77,8 @@ class Interval:
         middle, spread = self.low + self.high, self.high - self.low  # both twice
         of_w, w_spread = weights.low + weights.high, weights.high - weights.low
         value = middle @ of_w
-        off = np.abs(middle) @ w_spread + spread @ (np.abs(of_w) + w_spread)
-        return Interval(-((off - value) // 4), (value + off) // 4)
+        spread_of_sum = np.abs(middle) @ w_spread + spread @ (np.abs(of_w) + w_spread)
+        return Interval(-((spread_of_sum - value) // 4), (value + spread_of_sum) // 4)
 
     @property
     def negated(self) -> Interval:
@@ -88,8 +88,10 @@ class Interval:
     def numbers(self, step: float, like: Bounded, *, error: float = 0.0, **grid: Any) -> Levels:
         """Return the integers times a step; ``error`` is the relative error of the product."""
         low, high = (np.asarray(end, np.float64) for end in (self.low, self.high))
-        off = error * np.abs(low + high) / 2 * step
-        return Levels.from_integers(low, high, np.asarray(step), 0.0, like.arithmetic, off, **grid)
+        absolute = error * np.abs(low + high) / 2 * step
+        return Levels.from_integers(
+            low, high, np.asarray(step), 0.0, like.arithmetic, absolute, **grid
+        )
 
 
 def step(
@@ -102,9 +104,9 @@ def step(
     """
     h, c = cast("tuple[Bounded, Bounded]", state)
     form = q.state_formats["c"]
-    read = [Operand(q, letter).levels(a) for letter, a in (("x", x), ("h", h))]
+    operands = [Operand(q, letter).levels(a) for letter, a in (("x", x), ("h", h))]
     coupled = "f" not in names
-    z = {n: _pre_activation(q, p, read, k, coupled and n == "i") for k, n in enumerate(names)}
+    z = {n: _pre_activation(q, p, operands, k, coupled and n == "i") for k, n in enumerate(names)}
     sigmoid = gemmlowp.sigmoid_table(_integer_bits(q.gate_format))
     tanh = gemmlowp.tanh_table(_integer_bits(q.gate_format))
     gates = {name: z[name].at(tanh if name == "g" else sigmoid) for name in names}
@@ -115,9 +117,9 @@ def step(
     old_share = (gates["f"] * old_c).map(lambda a: shifted(a, UNIT))
     new_share = (gates["i"] * gates["g"]).map(lambda a: shifted(a, 2 * UNIT - form.fraction))
     new_c = (old_share + new_share).map(saturated)
-    shown = gates["o"] * new_c.at(gemmlowp.tanh_table(_integer_bits(form)))
+    cell_output = gates["o"] * new_c.at(gemmlowp.tanh_table(_integer_bits(form)))
     inner = "m" if "R" in p else "h"
-    hidden = _activations(q, inner, shown, 2.0**-UNIT / _scale(q, inner) * 2.0**-UNIT)
+    hidden = _activations(q, inner, cell_output, 2.0**-UNIT / _scale(q, inner) * 2.0**-UNIT)
     values = {name: gate.numbers(2.0**-UNIT, x).plain for name, gate in gates.items()}
     if "R" in p:
         weights = cast("Levels", p["R"])
@@ -152,11 +154,11 @@ def _numbers(q: Quantisation, letter: str, integers: Interval, like: Bounded) ->
 
 
 def _pre_activation(
-    q: Quantisation, p: Parameters, read: list[Levels], k: int, negated: bool
+    q: Quantisation, p: Parameters, operands: list[Levels], k: int, negated: bool
 ) -> Interval:
     """Return z of one gate, in steps of the gates' format; its parameters may be ``negated``."""
     total = Interval(0, 0)
-    for letter, matrix, a in zip("xh", "WU", read, strict=True):
+    for letter, matrix, a in zip("xh", "WU", operands, strict=True):
         weights = cast("Levels", cast("Levels", p[matrix])[k])
         of_weights, of_a = np.float32(weights.steps.flat[0]), _scale(q, letter)
         summed = Interval.from_levels(a) @ Interval.from_levels(weights)
@@ -170,8 +172,8 @@ def _pre_activation(
 
 def _bias(b: Any, scale: float) -> Interval:
     """Return a bias in the steps of the products with x."""
-    quotient, off = b.value / scale, b.bound / scale
-    ends = neighbours(quotient, off + BIAS_ERROR * np.abs(quotient), "away")
+    quotient, error = b.value / scale, b.bound / scale
+    ends = neighbours(quotient, error + BIAS_ERROR * np.abs(quotient), "away")
     return Interval(*(np.clip(end, -BIAS_END, BIAS_END).astype(np.int64) for end in ends))
 
 

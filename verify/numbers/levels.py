@@ -35,18 +35,18 @@ class Operand:
         if isinstance(a, Levels) and a.operand == self:
             return a
         ends = self._ends
-        steps, off, zeros = self._scale(a)
-        exact = (off == 0) & (np.frexp(steps)[0] == 0.5)  # then a quotient is exact, too
+        steps, relative, zeros = self._scale(a)
+        exact = (relative == 0) & (np.frexp(steps)[0] == 0.5)  # then a quotient is exact, too
         quotient = a.value / steps
         u = np.where(exact, 0.0, a.arithmetic.roundoff)
         added = ends[1] if self._before else np.abs(zeros).max(axis=0)
-        error = a.bound / steps + (off + 2 * u) * np.abs(quotient) + u * added
-        error = error / (1 - np.minimum(off, 0.5)) + np.where(off > 0.5, np.inf, 0.0)
+        error = a.bound / steps + (relative + 2 * u) * np.abs(quotient) + u * added
+        error = error / (1 - np.minimum(relative, 0.5)) + np.where(relative > 0.5, np.inf, 0.0)
         low, high = self._rounded(quotient, error * OWN_ROUNDING, zeros)
         low = np.clip(low, ends[0] - zeros.max(axis=0), ends[1] - zeros.max(axis=0))
         high = np.clip(high, ends[0] - zeros.min(axis=0), ends[1] - zeros.min(axis=0))
         return Levels.from_integers(
-            low, high, steps, off, a.arithmetic, operand=self, zeros=zeros.mean(axis=0)
+            low, high, steps, relative, a.arithmetic, operand=self, zeros=zeros.mean(axis=0)
         )
 
     @property
@@ -86,15 +86,15 @@ class Operand:
         outermost = [np.asarray(a.value - a.bound), np.asarray(a.value + a.bound)]
         if not q.activation_zero:
             sizes = np.abs(a.value).max(axis=axes, keepdims=True, initial=0.0)
-            off = np.max(a.bound, axis=axes, keepdims=True, initial=0.0)
-            return *self._floored(*_quotient(sizes, off, most, a.arithmetic)), np.zeros(
+            uncertainty = np.max(a.bound, axis=axes, keepdims=True, initial=0.0)
+            return *self._floored(*_quotient(sizes, uncertainty, most, a.arithmetic)), np.zeros(
                 (2, *sizes.shape)
             )
         low = [np.minimum(e.min(axis=axes, keepdims=True, initial=0.0), 0.0) for e in outermost]
         high = [np.maximum(e.max(axis=axes, keepdims=True, initial=0.0), 0.0) for e in outermost]
         extent = (high[0] + high[1] - low[0] - low[1]) / 2
-        off = (high[1] - high[0] + low[1] - low[0]) / 2
-        steps, relative = _quotient(extent, off, most, a.arithmetic)
+        uncertainty = (high[1] - high[0] + low[1] - low[0]) / 2
+        steps, relative = _quotient(extent, uncertainty, most, a.arithmetic)
         zero, error = -(low[0] + low[1]) / 2 / steps, (low[1] - low[0]) / 2 / steps
         error = error + (relative + 2 * a.arithmetic.roundoff * (relative > 0)) * zero
         error = error / (1 - np.minimum(relative, 0.5)) + np.where(relative > 0.5, np.inf, 0.0)
@@ -113,14 +113,16 @@ class Operand:
 
 
 def _quotient(
-    extent: Floats, off: Floats, levels: float, arithmetic: Arithmetic
+    extent: Floats, uncertainty: Floats, levels: float, arithmetic: Arithmetic
 ) -> tuple[Floats, Floats]:
     """Return extent / levels, or 1 for an extent of 0, and its relative error, 0 if exact."""
     steps = np.where(extent > 0, extent / levels, 1.0)
     stored = np.asarray(steps, arithmetic.dtype).astype(np.float64)
-    exact = (off == 0) & (stored == steps) & (steps * levels == extent)
+    exact = (uncertainty == 0) & (stored == steps) & (steps * levels == extent)
     relative = np.where(exact, 0.0, STEP_ERROR * arithmetic.roundoff)
-    return steps, relative + np.where(extent > 0, off / np.where(extent > 0, extent, 1), 0.0)
+    return steps, relative + np.where(
+        extent > 0, uncertainty / np.where(extent > 0, extent, 1), 0.0
+    )
 
 
 class Levels(Bounded):
@@ -154,8 +156,8 @@ class Levels(Bounded):
         integers, spread = (low + high) / 2, (high - low) / 2
         value = integers * steps
         relative = step_error + 2 * arithmetic.roundoff * (np.asarray(step_error) > 0)
-        off = spread * steps * (1 + relative) + np.abs(value) * relative + error
-        levels = cls(value, off * OWN_ROUNDING, arithmetic)
+        total_error = spread * steps * (1 + relative) + np.abs(value) * relative + error
+        levels = cls(value, total_error * OWN_ROUNDING, arithmetic)
         shape = integers.shape
         levels.integers, levels.spread = integers, spread
         levels.steps = np.broadcast_to(steps, shape)

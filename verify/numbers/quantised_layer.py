@@ -40,7 +40,7 @@ class QuantisedCell(Cell):
             return self.cell.step(p, x, state)
         if self._read[0] is not p:
             self._read = p, self.parameters(p)
-        read: Any = self._read[1]
+        parameters: Any = self._read[1]
         q = self.quantisation
         old: Any = state
         if q.gates:
@@ -48,9 +48,9 @@ class QuantisedCell(Cell):
         if q.fixed:
             take = Fixed.read if q.initial == "rounded" else Fixed.unrounded
             old = tuple(take(s, q, x.arithmetic) for s in state)
-            new, gates = self.cell.step(read, Fixed.read(x, q, x.arithmetic), old)
+            new, gates = self.cell.step(parameters, Fixed.read(x, q, x.arithmetic), old)
             return tuple(Fixed.read(s, q, x.arithmetic) for s in new), gates
-        new, gates = self.cell.step(read, x, old)
+        new, gates = self.cell.step(parameters, x, old)
         return self._stored(new, gates), gates
 
     def _stored(self, new: Any, gates: Gates) -> State:
@@ -66,8 +66,8 @@ class QuantisedCell(Cell):
     def read_input(self, x: Any) -> Any:
         """Return the input of a whole call, quantised."""
         q = self.quantisation
-        read = q.activations and "x" in q.operands and isinstance(x, Bounded)
-        return Operand(q, "x").levels(x) if read else x
+        quantises = q.activations and "x" in q.operands and isinstance(x, Bounded)
+        return Operand(q, "x").levels(x) if quantises else x
 
     def parameters(self, p: Parameters) -> Parameters:
         """Return quantised parameters."""
@@ -120,9 +120,9 @@ class QuantisedLayer(Layer):
             passes_of_level = slice(level * self.directions, (level + 1) * self.directions)
             sizes = self.pass_sizes[passes_of_level][0]
             one_level = Layer(cell, sizes, 1, self.bidirectional)
-            read = cell.read_input(y)
+            level_input = cell.read_input(y)
             start = None if state is None else tuple(s[passes_of_level] for s in state)
-            output = one_level.forward(parameters[passes_of_level], read, start, lengths)
+            output = one_level.forward(parameters[passes_of_level], level_input, start, lengths)
             finals.append(output.final)
             passes += output.passes
             y = output.y

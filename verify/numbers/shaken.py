@@ -51,8 +51,8 @@ class Shaken(NumberSystem):
         return self._applied(ufunc, *inputs)
 
     def _applied(self, function: Callable[..., Any], *inputs: Any) -> Shaken:
-        read = (x.changed if isinstance(x, Shaken) else x for x in inputs)
-        return self.like(self.like(function(*read)).changed)
+        operands = (x.changed if isinstance(x, Shaken) else x for x in inputs)
+        return self.like(self.like(function(*operands)).changed)
 
 
 def plain(x: Any) -> Any:

@@ -26,10 +26,12 @@ def sigmoid_is_exact(s: Array) -> None:
     """σ(s) is 1/(1 + e^-s), to a few units in the last place, wherever it is normal."""
     with precision():
         exact = 1 / (1 + np.exp(-balls(s)))
-        off = distance(sigmoid(s), exact)
+        error = distance(sigmoid(s), exact)
     allowed = ULPS * np.spacing(np.maximum(sigmoid(s), 2.0**-1022)) + 2.0**-1022
-    if not (off <= allowed).all():
-        disprove(["sigmoid"], f"off by {off.max():.3g} at s = {s[np.argmax(off / allowed)]:.17g}")
+    if not (error <= allowed).all():
+        disprove(
+            ["sigmoid"], f"off by {error.max():.3g} at s = {s[np.argmax(error / allowed)]:.17g}"
+        )
 
 
 def sigmoid_laws(s: Array) -> None:
@@ -57,9 +59,9 @@ def tanh_laws(s: Array) -> None:
     agree(["tanh"], "tanh against 2σ(2s) - 1", y, 2 * sigmoid(2 * s) - 1, units=8)
     with precision(bits=2200):  # e^s - e^-s cancels 1000 bits at s = 1e-300
         z = balls(s)
-        off = distance(y, (np.exp(z) - np.exp(-z)) / (np.exp(z) + np.exp(-z)))
-    if not (off <= ULPS * np.spacing(np.maximum(np.abs(y), 2.0**-1022))).all():
-        disprove(["tanh"], f"off by {off.max():.3g} from (e^s - e^-s)/(e^s + e^-s)")
+        error = distance(y, (np.exp(z) - np.exp(-z)) / (np.exp(z) + np.exp(-z)))
+    if not (error <= ULPS * np.spacing(np.maximum(np.abs(y), 2.0**-1022))).all():
+        disprove(["tanh"], f"off by {error.max():.3g} from (e^s - e^-s)/(e^s + e^-s)")
     (slope,) = derivative(lambda z: (tanh(z),), s, np.ones_like(s))
     agree(["tanh"], "slope", tanh_slope(y), slope, units=8)
 

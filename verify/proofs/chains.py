@@ -113,9 +113,9 @@ def full_jacobian(case: Case) -> None:
         ]
         b = m.map(lambda array: Bounded.exact(array, FLOAT64))
         bounded: Any = bptt.state_jacobian(cell, b.p, b.x[0, 0], tuple(s[0] for s in b.state))
-        off = np.abs(full - np.stack(columns, axis=1))
-        if not (off <= COMPLEX_STEP_SHARE * bounded.bound).all():
-            disprove(cell.equations, f"{cell.name}: Jacobian: off by {off.max():.3g}")
+        error = np.abs(full - np.stack(columns, axis=1))
+        if not (error <= COMPLEX_STEP_SHARE * bounded.bound).all():
+            disprove(cell.equations, f"{cell.name}: Jacobian: off by {error.max():.3g}")
 
 
 def _column(cell: Cell, m: Material, k: int, direction: Array) -> Array:

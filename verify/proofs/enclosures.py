@@ -31,8 +31,8 @@ REGIMES = ("ordinary", "cancelling", "saturated", "subnormal")
 def enclosed(cell: Cell) -> Check:
     """Return the proof that results and midpoints are within their bounds of exact values."""
 
-    def holds(drawn: tuple[Case, str, str]) -> None:
-        case, dtype, regime = drawn
+    def holds(example: tuple[Case, str, str]) -> None:
+        case, dtype, regime = example
         m = _adversarial(cell_material(cell, case), regime, ARITHMETICS[dtype].tiny)
         m = m.map(lambda array: array.astype(DTYPES[dtype]))
         bounded = m.map(lambda array: Bounded.exact(array, ARITHMETICS[dtype]))
@@ -70,16 +70,16 @@ def _everything(cell: Cell, m: Material) -> dict[str, Array]:
 def _within(cell: Cell, label: str, got: Array, exact: Array, bound: Array) -> float:
     """Require that all errors are within bounds; return the largest in units of its bound."""
     finite = np.isfinite(bound)
-    off = np.zeros(got.shape)
+    error = np.zeros(got.shape)
     if finite.any():
         if not np.isfinite(got[finite]).all():
             disprove(cell.equations, f"{cell.name}: {label} is not finite")
-        off[finite] = distance(got[finite], exact[finite])
-    if not (off <= bound).all():
-        k = tuple(int(i) for i in np.argwhere(~(off <= bound))[0])
-        disprove(cell.equations, f"{cell.name}: {label}{list(k)} is {off[k]:.3g} from the exact "
+        error[finite] = distance(got[finite], exact[finite])
+    if not (error <= bound).all():
+        k = tuple(int(i) for i in np.argwhere(~(error <= bound))[0])
+        disprove(cell.equations, f"{cell.name}: {label}{list(k)} is {error[k]:.3g} from the exact "
                  f"value, its bound is {bound[k]:.3g}")  # fmt: skip
-    return float((off / np.maximum(bound, 1e-300)).max(initial=0.0))
+    return float((error / np.maximum(bound, 1e-300)).max(initial=0.0))
 
 
 def _adversarial(m: Material, regime: str, tiny: float) -> Material:

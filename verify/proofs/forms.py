@@ -30,9 +30,9 @@ def forms_of(cell: GatedByInput) -> list[str]:
     return [name for name in FORMS if form_named(name).kind in (STEPS, *cell.form_kinds)]
 
 
-def form_is_the_recurrence(cell: Cell, drawn: tuple[Case, str]) -> None:
+def form_is_the_recurrence(cell: Cell, example: tuple[Case, str]) -> None:
     """Outputs and gradients in float32, and exact ones by steps, are within the form's bound."""
-    case, form = drawn
+    case, form = example
     case = Case(case.T, case.B, case.D, case.H, seed=case.seed)
     m = cell_material(cell, case)
     m = m.map(lambda array: array.astype(np.float32))
@@ -46,8 +46,8 @@ def form_is_the_recurrence(cell: Cell, drawn: tuple[Case, str]) -> None:
         for k, ball in exact.items():
             _within(cell, f"{form}: output {k}", distance(got[k], ball), bounds[k].bound)
     for name, bound in bounds.items():
-        off = np.abs(bound.value - finer[name].value)
-        _within(cell, f"{form}: {name}", off, bound.bound + finer[name].bound)
+        error = np.abs(bound.value - finer[name].value)
+        _within(cell, f"{form}: {name}", error, bound.bound + finer[name].bound)
         _within(cell, f"{form}: computed {name}", np.abs(got[name] - bound.value), bound.bound)
 
 
@@ -60,9 +60,9 @@ def _everything(layer: Layer | FormedLayer, m: Material) -> dict[object, Array]:
     return named | initial | {"gradient of x": gradient.x}
 
 
-def _within(cell: Cell, label: str, off: Array, bound: Array) -> None:
-    if not (off <= bound).all():
-        disprove(cell.equations, f"{cell.name}: {label} is {np.max(off / bound):.3g} bounds off")
+def _within(cell: Cell, label: str, error: Array, bound: Array) -> None:
+    if not (error <= bound).all():
+        disprove(cell.equations, f"{cell.name}: {label} is {np.max(error / bound):.3g} bounds off")
 
 
 PROOFS: tuple[Check, ...] = tuple(

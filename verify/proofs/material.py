@@ -144,13 +144,13 @@ def agree(
     if got.shape != want.shape:
         disprove(names, f"{quantity}: shapes {got.shape} and {want.shape} differ")
     allowed = units * 2.0**-53 * np.maximum(scale, np.abs(want).max(initial=0.0))
-    off = np.abs(got - want)
-    if got.size and not (off <= allowed).all():
+    error = np.abs(got - want)
+    if got.size and not (error <= allowed).all():
         where = tuple(
             int(k)
             for k in np.unravel_index(
-                int(np.argmax(np.where(off <= allowed, 0.0, np.nan_to_num(off, nan=np.inf)))),
-                off.shape,
+                int(np.argmax(np.where(error <= allowed, 0.0, np.nan_to_num(error, nan=np.inf)))),
+                error.shape,
             )
         )
         disprove(names, f"{quantity}: {got[where]:.12g} at {where}, expected {want[where]:.12g}")

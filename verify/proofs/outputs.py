@@ -60,9 +60,9 @@ def softmax_laws(seed: int) -> None:
     agree(names, "shifted by 100", softmax(s + 100), y, units=512)
     with precision():
         e = np.exp(balls(s))
-        off = distance(y, e / e.sum(axis=-1, keepdims=True))
-    if not (off <= 32 * 2.0**-53).all():
-        disprove(names, f"off by {off.max():.3g}")
+        error = distance(y, e / e.sum(axis=-1, keepdims=True))
+    if not (error <= 32 * 2.0**-53).all():
+        disprove(names, f"off by {error.max():.3g}")
     with np.errstate(all="raise", under="ignore"):
         agree(names, "at ±1e4", softmax(np.array([-1e4, 1e4])), np.array([0.0, 1.0]), units=0)
     dy = rng.standard_normal(s.shape)

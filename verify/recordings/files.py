@@ -143,7 +143,7 @@ def _check_index(where: Path, recording: Recording) -> None:
         _check_entry(f"{where}: entries[{number}]", recording, entry)
     keys = [(entry.check, entry.text) for entry in recording.entries]
     if len(set(keys)) < len(keys):
-        raise RunFileError(f"{where}: entries: a check and a case stand there twice")
+        raise RunFileError(f"{where}: entries: a check and a case occur twice")
 
 
 def _check_entry(where: str, recording: Recording, entry: Entry) -> None:
@@ -186,7 +186,7 @@ def parse_trace(path: Path, data: bytes) -> Trace:
     try:
         arrays = {name: np.asarray(array) for name, array in load(data).items()}
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise RunFileError(f"{path}: is no safetensors file ({error!s:.100})") from error
+        raise RunFileError(f"{path}: not a safetensors file ({error!s:.100})") from error
     size = int.from_bytes(data[:8], "little")
     header = reading.parsed(path, data[8 : 8 + size].decode("utf-8"))
     text = header.get("__metadata__", {}).get("gatewise", "")

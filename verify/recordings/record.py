@@ -23,7 +23,7 @@ from .trace import Ended, Store, Trace, drawing, same_bits
 def observed(subject: Subject, check: str, case: Case) -> Trace:
     """Run a check on one case; return the drawn numbers, the calls, and the outcome."""
     drawn: dict[str, Floats] = {}
-    ended = None
+    outcome = None
 
     def keep(case: Case, part: str, numbers: Floats) -> Floats:
         first = drawn.setdefault(drawing(case, part, numbers.shape), numbers)
@@ -38,19 +38,19 @@ def observed(subject: Subject, check: str, case: Case) -> Trace:
             under_test(subject, calls), replace(case, assumed=narrowest, source=keep)
         )
     except Undecided:
-        ended = None  # the check's judgement, which is repeated on replay
-    except (SubjectCrashed, NotOffered, Mismatch) as end:
-        ended = Ended(type(end).__name__, str(end))
+        outcome = None  # the check's judgement, which is repeated on replay
+    except (SubjectCrashed, NotOffered, Mismatch) as error:
+        outcome = Ended(type(error).__name__, str(error))
     store = Store()
     layers: dict[int, int] = {}
     records = tuple(
         store.call(number, layers.setdefault(id(call.layer.built), len(layers)), call)
         for number, call in enumerate(calls)
     )
-    if ended and ended.kind == "Mismatch" and calls and calls[-1].results:
-        ended = None  # the check's judgement, which is repeated on replay
-    named = {key: store.keep(f"drawn.{n}", a) for n, (key, a) in enumerate(drawn.items())}
-    return Trace(named, records, ended, store.other, store.arrays)
+    if outcome and outcome.kind == "Mismatch" and calls and calls[-1].results:
+        outcome = None  # the check's judgement, which is repeated on replay
+    drawn_parts = {key: store.keep(f"drawn.{n}", a) for n, (key, a) in enumerate(drawn.items())}
+    return Trace(drawn_parts, records, outcome, store.other, store.arrays)
 
 
 def form_of(subject: Subject) -> Form | None:
@@ -70,7 +70,7 @@ def planned(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
     dtypes = chosen_dtypes(subject.dtypes, dtype)
     if not dtypes:
         return {"problem": f"the subject does not compute in {dtype}"}
-    cases, computed = [], []
+    cases, computed_dtypes = [], []
     for d in dtypes:
         try:
             cases += [(id, case.to_json()) for id, case in chosen(subject, d, seed)]
@@ -78,8 +78,8 @@ def planned(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
             if len(dtypes) == 1:
                 return {"problem": str(missing)}
             continue
-        computed.append(d)
-    return {"form": vars(form), "dtypes": computed, "cases": cases}
+        computed_dtypes.append(d)
+    return {"form": vars(form), "dtypes": computed_dtypes, "cases": cases}
 
 
 def record_case(subject: Subject, check: str, case: str, path: str) -> dict[str, Any]:
@@ -87,15 +87,15 @@ def record_case(subject: Subject, check: str, case: str, path: str) -> dict[str,
     watch: Watching | None = getattr(subject, "watch", None)
     if watch is not None:
         watch.begin()
-    recorded = Case.from_json(case)
-    digest = write_trace(Path(path), observed(subject, check, recorded))
+    parsed_case = Case.from_json(case)
+    digest = write_trace(Path(path), observed(subject, check, parsed_case))
     flags = getattr(subject, "flags", None)
     return {
         "sha256": digest,
         "device": getattr(subject, "gpu", gpu)(),
         "ran": watch.summary if watch else "",
         "lacking": watch.lacking if watch else "",
-        "flags": flags(recorded) if flags else {},
+        "flags": flags(parsed_case) if flags else {},
     }
 
 

@@ -22,8 +22,8 @@ from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subje
 from .trace import Pulling, Returned, Trace, drawing, same
 
 UNANSWERED = {
-    "purity": "it looks at the caller's own arrays after a call, and a recording has none",
-    "parameters": "it looks at what the constructor makes, and a recording has results alone",
+    "purity": "it compares the caller's own arrays after a call, which are not recorded",
+    "parameters": "it checks the parameters of the constructor, and only results are recorded",
 }
 """Checks that no recording can answer, with the reasons."""
 
@@ -162,8 +162,7 @@ class Playback:
         recorded = (call.inputs, call.cotangents, call.tangents)
         if not same(trace, recorded, (inputs, cotangents, tangents)):
             raise NotOffered(
-                "this version of the check calls the layer otherwise than the one that was "
-                "recorded; record it again"
+                "this version of the check makes other calls than the recorded one; record it again"
             )
         return [_result(trace, result) for result in call.results]
 

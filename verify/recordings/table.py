@@ -1,4 +1,4 @@
-"""The cases to record: a greedy cover of the mutants, each caught twice if possible."""
+"""The cases to record, chosen greedily until each mutant is caught twice, if possible."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ FROM_THE_SUBJECT = ("dropout", "schedule")
 IN_A_LAYOUT = ("packed", "left-padding")
 """Checks of layouts, whose first forced cases are recorded, with other seeds."""
 
-MASKED = 3
-"""Number of such cases: dropout at three rates, 1 among them; three schedules."""
+FORCED_CASES = 3
+"""Number of forced cases to record: three rates of dropout, 1 among them, or three schedules."""
 
 APART = 1000
 """Distance of the seeds of two sets of cases."""
@@ -110,13 +110,13 @@ def chosen(subject: Subject, dtype: str, seed: int = 0) -> Iterator[Choice]:
             continue
         cases = [case for case, checks in CASES if check.id in checks.split()]
         if check.id in (*FROM_THE_SUBJECT, *IN_A_LAYOUT):
-            cases = list(islice(check.forced(subject, dtype), MASKED))
+            cases = list(islice(check.forced(subject, dtype), FORCED_CASES))
         for case in cases:
-            moved = check.reached(replace(fitted(case, subject.options), dtype=dtype))
+            fitted_case = check.reached(replace(fitted(case, subject.options), dtype=dtype))
             if check.id not in FROM_THE_SUBJECT:
-                moved = replace(moved, seed=moved.seed + APART * seed)
-            if not check.refuses(moved) and not subject.options.lacking(moved):
-                choices.setdefault((check.id, moved.to_json()), (check.id, moved))
+                fitted_case = replace(fitted_case, seed=fitted_case.seed + APART * seed)
+            if not check.refuses(fitted_case) and not subject.options.lacking(fitted_case):
+                choices.setdefault((check.id, fitted_case.to_json()), (check.id, fitted_case))
     yield from choices.values()
 
 

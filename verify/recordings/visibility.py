@@ -19,8 +19,8 @@ from .replayed import Replayed
 from .table import Choice, chosen
 from .trace import Trace
 
-ENDS = "it ends its process or never returns: the recording says so, which is not tried here"
-ASIDE = "what it returns is right: it writes into arrays of the caller, which are not recorded"
+ENDS = "it ends its process or never returns, which is recorded, but not tried here"
+ASIDE = "its results are right; it writes into arrays of the caller, which are not recorded"
 
 UNSEEN: dict[str, str] = {
     "G12": ASIDE,

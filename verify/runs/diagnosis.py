@@ -44,10 +44,10 @@ class Location:
 
     def __str__(self) -> str:
         needs = f"; only with {', '.join(self.needs)}" if self.needs else ""
-        off = f" ({', '.join(self.quantities)})" if self.quantities else ""
+        quantities = f" ({', '.join(self.quantities)})" if self.quantities else ""
         place = f"; first: {self.place}" if self.place else ""
         size = f"; {self.from_size}" if self.from_size else ""
-        return f"{self.part}{off}{needs}{place}{size}"
+        return f"{self.part}{quantities}{needs}{place}{size}"
 
 
 @dataclass

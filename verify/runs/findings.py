@@ -31,8 +31,8 @@ SAME_AGAIN = ("purity", "repeat")
 UNJUDGED = "no equations: its numbers are not judged"
 
 NOT_SHOWN = (
-    "The numbers themselves: without equations, nothing says what they should be. It is held to "
-    "what is true of every recurrence, and its gradients to what it computes itself."
+    "The numbers themselves: without equations, the right ones are unknown. The layer is checked "
+    "for properties of every recurrence, and its gradients against its own outputs."
 )
 
 NO_SOURCE = "Whether its weights are those of the layer that was exported: --against SOURCE tells."
@@ -87,8 +87,8 @@ class Finding:
             return ()
         failures = [v for v in self.wrong if v.dtype == self.root.dtype]
         named = self.diagnosis.roots if self.diagnosis else ()
-        shown = [v for check in named for v in failures if v.check == check]
-        return tuple(shown) or (self.root,)
+        verdicts = [v for check in named for v in failures if v.check == check]
+        return tuple(verdicts) or (self.root,)
 
     @property
     def conforms(self) -> bool:
@@ -216,16 +216,16 @@ def certainty(diagnosis: Diagnosis) -> str:
     if not diagnosis.tried:
         return ""
     experiments = counted(diagnosis.experiments, "experiment")
-    tried = counted(diagnosis.tried, "mistake")
+    count = counted(diagnosis.tried, "mistake")
     if diagnosis.explanations:
         kind = "of this kind" if diagnosis.explanations[0].variant else "with this mistake"
         total = experiments if diagnosis.experiments == 1 else f"all {experiments}"
         text = (
             f"a layer {kind} returns the same numbers in {total}, within "
-            f"{diagnosis.residual:.1g} of what rounding explains; tried {tried}"
+            f"{diagnosis.residual:.1g} of what rounding explains; tried {count}"
         )
     else:
-        text = f"{tried} tried in {experiments}"
+        text = f"{count} tried in {experiments}"
     near = diagnosis.runner_up is not None and diagnosis.runner_up <= MEANINGFUL
     if near and diagnosis.runner_up_name:
         name = diagnosis.runner_up_name
@@ -273,13 +273,13 @@ def _reasons(status: str, verdicts: Sequence[Verdict]) -> Iterator[Line]:
     for v in verdicts:
         if v.status == status:
             reasons.setdefault(v.message, {})[v.check] = None
-    lacking = []
+    not_offered = []
     for message, checks in reasons.items():
         rest = len({v.check for v in verdicts}) - 1  # the smoke check says why
         names = "all checks" if rest > 1 and len(checks) >= rest else ", ".join(checks)
         if message.startswith(OFFER):
-            lacking.append(f"{message.removeprefix(OFFER)} ({names})")
+            not_offered.append(f"{message.removeprefix(OFFER)} ({names})")
         else:
             yield Line(status, f"{names}: {message}" if message else names)
-    if lacking:
-        yield Line(status, "; ".join(lacking))
+    if not_offered:
+        yield Line(status, "; ".join(not_offered))

@@ -83,8 +83,8 @@ class Run(CheckHeader):
     @property
     def untested(self) -> tuple[Planned, ...]:
         """The planned checks without a verdict."""
-        done = {v.planned for v in self.verdicts}
-        return tuple(p for p in self.planned if p not in done)
+        judged = {v.planned for v in self.verdicts}
+        return tuple(p for p in self.planned if p not in judged)
 
     @property
     def in_order(self) -> list[Verdict]:
@@ -115,8 +115,8 @@ class BenchRun(BenchHeader):
     @property
     def untested(self) -> tuple[str, ...]:
         """The planned ids without a row."""
-        done = {row["id"] for row in self.rows}
-        return tuple(id for id in self.planned if id not in done)
+        finished = {row["id"] for row in self.rows}
+        return tuple(id for id in self.planned if id not in finished)
 
 
 def start(

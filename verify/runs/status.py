@@ -78,19 +78,19 @@ _ALL = (
     Status(
         "not tested", Outcome.OPEN, "○", "⚪", "bold yellow", "planned, no result",
         "was not tested", "were not tested", "What was not tested",
-        "These were planned, and this run says nothing about them.",
+        "These were planned, and this run has no results of them.",
     ),
     Status(
         "fallback", Outcome.OPEN, "↩", "↩️", "bold yellow", "something else ran than was asked for",
         "ran something else", "ran something else", "What ran something else",
-        "The profiler did not see what the subject is named for: PyTorch took another way without "
-        "a word. Results are those of that other way.",
+        "The profiler did not see the kernels that the subject is named for: PyTorch silently used "
+        "others, and the results are theirs.",
     ),
     Status(
         "blind", Outcome.OPEN, "◌", "🕶️", "yellow", "no bound was sharp enough to fail",
         "was blind", "were blind", "What could not have failed",
-        "These ran, but rounding alone would have allowed almost any result: no case had a bound "
-        "sharp enough to mean something.",
+        "These ran, but rounding alone would have allowed almost any result: no case had a sharp "
+        "bound.",
     ),
     Status(
         "known deviation", Outcome.ACCEPTED, "≈", "☑️", "yellow", "failed as declared",

@@ -13,5 +13,5 @@ def words(error: BaseException) -> str:
     except Exception:
         return f"{kind} (its message cannot be read: that raises, too)"
     text = text.encode("utf-8", "backslashreplace").decode()
-    shown = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
-    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
+    printable = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+    return printable if len(printable) <= LONGEST else f"{printable[:LONGEST]}…"

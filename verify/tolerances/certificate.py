@@ -119,8 +119,10 @@ class Setting:
             return Mistake(mutant.id, mutant.statement, shown=True, got={})
         got = {n: np.asarray(a) for n, a in by_name(states, result).items()}
         same = {n: a.astype(np.float64) for n, a in got.items() if self._fits(n, a)}
-        shown = len(same) < len(self.expected) or any(self.ratio(n, a) > 1 for n, a in same.items())
-        return Mistake(mutant.id, mutant.statement, shown, same)
+        is_visible = len(same) < len(self.expected) or any(
+            self.ratio(n, a) > 1 for n, a in same.items()
+        )
+        return Mistake(mutant.id, mutant.statement, is_visible, same)
 
     def _fits(self, quantity: str, got: Floats) -> bool:
         return quantity in self.expected and got.shape == self.expected[quantity].shape
@@ -137,13 +139,13 @@ def setting(cell: str, case: Case, arrays: Mapping[str, Floats] | None = None) -
     that the cell does not have or of another shape.
     """
     subject = right_subject(cell)
-    drawn = draw_inputs(subject, case)
+    random = draw_inputs(subject, case)
     generator, reach = case.generator("weights"), case.H**-0.5
     parameters: dict[str, Floats] = {
         name: generator.uniform(-reach, reach, a.shape).astype(case.number_type)
-        for name, a in drawn.parameters.items()
+        for name, a in random.parameters.items()
     }
-    inputs = _replaced(Inputs(parameters, drawn.x, drawn.state, None), arrays or {})
+    inputs = _replaced(Inputs(parameters, random.x, random.state, None), arrays or {})
     cotangents = draw_cotangents(subject, case)
     tested = under_test(subject)
     want = expected_gradient(tested, case, inputs, cotangents)

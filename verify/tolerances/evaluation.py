@@ -24,7 +24,11 @@ PRINTED_UP_TO = 8.0
 """|s| up to which tanh may be computed by the printed formula of two exponentials."""
 
 ACTIVATIONS = ("library", "wide", "printed", "other")
-"""NumPy's own; rounded from float64; by exponentials; tanh by the sigmoid, or this by tanh."""
+"""Kinds of activations.
+
+They are NumPy's function, its float64 result rounded, a formula of exponentials, and each function
+by a formula of the other.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Evaluation:
 
     @classmethod
     def drawn(cls, arithmetic: Arithmetic, rng: np.random.Generator) -> Evaluation:
-        """Draw a way to compute; PackageMissing for bfloat16 without ml_dtypes."""
+        """Draw a way to compute; raise PackageMissing for bfloat16 without ml_dtypes."""
         finer = bool(arithmetic.inner_roundoff)
         if arithmetic.name in HALVES:
             finer = bool(rng.random() < 0.5)
@@ -74,14 +78,14 @@ class Evaluation:
             total = np.expand_dims(total, tuple(range(array.ndim)) if axis is None else axis)
         return self.stored(total)
 
-    def activated(self, exactly: Callable[[Floats], Floats], s: Array) -> Evaluated:
-        """Compute tanh or the sigmoid (``exactly`` is it on float64) by this evaluation's kind."""
-        ways = _TANH if exactly is np.tanh else _SIGMOID
+    def activated(self, exact: Callable[[Floats], Floats], s: Array) -> Evaluated:
+        """Compute tanh or the sigmoid, which ``exact`` computes on float64, by the chosen kind."""
+        formulas = _TANH if exact is np.tanh else _SIGMOID
         plain = np.asarray(s)
         if self.activation == "wide":
-            return self.stored(exactly(plain))
+            return self.stored(exact(plain))
         with np.errstate(over="ignore"):
-            return self.stored(ways[self.activation](plain.astype(self.inner)))
+            return self.stored(formulas[self.activation](plain.astype(self.inner)))
 
     def _operand(self, array: Array) -> Floats:
         """Return an operand of a matrix product, rounded by the hardware."""
@@ -94,16 +98,16 @@ class Evaluation:
 
     def _summed(self, terms: Floats) -> Floats:
         """Add exact float64 terms over the first axis, with the rounding of a random order."""
-        way = str(self.rng.choice(ORDERS))
-        if way == "wide" or not len(terms):
+        order = str(self.rng.choice(ORDERS))
+        if order == "wide" or not len(terms):
             return np.asarray(terms.sum(axis=0))
 
         def rounded(array: Floats) -> Floats:
             return array.astype(self.inner).astype(np.float64)
 
-        if way != "fused":
+        if order != "fused":
             terms = rounded(terms)
-        if way == "pairs":
+        if order == "pairs":
             while len(terms) > 1:
                 odd = terms[len(terms) // 2 * 2 :]
                 terms = np.concatenate([rounded(terms[: len(terms) - 1 : 2] + terms[1::2]), odd])

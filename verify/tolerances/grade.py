@@ -62,14 +62,14 @@ def grade(
         for name, want in setting.expected.items()
         if np.any(np.asarray(want.bound) > _allowed(want, atol, rtol))
     )
-    shown = [mistake for mistake in mistakes if mistake.shown]
+    visible = [mistake for mistake in mistakes if mistake.shown]
     passed = tuple(
         mistake
-        for mistake in shown
+        for mistake in visible
         if mistake.got.keys() == setting.expected.keys()
         and _within(setting, mistake.got, atol, rtol)
     )
-    return Grade(atol, rtol, evaluations, refused, narrower, passed, len(shown) - len(passed))
+    return Grade(atol, rtol, evaluations, refused, narrower, passed, len(visible) - len(passed))
 
 
 def _allowed(want: Bounded, atol: float, rtol: float) -> Floats:

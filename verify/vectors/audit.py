@@ -101,7 +101,7 @@ class Published:
                     for s, w in zip(cell.states, widths, strict=True)}  # fmt: skip
         odd += [n for n, a in self.expected.items() if np.shape(a) != outputs.get(n, np.shape(a))]
         if odd:
-            raise Unread(f"{self.name}: {', '.join(odd)}: other shapes than its sizes say")
+            raise Unread(f"{self.name}: {', '.join(odd)}: their shapes do not fit its sizes")
 
     @cached_property
     def derived(self) -> Mapping[str, Bounded]:

@@ -113,10 +113,10 @@ def _arrays(name: str, arrays: Mapping[str, Given] | Mapping[str, Wanted]) -> It
 
 def _numbers(name: str, values: Sequence[str]) -> Iterator[str]:
     """Yield an array of numbers, of one 0 if it is empty, because C has no empty arrays."""
-    written = [SPECIAL.get(value, value) for value in values] or ["0"]
+    entries = [SPECIAL.get(value, value) for value in values] or ["0"]
     yield f"static const double {name}[] = {{"
-    for start in range(0, len(written), PER_LINE):
-        yield ", ".join(written[start : start + PER_LINE]) + ","
+    for start in range(0, len(entries), PER_LINE):
+        yield ", ".join(entries[start : start + PER_LINE]) + ","
     yield "};"
 
 

@@ -118,7 +118,7 @@ def vectors(selection: Selection) -> Vectors:
 
 def _test(number: int, vector: Vector, adapter: FrameworkSubject | None) -> Test:
     case = vector.case
-    given = {
+    arguments = {
         name: Given(a.shape, _exact(a)) for name, a in weights.given_arrays(vector, adapter).items()
     }
     expected = {
@@ -127,7 +127,7 @@ def _test(number: int, vector: Vector, adapter: FrameworkSubject | None) -> Test
     }
     return Test(
         number, vector.reason, case.T, case.B, case.D, case.H, case.layers, case.bidirectional,
-        sorted(vector.catches), sorted(vector.in_outputs), given, expected,
+        sorted(vector.catches), sorted(vector.in_outputs), arguments, expected,
     )  # fmt: skip
 
 
@@ -143,13 +143,13 @@ def _hexadecimal(value: float) -> str:
 
 def _above(bounds: Floats) -> list[str]:
     """Return bounds with three digits, rounded up."""
-    written = []
+    texts = []
     for bound in map(float, np.asarray(bounds).flat):
-        shown = f"{bound:.2e}"
-        if float(shown) < bound:
-            shown = f"{math.nextafter(bound * 1.01, math.inf):.2e}"
-        written.append(shown if bound else "0")
-    return written
+        text = f"{bound:.2e}"
+        if float(text) < bound:
+            text = f"{math.nextafter(bound * 1.01, math.inf):.2e}"
+        texts.append(text if bound else "0")
+    return texts
 
 
 def write(folder: Path, document: Vectors) -> Path:
@@ -166,16 +166,16 @@ def arrays(document: Vectors) -> dict[str, Array]:
     for test in document.tests:
         for name, array in test.given.items():
             named[f"{test.id}/given/{name}"] = numbers(array.values, array.shape)
-        for name, wanted in test.expected.items():
-            named[f"{test.id}/expected/{name}"] = numbers(wanted.values, wanted.shape)
-            named[f"{test.id}/bound/{name}"] = numbers(wanted.bounds, wanted.shape)
+        for name, expected in test.expected.items():
+            named[f"{test.id}/expected/{name}"] = numbers(expected.values, expected.shape)
+            named[f"{test.id}/bound/{name}"] = numbers(expected.bounds, expected.shape)
     return named
 
 
 def numbers(values: list[str], shape: tuple[int, ...]) -> Floats:
     """Return an array of numbers from their text, hexadecimal or decimal."""
-    read = [float.fromhex(v) if "x" in v else float(v) for v in values]
-    return np.array(read, np.float64).reshape(shape)
+    entries = [float.fromhex(v) if "x" in v else float(v) for v in values]
+    return np.array(entries, np.float64).reshape(shape)
 
 
 def read(folder: Path) -> Vectors:
@@ -190,8 +190,8 @@ def read(folder: Path) -> Vectors:
     for test in document.tests:
         for name, array in test.given.items():
             _check(f"{path}: test {test.id}, {name}", array)
-        for name, wanted in test.expected.items():
-            _check(f"{path}: test {test.id}, {name}", wanted)
+        for name, expected in test.expected.items():
+            _check(f"{path}: test {test.id}, {name}", expected)
     return document
 
 
@@ -200,7 +200,7 @@ def _check(where: str, array: Given | Wanted) -> None:
     lists = [array.values, *([array.bounds] if isinstance(array, Wanted) else [])]
     count = math.prod(array.shape)
     if min(array.shape, default=0) < 0 or any(len(entries) != count for entries in lists):
-        raise RunFileError(f"{where}: its entries are not as many as its shape says")
+        raise RunFileError(f"{where}: the number of its entries does not fit its shape")
     try:
         for entries in lists:
             numbers(entries, array.shape)

@@ -70,18 +70,18 @@ def _judged(test: Test, got: Mapping[str, Any]) -> Result:
     if not got:
         return Result(test.id, "not tested", 0.0, "no output of this test")
     worst, messages = 0.0, []
-    for name, wanted in test.expected.items():
+    for name, expected in test.expected.items():
         if name not in got:
             continue
         array = np.asarray(got[name])
-        if array.size == 0 == math.prod(wanted.shape):  # nested lists have no shape of nothing
+        if array.size == 0 == math.prod(expected.shape):  # nested lists have no shape of nothing
             continue
-        if array.shape != wanted.shape:
-            messages.append(f"{name} has the shape {array.shape}, expected {wanted.shape}")
+        if array.shape != expected.shape:
+            messages.append(f"{name} has the shape {array.shape}, expected {expected.shape}")
             continue
-        want = numbers(wanted.values, wanted.shape)
+        want = numbers(expected.values, expected.shape)
         ratio = in_bounds(
-            array.astype(np.float64), want, numbers(wanted.bounds, wanted.shape)
+            array.astype(np.float64), want, numbers(expected.bounds, expected.shape)
         )  # fmt: skip
         largest = float(ratio.max())
         if largest > 1:

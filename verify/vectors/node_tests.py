@@ -44,9 +44,9 @@ class Expected:
 
 @dataclass(frozen=True)
 class NodeTest:
-    """One test: its name, and the tolerance under which it misses the fewest mistakes.
+    """One test: its name, and the tolerance with which it misses the fewest mistakes.
 
-    ``missed`` are those that its bounds catch and no such tolerance does.
+    ``missed`` are the mistakes that its bounds catch and no such tolerance does.
     """
 
     name: str
@@ -61,19 +61,19 @@ def write(folder: Path, selection: Selection) -> tuple[NodeTest, ...]:
     """Write the tests of a selection in ONNX's convention into a folder, and an index of them."""
     adapter = selection.adapter
     assert isinstance(adapter, OnnxRuntime)  # noqa: S101
-    written = []
+    tests = []
     for number, vector in enumerate(selection.vectors, 1):
         name = f"test_{selection.cell.replace('-', '_')}_{selection.dtype}_{number}"
-        written.append(_write(folder / name, name, vector, adapter.operator))
-    lost = selection.catches.difference(*(test.catches for test in written))
+        tests.append(_write(folder / name, name, vector, adapter.operator))
+    lost = selection.catches.difference(*(test.catches for test in tests))
     index = {
         "cell": selection.cell,
         "dtype": selection.dtype,
         "not_caught": dict.fromkeys(sorted(lost), LOST),
-        "tests": [asdict(test) for test in written],
+        "tests": [asdict(test) for test in tests],
     }
     (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
-    return tuple(written)
+    return tuple(tests)
 
 
 def _write(folder: Path, name: str, vector: Vector, operator: Operator) -> NodeTest:
@@ -86,15 +86,15 @@ def _write(folder: Path, name: str, vector: Vector, operator: Operator) -> NodeT
     model = _model(onnx, name, vector, operator, inputs, outputs)
     onnx.checker.check_model(model)
     onnx.save(model, folder / "model.onnx")
-    order = [given.name for given in model.graph.input]
+    order = [i.name for i in model.graph.input]
     files = {f"input_{k}": (n, inputs[n]) for k, n in enumerate(order)}
-    files |= {f"output_{k}": (each.name, each.value) for k, each in enumerate(outputs)}
-    files |= {f"bound_{k}": (each.name, each.bound) for k, each in enumerate(outputs)}
+    files |= {f"output_{k}": (output.name, output.value) for k, output in enumerate(outputs)}
+    files |= {f"bound_{k}": (output.name, output.bound) for k, output in enumerate(outputs)}
     for file, (tensor, array) in files.items():
         onnx.save_tensor(onnx.numpy_helper.from_array(array, tensor), data / f"{file}.pb")
     rtol, atol, catches, missed = _tolerance(vector, operator, outputs)
-    chosen = {"rtol": rtol, "atol": atol}
-    (folder / "data.json").write_text(json.dumps(chosen) + "\n", encoding="utf-8")
+    tolerance = json.dumps({"rtol": rtol, "atol": atol})
+    (folder / "data.json").write_text(tolerance + "\n", encoding="utf-8")
     return NodeTest(name, vector.reason, rtol, atol, catches, missed)
 
 
@@ -106,33 +106,33 @@ def _model(
     inputs: Mapping[str, Floats],
     outputs: Sequence[Expected],
 ) -> Any:
-    """Return a model of one node, with weights among its inputs, as ONNX's own node tests."""
+    """Return a model of one node, with weights among its inputs, like ONNX's own node tests."""
     helper, number = onnx.helper, getattr(onnx.TensorProto, DTYPES[vector.case.dtype])
-    written = {each.name: each.value.shape for each in outputs}
-    shown = [each if each in written else "" for each in operator.outputs]
-    node = operator.node(onnx, vector.case, inputs.keys(), shown)
+    shapes = {output.name: output.value.shape for output in outputs}
+    slots = [name if name in shapes else "" for name in operator.outputs]
+    node = operator.node(onnx, vector.case, inputs.keys(), slots)
     types = {LENGTHS: onnx.TensorProto.INT32}
     graph = helper.make_graph(
         [node],
         name,
         [helper.make_tensor_value_info(n, types.get(n, number), inputs[n].shape)
          for n in node.input if n],
-        [helper.make_tensor_value_info(n, number, shape) for n, shape in written.items()],
+        [helper.make_tensor_value_info(n, number, shape) for n, shape in shapes.items()],
     )  # fmt: skip
     opset = helper.make_opsetid("", OPSET)
     return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
 
 
 def _outputs(vector: Vector, operator: Operator) -> list[Expected]:
-    """Return the outputs in ONNX's shapes; rounding what is written widens its bounds."""
-    wanted = []
+    """Return the outputs in ONNX's shapes; rounding to the dtype widens their bounds."""
+    outputs = []
     for name, (value, bound) in zip(operator.outputs, _as_onnx(vector), strict=True):
         if name == operator.outputs[0] and vector.case.lengths:
             continue
-        held = value.astype(vector.case.number_type)
-        apart = (bound + np.abs(held.astype(np.float64) - value)) * OWN_ROUNDING
-        wanted.append(Expected(name, held, apart))
-    return wanted
+        rounded = value.astype(vector.case.number_type)
+        widened = (bound + np.abs(rounded.astype(np.float64) - value)) * OWN_ROUNDING
+        outputs.append(Expected(name, rounded, widened))
+    return outputs
 
 
 def _as_onnx(vector: Vector) -> Iterator[tuple[Floats, Floats]]:
@@ -143,7 +143,7 @@ def _as_onnx(vector: Vector) -> Iterator[tuple[Floats, Floats]]:
 
 
 def shaped(name: str, array: Floats, vector: Vector) -> Floats:
-    """Return y (T, B, directions H) as (T, directions, B, H), and states as they are."""
+    """Return y (T, B, directions H) as (T, directions, B, H), and states unchanged."""
     if name != "y":
         return array
     case = vector.case
@@ -153,36 +153,40 @@ def shaped(name: str, array: Floats, vector: Vector) -> Floats:
 def _tolerance(
     vector: Vector, operator: Operator, outputs: Sequence[Expected]
 ) -> tuple[float, float, tuple[str, ...], tuple[str, ...]]:
-    """Return rtol and atol, the mistakes that they catch, and those that bounds alone do."""
+    """Return rtol and atol, the mistakes that they catch, and those that only bounds catch."""
     names = dict(zip(("y", *(f"final {s}" for s in vector.states)), operator.outputs, strict=True))
-    made = {
+    results = {
         m.id: {names[n]: shaped(n, a, vector) for n, a in m.got.items()}
         for m in mistakes(vector.setting) if m.id in vector.catches
     }  # fmt: skip
 
     def caught(rtol: float, atol: float, *, bounds: bool = False) -> set[str]:
         return {
-            id for id, got in made.items()
-            if any(_off(e, got.get(e.name), e.bound if bounds else atol, rtol) for e in outputs)
+            id for id, got in results.items()
+            if any(
+                _deviates(e, got.get(e.name), e.bound if bounds else atol, rtol) for e in outputs
+            )
         }  # fmt: skip
 
-    pairs = [(rtol, max(_absolute(each, rtol) for each in outputs)) for rtol in RELATIVE]
+    pairs = [(rtol, max(_absolute(output, rtol) for output in outputs)) for rtol in RELATIVE]
     rtol, atol = max(pairs, key=lambda pair: len(caught(*pair)))
     catches = caught(rtol, atol)
     missed = caught(0.0, 0.0, bounds=True) - catches
     return rtol, atol, tuple(sorted(catches)), tuple(sorted(missed))
 
 
-def _absolute(each: Expected, rtol: float) -> float:
-    """Return the smallest atol, rounded up, that every number needs besides rtol."""
-    needed = float(np.max(each.bound - rtol * np.abs(each.value.astype(np.float64)), initial=0.0))
-    digits = 10.0 ** (math.floor(math.log10(needed)) - 2) if needed > 0 else 1.0
-    return float(f"{math.ceil(needed / digits) * digits:.3g}")
+def _absolute(output: Expected, rtol: float) -> float:
+    """Return the smallest sufficient atol for a given rtol, rounded up."""
+    least = float(
+        np.max(output.bound - rtol * np.abs(output.value.astype(np.float64)), initial=0.0)
+    )
+    digits = 10.0 ** (math.floor(math.log10(least)) - 2) if least > 0 else 1.0
+    return float(f"{math.ceil(least / digits) * digits:.3g}")
 
 
-def _off(each: Expected, got: Floats | None, absolute: Floats | float, rtol: float) -> bool:
-    """Whether an output is missing, has another shape, or a number is off by more."""
-    if got is None or got.shape != each.value.shape:
+def _deviates(output: Expected, got: Floats | None, absolute: Floats | float, rtol: float) -> bool:
+    """Return whether an output is missing, misshapen, or has a number beyond the tolerance."""
+    if got is None or got.shape != output.value.shape:
         return True
-    value = each.value.astype(np.float64)
+    value = output.value.astype(np.float64)
     return not bool(np.all(np.abs(got - value) <= absolute + rtol * np.abs(value)))

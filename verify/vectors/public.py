@@ -123,11 +123,11 @@ def of_test(document: files.Vectors, test: files.Test, allowed: Allowed | None =
     except ValueError as error:  # Unfit is a ValueError
         raise Unread(f"{name}: {error}") from error
     none = np.zeros(0)
-    lacking = [
+    missing = [
         n for n, shape in parameter_map.shapes().items() if np.shape(arrays.get(n, none)) != shape
     ]
-    if lacking or np.shape(arrays.get("x", none))[:2] != (test.T, test.B):
-        raise Unread(f"{name}: {', '.join(lacking) or 'x'}: is missing or has another shape")
+    if missing or np.shape(arrays.get("x", none))[:2] != (test.T, test.B):
+        raise Unread(f"{name}: {', '.join(missing) or 'x'}: is missing or has another shape")
     states = [array for n, array in arrays.items() if n.startswith("initial ")]
     lengths = arrays["lengths"].astype(int) if case.lengths else None
     parameters = {n: arrays[n].astype(case.number_type) for n in parameter_map.shapes()}
@@ -163,8 +163,8 @@ def _numbers(
     adapter: FrameworkSubject | None,
     stems: Sequence[str] = (),
 ) -> dict[str, Floats]:
-    read = {name: files.numbers(a.values, a.shape) for name, a in arrays.items()}
-    return weights.from_file(read, adapter, stems)
+    named = {name: files.numbers(a.values, a.shape) for name, a in arrays.items()}
+    return weights.from_file(named, adapter, stems)
 
 
 def _plain(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Published]:

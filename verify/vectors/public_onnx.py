@@ -51,9 +51,9 @@ def read(folder: Path, allowed: Allowed | None) -> Iterator[Published]:
     count = sum(i.name not in inside for i in model.graph.input)
     for data in sorted(folder.glob("test_data_set_*")):
         fed = _arrays(onnx, data, "input", count)
-        wanted = _arrays(onnx, data, "output", len(model.graph.output))
+        outputs = _arrays(onnx, data, "output", len(model.graph.output))
         try:
-            yield _published(onnx, folder.name, model, fed, wanted, used)
+            yield _published(onnx, folder.name, model, fed, outputs, used)
         except (ValueError, IndexError, TypeError, KeyError, AttributeError) as error:
             if isinstance(error, Unread):
                 raise
@@ -98,7 +98,7 @@ def _parsed(path: Path, message: Any) -> Any:
     try:
         message.ParseFromString(path.read_bytes())
     except Exception as error:  # protobuf has errors of its own
-        raise Unread(f"{path}: is no file of ONNX ({error})") from error
+        raise Unread(f"{path}: not a file of ONNX ({error})") from error
     return message
 
 
@@ -114,15 +114,15 @@ def _published(
     onnx: Any,
     name: str,
     model: Any,
-    fed: Sequence[Floats],
-    wanted: Sequence[Floats],
+    inputs_fed: Sequence[Floats],
+    outputs: Sequence[Floats],
     allowed: Allowed,
 ) -> Published:
     """Return a test with time as the first axis, in forward order."""
     node = model.graph.node[0]
     family = KINDS[node.op_type]
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    arrays, expected = _by_role(onnx, name, model.graph, fed, wanted)
+    arrays, expected = _by_role(onnx, name, model.graph, inputs_fed, outputs)
     rows_first = bool(attributes.get("layout", 0))
     direction = _text(attributes.get("direction", b"forward"))
     both, backward = direction == "bidirectional", direction == "reverse"
@@ -160,7 +160,11 @@ def _published(
 
 
 def _by_role(
-    onnx: Any, name: str, graph: Any, fed: Sequence[Floats], wanted: Sequence[Floats]
+    onnx: Any,
+    name: str,
+    graph: Any,
+    input_arrays: Sequence[Floats],
+    output_arrays: Sequence[Floats],
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Return the node's inputs, fed or inside the model, and its expected outputs, by role."""
     if any(tensor.external_data for tensor in graph.initializer):
@@ -168,8 +172,8 @@ def _by_role(
     node = graph.node[0]
     values = {t.name: np.asarray(onnx.numpy_helper.to_array(t)) for t in graph.initializer}
     names = [i.name for i in graph.input if i.name not in values]
-    values |= dict(zip(names, fed, strict=True))
-    outputs = dict(zip((o.name for o in graph.output), wanted, strict=True))
+    values |= dict(zip(names, input_arrays, strict=True))
+    outputs = dict(zip((o.name for o in graph.output), output_arrays, strict=True))
     inputs = {role: values[n] for role, n in zip(INPUTS, node.input, strict=False) if n in values}
     expected = {r: outputs[n] for r, n in zip(OUTPUTS, node.output, strict=False) if n in outputs}
     return inputs, expected
@@ -243,7 +247,7 @@ def allowed_in(folder: Path) -> Allowed:
     if not path.is_file() or path.stat().st_size > LARGEST:
         return OWN
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-        return Allowed(float(read.get("atol", OWN.atol)), float(read.get("rtol", OWN.rtol)))
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        return Allowed(float(settings.get("atol", OWN.atol)), float(settings.get("rtol", OWN.rtol)))
     except (ValueError, AttributeError, TypeError) as error:
         raise Unread(f"{path}: no tolerance ({error})") from error

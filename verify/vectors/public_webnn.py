@@ -64,7 +64,7 @@ def read(path: Path, allowed: Allowed | None) -> Iterator[Published | Unread]:
         except Unread as reason:
             yield reason
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-            yield Unread(f"{where}: is no test of WebNN ({type(error).__name__}: {error})")
+            yield Unread(f"{where}: not a test of WebNN ({type(error).__name__}: {error})")
 
 
 class _Literal:

@@ -206,8 +206,8 @@ def _refused(mutant: Mutant, adapter: FrameworkSubject) -> str:
     checks = {*mutant.killed_by}
     if not adapter.options.gradient and "forward" not in checks and GRADIENTS & checks:
         return "it shows in gradients alone"
-    needed = (*mutant.needs, *(NEEDS[check] for check in mutant.killed_by if check in NEEDS))
-    lacking = adapter.options.missing(tuple(dict.fromkeys(needed)))
-    if not lacking or checks & {*NOT_OF_ONE_CALL}:
+    options = (*mutant.needs, *(NEEDS[check] for check in mutant.killed_by if check in NEEDS))
+    missing = adapter.options.missing(tuple(dict.fromkeys(options)))
+    if not missing or checks & {*NOT_OF_ONE_CALL}:
         return ""
-    return f"{adapter.name} does not offer {', '.join(WORDS[option] for option in lacking)}"
+    return f"{adapter.name} does not offer {', '.join(WORDS[option] for option in missing)}"

@@ -112,13 +112,13 @@ def vector(cell: str, case: Case, output: str = ALL, *, gradients: bool = True) 
         dy = dy if output == "y" else np.zeros_like(dy)
         pairs = zip(states, dfinal, strict=True)
         dfinal = tuple(d if output == f"final {s}" else np.zeros_like(d) for s, d in pairs)
-    want = wanted(subject, case, inputs, (dy, dfinal), gradients=gradients)
+    want = expected_results(subject, case, inputs, (dy, dfinal), gradients=gradients)
     setting = Setting(subject, case, inputs, (dy, dfinal), want, gradients)
     catches, in_outputs = _caught(setting, want, lambda got: got)
     return Vector(setting, inputs, want, catches, in_outputs, output)
 
 
-def wanted(
+def expected_results(
     subject: Subject, case: Case, inputs: Inputs, cotangents: Cotangents, *, gradients: bool
 ) -> dict[str, Bounded]:
     """Return a subject's expected results by name, with or without gradients."""
@@ -164,7 +164,7 @@ def in_convention(vector: Vector, adapter: FrameworkSubject) -> Vector:
         inside = (np.arange(case.T)[:, None] < np.asarray(inputs.lengths))[:, :, None]
         dy, dfinal = setting.cotangents
         setting = replace(setting, cotangents=(np.where(inside, dy, 0 * dy), dfinal))
-    want = wanted(adapter, case, inputs, setting.cotangents, gradients=setting.gradients)
+    want = expected_results(adapter, case, inputs, setting.cotangents, gradients=setting.gradients)
     if free:
         y = want["y"]
         want["y"] = Bounded(y.value, np.where(inside, y.bound, np.inf), y.arithmetic)

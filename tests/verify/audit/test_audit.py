@@ -12,7 +12,7 @@ from commands import invoke, refused, said
 from gatewise.verify.audit import suite
 from gatewise.verify.audit.parameters import NotReadable, parameters
 from gatewise.verify.audit.substitute import NoTarget, Substitute, guess, not_applicable
-from gatewise.verify.audit.suite import Ran, Row, choose, judged
+from gatewise.verify.audit.suite import Row, SuiteRun, choose, judged
 from gatewise.verify.audit.trial import shows
 from gatewise.verify.mutants import mutants
 from gatewise.verify.mutants.replaceable_layer import ReplaceableLayer
@@ -416,7 +416,7 @@ def test_targets_that_are_none():
 ])  # fmt: skip
 def test_what_becomes_of_a_mutant(code, notes, result, why):
     """Only a mutant that was shown can be killed."""
-    row = judged(Row("L01", "", "", "", ""), ("dropout",), Ran(code, "", 1.0, notes))
+    row = judged(Row("L01", "", "", "", ""), ("dropout",), SuiteRun(code, "", 1.0, notes))
     assert row.result == result
     assert why in row.why
     assert row.by == (["a", "b"] if code == 1 and "shown" in notes else [])

@@ -60,7 +60,7 @@ VICTIMS = {
     "forward": Victim("C01[gru]", "y["),
     "gradient": Victim("C02[gru]", "gradient of b_hn_l0"),
     "cotangents": Victim("G02[rnn]", "cotangents on final h: gradient of x"),
-    "dtype": Victim("D01[rnn]", "float64 is claimed, but it takes float32"),
+    "dtype": Victim("D01[rnn]", "float64 is claimed, but only float32"),
     "batch-single": Victim("F15[rnn]", "row 3 alone: y"),
     "batch-permutation": Victim("F15[rnn]", "y["),
     "batch-first": Victim("B01[rnn]", "final h"),

@@ -116,7 +116,7 @@ def test_a_wrong_equation_is_no_coarse_arithmetic():
             return replace(r, y=1.02 * r.y)
 
     verdict_is(held(Larger(), "dtype", Case(1, 3, 2, 3)), "failed",
-               "no arithmetic explains it, so the equations are others")  # fmt: skip
+               "no arithmetic explains the results, so the equations differ")  # fmt: skip
 
 
 def test_a_prefix_that_rounds_differently_is_no_witness():

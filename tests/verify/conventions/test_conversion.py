@@ -143,7 +143,7 @@ BROKEN = {
     "extra": (lambda a: a.update(more=np.ones(3)), "more belong to no array of torch:LSTM"),
     "shape": (lambda a: a.update(weight_hh_l0=np.ones((16, 5))), r"expected shape \[16, 4\]"),
     "axes": (lambda a: a.update(weight_ih_l0=np.ones(16)), "expected as many axes"),
-    "dtype": (lambda a: a.update(bias_ih_l0=np.ones(16, "f")), "expected float64 as the others"),
+    "dtype": (lambda a: a.update(bias_ih_l0=np.ones(16, "f")), "expected float64 like the others"),
     "nan": (lambda a: a.update(bias_ih_l0=np.full(16, np.nan)), "not finite"),
     "one bias": (lambda a: a.pop("bias_hh_l0"), r"bias_hh_l0 \[16\] is missing"),
 }
@@ -213,11 +213,11 @@ def header(value, body=b""):
 
 
 @pytest.mark.parametrize(("content", "said"), [
-    (b"", "is no safetensors file"),
-    (b"\x80\x04K\x01.", "is no safetensors file"),
-    (struct.pack("<Q", 2**60), "is no safetensors file"),
+    (b"", "not a safetensors file"),
+    (b"\x80\x04K\x01.", "not a safetensors file"),
+    (struct.pack("<Q", 2**60), "not a safetensors file"),
     (header({"a": {"dtype": "F64", "shape": [2**40], "data_offsets": [0, 8]}}, b"8" * 8),
-     "is no safetensors file"),
+     "not a safetensors file"),
     (header({"a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}, b"1234"),
      "a is BF16; expected one of F32, F64"),
 ])  # fmt: skip
@@ -305,7 +305,7 @@ def test_a_cells_kernel_and_bias():
 
 
 @pytest.mark.parametrize(("content", "said"), [
-    (b"PK nothing", "is no .npz file of numbers"), (b"", "is no .npz file of numbers"),
+    (b"PK nothing", "not an .npz file of numbers"), (b"", "not an .npz file of numbers"),
 ])  # fmt: skip
 def test_an_npz_that_is_none(tmp_path, content, said):
     (tmp_path / "a.npz").write_bytes(content)

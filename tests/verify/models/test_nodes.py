@@ -247,8 +247,8 @@ def test_a_branch_that_was_not_taken_is_said(tmp_path):
 
     assert stored
     assert subject.arrays["unseen"].tobytes().decode() == (
-        "its own inputs cannot be had: the branch in which it stands was not taken, or it had no "
-        "steps"
+        "its own inputs are not available: the branch in which it stands was not taken, or it had "
+        "no steps"
     )
 
 

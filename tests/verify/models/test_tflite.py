@@ -214,7 +214,9 @@ def test_a_state_that_is_fixed_and_a_flag_that_is_wrong_are_named(tmp_path):
 def test_quantised_weights_are_listed_and_not_held(tmp_path):
     passes = [{n: a.astype(np.int8) for n, a in SOURCE["first"][0].items()}]
     path = files.written(tmp_path / "m.tflite", [files.Node("first", ONE, passes)])
-    assert problem(path).startswith("it is quantised (INT8; its weights alone are): hold the float")
+    assert problem(path).startswith(
+        "it is quantised (INT8; its weights alone are): check the float"
+    )
 
 
 def broken(data):
@@ -257,7 +259,7 @@ def test_buffers_outside_of_the_file_and_custom_operators(tmp_path):
     problems = {n.name: n.problem for n in inventory(model)}
 
     assert problems["first"] == "tensor 'first/W_i/0' lies outside of the file"
-    assert problems["third"] == "MyGRU is a custom operator: it is not held"
+    assert problems["third"] == "MyGRU is a custom operator: it is not supported"
 
 
 # Steps that were unrolled, also in the body of a loop.

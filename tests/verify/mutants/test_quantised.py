@@ -96,7 +96,8 @@ UNSEEN = {
         a.min(keepdims=True), a.max(keepdims=True))}),
     "saturation": (Integers, {"sums": lambda self, a, w: np.clip(a @ w, -(2**15), 2**15 - 1)}),
     "state-scale": (CellState, {
-        "kept": lambda self, c: np.clip(CellState.kept(self, c), np.float32(-8), np.float32(8))}),
+        "state_stored": lambda self, c: np.clip(
+            CellState.state_stored(self, c), np.float32(-8), np.float32(8))}),
     "tie-rounding": (Fixed, {"nearest": lambda self, v: np.copysign(np.floor(abs(v) + 0.5), v)}),
 }  # fmt: skip
 """Checks, and parts of a layer that are wrong only where these checks look."""

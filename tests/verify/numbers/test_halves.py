@@ -150,7 +150,7 @@ def test_tf32_is_named():
 
     assert (claimed.status, claimed.arithmetic) == ("passed", "tf32")
     assert hidden.status == "failed"
-    assert "float32 is claimed, but it takes tf32 or coarser to explain it" in hidden.message
+    assert "float32 is claimed, but only tf32 or coarser explains the results" in hidden.message
 
 
 def test_float32_where_tf32_is_allowed_is_named():

@@ -130,7 +130,7 @@ def test_activations_near_a_tie_are_both_neighbours():
 
 def test_numbers_that_are_given_are_not_rounded_before_they_are_used():
     """As initial states may be: their products are rounded once, and have float64's error."""
-    given_ = Fixed.given_as(Bounded.exact(np.array([np.pi, 0.0]), FLOAT64), FIXED, FLOAT64)
+    given_ = Fixed.unrounded(Bounded.exact(np.array([np.pi, 0.0]), FLOAT64), FIXED, FLOAT64)
     squares = given_ * given_ * 1.0 + given_
 
     assert 0 < squares.bound[0] < 1e-14

@@ -21,7 +21,7 @@ from gatewise.verify.mutants import mutant_named, right_subject
 from gatewise.verify.recordings import files
 from gatewise.verify.recordings.record import form_of, observed
 from gatewise.verify.recordings.replayed import UNANSWERED, Replayed
-from gatewise.verify.recordings.table import FROM_THE_SUBJECT, MASKED, chosen
+from gatewise.verify.recordings.table import FORCED_CASES, FROM_THE_SUBJECT, chosen
 from gatewise.verify.recordings.trace import Store
 from gatewise.verify.recordings.visibility import replayed
 from gatewise.verify.subjects import subject_named
@@ -211,7 +211,7 @@ def test_coarse_numbers_are_named_when_replayed():
     subject = gatewise.verify.subjects.adapted(Coarse, "mine.py:Coarse", None)
     said = verdict(in_memory(subject, ("dtype", SHORT)), "dtype", SHORT)
     assert said.status == "failed"
-    assert "it takes float32 or coarser" in said.message
+    assert "only float32 or coarser" in said.message
 
 
 def test_numbers_that_safetensors_lacks_are_held_exactly():
@@ -246,7 +246,7 @@ def test_other_seeds_record_other_numbers():
     pairs = zip(one, other, strict=True)
     kept = [check for (check, a), (_, b) in pairs if a.seed == b.seed]
     # dropout goes by the masks that can be told apart, schedules are written down
-    assert Counter(kept) == dict.fromkeys(FROM_THE_SUBJECT, MASKED)
+    assert Counter(kept) == dict.fromkeys(FROM_THE_SUBJECT, FORCED_CASES)
 
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path):

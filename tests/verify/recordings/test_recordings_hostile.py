@@ -214,10 +214,10 @@ def test_files_that_only_have_the_right_digest(folder):
     )
     del nothing["__metadata__"]
     for data, words in (
-        (b"", "is no safetensors file"),
-        (b"\xff" * 8 + b"{}", "is no safetensors file"),
-        ((2**40).to_bytes(8, "little"), "is no safetensors file"),
-        (joined(header, numbers[:-8]), "is no safetensors file"),
+        (b"", "not a safetensors file"),
+        (b"\xff" * 8 + b"{}", "not a safetensors file"),
+        ((2**40).to_bytes(8, "little"), "not a safetensors file"),
+        (joined(header, numbers[:-8]), "not a safetensors file"),
         (joined(missing, numbers), "arrays missing: gone"),
         (joined(ended, numbers), "ended: expected one of"),
         (joined(nothing, numbers), "not JSON"),
@@ -235,7 +235,7 @@ def test_a_forged_file_is_not_tested_and_not_right(folder, tmp_path):
     assert done.exit_code == 3
     said = {v["check"]: v for v in json.loads(done.stdout)}["forward"]
     assert said["status"] == "not tested"
-    assert "is no safetensors file" in said["message"]
+    assert "not a safetensors file" in said["message"]
     assert "gatewise itself" not in said["message"]
 
 

@@ -47,7 +47,7 @@ def test_an_equivalent_program_passes(program):
 def test_without_its_cases_a_mutant_is_not_seen(monkeypatch):
     """What no recorded case touches, a recording does not show, and the matrix says so."""
     monkeypatch.setattr(table, "CASES", [(Case(3, 2, 4, 5), "smoke forward")])
-    monkeypatch.setattr(table, "MASKED", 0)
+    monkeypatch.setattr(table, "FORCED_CASES", 0)
     gradients = next(m for m in mutants() if m.killed_by[0] == "gradient")
     found = sight(gradients, gradients.cells[0], "float64")
     assert (found.seen_by, found.right) == ("", False)

@@ -17,7 +17,7 @@ from gatewise.reports.page import render
 from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named, sizes
 from gatewise.verify.execution.judge import BUDGETS, hold
-from gatewise.verify.recordings.record import taken
+from gatewise.verify.recordings.record import record_case
 from gatewise.verify.recordings.replayed import Watched
 from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.deviations import KNOWN, Deviation
@@ -178,7 +178,7 @@ def test_a_recorded_case_has_its_flags_and_what_ran(tmp_path):
     """As they were while the layer ran, not as they are afterwards."""
     for dtype in ("float32", "tf32"):
         case = Case(2, 2, 3, 4, dtype=dtype)
-        found = taken(here(), "smoke", case.to_json(), str(tmp_path / dtype))
+        found = record_case(here(), "smoke", case.to_json(), str(tmp_path / dtype))
         assert found["flags"]["cudnn.allow_tf32"] is (dtype == "tf32")
         assert found["flags"]["cuda.matmul.allow_tf32"] is (dtype == "tf32")
         assert "oneDNN in 1 of 1" in found["ran"]

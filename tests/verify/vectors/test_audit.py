@@ -148,8 +148,8 @@ def test_what_a_test_cannot_show_is_not_seen(form, tmp_path):
 
     (exact,) = public_webnn.read(script(tmp_path, [webnn(kind, **options)]), Allowed())
 
-    assert not {"W01", "W04", "Q01", "Q06", "S12"} & exact.seen
-    assert len(exact.seen) > 15
+    assert not {"W01", "W04", "Q01", "Q06", "S12"} & exact.caught
+    assert len(exact.caught) > 15
 
 
 SCRIPTS = {
@@ -317,7 +317,7 @@ def test_plain_arrays_are_read_by_the_convention_that_explains_them(arrays, tmp_
     assert exact.ratio <= 1
     assert printed.ratio <= 1
     assert printed.allowed == Allowed(5e-4, 1e-5)
-    assert len(printed.seen) <= len(exact.seen)
+    assert len(printed.caught) <= len(exact.caught)
     with pytest.raises(Unread, match="no convention gives these numbers"):
         list(public.read(tmp_path / "wrong.npz", plain, None))
     with pytest.raises(Unread, match="say what they are of"):
@@ -333,7 +333,7 @@ def test_own_vectors_see_what_they_say(tmp_path):
 
     tests = list(public.read(tmp_path, public.Plain(read_arrays), None))
 
-    assert [set(test.seen) for test in tests] == [set(t.catches) for t in document.tests]
+    assert [set(test.caught) for test in tests] == [set(t.catches) for t in document.tests]
     assert all(test.ratio <= 1 for test in tests)
     assert not any(test.tight for test in tests)
 
@@ -366,13 +366,13 @@ def test_constant_weights_miss_what_random_weights_see(tmp_path):
     constant = list(public_webnn.read(script(tmp_path, [weak]), Allowed(rtol=1e-3)))
     random = list(public_webnn.read(script(tmp_path, [webnn("lstm", 1)]), Allowed(rtol=1e-3)))
 
-    assert {"L01", "L02", "L05"} <= random[0].seen
-    assert not {"L01", "L02", "L05"} & constant[0].seen
+    assert {"L01", "L02", "L05"} <= random[0].caught
+    assert not {"L01", "L02", "L05"} & constant[0].caught
     (found,) = audit.audits(random)
     shares = {share.group: share for share in found.shares}
     assert len(shares["gradients"].missed) == shares["gradients"].count
     assert {m.id for share in found.shares for m in share.missed} == (
-        {m.id for m in found.showable} - found.seen
+        {m.id for m in found.showable} - found.caught
     )
 
 

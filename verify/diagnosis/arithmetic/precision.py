@@ -112,6 +112,6 @@ def _coarser(subject: Subject, case: Case) -> str | None:
     try:
         check_named("dtype").run(under_test(subject), case)
     except Mismatch as error:
-        words = re.search(r"it takes (\w+) or coarser", str(error))
+        words = re.search(r"only (\w+) or coarser", str(error))
         return words[1] if words else None
     return None

@@ -93,13 +93,13 @@ class FusedCell(Cell):
         new = f * c + i * activation(total("g"))
         if fused.cell_clip:
             new = clamp(new, -fused.cell_clip, fused.cell_clip)
-        shown = sigmoid(total("o", new)) * activation(new)
+        h_new = sigmoid(total("o", new)) * activation(new)
         if not fused.projected:
-            return (shown, new), {}
-        shown = shown @ p.R
+            return (h_new, new), {}
+        h_new = h_new @ p.R
         if fused.projection_clip:
-            shown = clamp(shown, -fused.projection_clip, fused.projection_clip)
-        return (shown, new), {}
+            h_new = clamp(h_new, -fused.projection_clip, fused.projection_clip)
+        return (h_new, new), {}
 
     def vjp(
         self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, cotangent: State

@@ -58,7 +58,7 @@ class File:
             tensors = len(graph.tensors or ())
             for ends in (graph.inputs, graph.outputs):
                 if ends is not None and any(not 0 <= k < tensors for k in ends):
-                    raise self.error(f"graph {number} has inputs or outputs that there are not")
+                    raise self.error(f"graph {number} has inputs or outputs that do not exist")
             for place, operator in enumerate(graph.operators or ()):
                 if not 0 <= operator.opcodeIndex < len(codes):
                     raise self.error(f"operator {place} of graph {number} has no kind")
@@ -71,7 +71,7 @@ class File:
                 )
                 if any(not -1 <= k < tensors for k in (*inputs, *outputs)):
                     raise self.error(f"operator {place} of graph {number} reads or writes tensors "
-                                     "that there are not")  # fmt: skip
+                                     "that do not exist")  # fmt: skip
                 name = text(code.customCode) if custom else kind
                 graphs[-1].append(
                     Operator(number, place, name, custom, inputs, outputs, operator.builtinOptions)

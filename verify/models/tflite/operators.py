@@ -19,7 +19,7 @@ from .flatbuffer import File, Operator, names_of
 
 QUANTISED = ("INT8", "UINT8", "INT4", "INT16", "INT32")
 INSTEAD = (
-    "hold the float model that it was converted from, and LiteRT's integers with: gatewise verify "
+    "check the float model that it was converted from, and LiteRT's integers with: gatewise verify "
     "'litert-quantised:*'"
 )
 """The advice for a quantised node."""
@@ -175,7 +175,7 @@ def _nodes(file: File, operator: Operator) -> Iterator[Node]:
     bare = FusedNode(label, operator.name, path, opset=0, operator=operator.name, at=operator)
     if operator.custom:
         if any(kind in operator.name.upper() for kind in KINDS):
-            problem = f"{operator.name} is a custom operator: it is not held"
+            problem = f"{operator.name} is a custom operator: it is not supported"
             yield replace(bare, problem=problem)
         return
     if operator.name not in OPERATORS:
@@ -188,27 +188,27 @@ def _nodes(file: File, operator: Operator) -> Iterator[Node]:
 
 
 def _node(file: File, operator: Operator, bare: FusedNode, places: Inputs) -> FusedNode:
-    options, both = operator.options, len(places.W)
-    needed = ("fusedActivationFunction", *(() if bare.one_step else ("timeMajor",)))
-    if not all(hasattr(options, name) for name in needed):
+    options, directions = operator.options, len(places.W)
+    required = ("fusedActivationFunction", *(() if bare.one_step else ("timeMajor",)))
+    if not all(hasattr(options, name) for name in required):
         raise ModelError("it has no options, or those of another operator")
     if getattr(options, "kernelType", 0):
         raise ModelError("it is an LSTM with all weights in one array: convert the model anew")
     if getattr(options, "diagonalRecurrentTensors", False):
-        raise ModelError("its recurrent weights are diagonals: it is not held")
+        raise ModelError("its recurrent weights are diagonals: it is not supported")
     if any(operator.input(k) >= 0 for k in places.auxiliary):
-        raise ModelError("it has an auxiliary input: it is not held")
-    passes = [_Pass(file, operator, bare.kind, places, d) for d in range(both)]
+        raise ModelError("it has an auxiliary input: it is not supported")
+    passes = [_Pass(file, operator, bare.kind, places, d) for d in range(directions)]
     _require_floats(file, operator, passes)
     weights: dict[str, Floats] = {}
     for slot in ("W", "R", "B", "P", "projection", "norm"):
         arrays = [a for p in passes if (a := p.array(slot)) is not None]
-        if len(arrays) == both:
+        if len(arrays) == directions:
             if len({a.shape for a in arrays}) > 1:
                 raise ModelError(f"the {slot} of its two directions are of different shapes")
             weights[slot] = np.stack(arrays)
         elif arrays or slot in ("W", "R", "B"):
-            raise ModelError(f"it has no {slot}" + (" in one direction" if both == 2 else ""))
+            raise ModelError(f"it has no {slot}" + (" in one direction" if directions == 2 else ""))
     activation = names_of("ActivationFunctionType").get(options.fusedActivationFunction, "unknown")
     if activation not in FUSED_ACTIVATIONS:
         raise ModelError(f"its activation is {activation}")
@@ -223,7 +223,7 @@ def _node(file: File, operator: Operator, bare: FusedNode, places: Inputs) -> Fu
     of_cell = ACTIVATIONS.get(activation, Activation(activation))
     node = replace(
         bare, weights=weights, fused=fused,
-        direction="bidirectional" if both == 2 else "forward",
+        direction="bidirectional" if directions == 2 else "forward",
         layout=0 if bare.one_step or options.timeMajor else 1, coupled=fused.coupled,
         activations=(*usual, *([of_cell] * (2 if usual else 1))),
         merged=bool(getattr(options, "mergeOutputs", True)),
@@ -334,13 +334,13 @@ def _require_shapes(node: FusedNode) -> None:
         if len(shapes[slot]) != axes or 0 in shapes[slot]:
             raise ModelError(f"its {slot} is {list(shapes[slot])}")
     H, D, P = shapes["R"][0] // gates, shapes["W"][1], shapes["R"][1]
-    wanted = {"W": (gates * H, D), "R": (gates * H, P), "B": (gates * H,), "P": (3 * H,),
+    expected = {"W": (gates * H, D), "R": (gates * H, P), "B": (gates * H,), "P": (3 * H,),
               "projection": (P, H), "norm": (gates * H,)}  # fmt: skip
     if "projection" not in shapes and P != H:
         raise ModelError(f"its R reads {P} units, of {H}, and it has no projection")
     for slot, shape in shapes.items():
-        if shape != wanted[slot]:
-            raise ModelError(f"its {slot} is {list(shape)}; {list(wanted[slot])} would be "
+        if shape != expected[slot]:
+            raise ModelError(f"its {slot} is {list(shape)}; {list(expected[slot])} would be "
                              f"{gates} gates of {H} units")  # fmt: skip
 
 
@@ -348,7 +348,7 @@ def _with_states(file: File, operator: Operator, node: FusedNode, places: Inputs
     """Return a node with the source of its states; raise ModelError if they do not fit."""
     graph = operator.graph
     if any(operator.input(p + 1) >= 0 for p in places.projection):
-        raise ModelError("its projection has a bias: it is not held")
+        raise ModelError("its projection has a bias: it is not supported")
     x = file.shape(graph, operator.input(0)) if operator.input(0) >= 0 else ()
     axes = 2 if node.one_step else 3
     if len(x) != axes or x[-1] not in (node.D, -1):

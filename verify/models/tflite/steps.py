@@ -263,10 +263,10 @@ class _Translation:
         Returns whether the outputs of the operator, the last that moves rows, are such rows.
         """
         outputs = [k for k in operator.outputs if k >= 0]
-        moved = self._moves_rows(operator) and not any(
+        is_last_move = self._moves_rows(operator) and not any(
             self._moves_rows(user) for k in outputs for user in self.users[k]
         )
-        products = [self._product(k) for k in outputs] if moved else [None]
+        products = [self._product(k) for k in outputs] if is_last_move else [None]
         if any(product is None for product in products):
             return False
         for k, product in zip(outputs, products, strict=True):
