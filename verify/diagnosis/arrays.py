@@ -27,10 +27,10 @@ from ..subjects import subjects
 from ..subjects.called import Call, Called, under_test
 from .deadline import Deadline
 from .examination import Stage, cuts, misplaced, outputs_first
-from .formulas.measurement import of_call
+from .formulas.measurement import measurement_of_call
 from .formulas.relations import computing
 from .hypotheses import NOTHING_WRONG, Guess, Hypothesis, hypotheses
-from .observation import VALUES, Experiment, Observation, of_calls
+from .observation import VALUES, Experiment, Observation, enter_results
 from .search import Explainer, Search, is_gradient
 
 SECONDS = 60.0
@@ -62,7 +62,7 @@ class Reading:
     on_try: Callable[[str], None] = lambda name: None
 
     @property
-    def whole(self) -> Explainer:
+    def complete(self) -> Explainer:
         """The explainer of the complete example."""
         return self._explainer([self.recorded])
 
@@ -71,7 +71,7 @@ class Reading:
         """The explainer of a part of a large example, if outputs deviate in that part."""
         part = replace(self.recorded, example=self.recorded.example.part(STEPS, ROWS))
         small = self._explainer([part])
-        return small if small.outputs_deviate else self.whole
+        return small if small.outputs_deviate else self.complete
 
     def _explainer(self, parts: Sequence[Recorded]) -> Explainer:
         dtype = self.recorded.example.dtype
@@ -81,7 +81,7 @@ class Reading:
     @property
     def right(self) -> bool:
         """Whether the example deviates by no more than rounding, so that no mistake can show."""
-        return self.whole.off(NOTHING_WRONG) <= 1
+        return self.complete.residual_of(NOTHING_WRONG) <= 1
 
     def tried(self, stage: Stage, search: Search) -> list[Mistake]:
         """Return the mistakes of a stage that reproduce the example; count trials in ``search``."""
@@ -94,8 +94,8 @@ class Reading:
                 part_search.runner_up,
                 part_search.runner_up_name,
             )
-        explainer = self.whole
-        offs = [(fit, explainer.off(fit)) for fit in part_search.fits]
+        explainer = self.complete
+        offs = [(fit, explainer.residual_of(fit)) for fit in part_search.fits]
         return [Mistake(self.recorded, fit, off) for fit, off in offs if off <= 1]
 
 
@@ -291,7 +291,7 @@ def observed(recorded: Recorded) -> Observation:
     right = Called(under_test(recorded), case, Guess(recorded, NOTHING_WRONG).build(case))
     pairs = [recorded.cotangents] if recorded.example.gradients else None
     call = Call(right, inputs, pairs, [recorded.result(0.0)])
-    observation = of_calls(recorded, Observation(Experiment(VALUES, case), [call]))
+    observation = enter_results(recorded, Observation(Experiment(VALUES, case), [call]))
     for name, array in by_name(recorded.states, recorded.result(np.nan)).items():
         key = (0, 0, name)
         observation.levels[key] = np.where(np.isnan(array), np.nan, observation.levels[key])
@@ -325,7 +325,7 @@ def _formulas(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     if example.y is None or example.lengths is not None:
         return
     with np.errstate(all="ignore"):
-        measured = of_call(
+        measured = measurement_of_call(
             recorded, recorded.case, recorded.inputs, recorded.cotangents, recorded.result()
         )
     yield from islice(computing([measured], lambda: explainer.deadline.passed), FORMULAS)

@@ -111,7 +111,7 @@ def observe(subject: Subject, experiment: Experiment) -> Observation:
     tested = under_test(subject)
     wrong, words = run_check(tested, experiment)
     calls = list(_with_states(tested.calls))
-    return of_calls(subject, Observation(experiment, calls, words, wrong))
+    return enter_results(subject, Observation(experiment, calls, words, wrong))
 
 
 def _with_states(calls: Sequence[Call]) -> Iterator[Call]:
@@ -138,7 +138,7 @@ def _with_states(calls: Sequence[Call]) -> Iterator[Call]:
             yield replace(call, layer=replace(layer, case=case), inputs=stated)
 
 
-def of_calls(subject: Subject, observation: Observation) -> Observation:
+def enter_results(subject: Subject, observation: Observation) -> Observation:
     """Enter the results of calls and the right numbers into an observation."""
     experiment, calls = observation.experiment, observation.calls
     masked = masked_calls(calls)

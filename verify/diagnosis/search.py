@@ -94,7 +94,7 @@ class Explainer:
                 search.complete = False
                 return
             self.on_try(hypothesis.name)
-            search.note(hypothesis, self.off(hypothesis))
+            search.note(hypothesis, self.residual_of(hypothesis))
 
     def sift(self, search: Search, more: Sequence[Experiment], *, until: int = 0) -> None:
         """Run more experiments, and keep the hypotheses that fit them as well.
@@ -109,12 +109,12 @@ class Explainer:
             self.observations = list(observations(self.subject, [experiment]))
             fits, search.fits = search.fits, []
             for hypothesis in fits:
-                search.note(hypothesis, self.off(hypothesis))
+                search.note(hypothesis, self.residual_of(hypothesis))
             if not search.fits:
                 observations_before = [*observations_before, *self.observations]
         self.observations = observations_before
 
-    def off(self, hypothesis: Hypothesis) -> float:
+    def residual_of(self, hypothesis: Hypothesis) -> float:
         """Return the largest residual of a hypothesis, or the first over 1; inf if it refutes."""
         build, worst = self._builder(hypothesis), 0.0
         parts = [[*part] for _, part in groupby(self._ordered(), key=_is_long)]
@@ -141,7 +141,7 @@ class Explainer:
         if hypothesis.reading or hypothesis.ignored or len(hypothesis.ids) != 1:
             return hypothesis
         for base in self.bases:
-            if self.off(base) <= 1:
+            if self.residual_of(base) <= 1:
                 return replace(hypothesis, statements=base.statements, fixes=base.fixes)
         return hypothesis
 

@@ -242,7 +242,9 @@ def _distances(cell: str, example: Example) -> Iterator[tuple[Candidate, float]]
         for members in alike.values():
             numbers, several = zip(*members, strict=True)
             stacked = {name: _stacked([s[name] for s in several]) for name in several[0]}
-            distances[[*numbers]] = _off(candidates[numbers[0]], stacked, len(numbers), example)
+            distances[[*numbers]] = _deviations(
+                candidates[numbers[0]], stacked, len(numbers), example
+            )
         yield from zip(candidates, distances.tolist(), strict=True)
 
 
@@ -252,7 +254,7 @@ def _stacked(arrays: Sequence[Floats]) -> Floats:
     return stacked.reshape(len(arrays), *(1,) * (3 - stacked.ndim), *stacked.shape[1:])
 
 
-def _off(candidate: Candidate, slices: Slices, count: int, example: Example) -> Floats:
+def _deviations(candidate: Candidate, slices: Slices, count: int, example: Example) -> Floats:
     """Return the deviations of ``count`` candidates, which are dropped once they exceed FAR."""
     start = _start(candidate, example)
     state = tuple(np.repeat(s[None].astype(float), count, axis=0) for s in start)

@@ -100,7 +100,7 @@ def _require_cell(like: str) -> None:
         raise UnknownSubject(f"--like {like}: expected {OWN_CELL} and one of {', '.join(cells())}")
 
 
-def _of_cell(value: Any, cell: str) -> Any:
+def _with_cell(value: Any, cell: str) -> Any:
     """Return a class, an object or a function with the attribute ``cell`` added."""
     if isinstance(value, type):
         return type(value.__name__, (value,), {"cell": cell, "__module__": value.__module__})
@@ -258,7 +258,7 @@ def adapted(
     """
     require_like(like, forbid)
     if like is not None and like.startswith(OWN_CELL):
-        value, like = _of_cell(value, like.removeprefix(OWN_CELL)), None
+        value, like = _with_cell(value, like.removeprefix(OWN_CELL)), None
     if like is not None:
         if is_problem(like):
             from .kernel import kernel

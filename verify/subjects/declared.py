@@ -332,7 +332,7 @@ class _Call:
         names = [f"state {k}" for k in range(len(inputs.state or ()))]
         states = [leaves[name][0] if name in leaves else None for name in names]
         state = self._spread_states(states) or None
-        y, final = self._over_time(weights, x, state, self._row_places(inputs), stack)
+        y, final = self._call_steps_at_once(weights, x, state, self._row_places(inputs), stack)
         flat = zip(final, self._state_axes, strict=False)
         rest = final[len(self._state_axes) :]  # one too many is found by its number
         return self._flattened(y, 2, self._state_axes[0]), (
@@ -344,7 +344,7 @@ class _Call:
         if self.subject.declaration.stateful and inputs.anew:
             getattr(self.layer, self.subject.declaration.reset)()
 
-    def _over_time(
+    def _call_steps_at_once(
         self,
         weights: Mapping[str, Any],
         x: Any,
@@ -357,14 +357,16 @@ class _Call:
         if axes == "BD":
             outputs = []
             for x_t in x:
-                y, state = self._once(weights, x_t, state, {})
+                y, state = self._call_code(weights, x_t, state, {})
                 outputs.append(state[0] if y is None else y)
             return stack(outputs), state or ()
         if axes == "TD":  # a row at a time
-            rows = [self._once(weights, x[:, k], _row(state, k), {}) for k in range(x.shape[1])]
+            rows = [
+                self._call_code(weights, x[:, k], _row(state, k), {}) for k in range(x.shape[1])
+            ]
             y = stack([y for y, _ in rows]).swapaxes(0, 1)
             return y, tuple(stack(list(s)) for s in zip(*(s for _, s in rows), strict=True))
-        y, final = self._once(weights, self._turned(x), state, where)
+        y, final = self._call_code(weights, self._turned(x), state, where)
         return self._turned(y), final
 
     def _row_places(self, inputs: Inputs) -> dict[str, Any]:
@@ -444,7 +446,7 @@ class _Call:
         back = self.arrays.back
         return Result(back(y), tuple(back(s)[None] for s in final))
 
-    def _once(
+    def _call_code(
         self, weights: Mapping[str, Any], x: Any, state: Any, where: Mapping[str, Any]
     ) -> tuple[Any, tuple[Any, ...]]:
         arguments = self._bound(weights, x, self._flipped(state), where)

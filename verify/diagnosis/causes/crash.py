@@ -94,7 +94,7 @@ def crashes(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iterato
     same = [
         cause_of_group
         for cause_of_group, trial in causes
-        if lost and cause_of_group not in lost and trial.of_small_sizes()
+        if lost and cause_of_group not in lost and trial.needs_small_sizes()
     ]
     more = tuple(v for cause_of_group in same for v in cause_of_group.verdicts)
     yield from (
@@ -249,7 +249,7 @@ class Trial:
             names.append("the number of layers")
         return [f"{name} = 1" if len(name) == 1 else f"{name} is 1" for name in names]
 
-    def of_small_sizes(self) -> bool:
+    def needs_small_sizes(self) -> bool:
         """Whether no failure of any kind occurs with larger sizes."""
         roomy = replace(self.case, **ROOMY, zeroed="", rounded="")  # type: ignore[arg-type]
         impossible_case = self.case.P or impossible(self.subject, self.check, roomy)
@@ -277,7 +277,7 @@ class Trial:
         elif self.check != OUTPUTS:
             yield CALLS.get(self.check, f"in the calls of the check {self.check}")
         case, needed = self._roomy()
-        together = self._together(case, needed)
+        together = self._equal_sizes(case, needed)
         if together:
             yield f"where {together[0]} = {together[1]}"
         for size in needed:
@@ -307,7 +307,7 @@ class Trial:
         needed += [s for s in least if self.fails(replace(case, **{s: 1})) is False]  # type: ignore[arg-type]
         return case, needed
 
-    def _together(self, case: Case, needed: Sequence[str]) -> tuple[str, ...]:
+    def _equal_sizes(self, case: Case, needed: Sequence[str]) -> tuple[str, ...]:
         """Return two sizes that must be equal for the failure, or ()."""
         for a in needed:
             for b in needed:

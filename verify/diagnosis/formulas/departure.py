@@ -47,7 +47,7 @@ class _Step:
     following: tuple[str, ...]
 
 
-def _apart(m: Measurement) -> _Step:
+def _analyse_step(m: Measurement) -> _Step:
     """Analyse one step of one row, where the gradient of b is that of the pre-activation."""
     program, letters = program_of(m.cell.name), m.cell.gates
     assert program  # noqa: S101 - measured cells have one
@@ -119,7 +119,7 @@ def _one_step(subject: Subject, dtype: str, m: Measurement) -> Iterator[str]:
         listed = _listed(ignored)
         so = f"{listed[0].upper()}{listed[1:]}"
         yield f"{so} wrong already where nothing else is given (one step)."
-    step = _apart(alone)
+    step = _analyse_step(alone)
     if step.gates:
         off = _listed(_gate_names(step.gates))
         rest = "; those of the other gates are right" if step.right else ""

@@ -136,7 +136,7 @@ def two_edits(program: Program, m: Measurement, late: Late) -> Iterator[tuple[Ed
     for first in _grouped(program.cell, program):
         if late():
             return
-        edited = Trial(m, first.of(program))
+        edited = Trial(m, first.applied_to(program))
         for edit in _one_more(edited, {place[1] for place, _ in first.changed}):
             yield first, edit
 

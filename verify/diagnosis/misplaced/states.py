@@ -31,7 +31,7 @@ Here = Callable[[Pass], bool]
 def states(family: str, offered: Options) -> Iterator[Hypothesis]:
     """Yield hypotheses that initial states are not read, or states exchanged."""
     for where, (selected, needs) in LEVELS.items():
-        for words, which in _each(family) if not offered.missing(needs) else ():
+        for words, which in _groups(family) if not offered.missing(needs) else ():
             verb = "are" if len(which) > 1 else "is"
             suffix = " there" if where else ""
             yield Hypothesis(
@@ -56,7 +56,7 @@ def states(family: str, offered: Options) -> Iterator[Hypothesis]:
             )  # fmt: skip
 
 
-def _each(family: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _groups(family: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield groups of states with their names."""
     for words, which in state_groups(family).items():
         yield words.replace("states", "hidden state and cell state"), which
@@ -95,14 +95,14 @@ def _exchanged(kind: str, order: tuple[int, int]) -> Change:
     )
 
 
-def without_gradient(family: str) -> Iterator[Hypothesis]:
+def states_without_gradient(family: str) -> Iterator[Hypothesis]:
     """Yield hypotheses that the gradient of an initial state is 0."""
 
     def change(which: Sequence[int], layer: ReplaceableLayer) -> None:
         gives(layer, lambda pulled: replace(
             pulled, initial=some(pulled.initial, which, lambda d: 0 * d)))  # fmt: skip
 
-    for words, which in _each(family):
+    for words, which in _groups(family):
         yield Hypothesis(
             (f"no gradient of the initial {words}",),
             (f"The gradient of the initial {words} is 0.",), (partial(change, which),),
@@ -111,7 +111,7 @@ def without_gradient(family: str) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-def of_other_passes(offered: Options) -> Iterator[Hypothesis]:
+def states_of_other_passes(offered: Options) -> Iterator[Hypothesis]:
     """Yield hypotheses that initial or final states are those of another layer or direction."""
     for kind, wrong_pass, (where, (selected, needs)) in product(
         ("initial", "final"), OTHERS, LEVELS.items()
@@ -149,7 +149,7 @@ def _from_pass(kind: str, wrong_pass: Other, selected: Here) -> Change:
     return change
 
 
-def of_other_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
+def states_of_other_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
     """Yield hypotheses that rows start from the state of another row, or of all rows.
 
     Gradients go to the state that was read, or to the row's own.
