@@ -137,7 +137,7 @@ def _wrong(m: Measurement, program: Program) -> frozenset[str]:
 
 def explains(edit: Edit, step: OneStep, runs: Sequence[Measurement]) -> bool:
     """Whether an edited backward pass computes all measured gradients in every run."""
-    if step.can_be_apart and _changes_one_step(edit) and not step.explained(edit):
+    if step.is_applicable and _changes_one_step(edit) and not step.is_explained_by(edit):
         return False
     edited = edit.applied_to(step.program)
     return all(explained(m, edited) for m in runs)
@@ -171,8 +171,8 @@ def _parts(program: Program, runs: Sequence[Measurement]) -> list[Edit]:
     effects: dict[frozenset[str], list[Edit]] = {}
     targets = {s.target for s in (*program.start, *program.back, *program.end)}
     for edit in backward_edits(program, targets):
-        if first is runs[0] and step.can_be_apart and _changes_one_step(edit):
-            unexplained = step.unexplained(edit)
+        if first is runs[0] and step.is_applicable and _changes_one_step(edit):
+            unexplained = step.wrong_with(edit)
         else:
             gradients = pulled(first, edit.applied_to(program))
             unexplained = None if gradients is None else first.differing(gradients, first.gradients)

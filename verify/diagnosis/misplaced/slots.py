@@ -25,21 +25,20 @@ WORDS = {
 
 
 def slots(parameters: ParameterMap, array: str) -> Mapping[str, Floats]:
-    """Return a mask of each gate's entries in an array."""
+    """Return a mask of each gate's entries in an array.
+
+    The array is filled with distinct numbers, which are looked for in each gate's parameters.
+    """
     nothing = {name: np.zeros(shape) for name, shape in parameters.shapes().items()}
     numbers = np.arange(1.0, nothing[array].size + 1).reshape(nothing[array].shape)
     masks: dict[str, Floats] = {}
+    with_numbers = parameters.to_reference({**nothing, array: numbers})
     without = parameters.to_reference(nothing)
-    for parameters_of_pass, none in zip(
-        parameters.to_reference({**nothing, array: numbers}), without, strict=True
-    ):
-        for name, shape in parameters_of_pass.shapes.items():
+    for p, zeros in zip(with_numbers, without, strict=True):
+        for name, shape in p.shapes.items():
+            part = p[name] - zeros[name]
             for k, gate in enumerate(shape.gates or (name.rpartition("_h")[2],)):
-                block = (
-                    (parameters_of_pass[name] - none[name])[k]
-                    if shape.gates
-                    else parameters_of_pass[name] - none[name]
-                )
+                block = part[k] if shape.gates else part
                 if block.any():
                     mask = np.isin(numbers, np.abs(block))
                     masks[gate] = masks.get(gate, np.zeros_like(mask)) | mask
@@ -70,11 +69,10 @@ def biases(subject: Subject) -> Iterator[Hypothesis]:
     for name in names if len(names) > 1 else ():
         for gate in slots(parameters, name):
             for factor, (predicate, fix) in WORDS.items():
-                whose = f"The part of {base(name)} that belongs to the gate {gate}"
-                if gate == "n":
-                    whose = f"The part of {base(name)} that belongs to the candidate"
+                owner = "candidate" if gate == "n" else f"gate {gate}"
+                part = f"The part of {base(name)} that belongs to the {owner}"
                 yield Hypothesis(
-                    (f"{gate} of {base(name)} times {factor}",), (f"{whose} {predicate}.",), (),
+                    (f"{gate} of {base(name)} times {factor}",), (f"{part} {predicate}.",), (),
                     (f"{fix}: every gate has a part in every array of biases",), ("forward",),
                     factors=(SlotFactor(base(name), gate, factor),),
                 )  # fmt: skip
@@ -98,12 +96,12 @@ def terms(subject: Subject) -> Iterator[Hypothesis]:
         groups[f"parts of {' and '.join(biases)} are"] = tuple(biases)
     for words, arrays in groups.items():
         for gate in slots(parameters, f"{arrays[0]}_l0"):
-            who = {"g": "the candidate", "n": "the candidate", "a": "the state"}.get(
+            owner = {"g": "the candidate", "n": "the candidate", "a": "the state"}.get(
                 gate, f"gate {gate}"
             )
             yield Hypothesis(
                 (f"{gate} of {' and '.join(arrays)} not read",),
-                (f"In the pre-activation of {who}, its {words} not added.",), (),
+                (f"In the pre-activation of {owner}, its {words} not added.",), (),
                 (f"add it: every gate sums {_sum(names)}",), ("influence", "forward"),
                 factors=tuple(SlotFactor(array, gate, 0) for array in arrays),
             )  # fmt: skip

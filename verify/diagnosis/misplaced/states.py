@@ -24,8 +24,8 @@ from ..hypotheses import Hypothesis
 from .moves import move_final, move_initial, state_groups
 from .passes import ALWAYS, LEVELS, OTHERS, Other, Pass
 
-Here = Callable[[Pass], bool]
-"""A predicate of passes."""
+PassPredicate = Callable[[Pass], bool]
+"""Whether a pass is selected."""
 
 
 def states(family: str, offered: Options) -> Iterator[Hypothesis]:
@@ -62,7 +62,7 @@ def _groups(family: str) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield words.replace("states", "hidden state and cell state"), which
 
 
-def _not_read(which: Sequence[int], selected: Here) -> Change:
+def _not_read(which: Sequence[int], selected: PassPredicate) -> Change:
     def change(layer: ReplaceableLayer) -> None:
         passes = product(range(layer.case.layers), (False, True)[: layer.case.directions])
         keep = np.array(
@@ -134,7 +134,7 @@ def states_of_other_passes(offered: Options) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-def _from_pass(kind: str, wrong_pass: Other, selected: Here) -> Change:
+def _from_pass(kind: str, wrong_pass: Other, selected: PassPredicate) -> Change:
     def change(layer: ReplaceableLayer) -> None:
         layers, directions = layer.case.layers, layer.case.directions
         index = []
@@ -163,20 +163,20 @@ def states_of_other_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
         yield Hypothesis(
             (f"initial {words} by {function}{'' if followed else ', gradients apart'}",),
             (f"The initial {words} that {verb} read {verb} {plural_phrase.rstrip(',')}{clause}.",),
-            (partial(_started, rows, which, followed),),
+            (partial(_start_from, rows, which, followed),),
             ("start every row from its own state: s[:, k] for row k",),
             ("batch-permutation", "batch-single", "forward"),
         )  # fmt: skip
 
 
-def _started(
+def _start_from(
     rows: Callable[[Array], Array], which: Sequence[int], followed: bool, layer: ReplaceableLayer
 ) -> None:
-    def started(s: Array) -> Array:
+    def read(s: Array) -> Array:
         return rows(s) if followed else instead(s, rows(plain(s)))
 
     takes(layer, lambda inputs: replace(
-        inputs, state=inputs.state and some(inputs.state, which, started)))  # fmt: skip
+        inputs, state=inputs.state and some(inputs.state, which, read)))  # fmt: skip
 
 
 def carried_over(family: str, offered: Options) -> Iterator[Hypothesis]:
@@ -218,21 +218,21 @@ def _carried(selected: Callable[[At], bool], which: Sequence[int], *, with_state
             ends[at.level, at.direction] = final
             return y, final
 
-        def begun(inputs: Inputs) -> Inputs:
+        def forget_ends(inputs: Inputs) -> Inputs:
             ends.clear()
             return inputs
 
         layer.wrap("unroll", unroll)
-        takes(layer, begun)
+        takes(layer, forget_ends)
 
     return change
 
 
 def ends_elsewhere(family: str, offered: Options) -> Iterator[Hypothesis]:
     """Yield hypotheses that final states are those of another step."""
-    whens = {"after the first step": 1, "before the last step": -2, "before the first step": 0}
+    indices = {"after the first step": 1, "before the last step": -2, "before the first step": 0}
     for (state, which), (where, (selected, needs)), (when, index) in product(
-        state_groups(family).items(), LEVELS.items(), whens.items()
+        state_groups(family).items(), LEVELS.items(), indices.items()
     ):
         if offered.missing(needs):
             continue
@@ -246,7 +246,9 @@ def ends_elsewhere(family: str, offered: Options) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-def _ends_at(which: Sequence[int], selected: Here, index: int, layer: ReplaceableLayer) -> None:
+def _ends_at(
+    which: Sequence[int], selected: PassPredicate, index: int, layer: ReplaceableLayer
+) -> None:
     """Let a layer return the state of another step as the final state of a pass."""
 
     def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
