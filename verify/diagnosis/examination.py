@@ -103,7 +103,7 @@ def conventions(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     """
     yield from explainer.bases
     if not search.fits:
-        yield from explainer.beyond(singles(explainer, search))
+        yield from explainer.with_conventions(singles(explainer, search))
 
 
 def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -115,7 +115,7 @@ def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     ]
     yield from filter(explainer.possible, candidates)
     if not search.fits:
-        yield from explainer.beyond(candidates)
+        yield from explainer.with_conventions(candidates)
 
 
 def outputs_first(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -137,8 +137,8 @@ def outputs_first(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
         *places(explainer.subject, gradients=True),
         *passes(explainer.subject, gradients=True),
     ]
-    for way in explainer.of_outputs_alone:
-        yield from (way + back for back in spoiling)
+    for fit in explainer.of_outputs_alone:
+        yield from (fit + mistake for mistake in spoiling)
 
 
 def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -329,8 +329,8 @@ def _diagnosis_of_finding(diagnosis: Diagnosis, finding: Discovery, tried: int) 
 
 def output_notes(explainer: Explainer) -> Iterator[str]:
     """Yield notes on outputs that are explained while gradients are not."""
-    for way in explainer.of_outputs_alone[:1]:
-        yield f"The outputs are explained: {' '.join(way.statements)}"
+    for fit in explainer.of_outputs_alone[:1]:
+        yield f"The outputs are explained: {' '.join(fit.statements)}"
         yield "The gradients are wrong beyond that."
 
 
