@@ -18,7 +18,7 @@ from ..checks.location import place
 from ..checks.quantities import by_name
 from ..conventions import Convention
 from ..conventions.comparison import IDENTIFIED, identity
-from ..identification.explanation import Explanation, Fit, compared, look, with_loss
+from ..identification.explanation import Explanation, Fit, compare, compared, with_loss
 from ..identification.recorded import Recorded
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.ledger import Comparison
@@ -83,7 +83,7 @@ class Reading:
         """Whether the example deviates by no more than rounding, so that no mistake can show."""
         return self.complete.residual_of(NOTHING_WRONG) <= 1
 
-    def tried(self, stage: Stage, search: Search) -> list[Mistake]:
+    def try_stage(self, stage: Stage, search: Search) -> list[Mistake]:
         """Return the mistakes of a stage that reproduce the example; count trials in ``search``."""
         first, part_search = self.first, Search()
         first.consider(stage(first, part_search), part_search)
@@ -163,7 +163,7 @@ def mistakes(
         )
         return result
     deadline = Deadline(seconds)
-    near = map(_recorded, (fit for fit in explanation.looks if fit.convention.cell))
+    near = map(_recorded, (fit for fit in explanation.comparisons if fit.convention.cell))
     if any(Reading(recorded, deadline).right for recorded in near):
         result.unsought = "the numbers are so near that no known mistake can be told from them"
         return result
@@ -184,13 +184,13 @@ def _seek(readings: Sequence[Reading], result: Mistakes) -> None:
     """
     for number, stage in enumerate(STAGES):
         for reading in readings:
-            result.fits += reading.tried(stage, result.search)
+            result.fits += reading.try_stage(stage, result.search)
             if not result.search.complete:
                 return
         if result.fits:
             first = next(r for r in readings if r.recorded is result.fits[0].recorded)
             if number < STAGES.index(misplaced):
-                result.fits += first.tried(misplaced, result.search)
+                result.fits += first.try_stage(misplaced, result.search)
             return
 
 
@@ -200,7 +200,7 @@ def _groups(explanation: Explanation) -> list[list[Recorded]]:
     These are the conventions that explain the outputs, if there are any; otherwise all that have a
     cell of the reference, those of frameworks first, then by the number of unusual choices.
     """
-    outputs = [fit for fit in explanation.looks if fit.outputs_fit]
+    outputs = [fit for fit in explanation.comparisons if fit.outputs_fit]
     if outputs:
         return [[_recorded(fit) for fit in outputs if fit.convention.cell]]
     usual = {identity(convention) for convention in _usual_conventions()}
@@ -345,7 +345,7 @@ def coarser(fit: Fit) -> str:
         if max(kind.roundoff, kind.product_roundoff) > max(
             arithmetic.roundoff, arithmetic.product_roundoff
         ):
-            coarse = look(fit.candidate, replace(fit.example, dtype=name), name)
+            coarse = compare(fit.candidate, replace(fit.example, dtype=name), name)
             if coarse.ratio <= 1 and coarse.ledger.sharp:
                 return name
     return ""
@@ -353,20 +353,24 @@ def coarser(fit: Fit) -> str:
 
 def scaled(fit: Fit) -> list[Mistake]:
     """Return the mistake that all deviating gradients are multiples of the right ones."""
-    off = [c.quantity for c in fit.ledger.failed if is_gradient((0, 0, c.quantity))]
-    if not fit.outputs_fit or not off or (fit.loss and len(off) == len(fit.example.gradients)):
+    deviating = [c.quantity for c in fit.ledger.failed if is_gradient((0, 0, c.quantity))]
+    if (
+        not fit.outputs_fit
+        or not deviating
+        or (fit.loss and len(deviating) == len(fit.example.gradients))
+    ):
         return []  # all gradients off without dy: it may be another loss
     words_by_quantity: dict[str, tuple[str, str]] = {}
     worst = 0.0
     recorded = _recorded(fit)
     for scale, words in SCALES.items():
         arrays = {n: a / np.asarray(scale, a.dtype) for n, a in fit.example.gradients.items()}
-        tried = look(fit.candidate, replace(recorded.example, gradients=arrays))
-        for c in tried.ledger.comparisons:
-            if c.quantity in off and c.ratio <= 1 and c.sharp:
+        rescaled = compare(fit.candidate, replace(recorded.example, gradients=arrays))
+        for c in rescaled.ledger.comparisons:
+            if c.quantity in deviating and c.ratio <= 1 and c.sharp:
                 words_by_quantity.setdefault(c.quantity, words)
                 worst = max(worst, c.ratio)
-    if len(words_by_quantity) < len(off):
+    if len(words_by_quantity) < len(deviating):
         return []
     names = {quantity: quantity.removesuffix("_l0") for quantity in words_by_quantity}
     hypothesis = Hypothesis(
@@ -384,7 +388,7 @@ def shown(explanation: Explanation, result: Mistakes) -> Fit:
         return explanation.nearest
     recorded = result.fits[0].recorded
     cotangents = explanation.nearest.example.cotangents
-    return look(recorded.candidate, replace(recorded.example, cotangents=cotangents))
+    return compare(recorded.candidate, replace(recorded.example, cotangents=cotangents))
 
 
 def diagnosis(explanation: Explanation, result: Mistakes) -> Diagnosis:
@@ -403,14 +407,14 @@ def diagnosis(explanation: Explanation, result: Mistakes) -> Diagnosis:
 
 
 def _location(fit: Fit) -> Location:
-    off = fit.ledger.failed
-    first = next((c for c in fit.ledger.comparisons if c in off), None)
+    deviating = fit.ledger.failed
+    first = next((c for c in fit.ledger.comparisons if c in deviating), None)
     if first is None:
         return Location()
-    gradients = all(is_gradient((0, 0, c.quantity)) for c in off)
+    gradients = all(is_gradient((0, 0, c.quantity)) for c in deviating)
     return Location(
         "gradients" if gradients else "outputs",
-        quantities=tuple(sorted(c.quantity.removesuffix("_l0") for c in off)),
+        quantities=tuple(sorted(c.quantity.removesuffix("_l0") for c in deviating)),
         place=where(fit, first),
     )
 

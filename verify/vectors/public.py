@@ -172,7 +172,9 @@ def _plain(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Publis
         explained = explain(plain.cell, several)
     except (Unreadable, ValueError) as error:
         raise Unread(f"{path.name}: {error}") from error
-    right = [fit for fit in explained.looks if fit.outputs_fit and fit.convention.cell is not None]
+    right = [
+        fit for fit in explained.comparisons if fit.outputs_fit and fit.convention.cell is not None
+    ]
     if not right:
         worst = explained.nearest
         raise Unread(
