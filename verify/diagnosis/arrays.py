@@ -85,18 +85,14 @@ class Reading:
 
     def try_stage(self, stage: Stage, search: Search) -> list[Mistake]:
         """Return the mistakes of a stage that reproduce the example; count trials in ``search``."""
-        first, part_search = self.first, Search()
-        first.consider(stage(first, part_search), part_search)
-        search.tried += part_search.tried
-        search.complete &= part_search.complete
-        if part_search.runner_up < search.runner_up:
-            search.runner_up, search.runner_up_name = (
-                part_search.runner_up,
-                part_search.runner_up_name,
-            )
-        explainer = self.complete
-        offs = [(fit, explainer.residual_of(fit)) for fit in part_search.fits]
-        return [Mistake(self.recorded, fit, off) for fit, off in offs if off <= 1]
+        first, trial = self.first, Search()
+        first.consider(stage(first, trial), trial)
+        search.tried += trial.tried
+        search.complete &= trial.complete
+        if trial.runner_up < search.runner_up:
+            search.runner_up, search.runner_up_name = trial.runner_up, trial.runner_up_name
+        residuals = [(fit, self.complete.residual_of(fit)) for fit in trial.fits]
+        return [Mistake(self.recorded, fit, off) for fit, off in residuals if off <= 1]
 
 
 @dataclass(frozen=True)
@@ -234,14 +230,8 @@ def unusual(explanation: Explanation) -> Mistakes | None:
     for fit in fits:
         base = fit.candidate.base
         ours = _activations(base)
-        usual = [activations for activations in usual_activations if activations[0] == base.family]
-        near = min(
-            usual,
-            key=lambda activations: (
-                _changes(ours, activations),
-                activations[1:] != ("tanh", "tanh"),
-            ),
-        )
+        usual = [theirs for theirs in usual_activations if theirs[0] == base.family]
+        near = min(usual, key=lambda a: (_changes(ours, a), a[1:] != ("tanh", "tanh")))
         convention = replace(base, candidate=near[1], output=near[2])
         candidate = replace(fit.candidate, base=convention)
         recorded = Recorded(candidate, with_loss(fit.example, fit.loss))
@@ -339,27 +329,27 @@ def coarser(fit: Fit) -> str:
     """Return a coarser arithmetic whose rounding explains the deviations, "" if there is none."""
     if fit.off <= OUTLIERS * fit.entries:
         return ""
-    arithmetic = ARITHMETICS[fit.example.dtype]
+    claimed = _roundoff(fit.example.dtype)
     for name in COARSER:
-        kind = ARITHMETICS[name]
-        if max(kind.roundoff, kind.product_roundoff) > max(
-            arithmetic.roundoff, arithmetic.product_roundoff
-        ):
+        if _roundoff(name) > claimed:
             coarse = compare(fit.candidate, replace(fit.example, dtype=name), name)
             if coarse.ratio <= 1 and coarse.ledger.sharp:
                 return name
     return ""
 
 
+def _roundoff(arithmetic: str) -> float:
+    kind = ARITHMETICS[arithmetic]
+    return max(kind.roundoff, kind.product_roundoff)
+
+
 def scaled(fit: Fit) -> list[Mistake]:
     """Return the mistake that all deviating gradients are multiples of the right ones."""
     deviating = [c.quantity for c in fit.ledger.failed if is_gradient((0, 0, c.quantity))]
-    if (
-        not fit.outputs_fit
-        or not deviating
-        or (fit.loss and len(deviating) == len(fit.example.gradients))
-    ):
-        return []  # all gradients off without dy: it may be another loss
+    if not fit.outputs_fit or not deviating:
+        return []
+    if fit.loss and len(deviating) == len(fit.example.gradients):
+        return []  # without dy it may be another loss
     words_by_quantity: dict[str, tuple[str, str]] = {}
     worst = 0.0
     recorded = _recorded(fit)

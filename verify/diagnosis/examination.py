@@ -219,20 +219,16 @@ def _diagnose_values(
     explainer.suspected = suspected
     explainer.transposed = as_gradients(subject, explainer.observations)
     diagnosis.location = locate(subject, failures, explainer.observations)
-    measured = Truncation()
-    if diagnosis.location.part == "gradients":
-        measured = truncation(subject, dtype)
-    explainer.measured = measured.hypothesis
-    diagnosis.reach = measured.words
+    in_gradients = diagnosis.location.part == "gradients"
+    measured = truncation(subject, dtype) if in_gradients else Truncation()
+    explainer.measured, diagnosis.reach = measured.hypothesis, measured.words
     diagnosis.experiments = len(explainer.observations)
     arithmetic = precision.explanation(
         subject, dtype, failures, storage(explainer.observations, dtype)
     )
-    arithmetic_explains = arithmetic and precision.explains(
-        arithmetic, dtype, explainer.observations
-    )
+    is_coarser = arithmetic and precision.explains(arithmetic, dtype, explainer.observations)
     rest = [_experiment(v) for v in failures if v not in first and _size(v) <= LARGEST]
-    if arithmetic and arithmetic_explains:
+    if arithmetic and is_coarser:
         grid = on_a_grid(explainer, rest)  # which says more than how coarse it is
         if grid.explanations:
             return _diagnosis_of_finding(diagnosis, grid, 0)
@@ -240,28 +236,21 @@ def _diagnose_values(
             diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
             return diagnosis
     reads_gates = reads_out(subject)
-    # The first of the basic experiments is a plain call, in which another convention shows.
-    if (
-        explainer.outputs_deviate
-        and explainer.observations[len(first)].deviating
-        and not reads_gates
-    ):
+    plain_call = explainer.observations[len(first)]  # in which another convention shows
+    if explainer.outputs_deviate and plain_call.deviating and not reads_gates:
         explainer.bases = tuple(other_conventions(subject))
-    stages = STAGES_OF_GIVEN if arithmetic_explains or reads_gates else STAGES
+    stages = STAGES_OF_GIVEN if is_coarser or reads_gates else STAGES
     search = searched(explainer, rest, stages)
     diagnosis.experiments += len(rest)
-    finding = (
-        Discovery()
-        if search.fits or arithmetic_explains or reads_gates
-        else examined(explainer, rest)
-    )
+    enough = search.fits or is_coarser or reads_gates
+    finding = Discovery() if enough else examined(explainer, rest)
     if finding.explanations:
         return _diagnosis_of_finding(diagnosis, finding, search.tried)
-    if not search.fits and not arithmetic_explains:
+    if not search.fits and not is_coarser:
         search = searched(explainer, rest, LAST_STAGES, search)
     fits = [explainer.in_words_of_convention(h) for h in ranked(search.fits, failures)]
     diagnosis.explanations, order_notes = without_own_order(subject, [h.explanation for h in fits])
-    if arithmetic and arithmetic_explains and not diagnosis.explanations:
+    if arithmetic and is_coarser and not diagnosis.explanations:
         diagnosis.explanations = [arithmetic.explanation]
     _conclude(diagnosis, search, deadline)
     if arithmetic and not diagnosis.explanations:
@@ -271,9 +260,7 @@ def _diagnose_values(
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
         notes += [*output_notes(explainer), *finding.notes]
-        notes += (
-            () if reads_gates else [sentence for r in REMARKS for sentence in r(explainer, failing)]
-        )
+        notes += [] if reads_gates else [s for r in REMARKS for s in r(explainer, failing)]
     diagnosis.notes = tuple(notes)
     return diagnosis
 

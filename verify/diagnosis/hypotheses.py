@@ -124,10 +124,7 @@ class _Translated:
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         pulled = self.layer.gradients(self._inputs(inputs), cotangents)
-        return [
-            replace(result, parameters=self._transform_gradients(result.parameters))
-            for result in pulled
-        ]
+        return [replace(p, parameters=self._transform_gradients(p.parameters)) for p in pulled]
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         named = self._linear_part(inputs, tangents)
@@ -165,11 +162,9 @@ class _Translated:
 
     def _scaled(self, named: Mapping[str, Floats]) -> Mapping[str, Floats]:
         for factors in self.hypothesis.factors:
-            named_factors = factors(self.subject.parameter_map(self.case))
-            named = {
-                n: a * named_factors[n].astype(a.dtype) if n in named_factors else a
-                for n, a in named.items()
-            }
+            scales = factors(self.subject.parameter_map(self.case))
+            scaled = {n: named[n] * scale.astype(named[n].dtype) for n, scale in scales.items()}
+            named = {**named, **scaled}
         return named
 
     def _linear_part(self, inputs: Inputs, tangents: Inputs) -> dict[str, Floats]:

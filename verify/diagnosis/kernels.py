@@ -88,7 +88,7 @@ def diagnose_submission(
             *_unread(subject, dtype, first),
             *_catalogued(subject, dtype, diagnosis, deadline),
         ]
-    except Mismatch:  # it writes into what it is given: the check said so
+    except Mismatch:  # it writes into its arguments, which the check reported
         diagnosis.message = f"{first.check}: {first.message}"
         return diagnosis
     except (SubjectCrashed, NotOffered) as raised:

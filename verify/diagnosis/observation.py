@@ -260,12 +260,9 @@ def residual(actual: Array, predicted: Array, level: Array) -> float:
         off = np.abs(actual.astype(np.float64) - predicted.astype(np.float64)) / level
         if np.isfinite(off).all():  # as nearly always
             return float(np.max(off, initial=0.0))
-        overflown = (
-            np.abs(actual[np.isfinite(actual)]).max(initial=0) > OVERFLOW[actual.dtype.itemsize]
-        )
-        alike = overflown | (
-            np.isnan(actual) == np.isnan(predicted)
-        )  # inf or inf - inf: by rounding
+        largest = np.abs(actual[np.isfinite(actual)]).max(initial=0)
+        overflown = largest > OVERFLOW[actual.dtype.itemsize]  # inf or inf - inf: by rounding
+        alike = overflown | (np.isnan(actual) == np.isnan(predicted))
         both = ~np.isfinite(actual) & ~np.isfinite(predicted) & alike
         off = np.where(np.isnan(level) & np.isfinite(actual), 0.0, np.where(both, 0.0, off))
         off = np.where(np.isfinite(off), off, np.inf)

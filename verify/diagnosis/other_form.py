@@ -61,10 +61,7 @@ def in_another_form(subject: Subject, experiments: Sequence[Experiment]) -> Disc
 
 
 def _explains(subject: Subject, form: str, experiments: Sequence[Experiment]) -> bool:
-    return all(
-        _within_bounds(subject, form, experiment.check, experiment.case)
-        for experiment in experiments
-    )
+    return all(_within_bounds(subject, form, e.check, e.case) for e in experiments)
 
 
 def _within_bounds(subject: Subject, form: str, check: str, case: Case) -> bool:

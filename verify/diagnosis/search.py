@@ -364,10 +364,8 @@ def _worded_alike(guess: Subject, observation: Observation) -> bool:
     if not observation.words and not dropout:
         return True
     draws = (_Redrawn(guess, number).as_subject for number in range(DRAWS if dropout else 1))
-    return any(
-        run_check(under_test(draw), observation.experiment)[1] == observation.words
-        for draw in draws
-    )
+    experiment = observation.experiment
+    return any(run_check(under_test(d), experiment)[1] == observation.words for d in draws)
 
 
 def _masks_alike(

@@ -242,9 +242,8 @@ def _distances(cell: str, example: Example) -> Iterator[tuple[Candidate, float]]
         for members in alike.values():
             numbers, several = zip(*members, strict=True)
             stacked = {name: _stacked([s[name] for s in several]) for name in several[0]}
-            distances[[*numbers]] = _deviations(
-                candidates[numbers[0]], stacked, len(numbers), example
-            )
+            first = candidates[numbers[0]]
+            distances[[*numbers]] = _deviations(first, stacked, len(numbers), example)
         yield from zip(candidates, distances.tolist(), strict=True)
 
 
@@ -296,10 +295,7 @@ def compare(candidate: Candidate, example: Example, arithmetic: str = "") -> Fit
         return Fit(candidate, example, ledger, unjudged="the reference has no cell for it")
     if any(c.ratio > 1 for c in ledger.comparisons):
         return Fit(candidate, example, ledger, unjudged="the outputs are not explained")
-    comparisons = [
-        (words, _gradients(candidate, example, cotangents))
-        for words, cotangents in _losses(example)
-    ]
+    comparisons = [(words, _gradients(candidate, example, d)) for words, d in _losses(example)]
     loss, best = min(comparisons, key=lambda pair: _unexplained(pair[1]))
     return Fit(candidate, example, Ledger([*ledger.comparisons, *best.comparisons]), loss)
 
@@ -347,10 +343,8 @@ def _losses(example: Example) -> Iterator[tuple[str, Cotangents]]:
         return
     for loss in LOSSES:
         if example.y is not None:
-            cotangent = (loss.gradient(example.y) * example.shown[..., None]).astype(
-                example.y.dtype
-            )
-            yield loss.words, (cotangent, nothing)
+            dy = loss.gradient(example.y) * example.shown[..., None]
+            yield loss.words, (dy.astype(example.y.dtype), nothing)
         elif example.final[0] is not None:
             words = loss.words.replace("outputs", "final h")
             yield words, (None, (loss.gradient(example.final[0]), *nothing[1:]))

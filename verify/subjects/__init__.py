@@ -208,11 +208,8 @@ def _inherited(value: Any) -> str | None:
 def known(*families_wanted: str) -> list[str]:
     """Return the sorted names of adapters and registered subjects, of these families or of all."""
     names = [name for member in families_wanted or families() for name in adapters(member)]
-    others = (
-        name
-        for name in loader.registered()
-        if not families_wanted or family(name) in families_wanted
-    )
+    registered = loader.registered()
+    others = (n for n in registered if not families_wanted or family(n) in families_wanted)
     return [*sorted(names), *sorted(others)]
 
 

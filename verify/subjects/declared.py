@@ -361,9 +361,8 @@ class _Call:
                 outputs.append(state[0] if y is None else y)
             return stack(outputs), state or ()
         if axes == "TD":  # a row at a time
-            rows = [
-                self._call_code(weights, x[:, k], _row(state, k), {}) for k in range(x.shape[1])
-            ]
+            count = x.shape[1]
+            rows = [self._call_code(weights, x[:, k], _row(state, k), {}) for k in range(count)]
             y = stack([y for y, _ in rows]).swapaxes(0, 1)
             return y, tuple(stack(list(s)) for s in zip(*(s for _, s in rows), strict=True))
         y, final = self._call_code(weights, self._turned(x), state, where)
@@ -543,11 +542,7 @@ def declaration_of(value: Any, name: str) -> Declaration | None:
     cell = getattr(value.cell, "__func__", value.cell)  # a step is no method
     outside_catalogue = cell is None or callable(cell)
     attributes = {key: getattr(value, key) for key in ATTRIBUTES if hasattr(value, key)}
-    fields = {
-        key: attribute
-        for key, attribute in attributes.items()
-        if _may_declare(key, attribute, outside_catalogue)
-    }
+    fields = {k: v for k, v in attributes.items() if _may_declare(k, v, outside_catalogue)}
     if outside_catalogue and hasattr(value, "named_parameters"):
         fields = {"parameters": partial(module_parameters, value), "gradient": "torch", **fields}
     if not fields and not outside_catalogue:
@@ -583,10 +578,8 @@ def declared(value: Any, name: str, declaration: Declaration, import_lines: str 
     if declaration.gradient == "vjp":
         for argument in {*ARGUMENTS} & {*parameters}:
             _require_argument(value, name, argument)
-    takes_state = (
-        any(n in (*STATE, *one_state(recurrence)) for n in parameters)
-        and declaration.state != "none"
-    )
+    names_of_state = {*STATE, *one_state(recurrence)}
+    takes_state = declaration.state != "none" and not names_of_state.isdisjoint(parameters)
     options = Options(
         layers=False,
         bidirectional=False,
@@ -627,23 +620,17 @@ def _takes_each_state(parameters: Iterable[str], declaration: Declaration) -> bo
     recurrence = declaration.recurrence
     places = one_state(recurrence)
     count = len(recurrence.states) if recurrence else 2 if declaration.cell == "lstm" else 1
-    return count > 1 and {places[name] for name in parameters if name in places} == set(
-        range(count)
-    )
+    return count > 1 and {places[n] for n in parameters if n in places} == {*range(count)}
 
 
 def _try_step(name: str, recurrence: Recurrence) -> None:
     """Raise UnknownSubject for a step whose rounding errors cannot be bounded; say what helps."""
     case = Case(2, 2, 3, 4)
     rng = np.random.default_rng(0)
-    arrays = [
-        recurrence.random_parameters(rng, case.sizes).map(
-            partial(Bounded.exact, arithmetic=FLOAT64)
-        )
-    ]
-    x = Bounded.exact(
-        rng.standard_normal((case.T, case.B, recurrence.input_width(case.sizes))), FLOAT64
-    )
+    p = recurrence.random_parameters(rng, case.sizes)
+    arrays = [p.map(partial(Bounded.exact, arithmetic=FLOAT64))]
+    shape = case.T, case.B, recurrence.input_width(case.sizes)
+    x = Bounded.exact(rng.standard_normal(shape), FLOAT64)
     layer = Layer(recurrence, case.sizes)
     try:
         output = layer.forward(arrays, x)

@@ -187,11 +187,9 @@ class Explicit:
 
     def build(self, case: Case) -> RaggedLayer:
         """Return the layer, ready to be called: in evaluation mode, if it has modes."""
-        layer = (
-            self.value(**self._constructor_arguments(case))
-            if isinstance(self.value, type)
-            else self.value
-        )
+        layer = self.value
+        if isinstance(layer, type):
+            layer = layer(**self._constructor_arguments(case))
         built = _Built(layer, self, case)
         if self.options.dropout and has_modes(layer):
             train(layer, False)

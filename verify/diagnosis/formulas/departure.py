@@ -55,11 +55,8 @@ def _analyse_step(m: Measurement) -> _Step:
     fitting = {k: _slots_agree(m, k) for k in letters}
     off = [k for k in letters if not m.same(f"db_{k}", m.right_gradients[f"db_{k}"])]
     gates = tuple(k for k in off if fitting[k])
-    measured_gates = {
-        f"da_{k}": by_biases[f"da_{k}"][None]
-        for k in gates
-        if not np.isnan(by_biases[f"da_{k}"]).any()
-    }
+    names = [f"da_{k}" for k in gates]
+    measured_gates = {n: by_biases[n][None] for n in names if not np.isnan(by_biases[n]).any()}
     following = tuple(sorted(m.differing(_following(program, m, measured_gates), m.gradients)))
     return _Step(gates, tuple(k for k in letters if k not in gates), following)
 
@@ -84,10 +81,8 @@ def _following(
         values[statement.target] = value = _value(statement, values) if value is None else value
         if statement.slot:
             gradients[statement.target] = value
-    gradients |= {"dx": values["dx"][None]} | {
-        f"d0_{s}": values[f"d{s}_old"] for s in m.cell.states
-    }
-    return gradients
+    initial = {f"d0_{s}": values[f"d{s}_old"] for s in m.cell.states}
+    return gradients | {"dx": values["dx"][None]} | initial
 
 
 def _value(statement: Statement, values: Values) -> Array:

@@ -303,15 +303,12 @@ def _renamed_in(value: ast.expr, scope: Scope) -> Iterator[Variant]:
 
 
 def replacements(
-    n: str, replacement: str, read: Sequence[str] | frozenset[str]
+    n: str, new: str, read: Sequence[str] | frozenset[str]
 ) -> Iterator[tuple[dict[str, str], Words]]:
     """Yield a name in another's place, and both exchanged if both are read."""
-    yield {n: replacement}, (name(replacement), " stands in the place of ", name(n))
-    if n < replacement and replacement in read:
-        yield (
-            {n: replacement, replacement: n},
-            (name(n), " and ", name(replacement), " are exchanged"),
-        )
+    yield {n: new}, (name(new), " stands in the place of ", name(n))
+    if n < new and new in read:
+        yield {n: new, new: n}, (name(n), " and ", name(new), " are exchanged")
 
 
 def _factors_of(n: str) -> Iterator[ast.expr]:

@@ -49,10 +49,8 @@ class Trial:
         self, number: int, values_of_step: Mapping[str, Floats], edits: Sequence[Edit]
     ) -> Stack | None:
         """Return the edits of a statement that change its value, with their values."""
-        statement, right = (
-            self.program.forward[number],
-            values_of_step[self.program.forward[number].target],
-        )
+        statement = self.program.forward[number]
+        right = values_of_step[statement.target]
         contents, distinct, values = {right.tobytes()}, [], []
         for edit in edits:
             ((_, new),) = edit.changed

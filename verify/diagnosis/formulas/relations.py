@@ -271,12 +271,9 @@ def _with_backward_passes(
     A backward pass written by hand may read the values of its own step, or of the right one.
     """
     for edits in alone:
-        for change in (
-            differentiated_step_change,
-            partial(step_change, right_values=False),
-            partial(step_change, right_values=True),
-        ):
-            yield _combined(program, edits, change)
+        yield _combined(program, edits, differentiated_step_change)
+        for right_values in (False, True):
+            yield _combined(program, edits, partial(step_change, right_values=right_values))
     for edits in alone[:MOST]:
         for right_values in (False, True):
             edited = _edited(program, edits)

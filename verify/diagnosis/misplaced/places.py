@@ -187,9 +187,7 @@ def sorted_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
         sentences = []
         results = {"the outputs": y, f"the final {state}": final}
         for way, (sentence, fix) in OF_RESULTS.items():
-            if hit := " and ".join(
-                name for name, way_of_result in results.items() if way_of_result == way
-            ):
+            if hit := " and ".join(name for name, actual in results.items() if actual == way):
                 verb = "are" if "outputs" in hit or state == "states" else "is"
                 sentences.append((sentence.format(f"{hit} {verb}"), fix.format(hit)))
         sentences += [OF_START[start]] if start else []

@@ -140,10 +140,8 @@ def _fits_outputs(hypothesis: Hypothesis, judge: Explainer) -> bool:
     plain = [s.experiment for s in judge.observations if s.experiment.check == VALUES]
     outputs = [replace(experiment, check=OUTPUTS) for experiment in plain]
     observed = list(observations(judge.subject, outputs))
-    return (
-        bool(observed)
-        and Explainer(judge.subject, judge.dtype, observed).residual_of(hypothesis) <= 1
-    )
+    explainer = Explainer(judge.subject, judge.dtype, observed)
+    return bool(observed) and explainer.residual_of(hypothesis) <= 1
 
 
 def _in_training(

@@ -225,15 +225,11 @@ def _departure(e: StepExperiment, step: Step) -> Iterator[Fact]:
     wanted = expected(e)
     pre_activations = {gate: s for gate, s in measured(e).items() if gate in wanted}
     slack = 64 * e.exact
-    deviations = {
-        gate: float(np.nanmax(np.abs(s - wanted[gate]))) for gate, s in pre_activations.items()
-    }
-    correct = [
-        g for g in deviations if deviations[g] <= slack * max(1.0, float(np.abs(wanted[g]).max()))
-    ]
-    wrong = [g for g in deviations if g not in correct]
+    off = {g: float(np.nanmax(np.abs(s - wanted[g]))) for g, s in pre_activations.items()}
+    correct = [g for g in off if off[g] <= slack * max(1.0, float(np.abs(wanted[g]).max()))]
+    wrong = [g for g in off if g not in correct]
     if wrong:
-        worst = ", ".join(f"{g} by up to {deviations[g]:.2g}" for g in wrong)
+        worst = ", ".join(f"{g} by up to {off[g]:.2g}" for g in wrong)
         rest = f"; those of {', '.join(correct)} are right" if correct else ""
         yield Fact(f"Pre-activations that are off: {worst}{rest}.")
     elif correct:
