@@ -18,7 +18,7 @@ from ..checks.location import place
 from ..checks.quantities import by_name
 from ..conventions import Convention
 from ..conventions.comparison import IDENTIFIED, identity
-from ..identification.explanation import Explanation, Fit, compared, look, with_loss
+from ..identification.explanation import Explanation, Fit, compare, compared, with_loss
 from ..identification.recorded import Recorded
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.ledger import Comparison
@@ -27,10 +27,10 @@ from ..subjects import subjects
 from ..subjects.called import Call, Called, under_test
 from .deadline import Deadline
 from .examination import Stage, cuts, misplaced, outputs_first
-from .formulas.measurement import of_call
+from .formulas.measurement import measurement_of_call
 from .formulas.relations import computing
 from .hypotheses import NOTHING_WRONG, Guess, Hypothesis, hypotheses
-from .observation import VALUES, Experiment, Observation, of_calls
+from .observation import VALUES, Experiment, Observation, enter_results
 from .search import Explainer, Search, is_gradient
 
 SECONDS = 60.0
@@ -62,7 +62,7 @@ class Reading:
     on_try: Callable[[str], None] = lambda name: None
 
     @property
-    def whole(self) -> Explainer:
+    def complete(self) -> Explainer:
         """The explainer of the complete example."""
         return self._explainer([self.recorded])
 
@@ -71,7 +71,7 @@ class Reading:
         """The explainer of a part of a large example, if outputs deviate in that part."""
         part = replace(self.recorded, example=self.recorded.example.part(STEPS, ROWS))
         small = self._explainer([part])
-        return small if small.outputs_deviate else self.whole
+        return small if small.outputs_deviate else self.complete
 
     def _explainer(self, parts: Sequence[Recorded]) -> Explainer:
         dtype = self.recorded.example.dtype
@@ -81,22 +81,18 @@ class Reading:
     @property
     def right(self) -> bool:
         """Whether the example deviates by no more than rounding, so that no mistake can show."""
-        return self.whole.off(NOTHING_WRONG) <= 1
+        return self.complete.residual_of(NOTHING_WRONG) <= 1
 
-    def tried(self, stage: Stage, search: Search) -> list[Mistake]:
+    def try_stage(self, stage: Stage, search: Search) -> list[Mistake]:
         """Return the mistakes of a stage that reproduce the example; count trials in ``search``."""
-        first, part_search = self.first, Search()
-        first.consider(stage(first, part_search), part_search)
-        search.tried += part_search.tried
-        search.complete &= part_search.complete
-        if part_search.runner_up < search.runner_up:
-            search.runner_up, search.runner_up_name = (
-                part_search.runner_up,
-                part_search.runner_up_name,
-            )
-        explainer = self.whole
-        offs = [(fit, explainer.off(fit)) for fit in part_search.fits]
-        return [Mistake(self.recorded, fit, off) for fit, off in offs if off <= 1]
+        first, trial = self.first, Search()
+        first.consider(stage(first, trial), trial)
+        search.tried += trial.tried
+        search.complete &= trial.complete
+        if trial.runner_up < search.runner_up:
+            search.runner_up, search.runner_up_name = trial.runner_up, trial.runner_up_name
+        residuals = [(fit, self.complete.residual_of(fit)) for fit in trial.fits]
+        return [Mistake(self.recorded, fit, off) for fit, off in residuals if off <= 1]
 
 
 @dataclass(frozen=True)
@@ -163,7 +159,7 @@ def mistakes(
         )
         return result
     deadline = Deadline(seconds)
-    near = map(_recorded, (fit for fit in explanation.looks if fit.convention.cell))
+    near = map(_recorded, (fit for fit in explanation.comparisons if fit.convention.cell))
     if any(Reading(recorded, deadline).right for recorded in near):
         result.unsought = "the numbers are so near that no known mistake can be told from them"
         return result
@@ -184,13 +180,13 @@ def _seek(readings: Sequence[Reading], result: Mistakes) -> None:
     """
     for number, stage in enumerate(STAGES):
         for reading in readings:
-            result.fits += reading.tried(stage, result.search)
+            result.fits += reading.try_stage(stage, result.search)
             if not result.search.complete:
                 return
         if result.fits:
             first = next(r for r in readings if r.recorded is result.fits[0].recorded)
             if number < STAGES.index(misplaced):
-                result.fits += first.tried(misplaced, result.search)
+                result.fits += first.try_stage(misplaced, result.search)
             return
 
 
@@ -200,7 +196,7 @@ def _groups(explanation: Explanation) -> list[list[Recorded]]:
     These are the conventions that explain the outputs, if there are any; otherwise all that have a
     cell of the reference, those of frameworks first, then by the number of unusual choices.
     """
-    outputs = [fit for fit in explanation.looks if fit.outputs_fit]
+    outputs = [fit for fit in explanation.comparisons if fit.outputs_fit]
     if outputs:
         return [[_recorded(fit) for fit in outputs if fit.convention.cell]]
     usual = {identity(convention) for convention in _usual_conventions()}
@@ -234,14 +230,8 @@ def unusual(explanation: Explanation) -> Mistakes | None:
     for fit in fits:
         base = fit.candidate.base
         ours = _activations(base)
-        usual = [activations for activations in usual_activations if activations[0] == base.family]
-        near = min(
-            usual,
-            key=lambda activations: (
-                _changes(ours, activations),
-                activations[1:] != ("tanh", "tanh"),
-            ),
-        )
+        usual = [theirs for theirs in usual_activations if theirs[0] == base.family]
+        near = min(usual, key=lambda a: (_changes(ours, a), a[1:] != ("tanh", "tanh")))
         convention = replace(base, candidate=near[1], output=near[2])
         candidate = replace(fit.candidate, base=convention)
         recorded = Recorded(candidate, with_loss(fit.example, fit.loss))
@@ -291,7 +281,7 @@ def observed(recorded: Recorded) -> Observation:
     right = Called(under_test(recorded), case, Guess(recorded, NOTHING_WRONG).build(case))
     pairs = [recorded.cotangents] if recorded.example.gradients else None
     call = Call(right, inputs, pairs, [recorded.result(0.0)])
-    observation = of_calls(recorded, Observation(Experiment(VALUES, case), [call]))
+    observation = enter_results(recorded, Observation(Experiment(VALUES, case), [call]))
     for name, array in by_name(recorded.states, recorded.result(np.nan)).items():
         key = (0, 0, name)
         observation.levels[key] = np.where(np.isnan(array), np.nan, observation.levels[key])
@@ -325,7 +315,7 @@ def _formulas(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     if example.y is None or example.lengths is not None:
         return
     with np.errstate(all="ignore"):
-        measured = of_call(
+        measured = measurement_of_call(
             recorded, recorded.case, recorded.inputs, recorded.cotangents, recorded.result()
         )
     yield from islice(computing([measured], lambda: explainer.deadline.passed), FORMULAS)
@@ -339,34 +329,38 @@ def coarser(fit: Fit) -> str:
     """Return a coarser arithmetic whose rounding explains the deviations, "" if there is none."""
     if fit.off <= OUTLIERS * fit.entries:
         return ""
-    arithmetic = ARITHMETICS[fit.example.dtype]
+    claimed = _roundoff(fit.example.dtype)
     for name in COARSER:
-        kind = ARITHMETICS[name]
-        if max(kind.roundoff, kind.product_roundoff) > max(
-            arithmetic.roundoff, arithmetic.product_roundoff
-        ):
-            coarse = look(fit.candidate, replace(fit.example, dtype=name), name)
+        if _roundoff(name) > claimed:
+            coarse = compare(fit.candidate, replace(fit.example, dtype=name), name)
             if coarse.ratio <= 1 and coarse.ledger.sharp:
                 return name
     return ""
 
 
+def _roundoff(arithmetic: str) -> float:
+    kind = ARITHMETICS[arithmetic]
+    return max(kind.roundoff, kind.product_roundoff)
+
+
 def scaled(fit: Fit) -> list[Mistake]:
     """Return the mistake that all deviating gradients are multiples of the right ones."""
-    off = [c.quantity for c in fit.ledger.failed if is_gradient((0, 0, c.quantity))]
-    if not fit.outputs_fit or not off or (fit.loss and len(off) == len(fit.example.gradients)):
-        return []  # all gradients off without dy: it may be another loss
+    deviating = [c.quantity for c in fit.ledger.failed if is_gradient((0, 0, c.quantity))]
+    if not fit.outputs_fit or not deviating:
+        return []
+    if fit.loss and len(deviating) == len(fit.example.gradients):
+        return []  # without dy it may be another loss
     words_by_quantity: dict[str, tuple[str, str]] = {}
     worst = 0.0
     recorded = _recorded(fit)
     for scale, words in SCALES.items():
         arrays = {n: a / np.asarray(scale, a.dtype) for n, a in fit.example.gradients.items()}
-        tried = look(fit.candidate, replace(recorded.example, gradients=arrays))
-        for c in tried.ledger.comparisons:
-            if c.quantity in off and c.ratio <= 1 and c.sharp:
+        rescaled = compare(fit.candidate, replace(recorded.example, gradients=arrays))
+        for c in rescaled.ledger.comparisons:
+            if c.quantity in deviating and c.ratio <= 1 and c.sharp:
                 words_by_quantity.setdefault(c.quantity, words)
                 worst = max(worst, c.ratio)
-    if len(words_by_quantity) < len(off):
+    if len(words_by_quantity) < len(deviating):
         return []
     names = {quantity: quantity.removesuffix("_l0") for quantity in words_by_quantity}
     hypothesis = Hypothesis(
@@ -384,7 +378,7 @@ def shown(explanation: Explanation, result: Mistakes) -> Fit:
         return explanation.nearest
     recorded = result.fits[0].recorded
     cotangents = explanation.nearest.example.cotangents
-    return look(recorded.candidate, replace(recorded.example, cotangents=cotangents))
+    return compare(recorded.candidate, replace(recorded.example, cotangents=cotangents))
 
 
 def diagnosis(explanation: Explanation, result: Mistakes) -> Diagnosis:
@@ -403,14 +397,14 @@ def diagnosis(explanation: Explanation, result: Mistakes) -> Diagnosis:
 
 
 def _location(fit: Fit) -> Location:
-    off = fit.ledger.failed
-    first = next((c for c in fit.ledger.comparisons if c in off), None)
+    deviating = fit.ledger.failed
+    first = next((c for c in fit.ledger.comparisons if c in deviating), None)
     if first is None:
         return Location()
-    gradients = all(is_gradient((0, 0, c.quantity)) for c in off)
+    gradients = all(is_gradient((0, 0, c.quantity)) for c in deviating)
     return Location(
         "gradients" if gradients else "outputs",
-        quantities=tuple(sorted(c.quantity.removesuffix("_l0") for c in off)),
+        quantities=tuple(sorted(c.quantity.removesuffix("_l0") for c in deviating)),
         place=where(fit, first),
     )
 

@@ -257,10 +257,7 @@ def differences(
         )
     for name, sentence in SUBJECTS.items():
         if name in fields:
-            actual, expected = (
-                FUNCTIONS[getattr(convention, name)],
-                FUNCTIONS[getattr(stated, name)],
-            )
+            actual, expected = (FUNCTIONS[getattr(c, name)] for c in (convention, stated))
             yield Difference(
                 f"{name} {getattr(convention, name)}",
                 sentence.format(actual, expected),

@@ -41,19 +41,19 @@ def dropout_notes(
         deadline=explainer.deadline,
     )
     explanation = search.fits[0]
-    if beside.off(explanation) <= 1:
+    if beside.residual_of(explanation) <= 1:
         yield RIGHT
         return
-    for mask in _of_masks(explainer):
+    for mask in _training_mistakes(explainer):
         if explainer.deadline.passed:
             break
-        if beside.off(explanation + mask) <= 1:
+        if beside.residual_of(explanation + mask) <= 1:
             yield f"Dropout is wrong, too: {' '.join(mask.statements)}"
             return
     yield NOT_JUDGED
 
 
-def _of_masks(explainer: Explainer) -> Iterator[Hypothesis]:
+def _training_mistakes(explainer: Explainer) -> Iterator[Hypothesis]:
     """Yield the mistakes of the catalogue that checks of training detect."""
     for hypothesis in hypotheses(explainer.subject, explainer.dtype):
         if set(hypothesis.killed_by) & set(TRAINING):

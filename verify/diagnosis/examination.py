@@ -19,7 +19,7 @@ from ..subjects.called import in_steps
 from ..subjects.protocol import Subject
 from ..subjects.quantised import Quantised
 from .arithmetic import precision
-from .arithmetic.declared import as_declared, is_rounded, of_the_call, other_arithmetic
+from .arithmetic.declared import explain_call, is_rounded, other_arithmetic, relative_to_declaration
 from .arithmetic.grid import on_a_grid
 from .arithmetic.storage import storage
 from .causes import writes
@@ -31,7 +31,7 @@ from .deadline import Deadline
 from .discovery import Discovery
 from .dropout import dropout_notes
 from .formulas.departure import departures
-from .formulas.relations import steps, ways_back
+from .formulas.relations import backward_passes, steps
 from .gradients.accumulated import accumulated
 from .gradients.detached import detached
 from .gradients.tangents import NOTE as TANGENTS_NOTE
@@ -103,7 +103,7 @@ def conventions(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     """
     yield from explainer.bases
     if not search.fits:
-        yield from explainer.beyond(singles(explainer, search))
+        yield from explainer.with_conventions(singles(explainer, search))
 
 
 def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -115,7 +115,7 @@ def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     ]
     yield from filter(explainer.possible, candidates)
     if not search.fits:
-        yield from explainer.beyond(candidates)
+        yield from explainer.with_conventions(candidates)
 
 
 def outputs_first(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -137,8 +137,8 @@ def outputs_first(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
         *places(explainer.subject, gradients=True),
         *passes(explainer.subject, gradients=True),
     ]
-    for way in explainer.of_outputs_alone:
-        yield from (way + back for back in spoiling)
+    for fit in explainer.of_outputs_alone:
+        yield from (fit + mistake for mistake in spoiling)
 
 
 def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -147,7 +147,7 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 STAGES: tuple[Stage, ...] = (
-    singles, cuts, ways_back, conventions, misplaced, steps, outputs_first,
+    singles, cuts, backward_passes, conventions, misplaced, steps, outputs_first,
 )  # fmt: skip
 STAGES_OF_GIVEN: tuple[Stage, ...] = (singles,)
 """The stages for cells that read their gates as inputs: they have no weights to misread."""
@@ -177,7 +177,7 @@ def diagnose(
     causes += randomness(subject, dtype, unexplained(failing, causes))
     rest = unexplained(failing, causes) or [v for c in causes for v in hidden(subject, dtype, c)]
     suspected = tuple(writes.hypotheses_of(writings, jvp=subject.options.jvp))
-    values = _of_its_form(subject, dtype, rest) or _of_quantised(
+    values = _diagnose_form(subject, dtype, rest) or _diagnose_quantised(
         subject, dtype, rest, deadline, suspected, on_step=on_step
     )
     ids = values.explanations[0].ids if values.explanations else ()
@@ -187,15 +187,15 @@ def diagnose(
     return with_causes(values, causes, failing)
 
 
-def _of_its_form(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Diagnosis | None:
+def _diagnose_form(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Diagnosis | None:
     """Return the diagnosis that a layer computes in another form than it declares, or None."""
     failures = judged(failing) if reads_out(subject) else []
     finding = in_another_form(subject, [*map(_experiment, failures)]) if failures else Discovery()
     plain = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
-    return _of_finding(plain, finding, 0) if finding.explanations else None
+    return _diagnosis_of_finding(plain, finding, 0) if finding.explanations else None
 
 
-def _of_values(
+def _diagnose_values(
     subject: Subject,
     dtype: str,
     failing: Sequence[Verdict],
@@ -219,49 +219,38 @@ def _of_values(
     explainer.suspected = suspected
     explainer.transposed = as_gradients(subject, explainer.observations)
     diagnosis.location = locate(subject, failures, explainer.observations)
-    measured = Truncation()
-    if diagnosis.location.part == "gradients":
-        measured = truncation(subject, dtype)
-    explainer.measured = measured.hypothesis
-    diagnosis.reach = measured.words
+    in_gradients = diagnosis.location.part == "gradients"
+    measured = truncation(subject, dtype) if in_gradients else Truncation()
+    explainer.measured, diagnosis.reach = measured.hypothesis, measured.words
     diagnosis.experiments = len(explainer.observations)
     arithmetic = precision.explanation(
         subject, dtype, failures, storage(explainer.observations, dtype)
     )
-    arithmetic_explains = arithmetic and precision.explains(
-        arithmetic, dtype, explainer.observations
-    )
+    is_coarser = arithmetic and precision.explains(arithmetic, dtype, explainer.observations)
     rest = [_experiment(v) for v in failures if v not in first and _size(v) <= LARGEST]
-    if arithmetic and arithmetic_explains:
+    if arithmetic and is_coarser:
         grid = on_a_grid(explainer, rest)  # which says more than how coarse it is
         if grid.explanations:
-            return _of_finding(diagnosis, grid, 0)
+            return _diagnosis_of_finding(diagnosis, grid, 0)
         if arithmetic.certain:
             diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
             return diagnosis
     reads_gates = reads_out(subject)
-    # The first of the basic experiments is a plain call, in which another convention shows.
-    if (
-        explainer.outputs_deviate
-        and explainer.observations[len(first)].deviating
-        and not reads_gates
-    ):
+    plain_call = explainer.observations[len(first)]  # in which another convention shows
+    if explainer.outputs_deviate and plain_call.deviating and not reads_gates:
         explainer.bases = tuple(other_conventions(subject))
-    stages = STAGES_OF_GIVEN if arithmetic_explains or reads_gates else STAGES
+    stages = STAGES_OF_GIVEN if is_coarser or reads_gates else STAGES
     search = searched(explainer, rest, stages)
     diagnosis.experiments += len(rest)
-    finding = (
-        Discovery()
-        if search.fits or arithmetic_explains or reads_gates
-        else examined(explainer, rest)
-    )
+    enough = search.fits or is_coarser or reads_gates
+    finding = Discovery() if enough else examined(explainer, rest)
     if finding.explanations:
-        return _of_finding(diagnosis, finding, search.tried)
-    if not search.fits and not arithmetic_explains:
+        return _diagnosis_of_finding(diagnosis, finding, search.tried)
+    if not search.fits and not is_coarser:
         search = searched(explainer, rest, LAST_STAGES, search)
     fits = [explainer.in_words_of_convention(h) for h in ranked(search.fits, failures)]
     diagnosis.explanations, order_notes = without_own_order(subject, [h.explanation for h in fits])
-    if arithmetic and arithmetic_explains and not diagnosis.explanations:
+    if arithmetic and is_coarser and not diagnosis.explanations:
         diagnosis.explanations = [arithmetic.explanation]
     _conclude(diagnosis, search, deadline)
     if arithmetic and not diagnosis.explanations:
@@ -270,15 +259,13 @@ def _of_values(
     notes += order_notes + [TANGENTS_NOTE] * bool(explainer.transposed and diagnosis.explanations)
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
-        notes += [*of_outputs(explainer), *finding.notes]
-        notes += (
-            () if reads_gates else [sentence for r in REMARKS for sentence in r(explainer, failing)]
-        )
+        notes += [*output_notes(explainer), *finding.notes]
+        notes += [] if reads_gates else [s for r in REMARKS for s in r(explainer, failing)]
     diagnosis.notes = tuple(notes)
     return diagnosis
 
 
-def _of_quantised(
+def _diagnose_quantised(
     subject: Subject,
     dtype: str,
     failing: Sequence[Verdict],
@@ -295,8 +282,8 @@ def _of_quantised(
     """
     failures = judged(failing)
     if not isinstance(subject, Quantised) or not failures:
-        return _of_values(subject, dtype, failing, deadline, suspected, on_step=on_step)
-    arithmetic = of_the_call(subject, dtype, failures)
+        return _diagnose_values(subject, dtype, failing, deadline, suspected, on_step=on_step)
+    arithmetic = explain_call(subject, dtype, failures)
     if not arithmetic.explanations:
         arithmetic = other_arithmetic(subject, dtype, failures)
     if arithmetic.explanations:
@@ -304,19 +291,22 @@ def _of_quantised(
         first = [_experiment(v) for v in representative(failures)[:1]]
         observed = list(observations(subject.as_subject, first))
         diagnosis.location = locate(subject.as_subject, failures, observed)
-        return _of_finding(diagnosis, arithmetic, 0)
-    diagnosis = _of_values(subject.as_subject, dtype, failing, deadline, suspected, on_step=on_step)
+        return _diagnosis_of_finding(diagnosis, arithmetic, 0)
+    diagnosis = _diagnose_values(
+        subject.as_subject, dtype, failing, deadline, suspected, on_step=on_step
+    )
     bare = subject.subject
     of_any = [v for v in failing if check_named(v.check).concerned(bare)]
     if not in_steps(subject) and not diagnosis.explanations and judged(of_any):
-        diagnosis = _of_values(bare, dtype, of_any, deadline, suspected, on_step=on_step)
+        diagnosis = _diagnose_values(bare, dtype, of_any, deadline, suspected, on_step=on_step)
     explanations = [
-        as_declared(e, subject.quantisation) if is_rounded(e) else e for e in diagnosis.explanations
+        relative_to_declaration(e, subject.quantisation) if is_rounded(e) else e
+        for e in diagnosis.explanations
     ]
     return replace(diagnosis, explanations=explanations)
 
 
-def _of_finding(diagnosis: Diagnosis, finding: Discovery, tried: int) -> Diagnosis:
+def _diagnosis_of_finding(diagnosis: Diagnosis, finding: Discovery, tried: int) -> Diagnosis:
     """Return the diagnosis of an examination's finding."""
     return replace(
         diagnosis, status="explained", explanations=finding.explanations, notes=finding.notes,
@@ -324,10 +314,10 @@ def _of_finding(diagnosis: Diagnosis, finding: Discovery, tried: int) -> Diagnos
     )  # fmt: skip
 
 
-def of_outputs(explainer: Explainer) -> Iterator[str]:
+def output_notes(explainer: Explainer) -> Iterator[str]:
     """Yield notes on outputs that are explained while gradients are not."""
-    for way in explainer.of_outputs_alone[:1]:
-        yield f"The outputs are explained: {' '.join(way.statements)}"
+    for fit in explainer.of_outputs_alone[:1]:
+        yield f"The outputs are explained: {' '.join(fit.statements)}"
         yield "The gradients are wrong beyond that."
 
 

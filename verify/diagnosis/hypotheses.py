@@ -124,10 +124,10 @@ class _Translated:
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         pulled = self.layer.gradients(self._inputs(inputs), cotangents)
-        return [replace(result, parameters=self._back(result.parameters)) for result in pulled]
+        return [replace(p, parameters=self._transform_gradients(p.parameters)) for p in pulled]
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
-        named = self._along(inputs, tangents)
+        named = self._linear_part(inputs, tangents)
         return self.layer.jvp(self._inputs(inputs), replace(tangents, parameters=named))
 
     def train(self, training: bool) -> None:
@@ -152,7 +152,7 @@ class _Translated:
         read = dict(self._scaled(read))
         return self._inner.from_reference(self._outer.to_reference(read))
 
-    def _back(self, named: Mapping[str, Floats]) -> Mapping[str, Floats]:
+    def _transform_gradients(self, named: Mapping[str, Floats]) -> Mapping[str, Floats]:
         arrays = self._scaled(self._outer.from_reference(self._inner.to_reference(named)))
         for sources in self.hypothesis.sources[::-1]:
             arrays = scattered(arrays, sources)
@@ -162,14 +162,12 @@ class _Translated:
 
     def _scaled(self, named: Mapping[str, Floats]) -> Mapping[str, Floats]:
         for factors in self.hypothesis.factors:
-            named_factors = factors(self.subject.parameter_map(self.case))
-            named = {
-                n: a * named_factors[n].astype(a.dtype) if n in named_factors else a
-                for n, a in named.items()
-            }
+            scales = factors(self.subject.parameter_map(self.case))
+            scaled = {n: named[n] * scale.astype(named[n].dtype) for n, scale in scales.items()}
+            named = {**named, **scaled}
         return named
 
-    def _along(self, inputs: Inputs, tangents: Inputs) -> dict[str, Floats]:
+    def _linear_part(self, inputs: Inputs, tangents: Inputs) -> dict[str, Floats]:
         """Return the parameters' tangents, without the offset of the affine map."""
         moved = {n: a + tangents.parameters[n] for n, a in inputs.parameters.items()}
         ends, starts = self._explicit(moved), self._explicit(inputs.parameters)

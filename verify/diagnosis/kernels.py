@@ -53,7 +53,7 @@ class Trial:
     got: Mapping[str, Floats]
     want: Mapping[str, Any]
 
-    def off(self, numbers: Mapping[str, Floats] | None = None) -> float:
+    def deviation(self, numbers: Mapping[str, Floats] | None = None) -> float:
         """Return the largest difference to other numbers, by default the right ones, in bounds."""
         named = self.want if numbers is None else numbers
         return max(
@@ -88,7 +88,7 @@ def diagnose_submission(
             *_unread(subject, dtype, first),
             *_catalogued(subject, dtype, diagnosis, deadline),
         ]
-    except Mismatch:  # it writes into what it is given: the check said so
+    except Mismatch:  # it writes into its arguments, which the check reported
         diagnosis.message = f"{first.check}: {first.message}"
         return diagnosis
     except (SubjectCrashed, NotOffered) as raised:
@@ -115,15 +115,15 @@ def _coarser(subject: Submitted, dtype: str) -> str:
     plain = (subject.problem.case(1, 3, 4, 6, seed=seed) for seed in range(4))
     cases = (replace(case, dtype=dtype) for case in plain)
     trials = [_trial(subject, case, gradients=False) for case in cases]
-    if all(trial.off() <= 1 for trial in trials):
+    if all(trial.deviation() <= 1 for trial in trials):
         return ""
     for name in COARSER:
-        if all(_within(subject.problem, trial, name) for trial in trials):
+        if all(_within_bounds(subject.problem, trial, name) for trial in trials):
             return name
     return ""
 
 
-def _within(problem: Problem, trial: Trial, arithmetic: str) -> bool:
+def _within_bounds(problem: Problem, trial: Trial, arithmetic: str) -> bool:
     lift = oracle.bounded(replace(trial.case, assumed=arithmetic))
     want = oracle.output(problem, trial.case, trial.leaves, lift)
     meant = np.median(want.bound) <= MEANINGFUL * np.abs(want.value).max()
@@ -231,24 +231,24 @@ def _catalogued(
 ) -> Iterator[Explanation]:
     """Yield the mistakes of the catalogue that compute the submission's numbers in all trials."""
     trials = [_trial(subject, case, gradients=False) for case in _small(subject.problem, dtype)]
-    gradients = all(trial.off() <= 1 for trial in trials)
+    gradients = all(trial.deviation() <= 1 for trial in trials)
     if gradients:
         if not subject.options.gradient or "kernel-gradient" not in diagnosis.failed:
             return
         trials = [_trial(subject, case, gradients=True) for case in _small(subject.problem, dtype)]
-        if all(trial.off() <= 1 for trial in trials):
+        if all(trial.deviation() <= 1 for trial in trials):
             return
         yield from _zeros(trials[0])
     diagnosis.experiments, diagnosis.residual = len(trials), np.inf
     if isinstance(subject.problem, StateSpace) and not gradients:
         for mistake in state_spaces.MISTAKES:
-            yield from _of_state_space(subject.problem, mistake, trials, diagnosis)
+            yield from _state_space_mistakes(subject.problem, mistake, trials, diagnosis)
     others: list[tuple[float, str]] = []
     for hypothesis in hypotheses(cast("Subject", subject), "float64"):
         if deadline.passed:
             diagnosis.complete = False
             break
-        off = _off(subject, hypothesis, trials, gradients=gradients)
+        off = _largest_deviation(subject, hypothesis, trials, gradients=gradients)
         diagnosis.tried += 1
         if off <= MARGIN:
             diagnosis.residual = min(diagnosis.residual, off)
@@ -268,7 +268,7 @@ def _explained(problem: Problem, hypothesis: Hypothesis) -> Explanation:
     return hypothesis.explanation
 
 
-def _of_state_space(
+def _state_space_mistakes(
     problem: StateSpace,
     mistake: state_spaces.Mistake,
     trials: Sequence[Trial],
@@ -278,7 +278,7 @@ def _of_state_space(
     diagnosis.tried += 1
     with np.errstate(all="ignore"):
         off = max(
-            trial.off({"output": mistake.output(problem, trial.case, {
+            trial.deviation({"output": mistake.output(problem, trial.case, {
                 name: oracle.plain(array) for name, array in trial.leaves.items()
             })})
             for trial in trials
@@ -312,7 +312,7 @@ def _trial(subject: Submitted, case: Case, *, gradients: bool) -> Trial:
     return Trial(case, arrays, d, got, {"output": oracle.output(problem, case, arrays, lift)})
 
 
-def _off(
+def _largest_deviation(
     subject: Submitted, hypothesis: Hypothesis, trials: Sequence[Trial], *, gradients: bool
 ) -> float:
     """Return the largest deviation of a mistake, in bounds; inf if it does not apply."""
@@ -321,7 +321,7 @@ def _off(
         try:
             with np.errstate(all="ignore"):
                 numbers = _with_mistake(subject, hypothesis, trial, gradients=gradients)
-                off = trial.off(numbers)
+                off = trial.deviation(numbers)
         except Exception:  # a mistake of another layer's kind
             return float("inf")
         worst = max(worst, off if np.isfinite(off) else float("inf"))

@@ -111,7 +111,7 @@ def observe(subject: Subject, experiment: Experiment) -> Observation:
     tested = under_test(subject)
     wrong, words = run_check(tested, experiment)
     calls = list(_with_states(tested.calls))
-    return of_calls(subject, Observation(experiment, calls, words, wrong))
+    return enter_results(subject, Observation(experiment, calls, words, wrong))
 
 
 def _with_states(calls: Sequence[Call]) -> Iterator[Call]:
@@ -138,7 +138,7 @@ def _with_states(calls: Sequence[Call]) -> Iterator[Call]:
             yield replace(call, layer=replace(layer, case=case), inputs=stated)
 
 
-def of_calls(subject: Subject, observation: Observation) -> Observation:
+def enter_results(subject: Subject, observation: Observation) -> Observation:
     """Enter the results of calls and the right numbers into an observation."""
     experiment, calls = observation.experiment, observation.calls
     masked = masked_calls(calls)
@@ -260,12 +260,9 @@ def residual(actual: Floats, predicted: Floats, level: Floats) -> float:
         off = np.abs(actual.astype(np.float64) - predicted.astype(np.float64)) / level
         if np.isfinite(off).all():  # as nearly always
             return float(np.max(off, initial=0.0))
-        overflown = (
-            np.abs(actual[np.isfinite(actual)]).max(initial=0) > OVERFLOW[actual.dtype.itemsize]
-        )
-        alike = overflown | (
-            np.isnan(actual) == np.isnan(predicted)
-        )  # inf or inf - inf: by rounding
+        largest = np.abs(actual[np.isfinite(actual)]).max(initial=0)
+        overflown = largest > OVERFLOW[actual.dtype.itemsize]  # inf or inf - inf: by rounding
+        alike = overflown | (np.isnan(actual) == np.isnan(predicted))
         both = ~np.isfinite(actual) & ~np.isfinite(predicted) & alike
         off = np.where(np.isnan(level) & np.isfinite(actual), 0.0, np.where(both, 0.0, off))
         off = np.where(np.isfinite(off), off, np.inf)

@@ -61,12 +61,10 @@ def in_another_form(subject: Subject, experiments: Sequence[Experiment]) -> Disc
 
 
 def _explains(subject: Subject, form: str, experiments: Sequence[Experiment]) -> bool:
-    return all(
-        _within(subject, form, experiment.check, experiment.case) for experiment in experiments
-    )
+    return all(_within_bounds(subject, form, e.check, e.case) for e in experiments)
 
 
-def _within(subject: Subject, form: str, check: str, case: Case) -> bool:
+def _within_bounds(subject: Subject, form: str, check: str, case: Case) -> bool:
     short = replace(case, T=min(case.T, LONGEST))
     try:
         ledger = check_named(WHOLE.get(check, check)).run(

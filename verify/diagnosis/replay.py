@@ -39,10 +39,10 @@ def replay(
         if call.inputs is None:
             layer.train(call.training)
             continue
-        yield number, _with_care(lambda call=call, layer=layer: _again(layer, call))  # type: ignore[misc]
+        yield number, _with_care(lambda call=call, layer=layer: _repeat_call(layer, call))  # type: ignore[misc]
 
 
-def _again(layer: Built, call: Call) -> Sequence[Result]:
+def _repeat_call(layer: Built, call: Call) -> Sequence[Result]:
     assert call.inputs is not None  # noqa: S101 - replay skips those
     inputs = _copied_inputs(call.inputs)
     if call.tangents is not None:

@@ -82,7 +82,7 @@ class Explainer:
     transposed: bool = False
     _order: tuple[list[Observation], list[Observation]] | None = None
 
-    def beyond(self, candidates: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
+    def with_conventions(self, candidates: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
         """Yield the hypotheses combined with each identified convention."""
         for hypothesis in candidates if self.bases else ():
             yield from (base + hypothesis for base in self.bases)
@@ -94,7 +94,7 @@ class Explainer:
                 search.complete = False
                 return
             self.on_try(hypothesis.name)
-            search.note(hypothesis, self.off(hypothesis))
+            search.note(hypothesis, self.residual_of(hypothesis))
 
     def sift(self, search: Search, more: Sequence[Experiment], *, until: int = 0) -> None:
         """Run more experiments, and keep the hypotheses that fit them as well.
@@ -109,12 +109,12 @@ class Explainer:
             self.observations = list(observations(self.subject, [experiment]))
             fits, search.fits = search.fits, []
             for hypothesis in fits:
-                search.note(hypothesis, self.off(hypothesis))
+                search.note(hypothesis, self.residual_of(hypothesis))
             if not search.fits:
                 observations_before = [*observations_before, *self.observations]
         self.observations = observations_before
 
-    def off(self, hypothesis: Hypothesis) -> float:
+    def residual_of(self, hypothesis: Hypothesis) -> float:
         """Return the largest residual of a hypothesis, or the first over 1; inf if it refutes."""
         build, worst = self._builder(hypothesis), 0.0
         parts = [[*part] for _, part in groupby(self._ordered(), key=_is_long)]
@@ -141,7 +141,7 @@ class Explainer:
         if hypothesis.reading or hypothesis.ignored or len(hypothesis.ids) != 1:
             return hypothesis
         for base in self.bases:
-            if self.off(base) <= 1:
+            if self.residual_of(base) <= 1:
                 return replace(hypothesis, statements=base.statements, fixes=base.fixes)
         return hypothesis
 
@@ -194,14 +194,14 @@ class Explainer:
     def pairs(self, catalogue: Sequence[Hypothesis], search: Search) -> Iterator[Hypothesis]:
         """Yield pairs of mistakes, those that the single mistakes suggest first, until some fit."""
         right = self._signatures(NOTHING_WRONG)
-        alone = [
-            _Alone.of(hypothesis, self._signatures(hypothesis), right, self.observations)
+        effects = [
+            _Effect.of(hypothesis, self._signatures(hypothesis), right, self.observations)
             for hypothesis in catalogue if not self.deadline.passed
         ]  # fmt: skip
         wrong = frozenset((k, key) for k, o in enumerate(self.observations) for key in o.deviating)
         tried, fitting = set(), set()
         for strict in (True, False):
-            for first, second in permutations(alone, 2):
+            for first, second in permutations(effects, 2):
                 both = first.hypothesis + second.hypothesis
                 if both.ids in tried or frozenset(both.ids) in fitting:
                     continue
@@ -222,7 +222,7 @@ class Explainer:
 
 
 @dataclass(frozen=True)
-class _Alone:
+class _Effect:
     """The effect of a single hypothesis: the numbers it changes, and those it explains."""
 
     hypothesis: Hypothesis
@@ -236,7 +236,7 @@ class _Alone:
         signatures: Sequence[Mapping[Key, Array]],
         right: Sequence[Mapping[Key, Array]],
         observations: Sequence[Observation],
-    ) -> _Alone:
+    ) -> _Effect:
         affects, matches = set(), set()
         for k, observation in enumerate(observations):
             for key, array in observation.seen.items():
@@ -251,7 +251,7 @@ class _Alone:
         return cls(hypothesis, frozenset(affects), frozenset(matches))
 
 
-def _may_explain(first: _Alone, second: _Alone, wrong: frozenset[Place], *, strict: bool) -> bool:
+def _may_explain(first: _Effect, second: _Effect, wrong: frozenset[Place], *, strict: bool) -> bool:
     """Whether two hypotheses may together explain the observations.
 
     Together they must change every wrong number. With ``strict``, numbers that only one of them
@@ -261,9 +261,9 @@ def _may_explain(first: _Alone, second: _Alone, wrong: frozenset[Place], *, stri
         return False
     if not strict:
         return bool(first.affects and second.affects)
-    alone_first = first.affects - second.affects
-    alone_second = second.affects - first.affects
-    return alone_first <= first.matches and alone_second <= second.matches
+    only_first = first.affects - second.affects
+    only_second = second.affects - first.affects
+    return only_first <= first.matches and only_second <= second.matches
 
 
 def is_gradient(key: Key) -> bool:
@@ -364,10 +364,8 @@ def _worded_alike(guess: Subject, observation: Observation) -> bool:
     if not observation.words and not dropout:
         return True
     draws = (_Redrawn(guess, number).as_subject for number in range(DRAWS if dropout else 1))
-    return any(
-        run_check(under_test(draw), observation.experiment)[1] == observation.words
-        for draw in draws
-    )
+    experiment = observation.experiment
+    return any(run_check(under_test(d), experiment)[1] == observation.words for d in draws)
 
 
 def _masks_alike(

@@ -128,12 +128,12 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
 
 
-def roles(arrays: Mapping[str, Floats], given: Mapping[str, str]) -> dict[str, str]:
-    """Return the name of the array for each role; ``given`` holds the stated ones.
+def roles(arrays: Mapping[str, Floats], stated: Mapping[str, str]) -> dict[str, str]:
+    """Return the name of the array for each role; ``stated`` holds the user's.
 
     Unreadable if there is no input or no output, or if two arrays may have the same role.
     """
-    names_by_role = dict(given)
+    names_by_role = dict(stated)
     for role, name in names_by_role.items():
         base = role.removeprefix(GRADIENT)
         if name not in arrays or not (base in NAMES or (base != role and base in arrays)):
@@ -150,14 +150,14 @@ def roles(arrays: Mapping[str, Floats], given: Mapping[str, str]) -> dict[str, s
         )
     for role, names in NAMES.items():
         synonyms = (*names, *(plain(names_by_role[r]) for r in (role,) if r in names_by_role))
-        _recognise(f"{GRADIENT}{role}", _of_gradients(synonyms), arrays, names_by_role)
+        _recognise(f"{GRADIENT}{role}", _gradient_names(synonyms), arrays, names_by_role)
     for name in arrays:
         if name not in names_by_role.values():
-            _recognise(f"{GRADIENT}{name}", _of_gradients([plain(name)]), arrays, names_by_role)
+            _recognise(f"{GRADIENT}{name}", _gradient_names([plain(name)]), arrays, names_by_role)
     return names_by_role
 
 
-def _of_gradients(names: Sequence[str]) -> tuple[str, ...]:
+def _gradient_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(form.format(name) for name in names for form in GRADIENTS)
 
 
@@ -194,13 +194,13 @@ AXES = {
 
 
 def examples(
-    arrays: Mapping[str, Floats], given: Mapping[str, str], cell: str, dtype: str | None = None
+    arrays: Mapping[str, Floats], stated: Mapping[str, str], cell: str, dtype: str | None = None
 ) -> list[Example]:
     """Return arrays as an example, once for every axis that may be that of the steps.
 
     Unreadable if no axis can be, or for malformed lengths.
     """
-    role = roles(arrays, given)
+    role = roles(arrays, stated)
     several = sorted(n for n in arrays if re.search(r"_l[1-9]|reverse|_bw\b|backward", n))
     if several:
         raise Unreadable(

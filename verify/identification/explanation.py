@@ -118,14 +118,14 @@ class Fit:
 class Explanation:
     """The conventions that explain an example, and the nearest one.
 
-    ``ranking`` holds all candidates with the example as each reads it, the nearest first; ``looks``
-    the comparisons with bounds.
+    ``ranking`` holds all candidates with the example as each reads it, the nearest first;
+    ``comparisons`` holds the comparisons with bounds.
     """
 
     fits: tuple[Fit, ...]
     nearest: Fit
     ranking: tuple[tuple[Candidate, Example], ...]
-    looks: tuple[Fit, ...] = ()
+    comparisons: tuple[Fit, ...] = ()
 
     @property
     def tried(self) -> int:
@@ -140,25 +140,25 @@ class Explanation:
         return tuple(n for n in names if len({getattr(c, n) for c in conventions}) > 1)
 
 
-def explain(cell: str, several: Sequence[Example]) -> Explanation:
+def explain(cell: str, examples: Sequence[Example]) -> Explanation:
     """Return the conventions of a family that explain an example; Unreadable if no shapes fit.
 
-    ``several`` are the readings of the example, by the axis of the steps.
+    ``examples`` are the readings of the example, by the axis of the steps.
     """
     ranking = [
         (off, number, candidate, example)
-        for example in several
+        for example in examples
         for number, (candidate, off) in enumerate(_distances(cell, example))
     ]
     if not ranking:
-        shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in several[0].parameters.items())
+        shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in examples[0].parameters.items())
         raise Unreadable(f"no convention of the {cell} has these arrays: {shapes}")
     ranking.sort(key=lambda entry: entry[:2])
-    looks = [look(candidate, example) for _, _, candidate, example in ranking[:KEPT]]
-    looks.sort(key=lambda fit: (not fit.outputs_fit, fit.ratio))
+    comparisons = [compare(candidate, example) for _, _, candidate, example in ranking[:KEPT]]
+    comparisons.sort(key=lambda fit: (not fit.outputs_fit, fit.ratio))
     candidates = tuple(entry[2:] for entry in ranking)
-    fits = tuple(fit for fit in looks if fit.ratio <= 1)
-    return Explanation(fits, looks[0], candidates, tuple(looks))
+    fits = tuple(fit for fit in comparisons if fit.ratio <= 1)
+    return Explanation(fits, comparisons[0], candidates, tuple(comparisons))
 
 
 def _readings(cell: str, example: Example) -> list[Reading]:
@@ -242,7 +242,8 @@ def _distances(cell: str, example: Example) -> Iterator[tuple[Candidate, float]]
         for members in alike.values():
             numbers, several = zip(*members, strict=True)
             stacked = {name: _stacked([s[name] for s in several]) for name in several[0]}
-            distances[[*numbers]] = _off(candidates[numbers[0]], stacked, len(numbers), example)
+            first = candidates[numbers[0]]
+            distances[[*numbers]] = _deviations(first, stacked, len(numbers), example)
         yield from zip(candidates, distances.tolist(), strict=True)
 
 
@@ -252,7 +253,7 @@ def _stacked(arrays: Sequence[Floats]) -> Floats:
     return stacked.reshape(len(arrays), *(1,) * (3 - stacked.ndim), *stacked.shape[1:])
 
 
-def _off(candidate: Candidate, slices: Slices, count: int, example: Example) -> Floats:
+def _deviations(candidate: Candidate, slices: Slices, count: int, example: Example) -> Floats:
     """Return the deviations of ``count`` candidates, which are dropped once they exceed FAR."""
     start = _start(candidate, example)
     state = tuple(np.repeat(s[None].astype(float), count, axis=0) for s in start)
@@ -280,7 +281,7 @@ def _largest(differences: Floats) -> Floats:
     return np.where(np.isfinite(worst), worst, np.inf)
 
 
-def look(candidate: Candidate, example: Example, arithmetic: str = "") -> Fit:
+def compare(candidate: Candidate, example: Example, arithmetic: str = "") -> Fit:
     """Compare an example with a convention, in units of bounds.
 
     ``arithmetic`` is that of the bounds, by default that of the example's dtype.
@@ -294,10 +295,7 @@ def look(candidate: Candidate, example: Example, arithmetic: str = "") -> Fit:
         return Fit(candidate, example, ledger, unjudged="the reference has no cell for it")
     if any(c.ratio > 1 for c in ledger.comparisons):
         return Fit(candidate, example, ledger, unjudged="the outputs are not explained")
-    comparisons = [
-        (words, _gradients(candidate, example, cotangents))
-        for words, cotangents in _losses(example)
-    ]
+    comparisons = [(words, _gradients(candidate, example, d)) for words, d in _losses(example)]
     loss, best = min(comparisons, key=lambda pair: _unexplained(pair[1]))
     return Fit(candidate, example, Ledger([*ledger.comparisons, *best.comparisons]), loss)
 
@@ -345,10 +343,8 @@ def _losses(example: Example) -> Iterator[tuple[str, Cotangents]]:
         return
     for loss in LOSSES:
         if example.y is not None:
-            cotangent = (loss.gradient(example.y) * example.shown[..., None]).astype(
-                example.y.dtype
-            )
-            yield loss.words, (cotangent, nothing)
+            dy = loss.gradient(example.y) * example.shown[..., None]
+            yield loss.words, (dy.astype(example.y.dtype), nothing)
         elif example.final[0] is not None:
             words = loss.words.replace("outputs", "final h")
             yield words, (None, (loss.gradient(example.final[0]), *nothing[1:]))
@@ -370,7 +366,7 @@ def _gradients(candidate: Candidate, example: Example, cotangents: Cotangents) -
     recorded = Recorded(candidate, replace(example, cotangents=cotangents))
     tested, inputs = under_test(recorded), recorded.inputs
     want = expected_gradient(tested, recorded.case, inputs, recorded.cotangents)
-    wanted, ledger = gradients_by_name(recorded.states, want), Ledger()
+    expected, ledger = gradients_by_name(recorded.states, want), Ledger()
     for name, array in recorded.gradients.items():
-        ledger.compare(name, array, wanted[name])
+        ledger.compare(name, array, expected[name])
     return ledger

@@ -72,7 +72,7 @@ class Identification:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Comparison:
     """The deviation of a candidate from steps, and its ratio to the candidate's bound."""
 
     candidate: Candidate
@@ -81,13 +81,15 @@ class _Look:
     bound: float
 
 
-def _look(candidate: Candidate, named: Mapping[str, Floats], steps: Steps, dtype: str) -> _Look:
+def _compare(
+    candidate: Candidate, named: Mapping[str, Floats], steps: Steps, dtype: str
+) -> _Comparison:
     arithmetic = ARITHMETICS[dtype]
     exact = {name: Bounded.exact(array, arithmetic) for name, array in named.items()}
     before = [Bounded.exact(s, arithmetic) for s in steps.before]
     after = candidate.after(exact, Bounded.exact(steps.x, arithmetic), before)
     pairs = [(got.astype(float), want) for got, want in zip(steps.after, after, strict=True)]
-    return _Look(
+    return _Comparison(
         candidate,
         distance([want.value for _, want in pairs], [got for got, _ in pairs]),
         max(float(np.max(in_bounds(got, want.value, want.bound))) for got, want in pairs),
@@ -95,15 +97,17 @@ def _look(candidate: Candidate, named: Mapping[str, Floats], steps: Steps, dtype
     )
 
 
-def _snapped(candidate: Candidate, named: Mapping[str, Floats], steps: Steps, dtype: str) -> _Look:
+def _with_simplest_offset(
+    candidate: Candidate, named: Mapping[str, Floats], steps: Steps, dtype: str
+) -> _Comparison:
     """Compare a candidate with the simplest forget offset that explains the steps."""
     offset = candidate.base.forget_offset
     for digits in DECIMALS:
         base = replace(candidate.base, forget_offset=round(offset, digits) + 0.0)
-        look = _look(replace(candidate, base=base), named, steps, dtype)
-        if look.ratio <= 1 or base.forget_offset == offset:
+        comparison = _compare(replace(candidate, base=base), named, steps, dtype)
+        if comparison.ratio <= 1 or base.forget_offset == offset:
             break
-    return look
+    return comparison
 
 
 def identify(subject: Subject, seed: int = 0) -> Identification:
@@ -114,19 +118,19 @@ def identify(subject: Subject, seed: int = 0) -> Identification:
     identification = _identified(subject, Probe(subject, seed))
     options = subject.options
     if not identification.fits and options.state and options.default_state:
-        again = _identified(subject, Probe(subject, seed, state=False))
-        identification = replace(again, without_state=True) if again.fits else identification
+        second = _identified(subject, Probe(subject, seed, state=False))
+        identification = replace(second, without_state=True) if second.fits else identification
     return identification
 
 
 def _identified(subject: Subject, probe: Probe) -> Identification:
-    ways = readings(probe.family, probe.shapes, probe.sizes)
-    vectors = [name for names in ways[0].vectors for name in names]
+    possible_readings = readings(probe.family, probe.shapes, probe.sizes)
+    vectors = [name for names in possible_readings[0].vectors for name in names]
     first = probe.draw("first") | {name: np.zeros(probe.shapes[name], probe.case.dtype)
                                    for name in vectors}  # fmt: skip
-    search = _Search(probe, ways, first)
+    search = _Search(probe, possible_readings, first)
     likely = search.structures()
-    for names in ways[0].vectors:
+    for names in possible_readings[0].vectors:
         likely = search.find_role(likely, names)
     return search.conclude(subject, likely)
 
@@ -144,24 +148,24 @@ class _Search:
     def structures(self) -> list[Candidate]:
         """Return the structures that explain the steps without vectors, or the nearest one."""
         steps = self.probe.steps(self.first, "first")
-        best = self._structures(steps)
+        comparisons = self._structures(steps)
         can_swap = self.probe.family == "lstm" and not self.probe.case.P
-        if best[0].ratio > 1 and can_swap and self.probe.case.state:
-            turned = self._structures(_swapped(steps))
-            self.swapped = turned[0].ratio <= 1
-            best = turned if self.swapped else best
-        likely = [look.candidate for look in best if look.ratio <= 1] or [best[0].candidate]
-        self.neighbours = [look.candidate for look in best if look.candidate not in likely]
+        if comparisons[0].ratio > 1 and can_swap and self.probe.case.state:
+            swapped_comparisons = self._structures(_swapped(steps))
+            self.swapped = swapped_comparisons[0].ratio <= 1
+            comparisons = swapped_comparisons if self.swapped else comparisons
+        likely = [c.candidate for c in comparisons if c.ratio <= 1] or [comparisons[0].candidate]
+        self.neighbours = [c.candidate for c in comparisons if c.candidate not in likely]
         return likely
 
-    def _structures(self, steps: Steps) -> list[_Look]:
+    def _structures(self, steps: Steps) -> list[_Comparison]:
         """Compare the likeliest candidates with bounds, until some do not fit."""
-        looks: list[_Look] = []
+        comparisons: list[_Comparison] = []
         for candidate in structures(self.probe.family, self.ways, self.first, steps):
-            looks.append(_snapped(candidate, self.first, steps, self.dtype))
-            if sum(look.ratio > 1 for look in looks) >= NEIGHBOURS:
+            comparisons.append(_with_simplest_offset(candidate, self.first, steps, self.dtype))
+            if sum(c.ratio > 1 for c in comparisons) >= NEIGHBOURS:
                 break
-        return sorted(looks, key=lambda look: (look.ratio > 1, look.residual))
+        return sorted(comparisons, key=lambda c: (c.ratio > 1, c.residual))
 
     def find_role(self, likely: Sequence[Candidate], names: tuple[str, ...]) -> list[Candidate]:
         """Return the candidates with each role of one array that explains the steps."""
@@ -171,7 +175,7 @@ class _Search:
         roles = []
         for candidate in likely:
             ranked = ranked_roles(candidate, names, named, steps)
-            fits = [h for h in ranked[:4] if _look(h, named, steps, self.dtype).ratio <= 1]
+            fits = [h for h in ranked[:4] if _compare(h, named, steps, self.dtype).ratio <= 1]
             roles += fits or ranked[:1]
             others = [h for h in ranked[:5] if h not in fits[:4]]
             self.others.setdefault(names, others[0] if fits else others[1])
@@ -184,20 +188,18 @@ class _Search:
         near = [with_role(likely[0], names, other.roles[names])
                 for names, other in self.others.items()]  # fmt: skip
         near += [_with_roles_of(likely[0], h) for h in self.neighbours]
-        looks_by_convention: dict[Convention, _Look] = {}
+        by_convention: dict[Convention, _Comparison] = {}
         for candidate in (*likely, *near):
-            looks_by_convention.setdefault(
-                candidate.convention, _look(candidate, named, steps, self.dtype)
+            by_convention.setdefault(
+                candidate.convention, _compare(candidate, named, steps, self.dtype)
             )
-        looks = sorted(
-            looks_by_convention.values(), key=lambda look: (look.ratio > 1, look.residual)
-        )
-        fitting = [look.candidate for look in looks if look.ratio <= 1]
+        comparisons = sorted(by_convention.values(), key=lambda c: (c.ratio > 1, c.residual))
+        fitting = [c.candidate for c in comparisons if c.ratio <= 1]
         stated = getattr(subject, "convention", None)
         if stated is not None:  # of several indistinguishable ones, the stated one first
             fitting.sort(key=lambda fit: len(differing(fit.convention, stated)))
         fits = [fit.convention for fit in fitting]
-        best, second = looks[0], looks[max(len(fits), 1)]
+        best, second = comparisons[0], comparisons[max(len(fits), 1)]
         roles = best.candidate.roles
         return Identification(
             subject.name,

@@ -138,7 +138,7 @@ def _require_cell(like: str) -> None:
         raise UnknownSubject(f"--like {like}: expected {OWN_CELL} and one of {', '.join(cells())}")
 
 
-def _of_cell(value: Any, cell: str) -> Any:
+def _with_cell(value: Any, cell: str) -> Any:
     """Return a class, an object or a function with the attribute ``cell`` added."""
     if isinstance(value, type):
         return type(value.__name__, (value,), {"cell": cell, "__module__": value.__module__})
@@ -250,11 +250,8 @@ def _inherited(value: Any) -> str | None:
 def known(*families_wanted: str) -> list[str]:
     """Return the sorted names of adapters and registered subjects, of these families or of all."""
     names = [name for member in families_wanted or families() for name in adapters(member)]
-    others = (
-        name
-        for name in loader.registered()
-        if not families_wanted or family(name) in families_wanted
-    )
+    registered = loader.registered()
+    others = (n for n in registered if not families_wanted or family(n) in families_wanted)
     return [*sorted(names), *sorted(others)]
 
 
@@ -305,7 +302,7 @@ def adapted(
     """
     require_like(like, forbid)
     if like is not None and like.startswith(OWN_CELL):
-        value, like = _of_cell(value, like.removeprefix(OWN_CELL)), None
+        value, like = _with_cell(value, like.removeprefix(OWN_CELL)), None
     if device != "cpu":
         require_device(device)
         _require_torch(value, name, like)

@@ -257,7 +257,7 @@ def with_care(function: Callable[[], R]) -> R:
         reason = words(error).removeprefix("NotImplementedError: ") or "NotImplementedError"
         raise NotOffered(f"refused: {reason}{_origin(error)}") from error
     except Exception as error:
-        if _of_an_adapter(error):
+        if _raised_by_adapter(error):
             raise
         raise SubjectCrashed(f"{words(error)}{_origin(error)}") from error
 
@@ -266,7 +266,7 @@ SLIPS = (AttributeError, ImportError, KeyError, NameError, TypeError)
 """Exceptions that mistakes in Python raise; packages' native code raises others, too."""
 
 
-def _of_an_adapter(error: Exception) -> bool:
+def _raised_by_adapter(error: Exception) -> bool:
     """Whether one of gatewise's adapters raised, and not the package that it adapts."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = Path(__file__).parent / "frameworks"

@@ -335,7 +335,7 @@ class _Call:
         names = [f"state {k}" for k in range(len(inputs.state or ()))]
         states = [leaves[name][0] if name in leaves else None for name in names]
         state = self._spread_states(states) or None
-        y, final = self._over_time(weights, x, state, self._row_places(inputs), stack)
+        y, final = self._call_steps_at_once(weights, x, state, self._row_places(inputs), stack)
         flat = zip(final, self._state_axes, strict=False)
         rest = final[len(self._state_axes) :]  # one too many is found by its number
         return self._flattened(y, 2, self._state_axes[0]), (
@@ -347,7 +347,7 @@ class _Call:
         if self.subject.declaration.stateful and inputs.anew:
             getattr(self.layer, self.subject.declaration.reset)()
 
-    def _over_time(
+    def _call_steps_at_once(
         self,
         weights: Mapping[str, Any],
         x: Any,
@@ -360,14 +360,15 @@ class _Call:
         if axes == "BD":
             outputs = []
             for x_t in x:
-                y, state = self._once(weights, x_t, state, {})
+                y, state = self._call_code(weights, x_t, state, {})
                 outputs.append(state[0] if y is None else y)
             return stack(outputs), state or ()
         if axes == "TD":  # a row at a time
-            rows = [self._once(weights, x[:, k], _row(state, k), {}) for k in range(x.shape[1])]
+            count = x.shape[1]
+            rows = [self._call_code(weights, x[:, k], _row(state, k), {}) for k in range(count)]
             y = stack([y for y, _ in rows]).swapaxes(0, 1)
             return y, tuple(stack(list(s)) for s in zip(*(s for _, s in rows), strict=True))
-        y, final = self._once(weights, self._turned(x), state, where)
+        y, final = self._call_code(weights, self._turned(x), state, where)
         return self._turned(y), final
 
     def _row_places(self, inputs: Inputs) -> dict[str, Any]:
@@ -447,7 +448,7 @@ class _Call:
         back = self.arrays.back
         return Result(back(y), tuple(back(s)[None] for s in final))
 
-    def _once(
+    def _call_code(
         self, weights: Mapping[str, Any], x: Any, state: Any, where: Mapping[str, Any]
     ) -> tuple[Any, tuple[Any, ...]]:
         arguments = self._bound(weights, x, self._flipped(state), where)
@@ -544,11 +545,7 @@ def declaration_of(value: Any, name: str) -> Declaration | None:
     cell = getattr(value.cell, "__func__", value.cell)  # a step is no method
     outside_catalogue = cell is None or callable(cell)
     attributes = {key: getattr(value, key) for key in ATTRIBUTES if hasattr(value, key)}
-    fields = {
-        key: attribute
-        for key, attribute in attributes.items()
-        if _may_declare(key, attribute, outside_catalogue)
-    }
+    fields = {k: v for k, v in attributes.items() if _may_declare(k, v, outside_catalogue)}
     if outside_catalogue and hasattr(value, "named_parameters"):
         fields = {"parameters": partial(module_parameters, value), "gradient": "torch", **fields}
     if not fields and not outside_catalogue:
@@ -586,10 +583,8 @@ def declared(
     if declaration.gradient == "vjp":
         for argument in {*ARGUMENTS} & {*parameters}:
             _require_argument(value, name, argument)
-    takes_state = (
-        any(n in (*STATE, *one_state(recurrence)) for n in parameters)
-        and declaration.state != "none"
-    )
+    names_of_state = {*STATE, *one_state(recurrence)}
+    takes_state = declaration.state != "none" and not names_of_state.isdisjoint(parameters)
     options = Options(
         layers=False,
         bidirectional=False,
@@ -630,23 +625,17 @@ def _takes_each_state(parameters: Iterable[str], declaration: Declaration) -> bo
     recurrence = declaration.recurrence
     places = one_state(recurrence)
     count = len(recurrence.states) if recurrence else 2 if declaration.cell == "lstm" else 1
-    return count > 1 and {places[name] for name in parameters if name in places} == set(
-        range(count)
-    )
+    return count > 1 and {places[n] for n in parameters if n in places} == {*range(count)}
 
 
 def _try_step(name: str, recurrence: Recurrence) -> None:
     """Raise UnknownSubject for a step whose rounding errors cannot be bounded; say what helps."""
     case = Case(2, 2, 3, 4)
     rng = np.random.default_rng(0)
-    arrays = [
-        recurrence.random_parameters(rng, case.sizes).map(
-            partial(Bounded.exact, arithmetic=FLOAT64)
-        )
-    ]
-    x = Bounded.exact(
-        rng.standard_normal((case.T, case.B, recurrence.input_width(case.sizes))), FLOAT64
-    )
+    p = recurrence.random_parameters(rng, case.sizes)
+    arrays = [p.map(partial(Bounded.exact, arithmetic=FLOAT64))]
+    shape = case.T, case.B, recurrence.input_width(case.sizes)
+    x = Bounded.exact(rng.standard_normal(shape), FLOAT64)
     layer = Layer(recurrence, case.sizes)
     try:
         output = layer.forward(arrays, x)

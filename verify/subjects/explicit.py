@@ -187,11 +187,9 @@ class Explicit:
 
     def build(self, case: Case) -> RaggedLayer:
         """Return the layer, ready to be called: in evaluation mode, if it has modes."""
-        layer = (
-            self.value(**self._constructor_arguments(case))
-            if isinstance(self.value, type)
-            else self.value
-        )
+        layer = self.value
+        if isinstance(layer, type):
+            layer = layer(**self._constructor_arguments(case))
         built = _Built(layer, self, case)
         if self.options.dropout and has_modes(layer):
             train(layer, False)
@@ -242,7 +240,7 @@ class _Built:
         outputs = self.forward(inputs)
         pulled = []
         for dy, dfinal in cotangents:
-            ends = self._as_taken(
+            ends = self._to_states_of_layer(
                 np.zeros_like(s) if d is None else d
                 for d, s in zip(dfinal, outputs.final, strict=True)
             )
@@ -271,7 +269,7 @@ class _Built:
             self.anew()
         passes = self.subject.parameter_map(self.case).to_reference(inputs.parameters)
         p = list(passes) if self.subject.several else passes[0]
-        state = None if inputs.state is None else self._as_taken(inputs.state)
+        state = None if inputs.state is None else self._to_states_of_layer(inputs.state)
         if inputs.rows is not None:
             state = tuple(np.asarray(s) for s in self.layer.reorder(state, list(inputs.rows)))
         return p, inputs.x, state
@@ -292,7 +290,7 @@ class _Built:
             for name in d
         }
 
-    def _as_taken(self, states: Iterable[Floats]) -> State:
+    def _to_states_of_layer(self, states: Iterable[Floats]) -> State:
         """Return states as the layer takes them: a layer of one pass without the axis of passes."""
         several = self.subject.several
         return tuple(s if several or s is None else s[0] for s in states)

@@ -194,7 +194,7 @@ class _Call:
         heads_first = self.subject.axes == "BHTD" and axes.startswith("N")
         return array.swapaxes(1, 2) if heads_first else array
 
-    def _back(self, array: Any, axes: str) -> Any:
+    def _to_reference_axes(self, array: Any, axes: str) -> Any:
         if self.subject.axes == "BHTD" and axes.startswith("N"):
             array = array.swapaxes(1, 2)
         return array if self.subject.axes == "TBD" else array.swapaxes(0, 1)
@@ -203,7 +203,7 @@ class _Call:
         """Return outputs as (T, B, width), where ``lead`` is (T, B)."""
         axes = self.cell.output_axes
         wanted = (*lead, *self.cell.shape(axes, self.case.sizes))
-        y = self._back(y, axes)
+        y = self._to_reference_axes(y, axes)
         if tuple(y.shape) != wanted:
             return y  # the comparison of shapes reports it
         return y.reshape((*wanted[:2], int(np.prod(wanted[2:]))))
@@ -222,7 +222,7 @@ class _Call:
         initial = tuple(s[0] for s in inputs.state or ())
         named = self._arguments(self.layer.forward, inputs, inputs.leaves, initial)
         dnamed, dstate = self.layer.vjp(**named, dy=d, dstate=ends[0] if len(ends) == 1 else ends)
-        back = {n: self._back(np.asarray(dnamed[n]), self._axes_of(n))
+        back = {n: self._to_reference_axes(np.asarray(dnamed[n]), self._axes_of(n))
                 for n in (states.name for states in self.cell.inputs)}  # fmt: skip
         gradients = {"x": self.cell.joined(back, inputs.x, sizes)}
         gradients |= {n: np.asarray(dnamed[n.removesuffix("_l0")]) for n in inputs.parameters}

@@ -276,10 +276,8 @@ class Experiment:
 
     def unread(self, kind: str, joint: Sequence[str], places: slice) -> bool:
         """Whether these columns of [x, h] are x's: with x = 0 they do not change the output."""
-        named, state = (
-            self.arrays(*self.shapes, round_="places"),
-            self.with_passes(self.start(kind, "")),
-        )
+        named = self.arrays(*self.shapes, round_="places")
+        state = self.with_passes(self.start(kind, ""))
         x, results = np.zeros((CASE.T, CASE.B, CASE.D)), []
         for factor in (1.0, 2.0):
             for name in joint:

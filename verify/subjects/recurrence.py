@@ -1,6 +1,6 @@
 """A user's recurrence outside the catalogue: its parameters, states, and step if it has equations.
 
-It is used like a cell of the catalogue: cases are drawn by it, and the oracle runs it.
+It takes the place of a cell of the catalogue: cases are drawn for it, and the oracle runs it.
 """
 
 from __future__ import annotations
@@ -108,23 +108,23 @@ class Recurrence(Cell):
     def step(self, p: Parameters, x: Array, state: State) -> tuple[State, Gates]:
         """Run the user's step, with arrays of any number system."""
         if not isinstance(x, NumberSystem):
-            return self._called(p, x, state), {}
-        new = self._called(p.map(Followed), Followed(x), tuple(map(Followed, state)))
+            return self._call_step(p, x, state), {}
+        new = self._call_step(p.map(Followed), Followed(x), tuple(map(Followed, state)))
         return tuple(s.value for s in new), {}
 
     def vjp(
         self, p: Parameters, x: Array, state: State, gates: Gates, new: State, cotangent: State
     ) -> tuple[Parameters, Array, State]:
         """Pull a cotangent back through the user's step."""
-        leaves, read, carried = p.map(Followed), Followed(x), tuple(map(Followed, state))
-        outputs = self._called(leaves, read, carried)
-        wanted = [*leaves.values(), read, *carried]
-        pulls = pulled(outputs, cotangent, wanted)
-        arrays = dict(zip(p, pulls, strict=False))
-        return Parameters(p.shapes, arrays), pulls[len(p)], tuple(pulls[len(p) + 1 :])
+        leaves, x_followed, states = p.map(Followed), Followed(x), tuple(map(Followed, state))
+        outputs = self._call_step(leaves, x_followed, states)
+        inputs = [*leaves.values(), x_followed, *states]
+        gradients = pulled(outputs, cotangent, inputs)
+        arrays = dict(zip(p, gradients, strict=False))
+        return Parameters(p.shapes, arrays), gradients[len(p)], tuple(gradients[len(p) + 1 :])
 
-    def _called(self, p: Parameters, x: Any, state: Sequence[Any]) -> tuple[Any, ...]:
-        """Call the step with arrays of the declared axes; return the new states, flat."""
+    def _call_step(self, p: Parameters, x: Any, state: Sequence[Any]) -> tuple[Any, ...]:
+        """Call the step with arrays of the declared axes; return the new states as (B, width)."""
         if self.function is None:
             raise NotImplementedError(f"{self.name}: it has no equations")
         sizes = self._sizes(x.shape[-1], state[0].shape[-1])
@@ -134,9 +134,9 @@ class Recurrence(Cell):
         new = self.function(p, x.reshape(rows, *self.x_axes(sizes)), reshaped)
         new = new if isinstance(new, tuple | list) else (new,)
         shapes = [tuple(np.shape(s)) for s in new]
-        wanted = [(rows, *n) for n in axes]
-        if shapes != wanted:
-            raise Mismatch(f"the step returns states of shape {shapes}, expected {wanted}")
+        expected_shapes = [(rows, *n) for n in axes]
+        if shapes != expected_shapes:
+            raise Mismatch(f"the step returns states of shape {shapes}, expected {expected_shapes}")
         like = x.value if isinstance(x, Followed) else None
         flat = (s if like is None else followed(s, like) for s in new)
         return tuple(s.reshape(rows, math.prod(n)) for s, n in zip(flat, axes, strict=True))

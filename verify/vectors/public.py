@@ -179,7 +179,7 @@ def _plain(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Publis
     except (Unreadable, ValueError) as error:
         raise Unread(f"{path.name}: {error}") from error
     fitting = [
-        fit for fit in explained.looks if fit.outputs_fit and fit.convention.cell is not None
+        fit for fit in explained.comparisons if fit.outputs_fit and fit.convention.cell is not None
     ]
     if not fitting:
         worst = explained.nearest

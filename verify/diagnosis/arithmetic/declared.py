@@ -145,7 +145,7 @@ DEPENDENT = ("batch-single", "carry", "causality")
 """Checks that fail if all rows and steps of a call share one range."""
 
 
-def of_the_call(subject: Quantised, dtype: str, failing: Sequence[Verdict]) -> Discovery:
+def explain_call(subject: Quantised, dtype: str, failing: Sequence[Verdict]) -> Discovery:
     """Return the explanation by a range of the complete call, if nothing else is wrong."""
     q = subject.quantisation
     if not (q.activations and q.range == "call" and {v.check for v in failing} <= {*DEPENDENT}):
@@ -297,7 +297,7 @@ def is_rounded(explanation: Explanation) -> bool:
     return explanation.ids == ("rounded weights",)
 
 
-def as_declared(explanation: Explanation, declared: Quantisation) -> Explanation:
+def relative_to_declaration(explanation: Explanation, declared: Quantisation) -> Explanation:
     """Return an explanation by rounded weights as a deviation from the declaration."""
     grid = explanation.statements[0].removeprefix("It is right for weights rounded to ")
     return replace(

@@ -136,9 +136,9 @@ def fixed_point(explainer: Explainer) -> Discovery:
         return Discovery(notes=(f"Its outputs are multiples of 2^-{bits}: {BLIND}.",))
     judge = Explainer(subject, explainer.dtype, observed, explainer.on_try, explainer.deadline)
     notes = (GRADIENTS,) if subject.options.gradient else ()
-    if (worst := judge.off(NOTHING_WRONG)) <= 1:
+    if (worst := judge.residual_of(NOTHING_WRONG)) <= 1:
         return Discovery(
-            [_right(subject, explainer.dtype, form)],
+            [_confirmation(subject, explainer.dtype, form)],
             notes,
             residual=worst,
             experiments=len(observed),
@@ -147,7 +147,7 @@ def fixed_point(explainer: Explainer) -> Discovery:
     coarse = f"It computes in {form.words}, too; that is not what is wrong."
     if not fits:
         coarse = f"Its outputs are multiples of 2^-{bits}, but fixed point does not explain them."
-    worst = max(map(judge.off, fits), default=0.0)
+    worst = max(map(judge.residual_of, fits), default=0.0)
     return Discovery(
         [h.explanation for h in fits], (coarse, *notes), residual=worst, experiments=len(observed)
     )
@@ -166,7 +166,7 @@ def telling(observation: Observation) -> bool:
     return bool(np.isfinite(levels).mean() > 1 / 2)
 
 
-def _right(subject: Subject, dtype: str, form: FixedPoint) -> Explanation:
+def _confirmation(subject: Subject, dtype: str, form: FixedPoint) -> Explanation:
     stated: Quantisation | None = getattr(subject, "quantisation", None)
     if stated is not None and stated.fixed:
         return Explanation(

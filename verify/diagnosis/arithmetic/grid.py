@@ -197,7 +197,7 @@ class Staircase:
 def on_a_grid(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Discovery:
     """Return the explanations of a layer whose outputs or weights are on a grid."""
     stored = storage(explainer.observations, explainer.dtype)
-    if stored and (residual := explainer.off(wrong := stored.hypothesis)) <= 1:
+    if stored and (residual := explainer.residual_of(wrong := stored.hypothesis)) <= 1:
         count = len(explainer.observations)
         return Discovery([wrong.explanation], residual=residual, experiments=count)
     fixed = fixed_point(explainer)
@@ -256,14 +256,14 @@ def _wrong_too(way: Grid, explainer: Explainer) -> Discovery | None:
     if sum(map(telling, observed)) <= len(observed) / 2:
         return None
     judge = Explainer(read, explainer.dtype, observed, explainer.on_try, explainer.deadline)
-    if judge.off(NOTHING_WRONG) <= 1:  # only derivatives in forward mode deviate
+    if judge.residual_of(NOTHING_WRONG) <= 1:  # only derivatives in forward mode deviate
         return None
     fits = known_mistakes(judge)
     discovery = Discovery([h.explanation for h in fits]) if fits else character(judge)
     note = f"Its weights are rounded to {way.words}, too; that is not what is wrong."
     if not discovery.explanations:
         return None
-    worst = discovery.residual or max(map(judge.off, fits), default=0.0)
+    worst = discovery.residual or max(map(judge.residual_of, fits), default=0.0)
     return replace(
         discovery,
         notes=(note, *discovery.notes),

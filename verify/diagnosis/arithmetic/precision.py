@@ -81,12 +81,12 @@ def explains(coarser: Coarser, dtype: str, observations: Sequence[Observation]) 
 
     returned = f"expected dtype {dtype}, got {coarser.name}"
     return all(
-        not seen.words or seen.experiment.check == "dtype" or seen.words.endswith(returned)
-        for seen in observations
+        not o.words or o.experiment.check == "dtype" or o.words.endswith(returned)
+        for o in observations
     ) and all(
-        residual(array, seen.right[key], level(seen, key)) <= 1
-        for seen in observations
-        for key, array in seen.seen.items()
+        residual(array, o.right[key], level(o, key)) <= 1
+        for o in observations
+        for key, array in o.seen.items()
     )  # fmt: skip
 
 

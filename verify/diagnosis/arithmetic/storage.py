@@ -21,7 +21,7 @@ COARSER = {"float64": ("bfloat16", "float16", "float32"), "float32": ("bfloat16"
 """The dtypes in which states may be stored, the coarsest first."""
 
 ENOUGH = 32
-"""The fewest numbers that must be numbers of the coarser dtype."""
+"""The fewest numbers of an array from which its dtype is inferred."""
 
 
 def rounded(array: Array, dtype: str) -> Array:
@@ -41,7 +41,7 @@ class Storage:
     outputs: bool
 
     def change(self, layer: ReplaceableLayer) -> None:
-        """Change a right layer to store its states so."""
+        """Change a right layer so that it rounds these states and outputs after every step."""
         step, show, names = layer.step, layer.show, layer.cell.states
 
         def store(s: Array) -> Array:
@@ -82,13 +82,13 @@ def storage(observed: Sequence[Observation], dtype: str) -> Storage | None:
                 arrays.setdefault(name, []).append(array.ravel())
     by_name = {name: np.concatenate(parts) for name, parts in arrays.items()}
     for coarser in COARSER.get(dtype, ()):
-        fits = [name for name, a in by_name.items() if _holds(a, partial(rounded, dtype=coarser))]
+        fits = [n for n, a in by_name.items() if _unchanged(a, partial(rounded, dtype=coarser))]
         states = tuple(n.removeprefix("final ") for n in fits if n != "y")
         if fits:
             return Storage(coarser, states, "y" in fits)
     return None
 
 
-def _holds(array: Array, cast: Callable[[Array], Array]) -> bool:
+def _unchanged(array: Array, cast: Callable[[Array], Array]) -> bool:
     numbers = array[np.isfinite(array) & (array != 0)]
     return numbers.size >= ENOUGH and bool(np.array_equal(cast(numbers), numbers))

@@ -80,16 +80,16 @@ def with_causes(
         return diagnosis
     first = Explanation((), (), ())
     for cause in causes:
-        first = _together(first, cause.explanation)
+        first = _combined(first, cause.explanation)
     others = diagnosis.explanations or [Explanation((), (), ())]
     training = all(cause.location.part == "training" for cause in causes)
     explanations = [
-        _together(other, first) if training else _together(first, other) for other in others
+        _combined(other, first) if training else _combined(first, other) for other in others
     ]
     message = diagnosis.message
     if diagnosis.status == "unexplained":
         rest = Explanation((), (f"That is not all: {message}.",), ())
-        explanations = [_together(first, rest)]
+        explanations = [_combined(first, rest)]
     status = "unexplained" if diagnosis.status == "unexplained" else "explained"
     location = diagnosis.location if diagnosis.location.part else causes[0].location
     return replace(
@@ -105,7 +105,7 @@ def _roots(causes: Sequence[Cause], failing: Sequence[Verdict]) -> tuple[str, ..
     return tuple(dict.fromkeys(verdicts[0].check for verdicts in shown if verdicts))
 
 
-def _together(first: Explanation, second: Explanation) -> Explanation:
+def _combined(first: Explanation, second: Explanation) -> Explanation:
     return Explanation(
         first.ids + second.ids,
         first.statements + second.statements,

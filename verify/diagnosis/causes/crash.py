@@ -86,26 +86,11 @@ def crashes(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iterato
         for verdict in hidden(subject, dtype, failing[0]):
             groups.setdefault(verdict.cause, [verdict])
     causes = [_cause(subject, name, verdicts, failing) for name, verdicts in _roots(groups).items()]
-    lost = [
-        cause_of_group
-        for cause_of_group, _ in causes
-        if LOST in cause_of_group.explanation.statements[0]
-    ][:1]
-    same = [
-        cause_of_group
-        for cause_of_group, trial in causes
-        if lost and cause_of_group not in lost and trial.of_small_sizes()
-    ]
-    more = tuple(v for cause_of_group in same for v in cause_of_group.verdicts)
-    yield from (
-        replace(cause_of_group, verdicts=(*cause_of_group.verdicts, *more))
-        for cause_of_group in lost
-    )
-    yield from (
-        cause_of_group
-        for cause_of_group, _ in causes
-        if cause_of_group not in lost and cause_of_group not in same
-    )
+    lost = [c for c, _ in causes if LOST in c.explanation.statements[0]][:1]
+    same = [c for c, trial in causes if lost and c not in lost and trial.needs_small_sizes()]
+    more = tuple(v for c in same for v in c.verdicts)
+    yield from (replace(c, verdicts=(*c.verdicts, *more)) for c in lost)
+    yield from (c for c, _ in causes if c not in lost and c not in same)
 
 
 LOST = "an axis of length 1 is missing"
@@ -249,7 +234,7 @@ class Trial:
             names.append("the number of layers")
         return [f"{name} = 1" if len(name) == 1 else f"{name} is 1" for name in names]
 
-    def of_small_sizes(self) -> bool:
+    def needs_small_sizes(self) -> bool:
         """Whether no failure of any kind occurs with larger sizes."""
         roomy = replace(self.case, **ROOMY, zeroed="", rounded="")  # type: ignore[arg-type]
         impossible_case = self.case.P or impossible(self.subject, self.check, roomy)
@@ -277,7 +262,7 @@ class Trial:
         elif self.check != OUTPUTS:
             yield CALLS.get(self.check, f"in the calls of the check {self.check}")
         case, needed = self._roomy()
-        together = self._together(case, needed)
+        together = self._equal_sizes(case, needed)
         if together:
             yield f"where {together[0]} = {together[1]}"
         for size in needed:
@@ -307,7 +292,7 @@ class Trial:
         needed += [s for s in least if self.fails(replace(case, **{s: 1})) is False]  # type: ignore[arg-type]
         return case, needed
 
-    def _together(self, case: Case, needed: Sequence[str]) -> tuple[str, ...]:
+    def _equal_sizes(self, case: Case, needed: Sequence[str]) -> tuple[str, ...]:
         """Return two sizes that must be equal for the failure, or ()."""
         for a in needed:
             for b in needed:
@@ -471,9 +456,7 @@ def _fix(verdict: Verdict, where: Sequence[str]) -> str:
         return KEEP_AXES.format(place)
     if any(condition.startswith("where ") for condition in where):
         return f"{place}tell axes apart by their place, not by their length"
-    needed = [
-        condition for condition in where if condition.startswith(("with", "when", "in two", "for"))
-    ]
+    needed = [words for words in where if words.startswith(("with", "when", "in two", "for"))]
     if needed:
         return (
             f"{place}make it run {', '.join(needed)}, or refuse that with NotImplementedError if "

@@ -197,7 +197,7 @@ class Probe:
     @property
     def random(self) -> bool:
         """Whether two calls differ."""
-        return any(_apart(self.results[0], result, self.level) for result in self.results[1:])
+        return any(_differ(self.results[0], result, self.level) for result in self.results[1:])
 
     def rates(self, place: Place) -> Sequence[float]:
         """Return the rates of masks in a place that may explain all calls; 0: not scaled."""
@@ -277,7 +277,7 @@ def _columns(result: Result) -> Array:
     return np.concatenate([y, *(np.asarray(s, np.float64) for s in result.final)])
 
 
-def _apart(first: Result, second: Result, level: float) -> bool:
+def _differ(first: Result, second: Result, level: float) -> bool:
     pairs = zip((first.y, *first.final), (second.y, *second.final), strict=True)
     with np.errstate(all="ignore"):
         return any((np.abs(np.subtract(a, b, dtype=np.float64)) > level).any() for a, b in pairs)
@@ -296,7 +296,7 @@ def randomness(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iter
         cause = (
             _in_evaluation(subject, dtype, failing)
             or _in_training(subject, dtype, failing)
-            or _elsewhere(subject, dtype, failing)
+            or _misplaced_dropout(subject, dtype, failing)
         )
     except (Mismatch, SubjectCrashed, NotOffered):
         return
@@ -356,7 +356,9 @@ class Twice(Trial):
             return None
 
     @classmethod
-    def found(cls, subject: Subject, cases: Sequence[Case], training: bool | None) -> Twice | None:
+    def first_random(
+        cls, subject: Subject, cases: Sequence[Case], training: bool | None
+    ) -> Twice | None:
         """Return the first case that is random."""
         deadline = time.process_time() + SECONDS
         trials = (cls(subject, "", OUTPUTS, case, deadline, training) for case in cases)
@@ -385,7 +387,7 @@ def differs(
         return layer.forward(call)
 
     first = result()
-    return any(_apart(first, result(), level) for _ in range(calls - 1))
+    return any(_differ(first, result(), level) for _ in range(calls - 1))
 
 
 def _largest_bound(want: Expected) -> float:
@@ -404,7 +406,7 @@ def _cases(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> list[Cas
 
 def _in_evaluation(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Cause | None:
     mode = False if _modes(subject, _plain(subject, dtype)) else None
-    trial = Twice.found(subject, _cases(subject, dtype, failing), mode)
+    trial = Twice.first_random(subject, _cases(subject, dtype, failing), mode)
     if trial is None:
         return None
     if _in_padding_alone(subject, trial.case, mode):
@@ -488,7 +490,7 @@ def _in_training(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Ca
     return _cause("dropout of its own", statement, fix, verdicts)
 
 
-def _elsewhere(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Cause | None:
+def _misplaced_dropout(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Cause | None:
     """Return the cause that dropout acts in another than the documented place, or None."""
     options = subject.options
     verdicts = [v for v in failing if v.check == "dropout"]

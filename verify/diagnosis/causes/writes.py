@@ -292,7 +292,7 @@ def hypotheses_of(writings: Sequence[Writing], *, jvp: bool) -> Iterator[Hypothe
                 )  # fmt: skip
 
 
-def _along(inputs: Inputs, tangents: Inputs) -> Inputs:
+def _complex_step(inputs: Inputs, tangents: Inputs) -> Inputs:
     """Return arguments with a small imaginary part along their tangents."""
     pairs = zip(inputs.state or (), tangents.state or (), strict=True)
     state = inputs.state and tuple(s + 1j * STEP * t for s, t in pairs)
@@ -327,7 +327,7 @@ def _change(
 
         def pushed(inputs: Inputs, tangents: Inputs) -> Inputs:
             """Return tangents of changed arguments: forward mode follows writes under no_grad."""
-            moved = applied(_along(inputs, tangents), ahead)
+            moved = applied(_complex_step(inputs, tangents), ahead)
             state = moved.state and tuple(s.imag / STEP for s in moved.state)
             x, old = moved.x.imag / STEP, tangents.state or ()
             state = state and tuple(s.astype(t.dtype) for s, t in zip(state, old, strict=True))

@@ -47,7 +47,7 @@ class _Step:
     following: tuple[str, ...]
 
 
-def _apart(m: Measurement) -> _Step:
+def _analyse_step(m: Measurement) -> _Step:
     """Analyse one step of one row, where the gradient of b is that of the pre-activation."""
     program, letters = program_of(m.cell.name), m.cell.gates
     assert program  # noqa: S101 - measured cells have one
@@ -55,11 +55,8 @@ def _apart(m: Measurement) -> _Step:
     fitting = {k: _slots_agree(m, k) for k in letters}
     off = [k for k in letters if not m.same(f"db_{k}", m.right_gradients[f"db_{k}"])]
     gates = tuple(k for k in off if fitting[k])
-    measured_gates = {
-        f"da_{k}": by_biases[f"da_{k}"][None]
-        for k in gates
-        if not np.isnan(by_biases[f"da_{k}"]).any()
-    }
+    names = [f"da_{k}" for k in gates]
+    measured_gates = {n: by_biases[n][None] for n in names if not np.isnan(by_biases[n]).any()}
     following = tuple(sorted(m.differing(_following(program, m, measured_gates), m.gradients)))
     return _Step(gates, tuple(k for k in letters if k not in gates), following)
 
@@ -84,10 +81,8 @@ def _following(
         values[statement.target] = value = _value(statement, values) if value is None else value
         if statement.slot:
             gradients[statement.target] = value
-    gradients |= {"dx": values["dx"][None]} | {
-        f"d0_{s}": values[f"d{s}_old"] for s in m.cell.states
-    }
-    return gradients
+    initial = {f"d0_{s}": values[f"d{s}_old"] for s in m.cell.states}
+    return gradients | {"dx": values["dx"][None]} | initial
 
 
 def _value(statement: Statement, values: Values) -> Array:
@@ -119,7 +114,7 @@ def _one_step(subject: Subject, dtype: str, m: Measurement) -> Iterator[str]:
         listed = _listed(ignored)
         so = f"{listed[0].upper()}{listed[1:]}"
         yield f"{so} wrong already where nothing else is given (one step)."
-    step = _apart(alone)
+    step = _analyse_step(alone)
     if step.gates:
         off = _listed(_gate_names(step.gates))
         rest = "; those of the other gates are right" if step.right else ""

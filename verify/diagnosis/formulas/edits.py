@@ -28,7 +28,7 @@ from .expression import (
     variants,
     with_names,
 )
-from .phrases import Words, said, shown, subject_of
+from .phrases import Words, notation, sentence, subject_of
 from .program import Order, Program, Statement, expression, named, program_of
 
 Place = tuple[str, int]
@@ -53,7 +53,7 @@ class Edit:
     order: Order | None = None
     x_at: Callable[[int, int], int] | None = None
 
-    def of(self, program: Program) -> Program:
+    def applied_to(self, program: Program) -> Program:
         """Return the edited program."""
         for section in ("forward", "start", "back", "end"):
             new = {place[1]: s for place, s in self.changed if place[0] == section}
@@ -75,14 +75,14 @@ class Edit:
         aside = spare(program)
         read = [c for c in self.changed if c[1].target not in aside]
         (section, k), new = (read or self.changed)[0]
-        return _line(new), _line(program.of(section)[k])
+        return _line(new), _line(program.section(section)[k])
 
     def statement(self, program: Program) -> str:
         """Return a sentence that says what is wrong."""
         is_so, should = self.formulas(program)
         example = "for example " if len(self.changed) > 1 else ""
         formulas = f": {example}{is_so}, should be {should}" if is_so else ""
-        return f"In {self.where}, {said(self.words)}{formulas}."
+        return f"In {self.where}, {sentence(self.words)}{formulas}."
 
     def fix(self, program: Program) -> str:
         """Return the remedy."""
@@ -92,7 +92,7 @@ class Edit:
 
 def _line(s: Statement) -> str:
     sign = "+=" if s.adds else "="
-    return f"{shown(s.target)} {sign} {shown(s.value)}"
+    return f"{notation(s.target)} {sign} {notation(s.value)}"
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def statement_edits(cell: str, section: str, number: int) -> tuple[Edit, ...]:
     """Return every single edit of one statement of a cell's program, the simplest first."""
     program = program_of(cell)
     assert program  # noqa: S101 - edited cells have a program
-    s = program.of(section)[number]
+    s = program.section(section)[number]
     edits = _statement_edits((section, number), s, _scope(program, section, number))
     return tuple(sorted(edits, key=lambda e: e.rank))
 
@@ -178,17 +178,16 @@ def _scope(program: Program, section: str, number: int) -> Scope:
     if section == "forward":
         inputs = set(names.forward) - {s.target for s in program.forward}
         before = inputs | {s.target for s in program.forward[:number]}
-        return Scope(
-            names.alike([n for n in names.forward if n in before]), names.square, ahead=True
-        )  # fmt: skip
+        alike = names.alike([n for n in names.forward if n in before])
+        return Scope(alike, names.square, in_forward_step=True)
     finals = [f"d{s}_final" for s in states]
     wide = {f"d{s}_final": names.shapes[f"{s}_new"] for s in states}
-    alike = Names({**names.shapes, **wide}, names.forward)
+    all_names = Names({**names.shapes, **wide}, names.forward)
     if section == "start":
-        return Scope(alike.alike(finals))
+        return Scope(all_names.alike(finals))
     saved_names, later = saved(program.cell), carried(program.cell)
     if section == "end":
-        return Scope(alike.alike([*saved_names, *later, *computed(program.back), *finals]))
+        return Scope(all_names.alike([*saved_names, *later, *computed(program.back), *finals]))
     parameters = [n for n in names.forward if not is_saved(n)]
     available = [*saved_names, *later, *parameters, *computed(program.back[:number])]
     sums = {s.target: s.value for s in program.back[:number] if len(terms(s.value)) > 1}
@@ -304,15 +303,12 @@ def _renamed_in(value: ast.expr, scope: Scope) -> Iterator[Variant]:
 
 
 def replacements(
-    n: str, replacement: str, read: Sequence[str] | frozenset[str]
+    n: str, new: str, read: Sequence[str] | frozenset[str]
 ) -> Iterator[tuple[dict[str, str], Words]]:
     """Yield a name in another's place, and both exchanged if both are read."""
-    yield {n: replacement}, (name(replacement), " stands in the place of ", name(n))
-    if n < replacement and replacement in read:
-        yield (
-            {n: replacement, replacement: n},
-            (name(n), " and ", name(replacement), " are exchanged"),
-        )
+    yield {n: new}, (name(new), " stands in the place of ", name(n))
+    if n < new and new in read:
+        yield {n: new, new: n}, (name(n), " and ", name(new), " are exchanged")
 
 
 def _factors_of(n: str) -> Iterator[ast.expr]:

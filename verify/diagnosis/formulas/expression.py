@@ -45,8 +45,7 @@ class Scope:
 
     ``alike`` are the other names of each name's shape, ``square`` the square matrices, ``sums`` the
     definitions of names that are sums, ``saved`` the names of values of each step, ``carried`` the
-    names of gradients from the later step; ``ahead``: it belongs to the forward step, in which any
-    activation may stand.
+    names of gradients from the later step. Any activation may stand ``in_forward_step``.
     """
 
     alike: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -54,7 +53,7 @@ class Scope:
     sums: Mapping[str, ast.expr] = field(default_factory=dict)
     saved: frozenset[str] = frozenset()
     carried: frozenset[str] = frozenset()
-    ahead: bool = False
+    in_forward_step: bool = False
 
     @property
     def narrow(self) -> Scope:
@@ -238,13 +237,13 @@ def _distributed(
 ) -> Iterator[Variant]:
     """Yield edits of one term of a factor that is a sum, after multiplying out."""
     products = [(sign, product([*factors(part), *rest])) for sign, part in parts]
-    yield from _of_terms(products)
+    yield from _changed_terms(products)
     for part, put in term_places(total(products)):
         for v in variants(part, replace(scope, sums={})):
             yield Variant(put(v.value), (*v.words, " in the term ", part), v.rank + 1)
 
 
-def _of_terms(parts: Sequence[Term], rank: int = 1) -> Iterator[Variant]:
+def _changed_terms(parts: Sequence[Term], rank: int = 1) -> Iterator[Variant]:
     """Yield sums in which a term is missing, or has the other sign."""
     for k, (sign, part) in enumerate(parts):
         words = ("the term ", *_signed(sign, part))
@@ -289,7 +288,7 @@ def _partly(
 
 
 def _sum(parts: Sequence[Term]) -> Iterator[Variant]:
-    yield from _of_terms(parts, rank=0)
+    yield from _changed_terms(parts, rank=0)
     for k, (sign, part) in enumerate(parts):
         rest = swapped(parts, k)
         if len(rest) == 1 and rest[0][0] < 0:
@@ -340,12 +339,12 @@ def _call(node: ast.Call, function: str, argument: ast.expr, scope: Scope) -> It
         yield Variant(argument, (f"{function} is not applied to ", argument), 0)
         words = (f"{function} is applied twice to ", argument)
         yield Variant(call(function, node), words, 1)
-    others = {name: words for name, (_, words) in ACTIVATIONS.items() if scope.ahead}
+    others = {name: words for name, (_, words) in ACTIVATIONS.items() if scope.in_forward_step}
     others |= {name: name for name in ("tanh", "sigmoid", "relu", "positive")}
     for replacement in sorted(others.keys() - {function}):
         text = f"{others[replacement]} stands in the place of {function}"
         yield Variant(call(replacement, argument), (text,), 2)
-    if function == "sigmoid" and scope.ahead:
+    if function == "sigmoid" and scope.in_forward_step:
         yield from _complements(argument, scope)
 
 
@@ -375,7 +374,7 @@ def _name(node: ast.Name, scope: Scope) -> Iterator[Variant]:
             so: Words = (other_step, " stands in the place of ", node, beyond(node.id, shift))
             yield Variant(other_step, so, 2)
     if node.id in GATES and scope.alike:
-        ranks = {node.id: 1} | {n: 3 for n in alike if scope.ahead and n in GATES}
+        ranks = {node.id: 1} | {n: 3 for n in alike if scope.in_forward_step and n in GATES}
         for replacement, rank in ranks.items():
             turned = complement(name(replacement))
             yield Variant(turned, (turned, " stands in the place of ", node), rank)

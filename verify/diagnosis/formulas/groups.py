@@ -27,7 +27,7 @@ from .edits import (
     statement_edits,
 )
 from .expression import ROWS, SHIFTS, call, factors, name, product, terms, total, with_names
-from .phrases import beyond, gate, shown, subject_of
+from .phrases import beyond, gate, notation, subject_of
 from .program import Order, Program, Statement, expression, last_first
 from .texts_of_families import ALL
 
@@ -45,7 +45,7 @@ def grouped_forward_edits(program: Program) -> Iterator[Edit]:
     yield from _shared(program)
     yield from _read_otherwise(program)
     yield from _normalised_otherwise(program)
-    yield from _of_rows(program)
+    yield from _row_readings(program)
     yield from _reset_elsewhere(program)
 
 
@@ -53,7 +53,7 @@ def backward_edits(program: Program, targets: Collection[str]) -> Iterator[Edit]
     """Yield all single edits of the backward pass: of these targets, and of the loop."""
     yield from _loop_edits()
     for section in ("start", "back", "end"):
-        for k, s in enumerate(program.of(section)):
+        for k, s in enumerate(program.section(section)):
             if s.target in targets and s.target not in spare(program):
                 yield from statement_edits(program.cell, section, k)
     yield from _slope_edits(program)
@@ -196,15 +196,15 @@ def _normalised_otherwise(program: Program) -> Iterator[Edit]:
     ]  # fmt: skip
     for words, new in ways if gates else ():
         values = {n: expression(text) for n, text in new.items()}
-        changed = _changed("forward", [lines[n] for n in new], partial(_of_target, values))
+        changed = _changed("forward", [lines[n] for n in new], partial(_value_of_target, values))
         yield Edit("the pre-activations", (words,), 1, changed)
 
 
-def _of_target(values: Mapping[str, ast.expr], s: Statement) -> ast.expr:
+def _value_of_target(values: Mapping[str, ast.expr], s: Statement) -> ast.expr:
     return values[s.target]
 
 
-def _of_rows(program: Program) -> Iterator[Edit]:
+def _row_readings(program: Program) -> Iterator[Edit]:
     """Yield readings of other rows: in a statement, in all pre-activations, in the step."""
     step = [*enumerate(program.forward)]
     before = [(k, s) for k, s in step if s.target.startswith("a_")]
@@ -220,7 +220,7 @@ def _of_rows(program: Program) -> Iterator[Edit]:
         values = {n: call(function, name(n)) for n in read}
         changed = _with_names("forward", members, values)
         if changed:
-            read_names = " and ".join(shown(n) for n in read)
+            read_names = " and ".join(notation(n) for n in read)
             yield Edit(where, (f"{words} stands in the place of {read_names}",), 1, changed)
     for k, s in step:
         for function, (_, words) in OF_ROWS.items() if s.target.endswith("_new") else ():
@@ -239,7 +239,7 @@ def _slope_edits(program: Program) -> Iterator[Edit]:
         for (replacement, words), count in product_of(others, {1, len(values)}):
             for chosen in combinations(values, count):
                 changed = tuple(c for v in chosen for c in _with_slope(program, v, replacement))
-                where = f"the slope of the activation of {' and '.join(map(shown, chosen))}"
+                where = f"the slope of the activation of {' and '.join(map(notation, chosen))}"
                 text = f"{words} stands in the place of the slope ({kind} of the value)"
                 if changed:
                     yield Edit(where, (text,), 1, changed)
@@ -309,18 +309,17 @@ def _slope_replaced(value: ast.expr, slope: list[str], new: ast.expr) -> ast.exp
 def _groups(program: Program) -> dict[str, list[Member]]:
     """Return groups of backward statements that programs often write in one line."""
 
-    def of(wanted: Callable[[Statement], bool]) -> list[Member]:
+    def select(wanted: Callable[[Statement], bool]) -> list[Member]:
         return [(k, s) for k, s in enumerate(program.back) if wanted(s)]
 
     arrays = dict.fromkeys(s.target.partition("_")[0] for s in program.back if s.slot)
-    groups = {"the gradients of all gates": of(lambda s: s.target.startswith("da_"))}
-    groups |= {
-        f"the gradients of {array[1:]}": of(lambda s, a=array: s.slot and s.target.startswith(a))  # type: ignore[misc]
-        for array in arrays
-    }
-    slots = of(lambda s: s.slot)
+    slots = select(lambda s: s.slot)
+    groups = {"the gradients of all gates": select(lambda s: s.target.startswith("da_"))}
+    for array in arrays:
+        slots_of_array = [(k, s) for k, s in slots if s.target.startswith(array)]
+        groups[f"the gradients of {array[1:]}"] = slots_of_array
     weights = [(k, s) for k, s in slots if s.target[1] in "WU"]
-    back = of(lambda s: s.target in ("dx", "dh_old"))
+    back = select(lambda s: s.target in ("dx", "dh_old"))
     for letter in cell_named(program.cell).gates:
         slots_of_gate = [(k, s) for k, s in slots if s.target.endswith(f"_{letter}")]
         groups[f"the gradients of W, U and b of {gate(letter)}"] = slots_of_gate
@@ -329,12 +328,12 @@ def _groups(program: Program) -> dict[str, list[Member]]:
         ]
     return groups | {
         "the gradients of W and U": weights,
-        "the gradients of b, without b_hn": of(
+        "the gradients of b, without b_hn": select(
             lambda s: s.target.startswith("db_") and s.target != "db_hn"
         ),
         "the gradients of all parameters": slots,
         "the gradients of x_t and h_{t-1}": back,
-        "the gradients of all parameters, of x_t and h_{t-1}": of(
+        "the gradients of all parameters, of x_t and h_{t-1}": select(
             lambda s: s.slot or s.target in ("dx", "dh_old")
         ),
         WHOLE: [*enumerate(program.back)],
@@ -438,7 +437,7 @@ def _exchanged_ends(program: Program) -> Iterator[Edit]:
     if len(states) != 2 or names.shapes["h_new"] != names.shapes["c_new"]:
         return
     for section, which in (("start", "final"), ("end", "initial")):
-        first, second = program.of(section)
+        first, second = program.section(section)
         changed = (
             ((section, 0), first.with_value(second.value)),
             ((section, 1), second.with_value(first.value)),

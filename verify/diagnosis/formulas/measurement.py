@@ -31,7 +31,7 @@ STEPS = (1, 2, 3)
 class Measurement:
     """One call of a layer: its arguments, and all results by name; unknown entries are nan.
 
-    ``ahead`` is the program whose values its backward pass reads, if that is not the right one.
+    ``forward_program`` is the program whose values the backward pass reads; None: the right one.
     """
 
     case: Case
@@ -43,7 +43,7 @@ class Measurement:
     dfinal: State
     outputs: Mapping[str, Floats]
     gradients: Mapping[str, Floats]
-    ahead: Program | None = None
+    forward_program: Program | None = None
 
     def run(self, program: Program) -> Run:
         """Run a program on the same inputs."""
@@ -51,8 +51,8 @@ class Measurement:
 
     @cached_property
     def right(self) -> Run:
-        """The run of the right program, or of ``ahead``."""
-        program = self.ahead or program_of(self.cell.name)
+        """The run of the right program, or of ``forward_program``."""
+        program = self.forward_program or program_of(self.cell.name)
         assert program  # noqa: S101 - measured cells have one
         return self.run(program)
 
@@ -152,10 +152,10 @@ def measured(
     layer = under_test(subject).build(case)
     offered = subject.options.gradient
     result = layer.gradient(inputs, (dy, dfinal)) if offered else layer.forward(inputs)
-    return of_call(subject, case, inputs, (dy, dfinal), result)
+    return measurement_of_call(subject, case, inputs, (dy, dfinal), result)
 
 
-def of_call(
+def measurement_of_call(
     subject: Subject, case: Case, inputs: Inputs, cotangents: Cotangents, result: Result
 ) -> Measurement:
     """Sort the results of a call by name, with gradients if it has them."""

@@ -1,4 +1,4 @@
-"""One backward step under an edit, of which only the influenced statements are computed."""
+"""One step's backward pass under an edit, with only the influenced statements computed anew."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class OneStep:
     m: Measurement
 
     @cached_property
-    def can_be_apart(self) -> bool:
-        """Whether the program visits the step, and starts and ends as the right one does."""
+    def is_applicable(self) -> bool:
+        """Whether the program visits the one step, and starts and ends as the right one does."""
         program, right = self.program, program_of(self.program.cell)
         assert right  # noqa: S101 - an edited program's cell has one
         same_ends = all(s.value is r.value for s, r in zip(
@@ -49,11 +49,11 @@ class OneStep:
         return self.m.differing(gradients, self.m.gradients)
 
     @np.errstate(all="ignore")
-    def explained(self, edit: Edit) -> bool:
+    def is_explained_by(self, edit: Edit) -> bool:
         """Whether an edit computes all measured gradients; stop at the first difference."""
         touched: set[str] = set()
         try:
-            for name, value in self._changed(edit):
+            for name, value in self._changed_gradients(edit):
                 if not self.m.same(name, value):
                     return False
                 touched.add(name)
@@ -62,17 +62,17 @@ class OneStep:
         return self.wrong <= touched
 
     @np.errstate(all="ignore")
-    def unexplained(self, edit: Edit) -> frozenset[str] | None:
+    def wrong_with(self, edit: Edit) -> frozenset[str] | None:
         """Return the names of gradients that are wrong with an edit; None if it raises."""
         wrong = set(self.wrong)
         try:
-            for name, value in self._changed(edit):
+            for name, value in self._changed_gradients(edit):
                 (wrong.discard if self.m.same(name, value) else wrong.add)(name)
         except RAISED:
             return None
         return frozenset(wrong)
 
-    def _changed(self, edit: Edit) -> Iterator[tuple[str, Floats]]:
+    def _changed_gradients(self, edit: Edit) -> Iterator[tuple[str, Floats]]:
         """Yield the gradients that an edit of the backward step influences."""
         m, values = self.m, Values(self.values, self.m.right, 0, None, self.m.dy)
         new = {place[1]: s for place, s in edit.changed if place[0] == "back"}

@@ -49,10 +49,8 @@ class Trial:
         self, number: int, values_of_step: Mapping[str, Floats], edits: Sequence[Edit]
     ) -> Stack | None:
         """Return the edits of a statement that change its value, with their values."""
-        statement, right = (
-            self.program.forward[number],
-            values_of_step[self.program.forward[number].target],
-        )
+        statement = self.program.forward[number]
+        right = values_of_step[statement.target]
         contents, distinct, values = {right.tobytes()}, [], []
         for edit in edits:
             ((_, new),) = edit.changed
@@ -136,7 +134,7 @@ def two_edits(program: Program, m: Measurement, late: Late) -> Iterator[tuple[Ed
     for first in _grouped(program.cell, program):
         if late():
             return
-        edited = Trial(m, first.of(program))
+        edited = Trial(m, first.applied_to(program))
         for edit in _one_more(edited, {place[1] for place, _ in first.changed}):
             yield first, edit
 

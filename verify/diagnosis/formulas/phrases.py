@@ -35,7 +35,7 @@ FUNCTIONS = {
 }
 
 
-def shown(value: ast.expr | str) -> str:
+def notation(value: ast.expr | str) -> str:
     """Return a formula in the notation of reports: c_{t-1}, g^2, W_i^T."""
     text = value if isinstance(value, str) else ast.unparse(value)
     text = re.sub(r"\b(\w+?)__(prev|next|mirror)_(zero|wrap|edge)\b", _shifted, text)
@@ -61,12 +61,13 @@ def _shifted(match: re.Match[str]) -> str:
     return f"{name}_{{t{offset:+d}}}" if offset else f"{name}_t"
 
 
-def said(words: Words) -> str:
+def sentence(words: Words) -> str:
     """Return a sentence with its formulas, sums in parentheses."""
-    return "".join(
-        part if isinstance(part, str) else f"({shown(part)})" if _is_sum(part) else shown(part)
-        for part in words
-    )
+    return "".join(part if isinstance(part, str) else _factor(part) for part in words)
+
+
+def _factor(value: ast.expr) -> str:
+    return f"({notation(value)})" if _is_sum(value) else notation(value)
 
 
 def _is_sum(node: ast.expr) -> bool:

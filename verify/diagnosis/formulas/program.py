@@ -108,14 +108,14 @@ class Program:
     order: Order = last_first
     x_at: Callable[[int, int], int] = lambda t, steps: t
 
-    def of(self, section: str) -> tuple[Statement, ...]:
+    def section(self, name: str) -> tuple[Statement, ...]:
         """Return the statements of a section by its name."""
-        statements: tuple[Statement, ...] = getattr(self, section)
+        statements: tuple[Statement, ...] = getattr(self, name)
         return statements
 
     def with_statements(self, section: str, changed: Mapping[int, Statement]) -> Program:
         """Return the program with some statements of a section replaced."""
-        new = tuple(changed.get(k, s) for k, s in enumerate(self.of(section)))
+        new = tuple(changed.get(k, s) for k, s in enumerate(self.section(section)))
         return replace(self, **{section: new})  # type: ignore[arg-type]
 
     @cached_property
@@ -176,16 +176,16 @@ class Run:
     def values_back(self, dy: Array, dfinal: State, program: Program | None = None) -> Values:
         """Return all values of the backward pass at its last step."""
         gradients: dict[str, Array] = {"dx": np.zeros_like(self.x)}
-        values = self._back(program or self.program, dy, dfinal, gradients)
+        values = self._run_backward(program or self.program, dy, dfinal, gradients)
         return Values({**values, **gradients})
 
     def pull(self, dy: Array, dfinal: State, program: Program | None = None) -> dict[str, Array]:
         """Return all gradients by name: dW_i, ..., dx (T, B, D), and d0_h, d0_c."""
         gradients: dict[str, Array] = {"dx": np.zeros_like(self.x)}
-        self._back(program or self.program, dy, dfinal, gradients)
+        self._run_backward(program or self.program, dy, dfinal, gradients)
         return gradients
 
-    def _back(
+    def _run_backward(
         self, program: Program, dy: Array, dfinal: State, gradients: dict[str, Array]
     ) -> Values:
         states, T = cell_named(program.cell).states, len(self.steps)
@@ -210,7 +210,7 @@ class Run:
         live = None if self.lengths is None else np.flatnonzero(t < np.asarray(self.lengths))
         carried = {f"d{s}_next": values[f"d{s}_next"] for s in states}
         values_of_step = Values(values, self, t, live, dy)
-        values_of_step.update({name: _of_rows(d, live) for name, d in carried.items()})
+        values_of_step.update({name: _selected_rows(d, live) for name, d in carried.items()})
         for statement in program.back:
             value = statement.evaluated(values_of_step)
             target = statement.target
@@ -221,11 +221,11 @@ class Run:
                 values_of_step[target] = value
         at = program.x_at(t, T)
         for s in states:
-            values[f"d{s}_next"] = _back_in(
+            values[f"d{s}_next"] = _with_rows(
                 carried[f"d{s}_next"], values_of_step[f"d{s}_old"], live
             )
         if 0 <= at < T:
-            gradients["dx"][at] = _back_in(0 * gradients["dx"][at], values_of_step["dx"], live)
+            gradients["dx"][at] = _with_rows(0 * gradients["dx"][at], values_of_step["dx"], live)
         return values_of_step
 
 
@@ -264,7 +264,7 @@ class Values(dict[str, Array]):
             t = t % T if beyond == "wrap" else min(max(t, 0), T - 1)
             array = self._dy[t] if plain == "dy" and self._dy is not None else None
             array = self._run.steps[t][plain] if array is None else array
-            value = _of_rows(array, self._live)
+            value = _selected_rows(array, self._live)
             value = value if inside or beyond != "zero" else 0 * value
         self[name] = value
         return value
@@ -279,18 +279,18 @@ class Values(dict[str, Array]):
             "row_is_first": np.arange(B) == 0,
             "row_is_last": np.arange(B) == B - 1,
         }[which]
-        return _of_rows(at[:, None].astype(run.x.dtype), self._live)
+        return _selected_rows(at[:, None].astype(run.x.dtype), self._live)
 
 
 ENDS = ("first", "last", "row_is_first", "row_is_last")
 """Names that are 1 at an end and 0 elsewhere."""
 
 
-def _of_rows(array: Array, live: Array | None) -> Array:
+def _selected_rows(array: Array, live: Array | None) -> Array:
     return array if live is None else array[live]
 
 
-def _back_in(full: Array, part: Array, live: Array | None) -> Array:
+def _with_rows(full: Array, part: Array, live: Array | None) -> Array:
     if live is None:
         return part
     full = full.copy()
@@ -328,11 +328,11 @@ def program_of(cell: str) -> Program | None:
     cell_of_name: Cell = cell_named(cell)
     start = "\n".join(f"d{s}_next = d{s}_final" for s in cell_of_name.states)
     end = "\n".join(f"d0_{s} = d{s}_next" for s in cell_of_name.states)
-    ahead, begin, back, after = (
+    forward, start_of_back, back, end_of_back = (
         tuple(_statements(part, cell_of_name.gates))
         for part in (text.forward, start, text.backward, end)
     )
-    return Program(cell, ahead, begin, back, after)
+    return Program(cell, forward, start_of_back, back, end_of_back)
 
 
 def _statements(text: str, gates: Sequence[str]) -> Iterator[Statement]:

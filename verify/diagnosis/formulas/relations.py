@@ -18,23 +18,23 @@ from .groups import backward_edits, grouped_backward_edits, grouped_forward_edit
 from .measurement import Measurement, measurements, outputs_of
 from .one_step import RAISED, OneStep
 from .pairs import in_other_orders, reordered, two_edits
-from .phrases import said
+from .phrases import sentence
 from .program import Program, program_of
-from .replacement import differentiated_step, step, way_back
+from .replacement import backward_change, differentiated_step_change, step_change
 
 MOST = 3
 """The most edits that become hypotheses, of those that compute the measured numbers."""
 
 
 @cache
-def back_in_groups(cell: str) -> tuple[Edit, ...]:
+def backward_groups(cell: str) -> tuple[Edit, ...]:
     """Return the edits of a cell's backward pass that change several statements."""
     program = program_of(cell)
     return () if program is None else _sorted(grouped_backward_edits(program))
 
 
 @cache
-def ahead_in_groups(cell: str) -> tuple[Edit, ...]:
+def forward_groups(cell: str) -> tuple[Edit, ...]:
     """Return the edits of a cell's step that change several statements."""
     program = program_of(cell)
     return () if program is None else _sorted(grouped_forward_edits(program))
@@ -44,19 +44,19 @@ def _sorted(edits: Iterable[Edit]) -> tuple[Edit, ...]:
     return tuple(sorted(edits, key=lambda e: (e.rank, len(e.changed))))
 
 
-def ways_back(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+def backward_passes(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     """Yield edits of the backward pass, if outputs are right, until some fit."""
     if not explainer.outputs_deviate:
-        yield from _until(explainer, search)
+        yield from _bounded(explainer, search)
 
 
 def steps(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     """Yield edits of the step, if outputs are wrong, until some fit."""
     if explainer.outputs_deviate:
-        yield from _until(explainer, search)
+        yield from _bounded(explainer, search)
 
 
-def _until(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+def _bounded(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     deadline = explainer.deadline
     hypotheses = candidates(explainer.subject, explainer.dtype, lambda: deadline.passed)
     for count, hypothesis in enumerate(hypotheses):
@@ -81,20 +81,20 @@ def computing(
     if program is None:
         return
     if any(m.wrong_outputs for m in runs):
-        yield from _ahead(program, runs, late)
+        yield from _forward_hypotheses(program, runs, late)
     elif any(m.wrong_gradients for m in runs):
-        yield from _back(program, runs, late)
+        yield from _backward_hypotheses(program, runs, late)
 
 
-def _back(
+def _backward_hypotheses(
     program: Program, runs: Sequence[Measurement], late: Callable[[], bool]
 ) -> Iterator[Hypothesis]:
     alone = _distinct(program, fitting(program, runs))
     for edit in alone[:MOST]:
-        yield _of_the_way_back(program, edit)
+        yield _backward_hypothesis(program, edit)
     if not alone:
         for first, second in two_together(program, runs, late):
-            yield _of_the_way_back(program, first) + _of_the_way_back(program, second)
+            yield _backward_hypothesis(program, first) + _backward_hypothesis(program, second)
 
 
 def _distinct(program: Program, edits: Iterable[Edit]) -> list[Edit]:
@@ -105,8 +105,8 @@ def _distinct(program: Program, edits: Iterable[Edit]) -> list[Edit]:
     return list(first.values())
 
 
-def _of_the_way_back(program: Program, edit: Edit) -> Hypothesis:
-    return hypothesis(program, edit, way_back(edit), "gradient")
+def _backward_hypothesis(program: Program, edit: Edit) -> Hypothesis:
+    return hypothesis(program, edit, backward_change(edit), "gradient")
 
 
 def fitting(program: Program, runs: Sequence[Measurement]) -> Iterator[Edit]:
@@ -128,7 +128,7 @@ def fitting(program: Program, runs: Sequence[Measurement]) -> Iterator[Edit]:
 
     statements = {t for t, names in reached.items() if off <= names}
     single = fits(backward_edits(program, statements))
-    yield from _sorted(single or fits(back_in_groups(program.cell)))
+    yield from _sorted(single or fits(backward_groups(program.cell)))
 
 
 def _wrong(m: Measurement, program: Program) -> frozenset[str]:
@@ -137,13 +137,13 @@ def _wrong(m: Measurement, program: Program) -> frozenset[str]:
 
 def explains(edit: Edit, step: OneStep, runs: Sequence[Measurement]) -> bool:
     """Whether an edited backward pass computes all measured gradients in every run."""
-    if step.can_be_apart and _of_the_step(edit) and not step.explained(edit):
+    if step.is_applicable and _changes_one_step(edit) and not step.is_explained_by(edit):
         return False
-    edited = edit.of(step.program)
+    edited = edit.applied_to(step.program)
     return all(explained(m, edited) for m in runs)
 
 
-def _of_the_step(edit: Edit) -> bool:
+def _changes_one_step(edit: Edit) -> bool:
     return bool(edit.changed) and all(place[0] == "back" for place, _ in edit.changed)
 
 
@@ -158,7 +158,7 @@ def two_together(
         if late():
             return
         changed = {place for place, _ in first.changed}
-        for second in fitting(first.of(program), runs):
+        for second in fitting(first.applied_to(program), runs):
             if changed.isdisjoint(place for place, _ in second.changed):
                 yield first, second
                 break
@@ -171,10 +171,10 @@ def _parts(program: Program, runs: Sequence[Measurement]) -> list[Edit]:
     effects: dict[frozenset[str], list[Edit]] = {}
     targets = {s.target for s in (*program.start, *program.back, *program.end)}
     for edit in backward_edits(program, targets):
-        if first is runs[0] and step.can_be_apart and _of_the_step(edit):
-            unexplained = step.unexplained(edit)
+        if first is runs[0] and step.is_applicable and _changes_one_step(edit):
+            unexplained = step.wrong_with(edit)
         else:
-            gradients = pulled(first, edit.of(program))
+            gradients = pulled(first, edit.applied_to(program))
             unexplained = None if gradients is None else first.differing(gradients, first.gradients)
         if unexplained is not None and unexplained < all_wrong:
             effects.setdefault(unexplained, []).append(edit)
@@ -222,32 +222,32 @@ def reach(program: Program) -> dict[str, frozenset[str]]:
 def hypothesis(program: Program, edit: Edit, change: Change, check: str) -> Hypothesis:
     """Return an edit as a hypothesis."""
     is_so, _ = edit.formulas(program)
-    id = f"formula {is_so}" if is_so else f"loop: {said(edit.words)}"
+    id = f"formula {is_so}" if is_so else f"loop: {sentence(edit.words)}"
     return Hypothesis((id,), (edit.statement(program),), (change,), (edit.fix(program),), (check,))
 
 
-def _ahead(
+def _forward_hypotheses(
     program: Program, runs: Sequence[Measurement], late: Callable[[], bool]
 ) -> Iterator[Hypothesis]:
     """Yield edits of the step: one, two together, or one with another order of the gates."""
-    edits = (*_sorted(forward_edits(program)), *ahead_in_groups(program.cell))
-    fits = (edit for edit in edits if all(_computes(m, edit.of(program)) for m in runs))
+    edits = (*_sorted(forward_edits(program)), *forward_groups(program.cell))
+    fits = (edit for edit in edits if all(_computes(m, edit.applied_to(program)) for m in runs))
     alone = [(edit,) for edit in _distinct(program, fits)[:PAIRS]]
-    yield from _with_ways_back(program, runs, alone, late)
+    yield from _with_backward_passes(program, runs, alone, late)
     if alone:
         return
     for order, edit in in_other_orders(program, runs[0], late):
         reordered_runs = [reordered(m, order) for m in runs]
-        if all(_computes(m, edit.of(program)) for m in reordered_runs):
+        if all(_computes(m, edit.applied_to(program)) for m in reordered_runs):
             base = order_of_gates(program.cell, order)
-            hypotheses = _with_ways_back(program, reordered_runs, [(edit,)], late)
+            hypotheses = _with_backward_passes(program, reordered_runs, [(edit,)], late)
             yield from (base + hypothesis for hypothesis in hypotheses)
     both = [
         pair for pair in two_edits(program, runs[0], late)
         if all(_computes(m, _edited(program, pair)) for m in runs)
     ]  # fmt: skip
     both.sort(key=lambda pair: sum(e.rank + len(e.changed) for e in pair))
-    yield from _with_ways_back(program, runs, both[:PAIRS], late)
+    yield from _with_backward_passes(program, runs, both[:PAIRS], late)
 
 
 PAIRS = 8
@@ -256,11 +256,11 @@ PAIRS = 8
 
 def _edited(program: Program, edits: Sequence[Edit]) -> Program:
     for edit in edits:
-        program = edit.of(program)
+        program = edit.applied_to(program)
     return program
 
 
-def _with_ways_back(
+def _with_backward_passes(
     program: Program,
     runs: Sequence[Measurement],
     alone: Sequence[Sequence[Edit]],
@@ -271,20 +271,21 @@ def _with_ways_back(
     A backward pass written by hand may read the values of its own step, or of the right one.
     """
     for edits in alone:
-        for change in (differentiated_step, partial(step, apart=False), partial(step, apart=True)):
-            yield _together(program, edits, change)
+        yield _combined(program, edits, differentiated_step_change)
+        for right_values in (False, True):
+            yield _combined(program, edits, partial(step_change, right_values=right_values))
     for edits in alone[:MOST]:
-        for apart in (False, True):
+        for right_values in (False, True):
             edited = _edited(program, edits)
-            after = runs if apart else [replace(m, ahead=edited) for m in runs]
+            after = runs if right_values else [replace(m, forward_program=edited) for m in runs]
             if not any(m.wrong_gradients for m in after):
                 continue  # no gradient is wrong beside the step
-            forward = _together(program, edits, partial(step, apart=apart))
-            for back in _back(program, after, late):
+            forward = _combined(program, edits, partial(step_change, right_values=right_values))
+            for back in _backward_hypotheses(program, after, late):
                 yield forward + back
 
 
-def _together(
+def _combined(
     program: Program, edits: Sequence[Edit], change: Callable[[Edit], Change]
 ) -> Hypothesis:
     parts = [hypothesis(program, edit, change(edit), "forward") for edit in edits]

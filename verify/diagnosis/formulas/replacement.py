@@ -23,12 +23,13 @@ class NoProgram(RuntimeError):
 class ProgrammedPass:
     """One pass as a single operation, forward by one program and backward by another.
 
-    ``apart``: the backward pass reads the values of the right equations, not those of ``ahead``.
+    With ``right_values`` the backward pass reads the values of the right equations, else those of
+    ``forward``.
     """
 
-    ahead: Program
-    back: Program
-    apart: bool = False
+    forward: Program
+    backward: Program
+    right_values: bool = False
 
     @classmethod
     def of(cls, layer: ReplaceableLayer) -> ProgrammedPass:
@@ -46,49 +47,53 @@ class ProgrammedPass:
         def rule(*arrays: Array) -> tuple[Sequence[Array], Pull]:
             q = Parameters(p.shapes, dict(zip(p, arrays[: len(p)], strict=True)))
             x, start = arrays[len(p)], arrays[len(p) + 1 :]
-            run = self.ahead.run(named(q), x, start, at.lengths)
-            saved = self.back.run(named(q), x, start, at.lengths) if self.apart else run
+            run = self.forward.run(named(q), x, start, at.lengths)
+            saved = self.backward.run(named(q), x, start, at.lengths) if self.right_values else run
 
             def pull(dy: Array, *dfinal: Array) -> Sequence[Array]:
-                gradients = saved.pull(dy, dfinal, self.back)
+                gradients = saved.pull(dy, dfinal, self.backward)
                 ends = [gradients[f"d0_{s}"] for s in states]
                 return [*gradient(q, gradients).values(), gradients["dx"], *ends]
 
             return [run.y, *run.final], pull
 
-        states = [s.target.removeprefix("d0_") for s in self.back.end]
+        states = [s.target.removeprefix("d0_") for s in self.backward.end]
         y, *final = custom(rule, *p.values(), x, *at.start)
         return y, tuple(final)
 
 
-def way_back(edit: Edit) -> Change:
+def backward_change(edit: Edit) -> Change:
     """Return the change that edits a layer's backward pass."""
 
     def change(layer: ReplaceableLayer) -> None:
         current = ProgrammedPass.of(layer)
-        layer.unroll = ProgrammedPass(current.ahead, edit.of(current.back), current.apart)
+        layer.unroll = ProgrammedPass(
+            current.forward, edit.applied_to(current.backward), current.right_values
+        )
 
     return change
 
 
-def step(edit: Edit, *, apart: bool) -> Change:
+def step_change(edit: Edit, *, right_values: bool) -> Change:
     """Return the change that edits a layer's step and leaves its backward formulas right."""
 
     def change(layer: ReplaceableLayer) -> None:
         current = ProgrammedPass.of(layer)
-        layer.unroll = ProgrammedPass(edit.of(current.ahead), current.back, apart)
+        layer.unroll = ProgrammedPass(
+            edit.applied_to(current.forward), current.backward, right_values
+        )
 
     return change
 
 
-def differentiated_step(edit: Edit) -> Change:
+def differentiated_step_change(edit: Edit) -> Change:
     """Return the change that edits a layer's step, and differentiates the edited step."""
 
     def change(layer: ReplaceableLayer) -> None:
         program = program_of(layer.cell.name)
         if program is None:
             raise NoProgram(f"there is no program of {layer.cell.name}")
-        edited = edit.of(getattr(layer.step, "program", program))
+        edited = edit.applied_to(getattr(layer.step, "program", program))
         layer.step = _Step(edited)
 
     return change

@@ -50,7 +50,7 @@ i = sigmoid(a_i)
 f = sigmoid(a_f)
 g = tanh(a_g)
 c_new = f * c_old + i * g
-a_o = x @ W_o + h_old @ U_o + p_o * {seen} + b_o
+a_o = x @ W_o + h_old @ U_o + p_o * {cell_read} + b_o
 o = sigmoid(a_o)
 h_new = o * tanh(c_new)
 """
@@ -58,7 +58,7 @@ h_new = o * tanh(c_new)
 PEEPHOLE_SLOTS = """
 dp_i += rows(da_i * c_old)
 dp_f += rows(da_f * c_old)
-dp_o += rows(da_o * {seen})
+dp_o += rows(da_o * {cell_read})
 """
 
 GRU_BACK = "dx = da_r @ W_r.T + da_z @ W_z.T + da_n @ W_n.T"
@@ -103,8 +103,8 @@ def _lstm(output: str = "h_new = o * tanh(c_new)", arriving: str = "", slots: st
     return Text(LSTM_FORWARD + output, back, ("i", "f", "o"), ("g", "c_new"))
 
 
-def _peephole(seen: str) -> Text:
-    new = seen == "c_new"
+def _peephole(cell_read: str) -> Text:
+    new = cell_read == "c_new"
     back = f"""
     dh = dy + dh_next
     tanh_c = tanh(c_new)
@@ -115,9 +115,9 @@ def _peephole(seen: str) -> Text:
     {LSTM_BACK}
     dc_old = dc * f + da_i * p_i + da_f * p_f{"" if new else " + da_o * p_o"}
     {SLOTS}
-    {PEEPHOLE_SLOTS.format(seen=seen)}
+    {PEEPHOLE_SLOTS.format(cell_read=cell_read)}
     """
-    return Text(PEEPHOLE_FORWARD.format(seen=seen), back, ("i", "f", "o"), ("g", "c_new"))
+    return Text(PEEPHOLE_FORWARD.format(cell_read=cell_read), back, ("i", "f", "o"), ("g", "c_new"))
 
 
 def _coupled() -> Text:

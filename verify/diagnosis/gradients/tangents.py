@@ -29,11 +29,7 @@ def as_gradients(subject: Subject, observations: Sequence[Observation]) -> bool:
 
     If outputs are wrong, wrong derivatives need no explanation of their own.
     """
-    off = [
-        (key, observation.calls[key[0]])
-        for observation in observations
-        for key in sorted(observation.deviating)
-    ]
+    off = [(key, o.calls[key[0]]) for o in observations for key in sorted(o.deviating)]
     if any(call.tangents is None and not is_gradient(key) for key, call in off):
         return False
     unlike = {id(call): call for _, call in off if call.tangents is not None}.values()

@@ -49,14 +49,14 @@ def ends(family: str, offered: Options) -> Iterator[Hypothesis]:
     q13, q17 = (of_mutant(m) for m in mutants() if m.id in ("Q13", "Q17"))
     masked = Hypothesis((), (), (_dx_masked,))
     yield q17 + masked
-    elsewhere = [*_elsewhere(), *_rows_of_others(family)]
+    elsewhere = [*_other_row_ends(), *_rows_of_others(family)]
     if offered.bidirectional:
         elsewhere += _turned_otherwise()
     for reaching in (NOTHING_WRONG, q17, q17 + masked, q13):
         yield from (replace(h + reaching, needs=("lengths",)) for h in elsewhere)
 
 
-def _elsewhere() -> Iterator[Hypothesis]:
+def _other_row_ends() -> Iterator[Hypothesis]:
     for (where, (lengths, fix)), zeros in product(OTHERS.items(), (False, True)):
         padding = " of zeros" if zeros else ""
         of_row = where.replace("their length", "a row's length")
@@ -70,7 +70,7 @@ def _elsewhere() -> Iterator[Hypothesis]:
         ):
             yield Hypothesis(
                 (f"{name} {where}{padding}",), (f"{words}.",),
-                (_of_zeros, change) if zeros else (change,), (fix,), ("padding", "final"),
+                (_read_zeros, change) if zeros else (change,), (fix,), ("padding", "final"),
             )  # fmt: skip
     yield Hypothesis(
         ("the state goes on through the padding",),
@@ -78,7 +78,7 @@ def _elsewhere() -> Iterator[Hypothesis]:
         (_goes_on,), ("hold h (and c) where t >= length, not y alone",), ("padding",),
     )  # fmt: skip
 
-    for words_of_means, of_active in (("where()", _inside), ("a product", _times)):
+    for words_of_means, of_active in (("where()", _active_rows), ("a product", _times)):
         yield Hypothesis(
             (f"ended rows are 0 by {words_of_means}",),
             ("The state of a row that has ended is set to 0, and so is its final state.",),
@@ -92,7 +92,7 @@ def _times(at: At, a: Array) -> Array:
     return a if at.active is None else a * at.active.astype(a.dtype)
 
 
-def _inside(at: At, a: Array) -> Array:
+def _active_rows(at: At, a: Array) -> Array:
     return only(at.active, a)
 
 
@@ -107,7 +107,7 @@ def _rows_of_others(family: str) -> Iterator[Hypothesis]:
         yield Hypothesis(
             (f"final {words}: {move.name} with lengths",),
             (f"Where rows have different lengths, the final {words} {verb} {move.words}.",),
-            (partial(_where_lengths_differ, partial(move_final, which), move.function),),
+            (partial(_move_with_lengths, partial(move_final, which), move.function),),
             (move.fix,), ("final", "padding"),
         )  # fmt: skip
 
@@ -139,7 +139,7 @@ def _other_finals(function: Ends, layer: ReplaceableLayer) -> None:
     layer.wrap("unroll", unroll)
 
 
-def _of_zeros(layer: ReplaceableLayer) -> None:
+def _read_zeros(layer: ReplaceableLayer) -> None:
     """Let the layer read zeros in the padding, as after unpacking packed input."""
 
     def masked(inputs: Inputs) -> Inputs:
@@ -167,7 +167,7 @@ def _masked(y: Array, lengths: Array) -> Array:
     return only(active, y)
 
 
-def _where_lengths_differ(
+def _move_with_lengths(
     move: Callable[[ReplaceableLayer, Callable[[Array], Array]], None],
     function: Callable[[Array, ReplaceableLayer], Array],
     layer: ReplaceableLayer,

@@ -249,10 +249,8 @@ def targets(family: str) -> Iterator[tuple[Target, tuple[Move, ...]]]:
             (f"gradient of the final {words}", " that is read", "is", _move_dfinal, True),
             (f"gradient of the initial {words}", "", "is", _move_dinitial, True),
         ):
-            yield (
-                Target(name, f"The {name}{read}", verb_of_target, partial(move, which), gradient),
-                states,
-            )
+            phrase = f"The {name}{read}"
+            yield Target(name, phrase, verb_of_target, partial(move, which), gradient), states
     yield (
         Target("dy", "The gradient of the outputs that is read", "is", pulls_outputs, True),
         outputs,
@@ -277,15 +275,11 @@ def moved(target: Target, move: Move, *, batch_first: bool = False) -> Hypothesi
 
 def moves(family: str, offered: Options, *, gradients: bool) -> Iterator[Hypothesis]:
     """Yield every move of one target, and moves of inputs and outputs together."""
-    selected = [
-        (array, target_moves)
-        for array, target_moves in targets(family)
-        if array.gradient is gradients
-    ]
-    for target, target_moves in selected:
-        possible = [
-            m for m in target_moves if offered.bidirectional or not m.name.startswith("halves")
-        ]
+    selected = [pair for pair in targets(family) if pair[0].gradient is gradients]
+    for target, all_moves in selected:
+        possible = list(all_moves)
+        if not offered.bidirectional:
+            possible = [m for m in all_moves if not m.name.startswith("halves")]
         yield from (moved(target, move) for move in possible)
         if offered.batch_first:
             yield from (moved(target, move, batch_first=True) for move in filter(_mixes, possible))

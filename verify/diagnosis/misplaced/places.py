@@ -23,10 +23,10 @@ from .slots import biases, terms
 from .states import (
     carried_over,
     ends_elsewhere,
-    of_other_passes,
-    of_other_rows,
     states,
-    without_gradient,
+    states_of_other_passes,
+    states_of_other_rows,
+    states_without_gradient,
 )
 
 
@@ -37,10 +37,10 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
     """
     family, offered = subject.cells[0].partition("-")[0], subject.options
     if gradients:
-        yield from without_gradient(family)
+        yield from states_without_gradient(family)
     else:
         yield from states(family, offered)
-        yield from of_other_passes(offered)
+        yield from states_of_other_passes(offered)
         yield from between(offered)
         yield from outputs(family)
         yield from ends_elsewhere(family, offered)
@@ -48,7 +48,7 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
         yield from biases(subject)
         yield from terms(subject)
         yield from carried_over(family, offered)
-        yield from of_other_rows(family, offered)
+        yield from states_of_other_rows(family, offered)
         yield from sorted_rows(family, offered)
     yield from moves(family, offered, gradients=gradients)
 
@@ -187,9 +187,7 @@ def sorted_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
         sentences = []
         results = {"the outputs": y, f"the final {state}": final}
         for way, (sentence, fix) in OF_RESULTS.items():
-            if hit := " and ".join(
-                name for name, way_of_result in results.items() if way_of_result == way
-            ):
+            if hit := " and ".join(name for name, actual in results.items() if actual == way):
                 verb = "are" if "outputs" in hit or state == "states" else "is"
                 sentences.append((sentence.format(f"{hit} {verb}"), fix.format(hit)))
         sentences += [OF_START[start]] if start else []

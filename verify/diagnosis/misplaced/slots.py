@@ -25,21 +25,20 @@ WORDS = {
 
 
 def slots(parameters: ParameterMap, array: str) -> Mapping[str, Floats]:
-    """Return a mask of each gate's entries in an array."""
+    """Return a mask of each gate's entries in an array.
+
+    The array is filled with distinct numbers, which are looked for in each gate's parameters.
+    """
     nothing = {name: np.zeros(shape) for name, shape in parameters.shapes().items()}
     numbers = np.arange(1.0, nothing[array].size + 1).reshape(nothing[array].shape)
     masks: dict[str, Floats] = {}
+    with_numbers = parameters.to_reference({**nothing, array: numbers})
     without = parameters.to_reference(nothing)
-    for parameters_of_pass, none in zip(
-        parameters.to_reference({**nothing, array: numbers}), without, strict=True
-    ):
-        for name, shape in parameters_of_pass.shapes.items():
+    for p, zeros in zip(with_numbers, without, strict=True):
+        for name, shape in p.shapes.items():
+            part = p[name] - zeros[name]
             for k, gate in enumerate(shape.gates or (name.rpartition("_h")[2],)):
-                block = (
-                    (parameters_of_pass[name] - none[name])[k]
-                    if shape.gates
-                    else parameters_of_pass[name] - none[name]
-                )
+                block = part[k] if shape.gates else part
                 if block.any():
                     mask = np.isin(numbers, np.abs(block))
                     masks[gate] = masks.get(gate, np.zeros_like(mask)) | mask
@@ -52,12 +51,12 @@ class SlotFactor:
 
     array: str
     gate: str
-    by: float
+    factor: float
 
     def __call__(self, parameters: ParameterMap) -> dict[str, Floats]:
         """Return the factors of all entries of the arrays of this name."""
         return {
-            name: np.where(slots(parameters, name).get(self.gate, False), self.by, 1.0)
+            name: np.where(slots(parameters, name).get(self.gate, False), self.factor, 1.0)
             for name in parameters.shapes()
             if base(name) == self.array
         }
@@ -70,11 +69,10 @@ def biases(subject: Subject) -> Iterator[Hypothesis]:
     for name in names if len(names) > 1 else ():
         for gate in slots(parameters, name):
             for factor, (predicate, fix) in WORDS.items():
-                whose = f"The part of {base(name)} that belongs to the gate {gate}"
-                if gate == "n":
-                    whose = f"The part of {base(name)} that belongs to the candidate"
+                owner = "candidate" if gate == "n" else f"gate {gate}"
+                part = f"The part of {base(name)} that belongs to the {owner}"
                 yield Hypothesis(
-                    (f"{gate} of {base(name)} times {factor}",), (f"{whose} {predicate}.",), (),
+                    (f"{gate} of {base(name)} times {factor}",), (f"{part} {predicate}.",), (),
                     (f"{fix}: every gate has a part in every array of biases",), ("forward",),
                     factors=(SlotFactor(base(name), gate, factor),),
                 )  # fmt: skip
@@ -86,7 +84,7 @@ def terms(subject: Subject) -> Iterator[Hypothesis]:
     A product may be missing alone or with its bias.
     """
     parameters = subject.parameter_map(Case(2, 2, 3, 4, dtype=subject.dtypes[0]))
-    names = {role: _of_role(parameters, role) for role in ("W", "U", "b")}
+    names = {role: _arrays_of_role(parameters, role) for role in ("W", "U", "b")}
     biases = names["b"]
     paired = len(biases) > 1 and len(names["W"]) == len(names["U"]) == 1
     groups: dict[str, tuple[str, ...]] = {
@@ -98,12 +96,12 @@ def terms(subject: Subject) -> Iterator[Hypothesis]:
         groups[f"parts of {' and '.join(biases)} are"] = tuple(biases)
     for words, arrays in groups.items():
         for gate in slots(parameters, f"{arrays[0]}_l0"):
-            who = {"g": "the candidate", "n": "the candidate", "a": "the state"}.get(
+            owner = {"g": "the candidate", "n": "the candidate", "a": "the state"}.get(
                 gate, f"gate {gate}"
             )
             yield Hypothesis(
                 (f"{gate} of {' and '.join(arrays)} not read",),
-                (f"In the pre-activation of {who}, its {words} not added.",), (),
+                (f"In the pre-activation of {owner}, its {words} not added.",), (),
                 (f"add it: every gate sums {_sum(names)}",), ("influence", "forward"),
                 factors=tuple(SlotFactor(array, gate, 0) for array in arrays),
             )  # fmt: skip
@@ -115,7 +113,7 @@ def _sum(names: Mapping[str, Sequence[str]]) -> str:
     return ", ".join((*products, *names["b"]))
 
 
-def _of_role(parameters: ParameterMap, role: str) -> list[str]:
+def _arrays_of_role(parameters: ParameterMap, role: str) -> list[str]:
     """Return the names, without a pass, of arrays that hold the reference's W, U or b."""
     nothing = {name: np.zeros(shape) for name, shape in parameters.shapes().items()}
     names = []

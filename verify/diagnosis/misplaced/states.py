@@ -24,14 +24,14 @@ from ..hypotheses import Hypothesis
 from .moves import move_final, move_initial, state_groups
 from .passes import ALWAYS, LEVELS, OTHERS, Other, Pass
 
-Here = Callable[[Pass], bool]
-"""A predicate of passes."""
+PassPredicate = Callable[[Pass], bool]
+"""Whether a pass is selected."""
 
 
 def states(family: str, offered: Options) -> Iterator[Hypothesis]:
     """Yield hypotheses that initial states are not read, or states exchanged."""
     for where, (selected, needs) in LEVELS.items():
-        for words, which in _each(family) if not offered.missing(needs) else ():
+        for words, which in _groups(family) if not offered.missing(needs) else ():
             verb = "are" if len(which) > 1 else "is"
             suffix = " there" if where else ""
             yield Hypothesis(
@@ -56,13 +56,13 @@ def states(family: str, offered: Options) -> Iterator[Hypothesis]:
             )  # fmt: skip
 
 
-def _each(family: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _groups(family: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield groups of states with their names."""
     for words, which in state_groups(family).items():
         yield words.replace("states", "hidden state and cell state"), which
 
 
-def _not_read(which: Sequence[int], selected: Here) -> Change:
+def _not_read(which: Sequence[int], selected: PassPredicate) -> Change:
     def change(layer: ReplaceableLayer) -> None:
         passes = product(range(layer.case.layers), (False, True)[: layer.case.directions])
         keep = np.array(
@@ -95,14 +95,14 @@ def _exchanged(kind: str, order: tuple[int, int]) -> Change:
     )
 
 
-def without_gradient(family: str) -> Iterator[Hypothesis]:
+def states_without_gradient(family: str) -> Iterator[Hypothesis]:
     """Yield hypotheses that the gradient of an initial state is 0."""
 
     def change(which: Sequence[int], layer: ReplaceableLayer) -> None:
         gives(layer, lambda pulled: replace(
             pulled, initial=some(pulled.initial, which, lambda d: 0 * d)))  # fmt: skip
 
-    for words, which in _each(family):
+    for words, which in _groups(family):
         yield Hypothesis(
             (f"no gradient of the initial {words}",),
             (f"The gradient of the initial {words} is 0.",), (partial(change, which),),
@@ -111,7 +111,7 @@ def without_gradient(family: str) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-def of_other_passes(offered: Options) -> Iterator[Hypothesis]:
+def states_of_other_passes(offered: Options) -> Iterator[Hypothesis]:
     """Yield hypotheses that initial or final states are those of another layer or direction."""
     for kind, wrong_pass, (where, (selected, needs)) in product(
         ("initial", "final"), OTHERS, LEVELS.items()
@@ -134,7 +134,7 @@ def of_other_passes(offered: Options) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-def _from_pass(kind: str, wrong_pass: Other, selected: Here) -> Change:
+def _from_pass(kind: str, wrong_pass: Other, selected: PassPredicate) -> Change:
     def change(layer: ReplaceableLayer) -> None:
         layers, directions = layer.case.layers, layer.case.directions
         index = []
@@ -149,7 +149,7 @@ def _from_pass(kind: str, wrong_pass: Other, selected: Here) -> Change:
     return change
 
 
-def of_other_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
+def states_of_other_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
     """Yield hypotheses that rows start from the state of another row, or of all rows.
 
     Gradients go to the state that was read, or to the row's own.
@@ -163,20 +163,20 @@ def of_other_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
         yield Hypothesis(
             (f"initial {words} by {function}{'' if followed else ', gradients apart'}",),
             (f"The initial {words} that {verb} read {verb} {plural_phrase.rstrip(',')}{clause}.",),
-            (partial(_started, rows, which, followed),),
+            (partial(_start_from, rows, which, followed),),
             ("start every row from its own state: s[:, k] for row k",),
             ("batch-permutation", "batch-single", "forward"),
         )  # fmt: skip
 
 
-def _started(
+def _start_from(
     rows: Callable[[Array], Array], which: Sequence[int], followed: bool, layer: ReplaceableLayer
 ) -> None:
-    def started(s: Array) -> Array:
+    def read(s: Array) -> Array:
         return rows(s) if followed else instead(s, rows(plain(s)))
 
     takes(layer, lambda inputs: replace(
-        inputs, state=inputs.state and some(inputs.state, which, started)))  # fmt: skip
+        inputs, state=inputs.state and some(inputs.state, which, read)))  # fmt: skip
 
 
 def carried_over(family: str, offered: Options) -> Iterator[Hypothesis]:
@@ -218,21 +218,21 @@ def _carried(selected: Callable[[At], bool], which: Sequence[int], *, with_state
             ends[at.level, at.direction] = final
             return y, final
 
-        def begun(inputs: Inputs) -> Inputs:
+        def forget_ends(inputs: Inputs) -> Inputs:
             ends.clear()
             return inputs
 
         layer.wrap("unroll", unroll)
-        takes(layer, begun)
+        takes(layer, forget_ends)
 
     return change
 
 
 def ends_elsewhere(family: str, offered: Options) -> Iterator[Hypothesis]:
     """Yield hypotheses that final states are those of another step."""
-    whens = {"after the first step": 1, "before the last step": -2, "before the first step": 0}
+    indices = {"after the first step": 1, "before the last step": -2, "before the first step": 0}
     for (state, which), (where, (selected, needs)), (when, index) in product(
-        state_groups(family).items(), LEVELS.items(), whens.items()
+        state_groups(family).items(), LEVELS.items(), indices.items()
     ):
         if offered.missing(needs):
             continue
@@ -246,7 +246,9 @@ def ends_elsewhere(family: str, offered: Options) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-def _ends_at(which: Sequence[int], selected: Here, index: int, layer: ReplaceableLayer) -> None:
+def _ends_at(
+    which: Sequence[int], selected: PassPredicate, index: int, layer: ReplaceableLayer
+) -> None:
     """Let a layer return the state of another step as the final state of a pass."""
 
     def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:

@@ -62,7 +62,7 @@ def character(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Discover
             partial.append(f"This fits one step, but not all that was seen: {sentence}")
     likeness, notes = facts(experiment, step)
     if random:
-        partial.append(EVALUATION_RIGHT if judge.off(NOTHING_WRONG) <= 1 else EVALUATION)
+        partial.append(EVALUATION_RIGHT if judge.residual_of(NOTHING_WRONG) <= 1 else EVALUATION)
     return Discovery([], (*partial, *notes), likeness)
 
 
@@ -127,11 +127,11 @@ def _residual(
 
     One of them has input and state of equal width, which a sum of both may need.
     """
-    if (residual := judge.off(hypothesis)) > 1:
+    if (residual := judge.residual_of(hypothesis)) > 1:
         return residual, len(judge.observations)
     case = plain_case(judge.subject, judge.dtype, D=4, H=4, seed=17)
     observed = list(observations(judge.subject, [Experiment(VALUES, case), *rest]))
-    further = Explainer(judge.subject, judge.dtype, observed).off(hypothesis)
+    further = Explainer(judge.subject, judge.dtype, observed).residual_of(hypothesis)
     return max(residual, further), len(judge.observations) + len(observed)
 
 
@@ -140,7 +140,8 @@ def _fits_outputs(hypothesis: Hypothesis, judge: Explainer) -> bool:
     plain = [s.experiment for s in judge.observations if s.experiment.check == VALUES]
     outputs = [replace(experiment, check=OUTPUTS) for experiment in plain]
     observed = list(observations(judge.subject, outputs))
-    return bool(observed) and Explainer(judge.subject, judge.dtype, observed).off(hypothesis) <= 1
+    explainer = Explainer(judge.subject, judge.dtype, observed)
+    return bool(observed) and explainer.residual_of(hypothesis) <= 1
 
 
 def _in_training(

@@ -1,6 +1,6 @@
 """Properties that can be measured of any layer, each stated as a sentence.
 
-Some properties show that it is another cell than it claims; these are its likeness.
+Some show that the layer is another cell than it claims; together they are its likeness.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ FACTOR = 3.0
 """The factor of weights that a normalisation cancels."""
 
 UNCHANGED = 1e-3
-"""The share of the largest number that a change by FACTOR may have by a normalisation's ε."""
+"""The largest relative change, as due to the ε of layer norm, that counts as none."""
 
 FAR = 100.0
 """A cell state, and a factor of inputs, far beyond ordinary ones."""
 
 STEPS = 5
-"""The steps of a sequence."""
+"""The number of steps of a sequence."""
 
 
 @dataclass(frozen=True)
 class Fact:
     """A property in a sentence; ``other``: it shows that the layer is another cell.
 
-    ``handover``: the states of calls are not those that steps carry.
+    ``handover``: the states that a call takes or returns are not those that its steps carry.
     """
 
     sentence: str
@@ -49,7 +49,7 @@ def facts(experiment: StepExperiment, step: Step) -> tuple[str, tuple[str, ...]]
     sources: list[Callable[[StepExperiment, Step], Iterator[Fact]]] = [_sequence, _rows, _future]
     all_facts: list[Fact] = []
     for source in (*sources, _unread, _normalised, _affine, _gates, _departure, _limits):
-        if source in OF_STATES and any(fact.handover for fact in all_facts):
+        if source in FACTS_OF_STATES and any(fact.handover for fact in all_facts):
             continue  # a call's states are not those that a step reads
         try:
             all_facts.extend(source(experiment, step))
@@ -94,11 +94,13 @@ def _rows(e: StepExperiment, step: Step) -> Iterator[Fact]:
     """Yield the fact that rows have influence on each other."""
     x = np.array(step.x)
     x[0] += 1
-    off = [np.abs(a - b)[1:].max() for a, b in zip(e.run(x=x).outputs, step.outputs, strict=True)]
-    if max(off) > e.exact:
+    deviations = [
+        np.abs(a - b)[1:].max() for a, b in zip(e.run(x=x).outputs, step.outputs, strict=True)
+    ]
+    if max(deviations) > e.exact:
         yield Fact(
             "rows of the batch have influence on each other: another input in row 0 changes other "
-            f"rows by up to {max(off):.2g}.",
+            f"rows by up to {max(deviations):.2g}.",
             other=True,
         )
 
@@ -108,12 +110,12 @@ def _future(e: StepExperiment, step: Step) -> Iterator[Fact]:
     x = e.steps(STEPS)
     later = np.array(x)
     later[-1] += 1
-    off = np.abs(e.sequence(x).y - e.sequence(later).y).reshape(STEPS, -1).max(axis=1)
-    early = np.flatnonzero(off[:-1] > e.exact)
+    deviations = np.abs(e.sequence(x).y - e.sequence(later).y).reshape(STEPS, -1).max(axis=1)
+    early = np.flatnonzero(deviations[:-1] > e.exact)
     if early.size:
         yield Fact(
             f"outputs depend on the future: the input of step {STEPS - 1} changes the output of "
-            f"step {int(early[-1])} by {off[early[-1]]:.2g}.",
+            f"step {int(early[-1])} by {deviations[early[-1]]:.2g}.",
             other=True,
         )
 
@@ -142,7 +144,7 @@ def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
     }
     for names, words in arrays.items():
         used = [n for n in names if n in step.p]
-        if not used or not _read(e, step, used):
+        if not used or not _have_influence(e, step, used):
             continue
         rescaled = scaled(step.p, FACTOR, used)
         change = _change(step, e.run(p=rescaled))
@@ -152,8 +154,8 @@ def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
                 f"{words} by {FACTOR:g} changes {_nothing(change)}.",
                 other=True,
             )
-            if gained := gains(e):
-                yield Fact(gained.words)
+            if measured_gains := gains(e):
+                yield Fact(measured_gains.words)
             break
     shifted = Parameters(step.p.shapes, {n: a + 1 if n == "b" else a for n, a in step.p.items()})
     if "b" in step.p and e.case.bias and _change(step, e.run(p=shifted)) <= UNCHANGED:
@@ -163,7 +165,7 @@ def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
         )
 
 
-def _read(e: StepExperiment, step: Step, names: Sequence[str]) -> bool:
+def _have_influence(e: StepExperiment, step: Step, names: Sequence[str]) -> bool:
     """Whether other numbers in each of these arrays change the step."""
     reversed_ = ({n: a[..., ::-1] if n == name else a for n, a in step.p.items()} for name in names)
     others = (Parameters(step.p.shapes, arrays) for arrays in reversed_)
@@ -177,7 +179,7 @@ def _affine(e: StepExperiment, step: Step) -> Iterator[Fact]:
     names = ("x", *e.cell.states)
     for k, new in enumerate(e.cell.states):
         for j, name in enumerate(names):
-            ends = [_moved(e, step, j, way).new[k] for way in (-1.0, 1.0)]
+            ends = [_moved(e, step, j, offset).new[k] for offset in (-1.0, 1.0)]
             bend = float(np.abs(ends[0] + ends[1] - 2 * step.new[k]).max())
             slope = float(np.abs(ends[1] - ends[0]).max())
             if slope <= e.exact:
@@ -194,11 +196,11 @@ def _affine(e: StepExperiment, step: Step) -> Iterator[Fact]:
                 )
 
 
-def _moved(e: StepExperiment, step: Step, which: int, way: float) -> Step:
+def _moved(e: StepExperiment, step: Step, which: int, offset: float) -> Step:
     """Run the step with a constant added to the input (0), or to one of the old states."""
     if which == 0:
-        return e.run(x=step.x + way)
-    return e.run(old=tuple(s + way if k == which - 1 else s for k, s in enumerate(step.old)))
+        return e.run(x=step.x + offset)
+    return e.run(old=tuple(s + offset if k == which - 1 else s for k, s in enumerate(step.old)))
 
 
 def _gates(e: StepExperiment, step: Step) -> Iterator[Fact]:
@@ -223,7 +225,7 @@ def _departure(e: StepExperiment, step: Step) -> Iterator[Fact]:
     wanted = expected(e)
     pre_activations = {gate: s for gate, s in measured(e).items() if gate in wanted}
     slack = 64 * e.exact
-    off = {gate: float(np.nanmax(np.abs(s - wanted[gate]))) for gate, s in pre_activations.items()}
+    off = {g: float(np.nanmax(np.abs(s - wanted[g]))) for g, s in pre_activations.items()}
     correct = [g for g in off if off[g] <= slack * max(1.0, float(np.abs(wanted[g]).max()))]
     wrong = [g for g in off if g not in correct]
     if wrong:
@@ -250,9 +252,11 @@ def _sequence(e: StepExperiment, step: Step) -> Iterator[Fact]:
         by_calls.append(call.y)
         old = call.new
     if by_calls:
-        apart = [t for t in range(STEPS) if distance(sequence.y[t], by_calls[t]) > e.exact]
-        if apart and not any(chain(_rows(e, step), _future(e, step))):
-            differs = f"from step {apart[0]} on, a sequence differs from the same steps in calls"
+        deviating = [t for t in range(STEPS) if distance(sequence.y[t], by_calls[t]) > e.exact]
+        if deviating and not any(chain(_rows(e, step), _future(e, step))):
+            differs = (
+                f"from step {deviating[0]} on, a sequence differs from the same steps in calls"
+            )
             if right(e, step):
                 yield Fact(
                     f"its steps carry more than its states: {differs} of their own.", other=True
@@ -277,10 +281,10 @@ def _first_wrong(e: StepExperiment) -> Iterator[Fact]:
         inputs = draw_inputs(e.subject, case)
         got = under_test(e.subject).build(case).forward(inputs)
         want = e.reference(case, inputs)
-        off = np.abs(got.y - want.y).reshape(STEPS, case.B, -1) > e.exact
+        wrong = np.abs(got.y - want.y).reshape(STEPS, case.B, -1) > e.exact
         finals = [distance(a, b) > e.exact for a, b in zip(got.final, want.final, strict=True)]
-        if off.any():
-            t, b, _ = (int(k) for k in np.argwhere(off)[0])
+        if wrong.any():
+            t, b, _ = (int(k) for k in np.argwhere(wrong)[0])
             yield Fact(f"With {words} the first wrong output is at step {t}, row {b}.")
             return
         if any(finals):
@@ -288,7 +292,7 @@ def _first_wrong(e: StepExperiment) -> Iterator[Fact]:
             return
 
 
-OF_STATES = (_normalised, _affine, _gates, _departure)
+FACTS_OF_STATES = (_normalised, _affine, _gates, _departure)
 
 
 def _limits(e: StepExperiment, step: Step) -> Iterator[Fact]:

@@ -182,15 +182,15 @@ class Structure:
         )  # fmt: skip
 
         def norm(z: Array) -> Array:
-            return np.concatenate([*self.over(_apart(z, letters)).values()], axis=-1)
+            return np.concatenate([*self.over(_split_by_gates(z, letters)).values()], axis=-1)
 
-        return _apart(self._sum(norm, a, u, b), letters)
+        return _split_by_gates(self._sum(norm, a, u, b), letters)
 
     def over(self, parts: Mapping[str, Array]) -> dict[str, Array]:
         """Normalise each gate's numbers, or those of all gates together."""
         if self.span == "gate":
             return {k: self.norm(z) for k, z in parts.items()}
-        return _apart(self.norm(np.concatenate([*parts.values()], axis=-1)), [*parts])
+        return _split_by_gates(self.norm(np.concatenate([*parts.values()], axis=-1)), [*parts])
 
     def change(self, layer: ReplaceableLayer) -> None:
         """Change a right layer to normalise so."""
@@ -212,7 +212,7 @@ def products(p: Parameters, array: str, x: Array) -> dict[str, Array]:
     return {k: x @ getattr(p, f"{array}_{k}") for k in p.shapes[array].gates}
 
 
-def _apart(z: Array, letters: Sequence[str]) -> dict[str, Array]:
+def _split_by_gates(z: Array, letters: Sequence[str]) -> dict[str, Array]:
     """Split numbers by gates, which stand side by side."""
     width = z.shape[-1] // len(letters)
     return {k: z[:, j * width : (j + 1) * width] for j, k in enumerate(letters)}
@@ -237,14 +237,14 @@ def structure(experiment: StepExperiment, step: Step) -> Structure | None:
     if (gained := gains(experiment)) and gained.single:
         norm = replace(gained.structure.norm, gain=gained.single)
         exact = replace(gained.structure, norm=norm)
-        if _off(exact, cell, step) <= experiment.exact:
+        if _deviation(exact, cell, step) <= experiment.exact:
             return exact
     for near in _structures(cell):
-        if _off(near, cell, step) > NEAR:
+        if _deviation(near, cell, step) > NEAR:
             continue
         for norm, cell_norm in _norms(near):
             exact = replace(near, norm=norm, cell_norm=cell_norm)
-            if _off(exact, cell, step) <= experiment.exact:
+            if _deviation(exact, cell, step) <= experiment.exact:
                 return exact
     return None
 
@@ -266,7 +266,7 @@ SAME = 1e-6
 KNOWN = ("rnn", "rnn-relu", "lstm", "gru", "gru-takes-new", "gru-keeps-old")
 
 
-def _off(structure: Structure, cell: Cell, step: Step) -> float:
+def _deviation(structure: Structure, cell: Cell, step: Step) -> float:
     new = structure.step(cell, step.p, step.x, step.old)
     return max(distance(a, b) for a, b in zip(step.new, new, strict=True))
 

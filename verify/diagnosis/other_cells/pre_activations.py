@@ -52,16 +52,16 @@ def _logit(a: Array) -> Array:
 def _activated(e: StepExperiment) -> Iterator[tuple[str, Array, Inverse]]:
     try:
         if e.cell.name == "lstm":
-            yield from _of_lstm(e)
+            yield from _lstm_pre_activations(e)
         elif e.cell.name in ("gru", "gru-keeps-old", "gru-takes-new"):
-            yield from _of_gru(e)
+            yield from _gru_pre_activations(e)
         elif e.cell.name == "rnn":
             yield "a", e.run().new[0], np.arctanh
     except REFUSALS:
         return
 
 
-def _of_lstm(e: StepExperiment) -> Iterator[tuple[str, Array, Inverse]]:
+def _lstm_pre_activations(e: StepExperiment) -> Iterator[tuple[str, Array, Inverse]]:
     step, (h, c) = e.run(), e.old
     with np.errstate(all="ignore"):
         yield "o", step.new[0] / np.tanh(step.new[1]), _logit
@@ -81,7 +81,7 @@ def _of_lstm(e: StepExperiment) -> Iterator[tuple[str, Array, Inverse]]:
         yield "g", e.run(p=open_i, old=empty).new[1], np.arctanh
 
 
-def _of_gru(e: StepExperiment) -> Iterator[tuple[str, Array, Inverse]]:
+def _gru_pre_activations(e: StepExperiment) -> Iterator[tuple[str, Array, Inverse]]:
     if not (e.case.state and e.case.bias):
         return
     takes_new, (h,) = e.cell.name == "gru-takes-new", e.old

@@ -63,10 +63,7 @@ class HaikuCore(JaxSubject):
         def run(parameters: Mapping[str, Any], x: Any, state: Any, lengths: Any) -> Any:
             tree = self._tree(case, parameters)
             y, final = apply(tree, laid_out(case, x), state)
-            finals = [
-                _arrays(state_of_layer)
-                for state_of_layer in (final if case.layers > 1 else (final,))
-            ]
+            finals = [_arrays(s) for s in (final if case.layers > 1 else (final,))]
             return as_drawn(case, y), stacked(jax, finals)
 
         return run

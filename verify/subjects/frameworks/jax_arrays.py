@@ -77,7 +77,7 @@ class _Called:
             result = self._result(inputs, outputs)
             pulled = []
             for dy, dfinal in cotangents:
-                heads = _heads(self.jax, outputs, _within(dy, inputs.lengths), dfinal)
+                heads = _heads(self.jax, outputs, _with_zero_padding(dy, inputs.lengths), dfinal)
                 named, dx, dstate = pull(heads)
                 parameters = {name: np.array(d) for name, d in named.items()}
                 initial = tuple(np.array(d) for d in dstate or ())
@@ -114,7 +114,7 @@ def _without_lengths(function: Callable[..., Any], lengths: Any, *arguments: Any
     return function(*arguments, lengths)
 
 
-def _within(dy: Floats | None, lengths: Floats | None) -> Floats | None:
+def _with_zero_padding(dy: Floats | None, lengths: Floats | None) -> Floats | None:
     return None if dy is None else within(dy, lengths)
 
 

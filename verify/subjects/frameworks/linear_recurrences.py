@@ -274,12 +274,9 @@ class SLSTM(Program):
         for t in range(shape[1]):
             inputs = torch.stack([a[:, t].flatten(1) for a in (i, f, z, o)], 1).flatten(1)
             h = now[0].reshape(shape[0], *shape[2:])
-            recurrent = torch.stack(
-                [torch.einsum("bnv,nvw->bnw", h, block).flatten(1) for block in R], 1
-            )
-            now, _ = run(
-                inputs, recurrent.flatten(1), inputs.new_zeros(1, inputs.shape[1]), now, {}
-            )
+            products = [torch.einsum("bnv,nvw->bnw", h, block).flatten(1) for block in R]
+            recurrent, bias = torch.stack(products, 1), inputs.new_zeros(1, inputs.shape[1])
+            now, _ = run(inputs, recurrent.flatten(1), bias, now, {})
             outputs.append(now[0].reshape(shape[0], *shape[2:]))
         return torch.stack(outputs, 1), tuple(s.reshape(shape[0], *shape[2:]) for s in now)
 

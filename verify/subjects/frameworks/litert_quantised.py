@@ -150,10 +150,8 @@ class LiteRT(FrameworkSubject):
             operands = [x, *W, *U, *peepholes, *b, *projection, ABSENT, *states, *normalisation]
             operator = "UNIDIRECTIONAL_SEQUENCE_LSTM"
             settings = schema.UnidirectionalSequenceLSTMOptionsT()
-        settings.timeMajor, settings.fusedActivationFunction = (
-            True,
-            schema.ActivationFunctionType.TANH,
-        )
+        settings.timeMajor = True
+        settings.fusedActivationFunction = schema.ActivationFunctionType.TANH
         for name, value in options.items():
             setattr(settings, name, value)
         writer.operator(operator, operands, [y], settings, intermediates)

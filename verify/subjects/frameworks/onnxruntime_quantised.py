@@ -67,13 +67,15 @@ class QuantisedOperator(OnnxRuntime):
         arguments = {"weight_type": tools.QuantType.QInt8, "op_types_to_quantize": ["LSTM"]}
         logging.disable(logging.WARNING)  # it advises to optimise a model of one node first
         try:
-            converted = _of_memory(onnx, tools.quantize_dynamic, model, {**arguments, **self.tool})
+            converted = _apply_in_memory(
+                onnx, tools.quantize_dynamic, model, {**arguments, **self.tool}
+            )
         finally:
             logging.disable(logging.NOTSET)
         return _unsigned(onnx, converted, weights) if self.unsigned else converted
 
 
-def _of_memory(onnx: Any, quantize: Any, model: Any, arguments: Mapping[str, Any]) -> Any:
+def _apply_in_memory(onnx: Any, quantize: Any, model: Any, arguments: Mapping[str, Any]) -> Any:
     """Apply a tool that writes files to a model in memory."""
     from tempfile import TemporaryDirectory
 

@@ -87,7 +87,7 @@ class _Layer:
         outputs = self._outputs(leaves, inputs.lengths)
         result = self._result(outputs, inputs)
         return [
-            self._pulled(result, leaves, outputs, (self._inside(dy, inputs), *ends))
+            self._pulled(result, leaves, outputs, (self._with_zero_padding(dy, inputs), *ends))
             for dy, ends in cotangents
         ]
 
@@ -97,7 +97,7 @@ class _Layer:
     def train(self, training: bool) -> None:
         (self.module.train if training else self.module.eval)()
 
-    def _inside(self, dy: Floats | None, inputs: Inputs) -> Floats | None:
+    def _with_zero_padding(self, dy: Floats | None, inputs: Inputs) -> Floats | None:
         """Return the cotangent of y, with zeros beyond a row's length if the adapter puts them."""
         return within(dy, inputs.lengths) if self.case.P and dy is not None else dy
 

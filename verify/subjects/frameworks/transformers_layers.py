@@ -117,11 +117,8 @@ class Mixer:
             )  # fmt: skip
             layer.update_conv_state(conv)
             layer.update_recurrent_state(memory)
-        row_arguments = arguments(inputs, np.transpose, arrays.into)
-        options = {
-            "cache": caches.Cache(layers=[layer]),
-            "attention_mask": row_arguments["attention_mask"],
-        }
+        mask = arguments(inputs, np.transpose, arrays.into)["attention_mask"]
+        options = {"cache": caches.Cache(layers=[layer]), "attention_mask": mask}
         x = arrays.into(inputs.x).transpose(0, 1)
         with arrays.setting(), torch.no_grad(), patch.multiple(source, **_unreplaced(source)):
             y = torch.func.functional_call(mixer, parameters, (x,), options).transpose(0, 1)

@@ -59,10 +59,10 @@ class XlstmCell(FrameworkSubject):
             raise SubjectUnavailable(f"xlstm made another cell than asked for: {cell!r}")
         shapes, dtype = self.parameter_map(case).shapes(), getattr(torch, case.dtype)
         empty = {name: torch.empty(shape, dtype=dtype) for name, shape in shapes.items()}
-        return TorchModule(torch.nn.ParameterDict(empty), case, _of(cell.to(dtype)))
+        return TorchModule(torch.nn.ParameterDict(empty), case, _call_of(cell.to(dtype)))
 
 
-def _of(cell: Any) -> Call:
+def _call_of(cell: Any) -> Call:
     """Return a call of the cell with the case's parameters instead of its own."""
 
     def call(

@@ -97,7 +97,9 @@ def test_wrong_steps_and_two_slips_are_explained_and_nothing_is_said_besides(tex
         text = text.replace(right, wrong)
     subject = layer(text)
     explainer = Explainer(subject, "float64", list(observations(subject, [VALUE])))
-    found = next(h for h in relations.candidates(subject, "float64") if explainer.off(h) <= 1)
+    found = next(
+        h for h in relations.candidates(subject, "float64") if explainer.residual_of(h) <= 1
+    )
 
     assert len(found.statements) == len(words)
     assert all(any(w in statement for statement in found.statements) for w in words)
