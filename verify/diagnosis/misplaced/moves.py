@@ -249,8 +249,8 @@ def targets(family: str) -> Iterator[tuple[Target, tuple[Move, ...]]]:
             (f"gradient of the final {words}", " that is read", "is", _move_dfinal, True),
             (f"gradient of the initial {words}", "", "is", _move_dinitial, True),
         ):
-            words = f"The {name}{read}"
-            yield Target(name, words, verb_of_target, partial(move, which), gradient), states
+            subject = f"The {name}{read}"
+            yield Target(name, subject, verb_of_target, partial(move, which), gradient), states
     yield (
         Target("dy", "The gradient of the outputs that is read", "is", pulls_outputs, True),
         outputs,
