@@ -91,7 +91,8 @@ class Reading:
         search.complete &= trial.complete
         if trial.runner_up < search.runner_up:
             search.runner_up, search.runner_up_name = trial.runner_up, trial.runner_up_name
-        residuals = [(fit, self.complete.residual_of(fit)) for fit in trial.fits]
+        complete = self.complete
+        residuals = [(fit, complete.residual_of(fit)) for fit in trial.fits]
         return [Mistake(self.recorded, fit, off) for fit, off in residuals if off <= 1]
 
 
