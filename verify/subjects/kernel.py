@@ -200,7 +200,7 @@ class Function:
         names = called(self.problem)
         given = [np.array(_laid_out(self.problem, n, leaves[n]), order="C") for n in names]
         parameters = {name: np.array(leaves[name]) for name in self.problem.shapes(self.case)}
-        return lambda: self.value(*given, parameters)
+        return lambda: np.asarray(self.value(*given, parameters))
 
     @property
     def keeps(self) -> bool:
@@ -232,7 +232,7 @@ class Module:
             given = self._set(torch, leaves)
             output = self._run(torch, given)
             self._untouched(torch, given, leaves, output)
-        return array_of(torch, output)
+            return array_of(torch, output)  # not later, when more is allowed
 
     def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
         torch = import_torch()
@@ -249,10 +249,10 @@ class Module:
                 output, list(given.values()), tensor_of(torch, cotangent), allow_unused=True
             )
             self._untouched(torch, given, leaves, output)
-        pulled = {}
-        for (name, leaf), d in zip(given.items(), gradients, strict=True):
-            array = array_of(torch, torch.zeros_like(leaf) if d is None else d)
-            pulled[name] = _turned(self.problem, name, array, one=np.s_[None])
+            pulled = {}
+            for (name, leaf), d in zip(given.items(), gradients, strict=True):
+                array = array_of(torch, torch.zeros_like(leaf) if d is None else d)
+                pulled[name] = _turned(self.problem, name, array, one=np.s_[None])
         return pulled
 
     def ready(self, leaves: Mapping[str, Array]) -> Callable[[], Any]:
@@ -263,7 +263,7 @@ class Module:
 
         def call() -> Any:
             with self.forbid.refused(), torch.no_grad():
-                return self.module(*arguments)
+                return array_of(torch, self.module(*arguments))  # else a lazy one takes no time
 
         return call
 
