@@ -295,8 +295,9 @@ def of_one_layer(run):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("run", [fused, in_a_thread, unless_profiled, if_it_may, step_by_step,
-                                 composed, rewritten])
+@pytest.mark.parametrize(
+    "run", [fused, in_a_thread, unless_profiled, if_it_may, step_by_step, composed, rewritten]
+)
 def test_a_wrapper_that_hides_is_seen(run):
     """Whichever way it calls torch's operators; without --forbid it computes what it should."""
     case = PROBLEMS[35].case(3, 2, 3, 4, 1)
