@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from ...reference.arrays import Floats
+from ..runs.npz import read_npz
 from ..subjects import loader
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import SubjectUnavailable
@@ -133,8 +134,7 @@ def _stored(path: Path) -> dict[str, Floats]:
             from safetensors.numpy import load_file
 
             return dict(load_file(path))
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        return read_npz(path)
     except ImportError as error:
         raise SubjectUnavailable(f"{path}: pip install safetensors to read it") from error
     except Exception as error:  # a file of somebody else's may be anything
