@@ -63,6 +63,8 @@ def read_arrays(file: Path) -> dict[str, Floats]:
     from ..verify.runs.npz import read_npz
 
     try:
+        if not file.is_file():
+            raise ValueError("it is no regular file")
         if file.suffix == ".npz":
             arrays = read_npz(file)
         elif file.suffix == ".safetensors":
@@ -79,7 +81,7 @@ def read_arrays(file: Path) -> dict[str, Floats]:
     except ImportError as error:
         raise ValueError(f"{file}: pip install safetensors to read it") from error
     except Exception as error:  # a file of somebody else's may be anything
-        raise ValueError(f"{file}: cannot be read: {error or type(error).__name__}") from error
+        raise ValueError(f"{file}: cannot be read: {str(error) or type(error).__name__}") from error
     if not arrays:
         raise ValueError(f"{file}: no arrays")
     return {name: _numbers(file, name, array) for name, array in arrays.items()}

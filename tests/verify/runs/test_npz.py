@@ -1,5 +1,6 @@
 """Arrays of anybody's file: all of them, or a sentence."""
 
+import os
 import zipfile
 
 import numpy as np
@@ -52,6 +53,12 @@ def damaged(path, kind):
         "many": lambda: archive(path, {f"{k}.npy": member("(0,)") for k in range(4097)}),
         "pickled": lambda: archive(path, {"x.npy": member("(1,)", b"N.", "|O")}),
     }[kind]())  # fmt: skip
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match="it is no npz file"):
+        read_npz(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize(("kind", "said"), [
