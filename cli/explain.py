@@ -64,7 +64,7 @@ def read_arrays(file: Path) -> dict[str, Floats]:
 
     try:
         if not file.is_file():
-            raise ValueError("it is no regular file")
+            raise ValueError("there is no such file")
         if file.suffix == ".npz":
             arrays = read_npz(file)
         elif file.suffix == ".safetensors":

@@ -154,6 +154,11 @@ def roles(arrays: Mapping[str, Array], given: Mapping[str, str]) -> dict[str, st
     for name in arrays:
         if name not in known.values():
             _recognise(f"{GRADIENT}{name}", _of_gradients([plain(name)]), arrays, known)
+    if not arrays.keys() - known.values():
+        raise Unreadable(
+            f"there are no weights beside {', '.join(arrays)}: save them, too; without them any "
+            "output may be right"
+        )
     return known
 
 

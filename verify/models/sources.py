@@ -18,6 +18,7 @@ import numpy as np
 
 from ...reference.arrays import Floats
 from ..runs.npz import read_npz
+from ..runs.words import words
 from ..subjects import loader
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import SubjectUnavailable
@@ -221,9 +222,16 @@ def _of_keras(prefix: str, own: Mapping[str, Floats]) -> Iterator[Layer]:
 
 def _of_module(value: Any, source: str) -> Iterator[Layer]:
     """Yield the layers of a module of PyTorch, or of the class of one; else of its arrays."""
-    model = value() if isinstance(value, type) else value
-    if callable(model) and not hasattr(model, "state_dict") and not isinstance(model, Mapping):
-        model = model()
+    model = value
+    try:
+        model = value() if isinstance(value, type) else value
+        if callable(model) and not hasattr(model, "state_dict") and not isinstance(model, Mapping):
+            model = model()
+    except TypeError as error:
+        raise UnknownSubject(
+            f"--against {source}: {words(error)}; expected a class or a function without "
+            "arguments, or a module"
+        ) from error
     if isinstance(model, Mapping):
         yield from of_arrays({name: np.asarray(a) for name, a in model.items()})
         return

@@ -37,7 +37,10 @@ NOT_SHOWN = (
 )
 
 
-NO_SOURCE = "Whether its weights are those of the layer that was exported: --against SOURCE tells."
+NO_SOURCE = (
+    "Whether its weights are those of the layer that was exported: the check source tells, with "
+    "--against SOURCE."
+)
 
 
 def counted(number: int, noun: str) -> str:

@@ -21,7 +21,9 @@ MOST = 4096
 def read_npz(path: Path) -> dict[str, Floats]:
     """Return the arrays by name; ValueError says in a sentence why they are not read."""
     try:
-        if not (path.is_file() and zipfile.is_zipfile(path)):  # a pipe would be waited for
+        if not path.is_file():  # a pipe would be waited for
+            raise ValueError("there is no such file")
+        if not zipfile.is_zipfile(path):
             raise ValueError("it is no npz file")
         with zipfile.ZipFile(path) as members:
             if len(members.infolist()) > MOST:

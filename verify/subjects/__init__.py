@@ -275,20 +275,21 @@ def adapted(
         from .explicit import explicit
 
         return explicit(value, name, import_lines)
+    if like := _fits(value, name):
+        raise UnknownSubject(f"subject {name!r}: say --like {like}, whose call it has")
     raise UnknownSubject(
         f"subject {name!r}: expected a class with cell and forward, or --like torch.nn.LSTM, GRU "
-        f"or RNN, or a Cell of these, for one with torch's constructor and call"
-        f"{_fits(value, name)}; gatewise cells lists the cells, and gatewise new CELL writes such "
-        "a class; a recurrence that is not among them has cell = None, or its step"
+        f"or RNN, or a Cell of these, for one with torch's constructor and call, or --like "
+        f"{BENCH}35 for a submission; gatewise cells lists the cells, and gatewise new CELL writes "
+        "such a class"
     )
 
 
 def _fits(value: Any, name: str) -> str:
-    """Say in whose place of torch's a module may stand; "" if it is none, or fits none."""
+    """Say in which classes' place of torch's a module may stand; "" if in none."""
     bases = value.__mro__ if isinstance(value, type) else ()
     if not any(base.__module__ == "torch.nn.modules.module" for base in bases):
         return ""
     from .torch_like import fitting
 
-    fits = fitting(value, name)
-    return f"; it fits --like {' and '.join(fits)}" if fits else ""
+    return " or ".join(fitting(value, name))

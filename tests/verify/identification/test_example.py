@@ -88,6 +88,7 @@ def test_what_one_example_cannot_tell_apart_is_told():
     ({"x": "a", "z": "b"}, "expected one of x, y"),
     ({"x": "a", "y": "nothing"}, "expected one of a, b"),
     ({"x": "a"}, "which of a, b is the output"),
+    ({"x": "a", "y": "b"}, "there are no weights beside a, b: save them, too"),
 ])  # fmt: skip
 def test_a_role_that_cannot_be_taken_is_a_sentence(given, message):
     with pytest.raises(Unreadable, match=message):

@@ -57,7 +57,7 @@ def damaged(path, kind):
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.npz")
-    with pytest.raises(ValueError, match="it is no npz file"):
+    with pytest.raises(ValueError, match="there is no such file"):
         read_npz(tmp_path / "a.npz")
 
 
