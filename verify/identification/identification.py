@@ -191,6 +191,8 @@ class _Search:
         looks = sorted(tried.values(), key=lambda look: (look.ratio > 1, look.residual))
         fitting = [look.candidate for look in looks if look.ratio <= 1]
         stated = getattr(subject, "convention", None)
+        if getattr(subject, "own", None):  # how arrays of own names are packed was inferred
+            stated = None
         if stated is not None:  # of several that cannot be told apart, the stated one first
             fitting.sort(key=lambda fit: len(differing(fit.convention, stated)))
         fits = [fit.convention for fit in fitting]
