@@ -163,7 +163,9 @@ def _named(
         return subject, value
     loader.refuse_data(name)
     if not loader.is_file(name) and (":" not in name or family(name) in families()):
-        raise UnknownSubject(f"subject {name!r} is not known; there are {_there(name)}")
+        module, _, last = name.rpartition(".")
+        meant = f"; a class of a module is {module}:{last}" if module.isidentifier() else ""
+        raise UnknownSubject(f"subject {name!r} is not known; there are {_there(name)}{meant}")
     loaded = loader.load(name)
     on_import()
     like = like or getattr(loaded.value, "like", None) or _inherited(loaded.value)

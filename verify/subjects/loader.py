@@ -95,7 +95,7 @@ def load(name: str) -> Loaded:
     where, colon, attribute = name.rpartition(":")
     if name.endswith(".py"):
         where, attribute = name, ""
-    elif not colon or not where or not attribute:
+    elif not colon or not where or not attribute or where.endswith(":"):
         raise UnknownSubject(f"subject {name!r}: expected path/to/file.py:Name or module:Name")
     if where.endswith(".py") or "/" in where:
         path = Path(where).expanduser().resolve()
