@@ -1,6 +1,11 @@
 """``python -m gatewise``: the same as the command."""
 
-from .cli import main
+import sys
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the folder it is called in: layers can write modules there
+
+    from .cli import main
+
     main(prog_name="gatewise")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,10 +18,6 @@ if TYPE_CHECKING:
     from ..verify.diagnosis.arrays import Mistakes
     from ..verify.identification.explanation import Explanation, Fit
     from ..verify.runs.findings import Line
-
-
-LIMIT = 2**30
-"""The most bytes of arrays: one layer and one run are far smaller, a zip bomb is larger."""
 
 
 @click.command()
@@ -66,9 +60,13 @@ def explain(
 
 def read_arrays(file: Path) -> dict[str, Floats]:
     """Return the arrays of a file by name; raise ValueError if it has none, or other objects."""
+    from ..verify.runs.npz import read_npz
+
     try:
+        if not file.is_file():
+            raise ValueError("there is no such file")
         if file.suffix == ".npz":
-            arrays = _unzip(file)
+            arrays = read_npz(file)
         elif file.suffix == ".safetensors":
             from safetensors.numpy import load_file
 
@@ -83,45 +81,10 @@ def read_arrays(file: Path) -> dict[str, Floats]:
     except ImportError as error:
         raise ValueError(f"{file}: pip install safetensors to read it") from error
     except Exception as error:  # a file of somebody else's may be anything
-        raise ValueError(f"{file}: cannot be read: {error or type(error).__name__}") from error
+        raise ValueError(f"{file}: cannot be read: {str(error) or type(error).__name__}") from error
     if not arrays:
         raise ValueError(f"{file}: no arrays")
     return {name: _numbers(file, name, array) for name, array in arrays.items()}
-
-
-def _unzip(file: Path) -> dict[str, Floats]:
-    """Return the arrays of an npz file; raise ValueError if it is none, or larger than LIMIT."""
-    import numpy as np
-
-    if not zipfile.is_zipfile(file):
-        raise ValueError("it is no npz file")
-    with zipfile.ZipFile(file) as members:
-        declared = sum(_declared_size(members, member) for member in members.infolist())
-    if declared > LIMIT:
-        raise ValueError(
-            f"it declares {declared / 2**30:.3g} GiB of arrays; at most {LIMIT / 2**30:g} GiB are "
-            "read: save one layer and a short run"
-        )
-    with np.load(file, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
-
-
-def _declared_size(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
-    """Return a member's size in bytes, by the directory or by its array's header if larger."""
-    from numpy.lib import format as npy
-
-    with members.open(member) as stream:
-        if not member.filename.endswith(".npy"):
-            return member.file_size
-        major, _ = npy.read_magic(stream)
-        header = npy.read_array_header_1_0 if major == 1 else npy.read_array_header_2_0
-        shape, _, dtype = header(stream)
-    if dtype.hasobject:
-        name = member.filename.removesuffix(".npy")
-        raise ValueError(
-            f"{name}: it holds pickled objects, which are not loaded: save plain arrays"
-        )
-    return max(member.file_size, math.prod(shape) * dtype.itemsize)
 
 
 def _parse(name: str, value: object) -> Floats:

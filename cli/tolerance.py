@@ -140,12 +140,11 @@ def _parse_pairs(text: str | None, option: str, names: Collection[str]) -> dict[
 
 
 def _arrays(path: Path) -> dict[str, Any]:
-    import numpy as np
+    from ..verify.runs.npz import read_npz
 
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError) as error:
+        return read_npz(path)
+    except ValueError as error:
         raise ValueError(f"{path}: cannot be read as .npz ({error})") from error
 
 

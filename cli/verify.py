@@ -237,7 +237,7 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> Run
                 on_begin=runs.append,
             ):
                 verdicts.append(verdict)
-                advance(verdict_line(verdict))
+                advance("" if verdict.status == "not supported" else verdict_line(verdict))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except ClusterLost as error:

@@ -64,7 +64,7 @@ class Advance:
 
     def __call__(self, line: str) -> None:
         """Count one item and show its line."""
-        if self.bar.disable:
+        if self.bar.disable and line:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
         self.bar.update(self.task, advance=1, description=self._brief(line))
 

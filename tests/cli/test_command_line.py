@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -214,3 +215,14 @@ def test_prove_one_equation(run):
     assert result.exit_code == 0
     assert "holds  chain.product" in result.output
     assert run("prove E99").exit_code == 2
+
+
+def test_no_module_of_the_folder_takes_the_place_of_an_installed_one(tmp_path):
+    """A layer may write files where the command runs."""
+    for name in ("click", "msgspec", "rich", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('this is no package')")
+    command = [sys.executable, "-m", "gatewise", "cells", "--json"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")

@@ -94,3 +94,35 @@ def test_identify_what_hangs(run, tmp_path):
     result = run("identify hangs.py:LSTM --timeout 2")
     assert result.exit_code == 3
     assert "hangs.py:LSTM: not identified: no answer after 2." in result.stdout
+
+
+OWN_NAMES = """
+import torch
+
+class LSTM(torch.nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.kernel = torch.nn.Parameter(torch.empty(input_size, 4 * hidden_size))
+        self.recurrent = torch.nn.Parameter(torch.empty(hidden_size, 4 * hidden_size))
+        self.bias = torch.nn.Parameter(torch.empty(4 * hidden_size))
+
+    def forward(self, x, state=None):
+        zero = x.new_zeros(x.shape[1], self.recurrent.shape[0])
+        h, c = (zero, zero) if state is None else (s[0] for s in state)
+        ys = []
+        for each in x @ self.kernel + self.bias:
+            i, f, g, o = (each + h @ self.recurrent).chunk(4, -1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            ys.append(h)
+        return torch.stack(ys), (h[None], c[None])
+"""
+
+
+def test_arrays_of_own_names_state_no_convention(run, tmp_path):
+    """How they are packed was inferred: that torch's are packed otherwise is no difference."""
+    (tmp_path / "own.py").write_text(OWN_NAMES)
+    result = run("identify own.py:LSTM --like torch.nn.LSTM --json")
+
+    (found,) = json.loads(result.stdout)
+    assert (result.exit_code, found["as_stated"], found["nearest"]["layout"]) == (0, None, "in-out")

@@ -89,7 +89,7 @@ def test_a_pattern_that_fits_nothing_says_so(folder):
 def test_a_file_with_one_layer_needs_no_class(folder):
     (folder / "two.py").write_text(RIGHT + RIGHT.replace("Layer", "Other"))
     assert subject_named("homework/right.py").cells == ("rnn",)
-    with pytest.raises(UnknownSubject, match=r"say which of Layer, Other, as in two.py:MyLSTM"):
+    with pytest.raises(UnknownSubject, match=r"say which of Layer, Other, as in two.py:Layer"):
         subject_named("two.py")
 
 

@@ -105,6 +105,7 @@ def test_what_reached_a_node(folder):
     ("verify none.onnx", "none.onnx: it has no recurrent nodes: no RNN, GRU or LSTM"),
     ("verify m.onnx --node c", "m.onnx: there is no recurrent node 'c'; there are"),
     ("verify m.onnx --runtime tf", "--runtime tf: expected one of onnxruntime"),
+    ("verify m.onnx --against m.py:Wide", "Wide.__init__() missing 1 requ"),
     ("verify m.onnx --against gone.npz", "--against gone.npz: there is no such fi"),
     ("verify torch:LSTM --runtime tract", "--runtime and --node are for model fil"),
     ("verify torch:LSTM --against w.npz", "--against and --inputs are for model f"),
@@ -114,6 +115,7 @@ def test_what_reached_a_node(folder):
 ])  # fmt: skip
 def test_refusals_are_sentences(folder, line, words):
     (folder / "text.onnx").write_text("hello", encoding="utf-8")
+    (folder / "m.py").write_text("class Wide:\n    def __init__(self, width): pass\n")
     (folder / "huge.onnx").write_bytes(b"")
     os.truncate(folder / "huge.onnx", 3 * 2**30)
     nothing = files.helper.make_node("Identity", ["x"], ["y"])

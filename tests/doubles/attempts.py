@@ -205,6 +205,18 @@ def forward(p, x, state):
 L = layer(forward)
 """,
     "unprintable": step('raise ValueError("\\udcff\\x00\\x1b[31m" + "z" * 100_000)', end=""),
+    # Its own file, which is looked at again.
+    "becomes_a_pipe": at_import("os.remove(__file__)", "os.mkfifo(__file__)", end="right"),
+    "becomes_a_device": at_import("os.remove(__file__)", 'os.symlink("/dev/zero", __file__)',
+                                  end="right"),
+    # What it says of itself.
+    "claims_a_problem": at_import("from dataclasses import replace",
+                                  'module = sys.modules["gatewise.verify.execution.respondent"]',
+                                  "Plain = module.Portrait",
+                                  "def portrait(name, cells, dtypes, options, *more):",
+                                  "    options = replace(options, problem=True)",
+                                  "    return Plain(name, cells, dtypes, options, *more)",
+                                  "module.Portrait = portrait"),
     # Knowing the test.
     "few_calls": step("calls.append(1)", "return (right if len(calls) < 3 else wrong)(p, x, state)",
                       end="", before="calls = []"),

@@ -8,6 +8,9 @@ from typing import Protocol
 from .case import Case
 from .layouts import LEFT_PADDED, PACKED, RAGGED
 
+LONGEST = 300
+"""Characters of what a subject says that are quoted."""
+
 WORDS = {
     "layers": "more than one layer",
     "bidirectional": "two directions",
@@ -104,7 +107,7 @@ class Options:
 
     def why(self, missing: tuple[str, ...]) -> str:
         """Return a sentence about missing options, with the subject's reasons."""
-        reasons = dict(self.reasons)
+        reasons = {name: " ".join(reason.split())[:LONGEST] for name, reason in self.reasons}
         missing = ("equations",) if "equations" in missing else missing  # which implies the others
         words = [WORDS[m] + (f" ({reasons[m]})" if m in reasons else "") for m in missing]
         return f"the subject does not offer {', '.join(words)}"

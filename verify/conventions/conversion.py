@@ -6,13 +6,11 @@ read from names and shapes; missing, superfluous or misshapen arrays are errors.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -24,6 +22,7 @@ from ..cases.options import Options
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger, Undecided
+from ..runs.npz import read_npz
 from . import formula
 from .convention import LAYOUTS, Convention
 from .file_layout import DEEPEST, Stored, Unfit
@@ -291,11 +290,8 @@ def read(path: Path) -> dict[str, Floats]:
 
 def _read_npz(path: Path) -> dict[str, Floats]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if len(file.files) > MOST_ARRAYS:
-                raise Unfit(f"{path}: more than {MOST_ARRAYS} arrays")
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
+        arrays = read_npz(path)
+    except ValueError as error:
         raise Unfit(f"{path}: not an .npz file of numbers ({error})") from error
     for name, array in arrays.items():
         if str(array.dtype) not in DTYPES.values():

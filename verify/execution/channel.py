@@ -21,6 +21,7 @@ from ...reference.arrays import Floats
 from ..cases.options import Options
 from ..conventions.convention import Convention, Packed
 from ..models.operation import Operation
+from ..runs.words import words
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 from .sandbox import with_memory
 
@@ -203,6 +204,13 @@ def unpack(packet: Packet) -> Floats:
 
     An array of a dtype without numbers is returned as an empty array of objects.
     """
+    try:
+        return _unpacked(packet)
+    except (ValueError, SyntaxError, OverflowError) as error:  # NumPy's, of what is no array
+        raise OutOfTurn(f"an array that is none ({words(error)})") from error
+
+
+def _unpacked(packet: Packet) -> Floats:
     try:
         dtype = _dtype(packet.dtype)
     except TypeError:

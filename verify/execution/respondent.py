@@ -156,6 +156,10 @@ class Respondent:
 
             subject: Any = node_named(question.text, question.against, question.inputs)
         else:
+            if question.forbid:  # before it is imported, and could keep what is still allowed
+                from ..subjects.forbidden import forbidden
+
+                forbidden(question.forbid.split(",")).refuse_for_good()
             subject = subject_named(
                 question.text, question.like, question.forbid, on_import=imported,
                 device=question.device,

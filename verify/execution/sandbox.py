@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import site
 import struct
 import sys
 from collections.abc import Iterator, Sequence
@@ -82,7 +83,8 @@ def enter(hidden: Sequence[str] = ()) -> str:
     _mount_own_processes()
     for folder in hidden:
         _hide(folder)
-    for protected in (str(OWN_CODE), sys.prefix, sys.base_prefix, "/proc/sys", "/sys"):
+    own = (str(OWN_CODE), sys.prefix, sys.base_prefix, site.getusersitepackages())
+    for protected in (*own, "/proc/sys", "/sys"):
         _protect(protected)
     with contextlib.suppress(OSError):  # no namespaces in it, with rights of their own
         Path("/proc/sys/user/max_user_namespaces").write_text("0", encoding="ascii")

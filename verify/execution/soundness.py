@@ -40,6 +40,8 @@ def unsound(portrait: Portrait, like: str | None) -> str:
     problem = ""
     if not portrait.dtypes or {*portrait.dtypes} - {*DTYPES}:
         problem = f"dtypes {', '.join(portrait.dtypes)[:LISTED]}"
+    elif portrait.options.problem != bool(meaning.problem):
+        problem = "a problem that is none"
     elif meaning.kind not in KINDS or (not meaning.kind and not meaning.shared):
         problem = f"a meaning of kind {meaning.kind[:LISTED]!r}"
     elif (meaning.fixed or meaning.held_to) and meaning.kind != "node":

@@ -154,6 +154,11 @@ def roles(arrays: Mapping[str, Floats], stated: Mapping[str, str]) -> dict[str, 
     for name in arrays:
         if name not in names_by_role.values():
             _recognise(f"{GRADIENT}{name}", _gradient_names([plain(name)]), arrays, names_by_role)
+    if not arrays.keys() - names_by_role.values():
+        raise Unreadable(
+            f"there are no weights beside {', '.join(arrays)}: save them, too; without them any "
+            "output may be right"
+        )
     return names_by_role
 
 

@@ -196,6 +196,8 @@ class _Search:
         comparisons = sorted(by_convention.values(), key=lambda c: (c.ratio > 1, c.residual))
         fitting = [c.candidate for c in comparisons if c.ratio <= 1]
         stated = getattr(subject, "convention", None)
+        if getattr(subject, "own", None):  # how arrays of own names are packed was inferred
+            stated = None
         if stated is not None:  # of several indistinguishable ones, the stated one first
             fitting.sort(key=lambda fit: len(differing(fit.convention, stated)))
         fits = [fit.convention for fit in fitting]

@@ -286,6 +286,9 @@ def _require_shapes(node: Node, attributes: Mapping[str, Any]) -> None:
         raise ModelError(f"its direction is {node.direction!r:.40}")
     if node.layout not in (0, 1):
         raise ModelError(f"its layout is {node.layout}")
+    numbers = (node.clip, *(n for a in node.activations for n in (a.alpha, a.beta)))
+    if node.clip < 0 or not np.isfinite(numbers).all():
+        raise ModelError("its clip is negative, or its clip, alpha or beta not finite")
     if missing := {"W", "R"} - node.weights.keys():
         raise ModelError(f"it has no {' and no '.join(sorted(missing))}")
     dtypes = sorted({a.dtype.name for a in node.weights.values()})

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...reference.arrays import Floats
+from ..runs.npz import read_npz
 from ..subjects.loader import UnknownSubject
 
 
@@ -19,11 +20,9 @@ def sample(path: Path, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Floats]
     """
     where = f"--inputs {path}"
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except Exception as error:  # a file of somebody else's may be anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UnknownSubject(f"{where}: cannot be read: {reason}") from error
+        arrays = read_npz(path)
+    except ValueError as error:
+        raise UnknownSubject(f"{where}: cannot be read: {error}") from error
     missing, unknown = dtypes.keys() - arrays.keys(), arrays.keys() - dtypes.keys()
     if missing or unknown:
         names = f"no {', '.join(sorted(missing))}" if missing else f"{', '.join(sorted(unknown))}"

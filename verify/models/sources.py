@@ -17,6 +17,8 @@ import msgspec
 import numpy as np
 
 from ...reference.arrays import Floats
+from ..runs.npz import read_npz
+from ..runs.words import words
 from ..subjects import loader
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import SubjectUnavailable
@@ -133,8 +135,7 @@ def _stored(path: Path) -> dict[str, Floats]:
             from safetensors.numpy import load_file
 
             return dict(load_file(path))
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        return read_npz(path)
     except ImportError as error:
         raise SubjectUnavailable(f"{path}: pip install safetensors to read it") from error
     except Exception as error:  # a file of somebody else's may be anything
@@ -221,9 +222,16 @@ def _of_keras(prefix: str, arrays: Mapping[str, Floats]) -> Iterator[Layer]:
 
 def _of_module(value: Any, source: str) -> Iterator[Layer]:
     """Yield the layers of a module of PyTorch, of its class, or of arrays by name."""
-    model = value() if isinstance(value, type) else value
-    if callable(model) and not hasattr(model, "state_dict") and not isinstance(model, Mapping):
-        model = model()
+    model = value
+    try:
+        model = value() if isinstance(value, type) else value
+        if callable(model) and not hasattr(model, "state_dict") and not isinstance(model, Mapping):
+            model = model()
+    except TypeError as error:
+        raise UnknownSubject(
+            f"--against {source}: {words(error)}; expected a class or a function without "
+            "arguments, or a module"
+        ) from error
     if isinstance(model, Mapping):
         yield from of_arrays({name: np.asarray(a) for name, a in model.items()})
         return

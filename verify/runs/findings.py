@@ -35,7 +35,11 @@ NOT_SHOWN = (
     "for properties of every recurrence, and its gradients against its own outputs."
 )
 
-NO_SOURCE = "Whether its weights are those of the layer that was exported: --against SOURCE tells."
+
+NO_SOURCE = (
+    "Whether its weights are those of the layer that was exported: the check source tells, with "
+    "--against SOURCE."
+)
 
 
 def counted(number: int, noun: str) -> str:

@@ -206,7 +206,10 @@ def _named(
         return subject, value
     loader.refuse_data(name)
     if not loader.is_file(name) and (":" not in name or family(name) in families()):
-        raise UnknownSubject(f"subject {name!r} is not known; there are {_alternatives(name)}")
+        module, _, last = name.rpartition(".")
+        meant = f"; a class of a module is {module}:{last}" if module.isidentifier() else ""
+        known = _alternatives(name)
+        raise UnknownSubject(f"subject {name!r} is not known; there are {known}{meant}")
     loaded = loader.load(name)
     on_import()
     like = like or getattr(loaded.value, "like", None) or _inherited(loaded.value)
@@ -331,11 +334,13 @@ def adapted(
         from .explicit import explicit
 
         return explicit(value, name, import_lines)
+    if like := _fits(value, name):
+        raise UnknownSubject(f"subject {name!r}: say --like {like}, whose call it has")
     raise UnknownSubject(
         f"subject {name!r}: expected a class with cell and forward, or --like torch.nn.LSTM, GRU "
-        f"or RNN, or a Cell of these, for one with torch's constructor and call"
-        f"{_fits(value, name)}; gatewise cells lists the cells, and gatewise new CELL writes such "
-        "a class; a recurrence that is not among them has cell = None, or its step"
+        f"or RNN, or a Cell of these, for one with torch's constructor and call, or --like "
+        f"{BENCH}35 for a submission; gatewise cells lists the cells, and gatewise new CELL writes "
+        "such a class"
     )
 
 
@@ -346,5 +351,4 @@ def _fits(value: Any, name: str) -> str:
         return ""
     from .torch_like import fitting
 
-    fits = fitting(value, name)
-    return f"; it fits --like {' and '.join(fits)}" if fits else ""
+    return " or ".join(fitting(value, name))

@@ -7,8 +7,9 @@ are found by the profiler alone.
 
 from __future__ import annotations
 
+import ctypes
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -21,6 +22,9 @@ from .torch_module import import_torch, is_cuda
 
 SHARED_KERNELS = r"aten::_?(mkldnn|cudnn|miopen)_rnn"
 """Operators that compute any of PyTorch's recurrent layers."""
+
+COMPOSED = "CompositeImplicitAutograd"
+"""The key of kernels that call other operators: called by it, they are not dispatched."""
 
 
 class NotItsOwn(Mismatch):
@@ -69,34 +73,44 @@ class Forbidden:
             return
         torch = import_torch()
         self.tried.clear()
-        libraries: dict[str, Any] = {}
+        hook = torch.nn.modules.module.register_module_forward_pre_hook(self._look_at)
+        libraries = self._refusals()
         try:
-            for operator, description in self.operators.items():
-                space, _, plain = operator.partition("::")
-                if space not in libraries:
-                    libraries[space] = torch.library.Library(space, "IMPL")
-                for key in {"CPU", self.device.partition(":")[0].upper()}:
-                    libraries[space].impl(plain, partial(self._refuse, description), key)
-            hook = torch.nn.modules.module.register_module_forward_pre_hook(self._look_at)
-            try:
-                yield
-            except Exception:
-                if not self.tried:
-                    raise
-            finally:
-                hook.remove()
+            yield
+        except Exception:
+            if not self.tried:
+                raise
         finally:
-            for library in libraries.values():
-                library._destroy()
+            hook.remove()
+            for library in libraries:
+                library.reset()
         if self.tried:
             raise NotItsOwn(self.tried[0])
+
+    def refuse_for_good(self) -> None:
+        """Refuse as long as this process lives; no submission can find and undo the refusal."""
+        for library in self._refusals():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(library))  # it outlives all references
+
+    def _refusals(self) -> Collection[Any]:
+        """Refuse the operators; return the libraries whose reset allows them again."""
+        c = import_torch()._C
+        keys = dict.fromkeys(("CPU", self.device.partition(":")[0].upper(), COMPOSED))
+        libraries: dict[str, Any] = {}
+        for operator, description in self.operators.items():
+            space, _, plain = operator.partition("::")
+            library = libraries.setdefault(space, c._dispatch_library("IMPL", space, ""))
+            for key in keys:
+                if key != COMPOSED or c._dispatch_has_kernel_for_dispatch_key(operator, key):
+                    library.impl(plain, key, partial(self._refuse, description))
+        return libraries.values()
 
     def violation(self, module: Any, run: Callable[[], object]) -> str:
         """Say which forbidden class or operator a module contains or runs; "" if none."""
         torch = import_torch()
         for part, child in module.named_modules() if module is not None else ():
             for name, kind in self.classes.items():
-                if isinstance(child, kind):
+                if _is(child, kind):
                     return f"it contains {name} (its {part}); a wrapper is not a kernel"
         activity = torch.profiler.ProfilerActivity
         both = [activity.CPU, *([activity.CUDA] if is_cuda(self.device) else [])]
@@ -112,7 +126,7 @@ class Forbidden:
 
     def _look_at(self, module: Any, _: object) -> None:
         for name, kind in self.classes.items():
-            if isinstance(module, kind):
+            if _is(module, kind):
                 self._refuse(name)
 
     def _refuse(self, name: str, *_: object, **__: object) -> Any:
@@ -121,6 +135,18 @@ class Forbidden:
 
 
 NOTHING = Forbidden(())
+
+
+def _is(module: Any, kind: type) -> bool:
+    """Whether a module is of a class, or of another of torch's that computes the same.
+
+    Those of ``torch.ao`` have the same names.
+    """
+    names = kind.__name__, f"{kind.__name__}Cell"
+    return isinstance(module, kind) or any(
+        base.__module__.startswith("torch.") and base.__name__ in names
+        for base in type(module).__mro__
+    )
 
 
 def _sentence(name: str) -> str:

@@ -31,7 +31,6 @@ from .torch_module import (
     is_cuda,
     one_thread,
     precise,
-    synchronize,
     tensor_of,
     torch_dtype,
     torch_version,
@@ -216,7 +215,7 @@ class Function:
         names = called(self.problem)
         arguments = [np.array(_laid_out(self.problem, n, leaves[n]), order="C") for n in names]
         parameters = {name: np.array(leaves[name]) for name in self.problem.shapes(self.case)}
-        return lambda: self.value(*arguments, parameters)
+        return lambda: np.asarray(self.value(*arguments, parameters))
 
     @property
     def keeps(self) -> bool:
@@ -249,7 +248,7 @@ class Module:
             tensors = self._set(torch, leaves)
             output = self._run(torch, tensors)
             self._untouched(torch, tensors, leaves, output)
-        return array_of(torch, output)
+            return array_of(torch, output)  # not later, when more is allowed
 
     def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
         torch = import_torch()
@@ -265,10 +264,10 @@ class Module:
             d = tensor_of(torch, cotangent, self.device)
             gradients = torch.autograd.grad(output, list(tensors.values()), d, allow_unused=True)
             self._untouched(torch, tensors, leaves, output)
-        pulled = {}
-        for (name, leaf), d in zip(tensors.items(), gradients, strict=True):
-            array = array_of(torch, torch.zeros_like(leaf) if d is None else d)
-            pulled[name] = _turned(self.problem, name, array, index=np.s_[None])
+            pulled = {}
+            for (name, leaf), d in zip(tensors.items(), gradients, strict=True):
+                array = array_of(torch, torch.zeros_like(leaf) if d is None else d)
+                pulled[name] = _turned(self.problem, name, array, index=np.s_[None])
         return pulled
 
     def ready(self, leaves: Mapping[str, Array]) -> Callable[[], Any]:
@@ -282,9 +281,7 @@ class Module:
 
         def call() -> Any:
             with self.forbid.refused(), precise(torch, self.case, self.device), torch.no_grad():
-                output = self.module(*arguments)
-                synchronize(torch, self.device)
-                return output
+                return array_of(torch, self.module(*arguments))  # else a lazy one takes no time
 
         return call
 

@@ -95,7 +95,7 @@ def load(name: str) -> Loaded:
     where, colon, attribute = name.rpartition(":")
     if name.endswith(".py"):
         where, attribute = name, ""
-    elif not colon or not where or not attribute:
+    elif not colon or not where or not attribute or where.endswith(":"):
         raise UnknownSubject(f"subject {name!r}: expected path/to/file.py:Name or module:Name")
     if where.endswith(".py") or "/" in where:
         path = Path(where).expanduser().resolve()
@@ -127,9 +127,14 @@ def _only_layer(module: ModuleType, name: str) -> str:
         if isinstance(value, type) and value.__module__ == module.__name__
         and callable(getattr(value, "forward", None))
     ]  # fmt: skip
-    if len(layers) != 1:
-        choices = f"which of {', '.join(layers)}" if layers else "a class with forward; it has none"
-        raise UnknownSubject(f"subject {name!r}: say {choices}, as in {name}:MyLSTM")
+    if not layers:
+        raise UnknownSubject(
+            f"subject {name!r}: it defines no class with forward; say which class or function is "
+            f"meant, as in {name}:MyLSTM"
+        )
+    if len(layers) > 1:
+        raise UnknownSubject(f"subject {name!r}: say which of {', '.join(layers)}, as in "
+                             f"{name}:{layers[0]}")  # fmt: skip
     return layers[0]
 
 

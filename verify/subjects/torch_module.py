@@ -77,13 +77,6 @@ def precise(torch: Any, case: Case, device: str) -> Iterator[None]:
         yield
 
 
-def synchronize(torch: Any, device: str) -> None:
-    """Wait until a device has done what it was asked."""
-    if device != "cpu":
-        kind, _, number = device.partition(":")
-        getattr(torch, kind).synchronize(*filter(None, [number and device]))
-
-
 def cuda_flags(case: Case, *, cudnn: bool) -> dict[str, bool]:
     """Return what PyTorch is set to: no algorithm is chosen by time, TF32 only if asked for."""
     tf32 = case.dtype == "tf32"

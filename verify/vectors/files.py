@@ -7,8 +7,6 @@ rounded up. ``SCHEMA`` is the version; unknown fields are refused.
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from ...reference.arrays import Floats
 from ...reference.functions import Array
 from ..conventions import formula
 from ..mutants import mutants
+from ..runs.npz import read_npz
 from ..runs.provenance import versions
 from ..runs.records import RunFileError, text
 from ..subjects.framework import FrameworkSubject
@@ -29,9 +28,6 @@ from .vector import Vector
 
 SCHEMA = "gatewise.vectors/1"
 FILE = "vectors.json"
-LARGEST = 2**28
-"""Bytes of a file of arrays, a thousand times as many as vectors have."""
-
 EQUATIONS = "equations"
 
 
@@ -226,12 +222,8 @@ def outputs(path: Path) -> Mapping[str, Mapping[str, Any]]:
 
 def _of_npz(path: Path) -> dict[str, dict[str, Array]]:
     try:
-        with zipfile.ZipFile(path) as members:
-            if sum(member.file_size for member in members.infolist()) > LARGEST:
-                raise RunFileError(f"{path}: it unpacks to more than {LARGEST} bytes")
-        with np.load(path, allow_pickle=False) as file:
-            flat = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        flat = read_npz(path)
+    except ValueError as error:
         raise RunFileError(f"{path}: no file of arrays ({error})") from error
     named: dict[str, dict[str, Array]] = {}
     for name, array in flat.items():

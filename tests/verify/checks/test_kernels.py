@@ -1,5 +1,7 @@
 """Submissions to a benchmark's problems: honest ones pass, and each cheat is seen."""
 
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from itertools import islice
@@ -258,6 +260,25 @@ def step_by_step(self, x, states):
     return torch.stack(y), (h[None], c[None])
 
 
+def composed(self, x, states):
+    """What the operator is composed of, past the dispatcher."""
+    key, flat = torch._C.DispatchKey.CompositeImplicitAutograd, [*self.lstm.parameters()]
+    with torch.backends.mkldnn.flags(enabled=False):
+        y, *final = torch.ops.aten.lstm.input._op_dk(
+            key, x, states, flat, True, self.levels, 0.0, False, False, False
+        )
+    return y, tuple(final)
+
+
+def rewritten(self, x, states):
+    """By the LSTM that torch.ao has, in Python."""
+    layer = torch.nn.LSTM(x.shape[-1], self.H, self.levels).to(x.dtype)
+    for own, kept in zip(layer.parameters(), self.lstm.parameters(), strict=True):
+        own.data = kept.data
+    layer.qconfig = None
+    return torch.ao.nn.quantizable.LSTM.from_float(layer)(x, states)
+
+
 def of_one_layer(run):
     """A submission that holds parameters in no module of torch's, and computes them like this."""
 
@@ -274,7 +295,9 @@ def of_one_layer(run):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("run", [fused, in_a_thread, unless_profiled, if_it_may, step_by_step])
+@pytest.mark.parametrize(
+    "run", [fused, in_a_thread, unless_profiled, if_it_may, step_by_step, composed, rewritten]
+)
 def test_a_wrapper_that_hides_is_seen(run):
     """Whichever way it calls torch's operators; without --forbid it computes what it should."""
     case = PROBLEMS[35].case(3, 2, 3, 4, 1)
@@ -284,7 +307,56 @@ def test_a_wrapper_that_hides_is_seen(run):
     seen = held(of(wrapper, 35, forbid=("torch.nn.LSTM",)), "kernel-own-work", case)
 
     assert free.status == "passed"
-    assert seen.message.startswith("own work: it runs torch.nn.LSTM's aten::lstm")
+    named = "torch.nn.LSTM;" if run is rewritten else "torch.nn.LSTM's aten::lstm"
+    assert seen.message.startswith(f"own work: it runs {named}")
+
+
+class Later(torch.Tensor):
+    """A result that is computed when its numbers are asked for."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, arguments=(), keywords=None):
+        with torch._C.DisableTorchFunctionSubclass():
+            if function is torch.Tensor.detach:
+                return arguments[0].later()
+            return function(*arguments, **(keywords or {}))
+
+
+def test_a_wrapper_that_runs_after_its_call_is_seen():
+    class Lazy(of_one_layer(fused)):
+        def forward(self, *given):
+            later = torch.zeros(given[0].shape[0], self.fc.out_features).as_subclass(Later)
+            later.later = lambda: super(Lazy, self).forward(*given).detach()
+            return later
+
+    case = PROBLEMS[35].case(3, 2, 3, 4, 1)
+
+    assert held(of(Lazy, 35), "kernel-output", case).status == "passed"
+    verdict = held(of(Lazy, 35, forbid=("torch.nn.LSTM",)), "kernel-output", case)
+    assert verdict.message.startswith("it runs torch.nn.LSTM's aten::lstm")
+
+
+ALLOW = """
+import gc, torch
+from gatewise.verify.subjects.forbidden import Forbidden, NotItsOwn, forbidden
+forbidden(["torch.nn.LSTM"]).refuse_for_good()
+Forbidden._refuse = lambda *a: None
+for each in gc.get_objects():
+    if type(each).__name__ in ("Library", "_DispatchModule"):
+        getattr(each, "_destroy", getattr(each, "reset", None))()
+with forbidden(["torch.nn.LSTM"]).refused():
+    pass
+try:
+    torch.lstm_cell(torch.ones(1, 2), [torch.ones(1, 3)] * 2, torch.ones(12, 2), torch.ones(12, 3))
+except NotItsOwn as error:
+    print(error)
+"""
+
+
+def test_what_is_refused_for_good_cannot_be_allowed():
+    done = subprocess.run([sys.executable, "-c", ALLOW], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "it runs torch.nn.LSTM's aten::lstm_cell; a wrapper is not a kernel\n"
 
 
 def test_a_wrapper_at_some_sizes_alone_is_seen_there():

@@ -78,6 +78,8 @@ def test_the_run_goes_on_to_its_end(run):
     ("memory_of_a_family", "not enough memory: it took more than 600 MiB"),
     ("raised_limit", "not allowed to raise maximum limit"),
     ("nothing", "None"),
+    ("becomes_a_device", "its file was changed while it was held"),
+    ("claims_a_problem", "it sent a portrait of itself with a problem that is none"),
     ("array_of_lies", "expected dtype float64, got object"),
 ])  # fmt: skip
 def test_what_is_told(run, name, message):

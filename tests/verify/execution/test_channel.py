@@ -70,7 +70,14 @@ def test_what_has_no_numbers_arrives_without_them():
     Packet("float64", (10**30,), b""),
     Packet("float64", (2,), bytes(16), (800,)),
     Packet("float64", (2,), bytes(16), (-8,)),
-], ids=["short", "negative", "huge", "beyond", "before"])  # fmt: skip
+    Packet("float64", (2, 2), bytes(32), (8,)),
+    Packet("float64", (), bytes(8), ()),
+    Packet("float64", (1,), bytes(9), (8,)),
+    Packet("float64", (1,) * 70, bytes(8)),
+    Packet("O", (0, 2**62, 2**62), b""),
+    Packet("f8, (", (1,), bytes(8)),
+], ids=["short", "negative", "huge", "beyond", "before", "few strides", "no strides", "a rest",
+        "axes", "too big", "no dtype"])  # fmt: skip
 def test_a_false_array_is_refused(packet):
     """Its bytes have to be those of its shape: nobody reads beyond them."""
     with pytest.raises(OutOfTurn):

@@ -24,6 +24,12 @@ def other(portrait, **fields):
     return msgspec.structs.replace(portrait, **fields)
 
 
+def solving(problem):
+    return other(
+        EXPLICIT, options=Options(problem=True), meaning=Meaning("problem", problem=problem)
+    )
+
+
 @pytest.mark.parametrize(("portrait", "like"), [
     (EXPLICIT, None),
     (TORCH, "torch.nn.LSTM"),
@@ -31,7 +37,7 @@ def other(portrait, **fields):
     (NAMED, "torch.nn.LSTM"),
     (other(EXPLICIT, cells=("none",), meaning=Meaning("recurrence")), None),
     (other(EXPLICIT, meaning=Meaning("", "its adapter says it")), None),
-    (other(EXPLICIT, meaning=Meaning("problem", problem="kernelbench:35")), "kernelbench:35"),
+    (solving("kernelbench:35"), "kernelbench:35"),
     (EXPLICIT, "lstm"),
 ])  # fmt: skip
 def test_what_can_be_is_taken(portrait, like):
@@ -59,9 +65,11 @@ def test_what_can_be_is_taken(portrait, like):
     (TORCH, "torch.nn.GRU", "another cell than torch.nn.GRU"),
     (EXPLICIT, "torch.nn.LSTM", "another cell than torch.nn.LSTM"),
     (other(TORCH, options=Options(equations=False)), "torch.nn.LSTM", "no equations"),
-    (other(EXPLICIT, meaning=Meaning("problem", problem="kernelbench:36")), "kernelbench:35",
+    (solving("kernelbench:36"), "kernelbench:35",
      "another problem"),
     (EXPLICIT, "kernelbench:35", "another problem"),
+    (other(EXPLICIT, options=Options(problem=True)), None, "a problem that is none"),
+    (other(solving("kernelbench:35"), options=Options()), None, "a problem that is none"),
     (EXPLICIT, "gru", "another cell"),
     (other(EXPLICIT, cells=("none",), meaning=Meaning("recurrence")), "torch.nn.LSTM",
      "another cell than torch.nn.LSTM"),

@@ -88,6 +88,7 @@ def test_what_one_example_cannot_tell_apart_is_told():
     ({"x": "a", "z": "b"}, "expected one of x, y"),
     ({"x": "a", "y": "nothing"}, "expected one of a, b"),
     ({"x": "a"}, "which of a, b is the output"),
+    ({"x": "a", "y": "b"}, "there are no weights beside a, b: save them, too"),
 ])  # fmt: skip
 def test_a_role_that_cannot_be_taken_is_a_sentence(given, message):
     with pytest.raises(Unreadable, match=message):
@@ -259,7 +260,7 @@ def test_a_file_that_declares_too_much_is_not_unpacked(tmp_path, monkeypatch, wr
     np.lib.format.write_array_header_1_0(header, shape)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as members:
         members.writestr("x.npy", header.getvalue() + bytes(4 * written))
-    monkeypatch.setattr("gatewise.cli.explain.LIMIT", 2**22)
+    monkeypatch.setattr("gatewise.verify.runs.npz.LARGEST", 2**22)
     monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it is loaded"))
     refused(invoke("explain", path, "--cell", "gru"), 2, "GiB of arrays")
 

@@ -443,6 +443,8 @@ SPOILED = {
     "no dtype": (first("data_type", 99), "cannot be read"),
     "other sizes": (lambda m: setattr(m.graph.node[0].attribute[0], "i", 5),
                     r"its W is \[1, 16, 3\]; \[1, 20, 3\] would be 1 x 4 gates of 5"),
+    "a negative clip": (lambda m: m.graph.node[0].attribute.add(name="clip", type=1, f=-1.0),
+                        "its clip is negative"),
     "missing weights": (lambda m: m.graph.initializer.pop(0),
                         "its W, 'a.W', is computed in the graph, or missing"),
     "an old operator": (lambda m: setattr(m.opset_import[0], "version", 3),

@@ -92,6 +92,8 @@ def test_installed_packages_register_subjects(monkeypatch, folder):
     ("missing.py:LSTM", None, "subject 'missing.py:LSTM': there is no file "),
     ("my_layers.py:LTSM", None, "subject 'my_layers.py:LTSM': there is no LTSM in my_layers.py"),
     ("my_layers.py:", None, "expected path/to/file.py:Name or module:Name"),
+    ("my_layers.py::LSTM", None, "expected path/to/file.py:Name or module:Name"),
+    ("my_layers.LSTM", None, "; a class of a module is my_layers:LSTM"),
     ("no_module:LSTM", None, "subject 'no_module:LSTM': there is no module no_module"),
     ("big.onnx", None, "big.onnx: there is no such file"),
     ("to/big.onnx:LSTM", None, "to/big.onnx is no Python file; a path may be a folder, "),

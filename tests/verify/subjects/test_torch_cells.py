@@ -118,9 +118,9 @@ def test_what_fits_instead_is_told(layer, kind, fits):
 
 def test_without_like_it_is_told_which_to_give():
     """Only for a module of torch's; any other class may be meant as explicit gates."""
-    with pytest.raises(UnknownSubject, match=r"; it fits --like torch\.nn\.GRUCell;"):
+    with pytest.raises(UnknownSubject, match=r"say --like torch\.nn\.GRUCell, whose"):
         adapted(cells.TwoLinears, "own:TwoLinears", None)
-    with pytest.raises(UnknownSubject, match=r"with torch's constructor and call;"):
+    with pytest.raises(UnknownSubject, match=r"with torch's constructor and call, or"):
         adapted(Case, "own:Case", None)
 
 
