@@ -26,7 +26,7 @@ def verify(root, tmp_path, server):
         subject = f"{root}/tests/doubles/faulty.py:{name}"
         done = server.run("-m", "gatewise", "verify", subject, "--budget", "quick", "--dtype",
                           "float64", "--json", "--no-diagnosis", "--jobs", "1", *arguments,
-                          cwd=tmp_path, env=mark.environment)  # fmt: skip
+                          cwd=tmp_path, env=mark.environment, fresh=True)  # fmt: skip
         assert mark.left_behind() == []
         assert "Traceback" not in done.stderr
         return done, {verdict["check"]: verdict for verdict in json.loads(done.stdout)}
