@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import preloaded
 import shapes
+
+# What is imported until all tests are there is kept compiled, with assertions rewritten: that takes
+# as long as all else until then. Layers that tests write within a second are not to be.
+KEPT, sys.dont_write_bytecode = sys.dont_write_bytecode, False
 
 pytest.register_assert_rewrite("commands", "judgements")
 
@@ -34,6 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Look seldom for cycles, and never among tests and modules, which live until the end."""
+    sys.dont_write_bytecode = KEPT
     gc.freeze()
     gc.set_threshold(preloaded.SELDOM)
 

@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
+from commands import invoke
 from gatewise.cli import main
 from gatewise.reference.equation import equations
 from gatewise.verify.checks import subject_checks
@@ -88,7 +88,7 @@ def printed(command):
     """Run a command as a user does, where the files are."""
     program, *arguments = shlex.split(command)
     assert program == "gatewise", command
-    done = CliRunner().invoke(main, arguments, env={"COLUMNS": "80"}, catch_exceptions=False)
+    done = invoke("", *arguments, env={"COLUMNS": "80"})
     assert done.exit_code in (0, 1), done.output
     return done.stdout
 

@@ -4,11 +4,14 @@ from click.testing import CliRunner
 
 from gatewise.cli import main
 
+ALONE = {key: {"jobs": 1} for key in ("audit", "diagnose", "mutants", "verify")}
+"""One process at a time where a command names no other number: tests run beside each other."""
+
 
 def invoke(line, *arguments, **how):
     """Run ``gatewise`` with the words of a line, and further arguments as they are."""
     given = [*line.split(), *map(str, arguments)]
-    return CliRunner().invoke(main, given, catch_exceptions=False, **how)
+    return CliRunner().invoke(main, given, catch_exceptions=False, default_map=ALONE, **how)
 
 
 def said(result):

@@ -62,18 +62,19 @@ class Server:
         """What stands in the place of ``subprocess`` where processes of subjects are started."""
         return types.SimpleNamespace(**{**vars(subprocess), "Popen": self.start})
 
-    def start(self, command, *, env=None, cwd=".", anew=False, text=False, **streams):
+    def start(self, command, *, env=None, cwd=".", anew=False, fresh=False, text=False, **streams):
         """Run what follows ``python``, as ``subprocess.Popen`` does in a session of its own.
 
-        ``anew``: gatewise is not imported yet.
+        ``anew``: gatewise is not imported yet; ``fresh``: what it starts are no forks.
         """
         streams = {name: streams.get(name) for name in ("stdin", "stdout", "stderr")}
-        return Process(self.requests, command, streams, env, cwd, anew, text)
+        return Process(self.requests, command, streams, env, cwd, anew, fresh or anew, text)
 
     def run(self, *arguments, **how):
         """Run Python with these arguments, as ``subprocess.run`` does; keep all that it says."""
         if not FORKS:
-            command, _ = [sys.executable, *arguments], how.pop("anew", None)
+            command = [sys.executable, *arguments]
+            how = {name: given for name, given in how.items() if name not in ("anew", "fresh")}
             return subprocess.run(command, capture_output=True, text=True, check=False, **how)
         with tempfile.TemporaryFile("w+") as errors:
             process = self.start([sys.executable, *arguments], stderr=errors, text=True, **how)
@@ -102,10 +103,10 @@ class Server:
 class Process:
     """What a ``subprocess.Popen`` offers to those who talk to it."""
 
-    def __init__(self, requests, command, streams, env, cwd, anew, text):
+    def __init__(self, requests, command, streams, env, cwd, anew, fresh, text):
         (stdin, write), (read, stdout), (status, end) = os.pipe(), os.pipe(), os.pipe()
         env = dict(os.environ if env is None else env)
-        job = [command[1:], env, os.path.abspath(cwd), anew]
+        job = [command[1:], env, os.path.abspath(cwd), anew, fresh]
         out = stdout if streams["stdout"] in (None, subprocess.PIPE) else streams["stdout"].fileno()
         errors = out if streams["stderr"] == subprocess.STDOUT else streams["stderr"].fileno()
         descriptors = [stdin, out, errors, end, requests.fileno()]
@@ -175,10 +176,11 @@ def watch(*descriptors):
         os.close(stream)
 
 
-def execute(arguments, environment, folder, anew, client):
+def execute(arguments, environment, folder, anew, fresh, client):
     """Do what ``python`` does with these arguments in a process that has just started.
 
-    A worker has its subjects' processes from the same server, whose other end is ``client``.
+    It has subjects' processes, where they are not ``fresh``, from the same server, whose other end
+    is ``client``.
     """
     import numpy as np
 
@@ -197,12 +199,13 @@ def execute(arguments, environment, folder, anew, client):
             del sys.modules[name]
     option, program, *sys.argv[1:] = arguments[isolated:]
     code = 0
-    if option == "-c":
-        exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
-    elif program == WORKER:
+    if not fresh:
         server = Server()
         server.requests = socket.socket(fileno=client)
         importlib.import_module(STARTING.rpartition(".")[0]).subprocess = server.double
+    if option == "-c":
+        exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
+    elif program == WORKER:
         importlib.import_module(program).main()
     else:
         try:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -65,11 +65,20 @@ class Elsewhere:
         return _then(asked, lambda found: [Verdict(**one) for one in found])
 
 
+class Waiting(NamedTuple):
+    """A task that waits for a thread, the seconds that it may take, and its verdict to be."""
+
+    task: Task
+    timeout: float
+    future: Future[list[Verdict]]
+
+
 class Here:
     """Tasks on threads, each of which keeps one worker process.
 
     A thread prefers the first task of a subject that no other thread runs, so that a layer that
-    hangs blocks one thread, and each process imports few subjects.
+    hangs blocks one thread; among those, one of the subject that its process has imported.
+    Whoever adds several tasks takes the ``lock``, so that no thread starts before all are there.
     """
 
     batch = 1
@@ -84,35 +93,68 @@ class Here:
         self.threads = ThreadPoolExecutor(jobs)
         self._own, self._late = threading.local(), Late()
         self._all: list[Isolated] = []
-        self._lock = threading.Lock()
-        self._waiting: list[tuple[Task, float, Future[list[Verdict]]]] = []
+        self.lock = threading.RLock()
+        self._waiting: dict[Named, deque[Waiting]] = {}
         self._running: Counter[Named] = Counter()
+        self._imported: dict[int, Named] = {}
 
     def describe(self, named: Named) -> Future[Description]:
         """Submit the description of a subject."""
-        return self.threads.submit(lambda: self._isolated().describe(named, self.timeout))
+        return self.threads.submit(lambda: self._isolated(named).describe(named, self.timeout))
 
-    def hold(self, tasks: Sequence[Task], timeout: float | None = None) -> Future[list[Verdict]]:
-        """Submit one task, for its verdict."""
+    def hold(
+        self,
+        tasks: Sequence[Task],
+        timeout: float | None = None,
+        after: Future[list[Verdict]] | None = None,
+    ) -> Future[list[Verdict]]:
+        """Submit one task, for its verdict.
+
+        It waits for the verdict of ``after``: unless that was compared, the subject is not run.
+        """
         (task,) = tasks
         future: Future[list[Verdict]] = Future()
-        with self._lock:
-            self._waiting.append((task, timeout or self.timeout, future))
-        self.threads.submit(self._hold_next)
+
+        def begin(first: Future[list[Verdict]]) -> None:
+            if first.exception() is None and all(v.compared for v in first.result()):
+                self._add(Waiting(task, timeout or self.timeout, future))
+            else:
+                future.set_result([task.unanswered("not tested", "")])
+
+        if after is None:
+            self._add(Waiting(task, timeout or self.timeout, future))
+        else:
+            after.add_done_callback(begin)  # by the thread that has run it, before it goes on
         return future
 
+    def _add(self, waiting: Waiting) -> None:
+        with self.lock:
+            self._waiting.setdefault(waiting.task.named, deque()).append(waiting)
+        with suppress(RuntimeError):  # it is closed, and nobody waits any more
+            self.threads.submit(self._hold_next)
+
     def _hold_next(self) -> None:
-        with self._lock:
-            free = (k for k, (t, *_) in enumerate(self._waiting) if not self._running[t.named])
-            task, timeout, future = self._waiting.pop(next(free, 0))
-            self._running[task.named] += 1
+        with self.lock:
+            named = min(self._waiting, key=self._reluctance)
+            task, timeout, future = self._waiting[named].popleft()
+            if not self._waiting[named]:
+                del self._waiting[named]
+            self._running[named] += 1
         try:
-            future.set_result([self._late.hold(task, self._isolated(), timeout)])
+            future.set_result([self._late.hold(task, self._isolated(named), timeout)])
         except BaseException as error:
             future.set_exception(error)
         finally:
-            with self._lock:
-                self._running[task.named] -= 1
+            with self.lock:
+                self._running[named] -= 1
+
+    def _reluctance(self, named: Named) -> tuple[bool, bool, bool]:
+        """Return why this thread should rather run another subject; the first reason weighs most.
+
+        Another thread runs it; this one has not imported it; another one has.
+        """
+        own = self._imported.get(threading.get_ident())
+        return self._running[named] > 0, named != own, named in self._imported.values()
 
     def close(self) -> None:
         """End all processes and threads."""
@@ -123,7 +165,8 @@ class Here:
         for isolated in self._all:  # a thread may have started another meanwhile
             isolated.close()
 
-    def _isolated(self) -> Isolated:
+    def _isolated(self, named: Named) -> Isolated:
+        self._imported[threading.get_ident()] = named
         if not hasattr(self._own, "isolated"):
             self._own.isolated = Isolated(self.memory, hidden=self.hidden)
             self._all.append(self._own.isolated)

@@ -213,6 +213,10 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
+def _not_smoke(task: Task) -> bool:
+    return task.check != SMOKE
+
+
 @dataclass
 class Session:
     """A running request, with its workers, plan and folder."""
@@ -248,18 +252,14 @@ class Session:
         return self.request.plan(list(self.described.values()))
 
     def run(self, plan: Sequence[Task]) -> Iterator[Verdict]:
-        """Yield verdicts as they come: first those of smoke checks, then the rest."""
-        for first in (True, False):
-            asked = []
-            for task in plan:
-                if (task.check == SMOKE) is not first or task in self.done:
-                    continue
-                if verdict := self._known_already(task):
-                    yield self._keep(task, verdict)
-                else:
-                    asked.append(task)
-            asked.reverse()  # long sequences stand last; they should start first
-            yield from self._answered(asked)
+        """Yield verdicts as they come: of each subject in a dtype the smoke check before the rest.
+
+        Workers elsewhere hold no task back: they are given the rest after all smoke checks.
+        """
+        smoke = [t for t in plan if t.check == SMOKE and t not in self.done]
+        rest = [t for t in plan if t.check != SMOKE and t not in self.done]
+        for tasks in ([*smoke, *rest],) if isinstance(self.pool, Here) else (smoke, rest):
+            yield from self._answered(tasks)
 
     def _known_already(self, task: Task) -> Verdict | None:
         """Return the verdict on a task that need not run, or None."""
@@ -269,32 +269,43 @@ class Session:
             return self._about(task, task.unanswered("not supported", lacking))
         if missing := one.options.missing(check_named(task.check).needs):
             return self._about(task, task.unanswered("not supported", one.options.why(missing)))
-        smoke = self.done.get(replace(task, check=SMOKE))
-        if smoke is not None and not smoke.compared:
-            reason = f"its smoke check: {smoke.status}"
+        if reason := self._does_not_run(task) or self._hung(task):
             return self._about(task, task.unanswered("not tested", reason))
-        if reason := self._hung(task):
-            return self._about(task, task.unanswered("not tested", reason))
+        if one.problem:
+            verdict = task.unanswered(one.status, one.problem)
+            verdict.seconds = one.seconds
+            return verdict
         return None
 
     def _answered(self, tasks: Sequence[Task]) -> Iterator[Verdict]:
-        waiting: dict[Future[list[Verdict]], Sequence[Task]] = {}
+        asked = []
         for task in tasks:
-            if problem := self.described[task.named].problem:
-                status = self.described[task.named].status
-                verdict = task.unanswered(status, problem)
-                verdict.seconds = self.described[task.named].seconds
+            if verdict := self._known_already(task):
                 yield self._keep(task, verdict)
-        askable = [t for t in tasks if t not in self.done]
-        for start in range(0, len(askable), self.pool.batch):
-            batch = askable[start : start + self.pool.batch]
-            waiting[self.pool.hold(batch)] = batch
+            else:
+                asked.append(task)
+        asked.reverse()  # the long sequences stand last; begun first, they do not end last
+        waiting = self._hold(sorted(asked, key=_not_smoke))
         while waiting:
             finished = self._finished(waiting)
-            for future in finished:
-                asked = waiting.pop(future)
-                for task, verdict in zip(asked, future.result(), strict=True):
-                    yield self._keep(task, self._about(task, verdict))
+            for future in sorted(finished, key=lambda each: _not_smoke(waiting[each][0])):
+                for task, verdict in zip(waiting.pop(future), future.result(), strict=True):
+                    reason = self._does_not_run(task)
+                    about = task.unanswered("not tested", reason) if reason else verdict
+                    yield self._keep(task, self._about(task, about))
+
+    def _hold(self, tasks: Sequence[Task]) -> dict[Future[list[Verdict]], Sequence[Task]]:
+        """Ask for the verdicts on tasks; smoke checks, for which others wait, stand first."""
+        if not isinstance(self.pool, Here):
+            size = self.pool.batch
+            batches = [tasks[start : start + size] for start in range(0, len(tasks), size)]
+            return {self.pool.hold(batch): batch for batch in batches}
+        futures: dict[Task, Future[list[Verdict]]] = {}
+        with self.pool.lock:
+            for task in tasks:
+                smoke = futures.get(replace(task, check=SMOKE))
+                futures[task] = self.pool.hold([task], after=smoke)
+        return {future: [task] for task, future in futures.items()}
 
     def _finished(self, waiting: Collection[Future[Any]]) -> Collection[Future[Any]]:
         """Wait for futures; ClusterLost if no worker runs them any more."""
@@ -304,6 +315,11 @@ class Session:
                 raise ClusterLost(why)
             if finished:
                 return finished
+
+    def _does_not_run(self, task: Task) -> str:
+        """Return why a task is not one for its subject, "" if it is, or it is not known yet."""
+        smoke = self.done.get(replace(task, check=SMOKE))
+        return f"its smoke check: {smoke.status}" if smoke and not smoke.compared else ""
 
     def _hung(self, task: Task) -> str:
         """Return the reason to skip a task of a subject that hung too often, "" for none."""

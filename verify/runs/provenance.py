@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -28,11 +27,13 @@ def header(command: str, seed: int) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that matter; absent ones are left out."""
+    from importlib import metadata  # its imports are dear, and layers' processes need none
+
     by_package = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            by_package[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
+            by_package[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
             continue
     return by_package
 

@@ -7,7 +7,6 @@ import importlib.util
 import sys
 from dataclasses import dataclass
 from glob import glob
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,6 +31,8 @@ class Loaded:
 
 def registered() -> dict[str, Any]:
     """Return the entry points by which installed packages offer subjects."""
+    from importlib.metadata import entry_points  # it imports much, and few names lead here
+
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
 
 

@@ -25,8 +25,8 @@ def verify(root, tmp_path, server):
         mark = Mark()
         subject = f"{root}/tests/doubles/faulty.py:{name}"
         done = server.run("-m", "gatewise", "verify", subject, "--budget", "quick", "--dtype",
-                          "float64", "--json", "--no-diagnosis", *arguments, cwd=tmp_path,
-                          env=mark.environment)  # fmt: skip
+                          "float64", "--json", "--no-diagnosis", "--jobs", "1", *arguments,
+                          cwd=tmp_path, env=mark.environment, fresh=True)  # fmt: skip
         assert mark.left_behind() == []
         assert "Traceback" not in done.stderr
         return done, {verdict["check"]: verdict for verdict in json.loads(done.stdout)}
@@ -98,7 +98,7 @@ def test_hanging_is_a_timeout(verify, name):
 
 
 def test_a_layer_that_hangs_everywhere_is_not_waited_for_everywhere(verify):
-    done, verdicts = verify("Loops", "--timeout", "1.5", "--jobs", "1")
+    done, verdicts = verify("Loops", "--timeout", "1.5")
 
     assert done.returncode == 1
     statuses = [verdict["status"] for verdict in verdicts.values()]

@@ -22,8 +22,7 @@ CHANGED = "is of another plan than run.json, which was changed since"
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "gatewise", "verify", *arguments, "--jobs", "2",
-            "--no-diagnosis"]  # fmt: skip
+    return [sys.executable, "-m", "gatewise", "verify", "--no-diagnosis", "--jobs", "1", *arguments]
 
 
 def asked(root, *more):
@@ -68,24 +67,29 @@ def undisturbed(root, tmp_path_factory):
     return only_run(folder)
 
 
-@pytest.fixture
-def killed(root, tmp_path):
-    """The folder of a run that was killed after some of its verdicts."""
-    mark = Mark()
-    process = subprocess.Popen(asked(root), cwd=tmp_path, env=mark.environment,
+@pytest.fixture(scope="module")
+def stopped(root, tmp_path_factory):
+    """The folder of a run of two processes that was killed after some of its verdicts."""
+    mark, folder = Mark(), tmp_path_factory.mktemp("killed")
+    process = subprocess.Popen(asked(root, "--jobs", "2"), cwd=folder, env=mark.environment,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        written = [path.read_text().count("\n") for path in tmp_path.glob("runs/*/verdicts.jsonl")]
+        written = [path.read_text().count("\n") for path in folder.glob("runs/*/verdicts.jsonl")]
         if written and written[0] >= 6:
             break
         time.sleep(MOMENT)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
     assert mark.left_behind() == [], "workers outlived the run that had started them"
-    folder = only_run(tmp_path)
-    assert run_files.read(folder).untested
-    return folder
+    assert run_files.read(only_run(folder)).untested
+    return only_run(folder)
+
+
+@pytest.fixture
+def killed(stopped, tmp_path):
+    """A copy of it, to go on with."""
+    return shutil.copytree(stopped, tmp_path / stopped.name)
 
 
 def test_a_resumed_run_is_an_undisturbed_one(killed, undisturbed):

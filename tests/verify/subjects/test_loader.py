@@ -1,7 +1,7 @@
 """A SUBJECT is a file's class, a module's, an installed package's; or one sentence says why not."""
 
 import sys
-from importlib.metadata import EntryPoint
+from importlib import metadata
 
 import pytest
 
@@ -78,8 +78,8 @@ def test_the_command_takes_them(folder):
 
 
 def test_installed_packages_register_subjects(monkeypatch, folder):
-    point = EntryPoint("mine:GRU", "plain_numpy:GRU", loading.ENTRY_POINTS)
-    monkeypatch.setattr(loading, "entry_points", lambda group: [point])
+    point = metadata.EntryPoint("mine:GRU", "plain_numpy:GRU", loading.ENTRY_POINTS)
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [point])
 
     assert "mine:GRU" in known()
     assert subject_named("mine:GRU").value is plain_numpy.GRU

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from commands import invoke
 from gatewise.cli import main
 from gatewise.verify.subjects.called import SubjectCrashed
 from gatewise.verify.subjects.loader import UnknownSubject
@@ -80,13 +81,10 @@ def built(root, folder, file, slip):
 ])  # fmt: skip
 def test_an_example_passes_and_its_slips_are_named(root, tmp_path, file, dtype):
     subjects = {slip: built(root, tmp_path, file, slip) for slip in SLIPS[file]}
-    command = [sys.executable, "-m", "gatewise", "verify", *subjects.values(), "--budget", "quick",
-               "--dtype", dtype, "--check", "smoke,forward,gradient,carry,transition",
-               "--runs", str(tmp_path / "runs"), "--jobs", "2"]  # fmt: skip
+    line = "verify --budget quick --check smoke,forward,gradient,carry,transition --dtype"
+    done = invoke(line, dtype, "--runs", tmp_path / "runs", *subjects.values())
 
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    assert done.returncode == 1, done.stderr
+    assert done.exit_code == 1, done.output
     (run,) = (tmp_path / "runs").iterdir()
     lines = (run / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()
     verdicts = [json.loads(line) for line in lines]
