@@ -32,6 +32,7 @@ from .deadline import Deadline
 from .discovery import Discovery
 from .dropout import dropout_notes
 from .formulas.departure import departures
+from .formulas.given import slips
 from .formulas.relations import steps, ways_back
 from .gradients.accumulated import accumulated
 from .gradients.detached import detached
@@ -40,6 +41,7 @@ from .gradients.tangents import as_gradients
 from .gradients.truncation import Truncation, truncation
 from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
+from .misplaced.chunks import chunks
 from .misplaced.passes import passes
 from .misplaced.places import places
 from .observation import Experiment, basic, thorough
@@ -117,6 +119,12 @@ def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
         yield from explainer.beyond(candidates)
 
 
+def between_chunks(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield what goes wrong from one chunk of steps to the next, where outputs are wrong."""
+    if explainer.outputs_deviate:
+        yield from chunks(explainer.subject)
+
+
 def outputs_first(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     """Yield what explains the outputs alone, together with everything that spoils gradients.
 
@@ -148,7 +156,7 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 STAGES: tuple[Stage, ...] = (
     singles, cuts, ways_back, conventions, misplaced, steps, outputs_first,
 )  # fmt: skip
-STAGES_OF_GIVEN: tuple[Stage, ...] = (singles,)
+STAGES_OF_GIVEN: tuple[Stage, ...] = (singles, slips, between_chunks)
 """What is tried of a cell that is given its gates: it has no weights that could be misread."""
 
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
@@ -240,7 +248,7 @@ def _of_values(
     # The first of the basic experiments is a plain call: a convention that is another shows there.
     if explainer.outputs_deviate and explainer.observations[len(first)].deviating and not given:
         explainer.bases = tuple(other_conventions(subject))
-    stages = STAGES_OF_GIVEN if whole or given else STAGES
+    stages = STAGES_OF_GIVEN if given else STAGES[:1] if whole else STAGES
     search = searched(explainer, rest, stages)
     diagnosis.experiments += len(rest)
     finding = Discovery() if search.fits or whole or given else examined(explainer, rest)

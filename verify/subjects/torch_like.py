@@ -104,7 +104,7 @@ class TorchLike(TorchLayer):
     package: str = ""
     """The package that it is of, and its version."""
     batch_first: bool = False
-    """Whether its batch axis is the first though no argument says so."""
+    """Whether its batch axis is the first whatever an argument says."""
 
     @property
     def form(self) -> tuple[str, str] | None:
@@ -413,23 +413,31 @@ def _with_own_names(subject: TorchLike) -> TorchLike:
     own = {subject._key(name) for name in shapes}
     if not shapes or own == torchs or (own & torchs and not subject.steps):
         return subject  # a cell calls an array weight_ih without a thought of torch.nn's
-    takes = "batch_first" in inspect.signature(subject.layer).parameters
-    first = not takes and getattr(module, "batch_first", False) is True and not subject.steps
-    subject = replace(subject, batch_first=first)
+    first = getattr(module, "batch_first", False) is True and not subject._names("batch_first")
+    first = first and not subject.steps
+    refusals: list[Exception] = []
+    for batch_first in (first,) if first or subject.steps else (False, True):
+        subject = replace(subject, batch_first=batch_first)
+        try:
+            meaning = own_names(_careful(module, subject), shapes, subject.convention)
+        except SubjectUnavailable:
+            raise
+        except Exception as refusal:  # the module's own, too
+            refusals.append(refusal)
+            if isinstance(refusal, NoMapping):
+                break  # it runs: its axes are right
+        else:
+            return replace(subject, own=meaning, convention=meaning.convention)
+    refusal = refusals[0]
+    why = str(refusal) if isinstance(refusal, NoMapping) else f"its run raised {refusal}"
+    proposal = PROPOSAL.format(subject.kind.removesuffix(CELL).lower())
+    raise SubjectUnavailable(f"{why}: {proposal}") from refusal
+
+
+def _careful(module: Any, subject: TorchLike) -> Callable[[Inputs], Result]:
+    """Return what runs a module in evaluation."""
     run = TorchModule(module.eval(), CASE, subject.call).forward
-
-    def careful(inputs: Inputs) -> Result:
-        return with_care(lambda: run(inputs))
-
-    try:
-        meaning = own_names(careful, shapes, subject.convention)
-    except SubjectUnavailable:
-        raise
-    except Exception as refusal:  # the module's own, too
-        why = str(refusal) if isinstance(refusal, NoMapping) else f"its run raised {refusal}"
-        proposal = PROPOSAL.format(subject.kind.removesuffix(CELL).lower())
-        raise SubjectUnavailable(f"{why}: {proposal}") from refusal
-    return replace(subject, own=meaning, convention=meaning.convention)
+    return lambda inputs: with_care(lambda: run(inputs))
 
 
 PROPOSAL = (
@@ -449,9 +457,10 @@ def _tried(subject: TorchLike) -> TorchLike:
             reasons[option] = "parameters of other names than torch.nn's are read in one pass"
         elif option == "projection" and subject.kind != "LSTM":
             reasons[option] = f"torch.nn.{subject.kind} has none"
+        elif option == "batch_first" and subject.batch_first:
+            reasons[option] = ALWAYS_FIRST
         elif not subject._takes(argument):
-            always = option == "batch_first" and subject.batch_first
-            reasons[option] = ALWAYS_FIRST if always else f"its constructor takes no {argument}"
+            reasons[option] = f"its constructor takes no {argument}"
         elif refusal := (
             _refusal(subject, case, partial(subject.module, import_torch()))
             or _not_offered(_refusal(subject, case, partial(_run, subject)), option, source)

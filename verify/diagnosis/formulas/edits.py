@@ -143,7 +143,7 @@ def statement_edits(cell: str, section: str, number: int) -> tuple[Edit, ...]:
     program = program_of(cell)
     assert program  # noqa: S101 - who asks has a program
     s = program.of(section)[number]
-    edits = _statement_edits((section, number), s, _scope(program, section, number))
+    edits = edits_of((section, number), s, _scope(program, section, number))
     return tuple(sorted(edits, key=lambda e: e.rank))
 
 
@@ -157,7 +157,7 @@ def combined_edits(cell: str, number: int) -> tuple[Edit, ...]:
     edits: dict[str, Edit] = {}
     for first in statement_edits(cell, "forward", number):
         ((_, edited),) = first.changed
-        for second in _statement_edits(place, edited, scope) if first.rank <= SIMPLE else ():
+        for second in edits_of(place, edited, scope) if first.rank <= SIMPLE else ():
             if second.rank <= SIMPLE:
                 text = ast.unparse(second.changed[0][1].value)
                 words = (*first.words, ", and ", *second.words)
@@ -220,7 +220,8 @@ def is_saved(n: str) -> bool:
     return not (parameter or n == "R")
 
 
-def _statement_edits(place: Place, s: Statement, scope: Scope) -> Iterator[Edit]:
+def edits_of(place: Place, s: Statement, scope: Scope) -> Iterator[Edit]:
+    """Yield every single edit of a statement, given what it may read."""
     where = subject_of(s.target)
     for v in _variants(place[0], s, scope):
         yield Edit(where, v.words, v.rank, ((place, s.with_value(v.value)),))
