@@ -246,6 +246,7 @@ def _variants(section: str, s: Statement, scope: Scope) -> Iterator[Variant]:
         yield from _in_place(n, s.value)
         yield from _too_many(n, s.value)
     yield from _gathered(s.value)
+    yield from _on_other_terms(s.value)
     yield from _renamed_in(s.value, scope)
 
 
@@ -288,6 +289,22 @@ def _gathered(value: ast.expr) -> Iterator[Variant]:
                 rest = put(product([*these[:k], *these[k + 1 :]]))
                 words = ("the factor ", factor, " of ", part, " multiplies the whole sum")
                 yield Variant(product([factor, rest]), words, 2)
+
+
+def _on_other_terms(value: ast.expr) -> Iterator[Variant]:
+    """Yield a term's factor on one of the other terms, or on all of them, in its place."""
+    parts = terms(value)
+    for k, (sign, part) in enumerate(parts) if len(parts) > 1 else ():
+        these = factors(part)
+        others = [n for n in range(len(parts)) if n != k]
+        for j, factor in enumerate(these) if len(these) > 1 else ():
+            rest = (sign, product([*these[:j], *these[j + 1 :]]))
+            ways = [[n] for n in others] + ([others] if len(others) > 1 else [])
+            for chosen in ways:
+                kept = [parts[n] for n in others if n not in chosen]
+                whole = total([parts[n] for n in chosen])
+                words = ("the factor ", factor, " multiplies ", whole, " and not ", part)
+                yield Variant(total([(1, product([factor, whole])), rest, *kept]), words, 2)
 
 
 def _renamed_in(value: ast.expr, scope: Scope) -> Iterator[Variant]:

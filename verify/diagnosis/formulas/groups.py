@@ -47,6 +47,7 @@ def grouped_forward_edits(program: Program) -> Iterator[Edit]:
     yield from _normalised_otherwise(program)
     yield from _of_rows(program)
     yield from _reset_elsewhere(program)
+    yield from _after_activations(program)
 
 
 def backward_edits(program: Program, targets: Collection[str]) -> Iterator[Edit]:
@@ -120,6 +121,26 @@ def _activated(program: Program) -> Iterator[Edit]:
                 of = " and ".join(subject_of(s.target) for _, s in chosen)
                 text = f"{words} stands in the place of {function}"
                 yield Edit(of, (text,), 2, _renamed("forward", chosen, {function: other}))
+
+
+def _after_activations(program: Program) -> Iterator[Edit]:
+    """Yield a term of a pre-activation that is added after the activation."""
+    lines = {s.target: (k, s) for k, s in enumerate(program.forward)}
+    for k, s in enumerate(program.forward):
+        match s.value:
+            case ast.Call(ast.Name(function), [ast.Name(before)]) if before in lines:
+                number, summed = lines[before]
+            case _:
+                continue
+        parts = terms(summed.value)
+        for n, (sign, part) in enumerate(parts) if len(parts) > 1 else ():
+            rest = total([*parts[:n], *parts[n + 1 :]])
+            changed = (
+                (("forward", k), s.with_value(total([(1, s.value), (sign, part)]))),
+                (("forward", number), summed.with_value(rest)),
+            )
+            words = (part, f" is added after {function}, not before it")
+            yield Edit(subject_of(s.target), words, 1, changed)
 
 
 def _shared(program: Program) -> Iterator[Edit]:

@@ -16,6 +16,9 @@ from ...mutants.parts import some, takes
 from ...mutants.replaceable_layer import ReplaceableLayer, RunPart, WritePart
 from ...numbers.tape import rearranged
 from ...subjects.protocol import Inputs, Result, Subject
+from ..formulas.edits import names_of
+from ..formulas.phrases import shown
+from ..formulas.program import Statement, named, program_of, statement
 from ..hypotheses import Hypothesis
 from .lengths import ends
 from .moves import DIRECTION, along, halves, move_y, moves, state_groups
@@ -42,7 +45,7 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
         yield from states(family, offered)
         yield from of_other_passes(offered)
         yield from between(offered)
-        yield from outputs(family)
+        yield from outputs(subject.cells[0])
         yield from ends_elsewhere(family, offered)
         yield from ends(family, offered)
         yield from biases(subject)
@@ -135,15 +138,27 @@ def _directions_exchanged(at_the_end: bool, layer: ReplaceableLayer) -> None:
         move_y(layer, exchange)
 
 
-def outputs(family: str) -> Iterator[Hypothesis]:
-    """Yield outputs that are the state before the step, or another state."""
+def outputs(cell: str) -> Iterator[Hypothesis]:
+    """Yield outputs that are the state before the step, another state, or another value."""
     yield Hypothesis(
         ("y before the step",),
         ("The output of each step is the hidden state before it, not after it.",),
         (lambda layer: layer.wrap("show", lambda right, at, new, old: right(at, old, old)),),
         ("append h to the outputs after it is updated",), ("forward",),
     )  # fmt: skip
-    if family == "lstm":
+    if program := program_of(cell):
+        shapes = names_of(cell).shapes
+        values = [s.target for s in program.forward if shapes.get(s.target) == shapes["h_new"]]
+        values += [f"{f}({n})" for n in ("h_new", "c_new") for f in ("tanh", "sigmoid", "relu")
+                   if n in values]  # fmt: skip
+        for value in (v for v in values if v not in ("h_new", "c_new")):
+            yield Hypothesis(
+                (f"y is {value}",),
+                (f"The outputs are {shown(value)}, not the states h_t that the steps carry.",),
+                (partial(_shows, statement(f"y = {value}")),),
+                ("append h_t to the outputs",), ("final", "forward"),
+            )  # fmt: skip
+    if cell.startswith("lstm"):
         yield Hypothesis(
             ("y is c",),
             ("The outputs are the cell states, not the hidden states.",),
@@ -151,6 +166,13 @@ def outputs(family: str) -> Iterator[Hypothesis]:
                 "show", lambda right, at, new, old: right(at, new[::-1], old[::-1])),),
             ("append h to the outputs, not c",), ("forward",),
         )  # fmt: skip
+
+
+def _shows(value: Statement, layer: ReplaceableLayer) -> None:
+    if program := program_of(layer.cell.name):
+        layer.output = lambda at, p, x, state, new: value.evaluated(
+            program.step(named(p), x, state)[1]
+        )
 
 
 ORDERS: dict[str, Callable[[Array], Array]] = {
