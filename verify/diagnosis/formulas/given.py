@@ -23,16 +23,13 @@ from ....reference.parameters import Parameters, Sizes
 from ...mutants import Change
 from ...mutants.given import given_of, sees
 from ...mutants.replaceable_layer import ReplaceableLayer
-from ...numbers.ledger import Mismatch
 from ...numbers.tape import instead, plain
-from ...subjects.called import NotOffered, SubjectCrashed
 from ...subjects.given_arrays import gated_by_input
-from ...subjects.protocol import Subject
 from ..hypotheses import Hypothesis
 from ..search import Explainer, Search
 from .edits import Edit, edits_of, replacements
 from .expression import Scope, name, product, term_places, with_names
-from .measurement import STEPS, Measurement, measured, small_case
+from .measurement import STEPS, Measurement, runs, small_case
 from .one_step import RAISED
 from .phrases import Words, subject_of
 from .program import FUNCTIONS, Program, expression, statement
@@ -234,19 +231,13 @@ def slips(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     if not explainer.outputs_deviate:
         yield from _of_gradients(cell)
         return
-    seen, count = _measurements(explainer.subject, explainer.dtype), 0
+    subject, count = explainer.subject, 0
+    seen = runs([small_case(subject, explainer.dtype, T) for T in STEPS], subject)
     for edit in given_edits(cell.name) if seen else ():
         edited = GivenStep(cell, edit.of(given_program(cell.name)))
         if count < MOST and all(_computes(edited, m) for m in seen):
             count += 1
             yield hypothesis(given_program(cell.name), edit, _change(edited), "forward")
-
-
-def _measurements(subject: Subject, dtype: str) -> list[Measurement]:
-    try:
-        return [measured(subject, small_case(subject, dtype, T)) for T in STEPS]
-    except (SubjectCrashed, NotOffered, Mismatch, ValueError):
-        return []
 
 
 def _computes(step: GivenStep, m: Measurement) -> bool:
