@@ -61,10 +61,11 @@ def _elsewhere(family: str) -> Iterator[Hypothesis]:
         padding = " of zeros" if zeros else ""
         of_row = where.replace("their length", "a row's length")
         ways = [("rows end", f"Rows end {where}", partial(_other_lengths, lengths))]
-        for state, which in state_groups(family).items():
-            verb = "are those" if state == "states" else "is that"
-            words = f"The final {state} {verb} {of_row}"
-            ways.append((f"final {state}", words, partial(_other_finals, lengths, which)))
+        groups = state_groups(family)
+        for state, which in groups.items():
+            own = f"{state} is that" if which in [*groups.values()][1:] else "states are those"
+            change = partial(_other_finals, lengths, which)
+            ways.append((f"final {state}", f"The final {own} {of_row}", change))
         for name, words, change in ways:
             yield Hypothesis(
                 (f"{name} {where}{padding}",), (f"{words}.",),
