@@ -28,9 +28,11 @@ from .states import (
     ends_elsewhere,
     of_other_passes,
     of_other_rows,
+    other_starts,
     states,
     without_gradient,
 )
+from .units import units
 
 
 def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
@@ -50,6 +52,8 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
         yield from ends(family, offered)
         yield from biases(subject)
         yield from terms(subject)
+        yield from units(family)
+        yield from other_starts(family, offered)
         yield from carried_over(family, offered)
         yield from of_other_rows(family, offered)
         yield from sorted_rows(family, offered)
@@ -87,6 +91,22 @@ def between(offered: Options) -> Iterator[Hypothesis]:
                 ("put the forward direction's outputs first",), ("forward",),
                 needs=("bidirectional",),
             )  # fmt: skip
+
+    if not offered.missing(("bidirectional", "layers")):
+        yield Hypothesis(
+            ("backward outputs not turned back on the way to the next layer",),
+            ("On the way to the next layer, the outputs of the backward direction stand in the "
+             "order of computation, not in that of the input.",),
+            (lambda layer: layer.wrap("drop", lambda right, y: _turned_half(layer, right(y))),),
+            ("turn the backward direction's outputs back in time before the next layer reads "
+             "them",), ("forward",), needs=("bidirectional", "layers"),
+        )  # fmt: skip
+
+
+def _turned_half(layer: ReplaceableLayer, y: Array) -> Array:
+    half = layer.case.H if layer.case.P is None or not layer.case.P else layer.case.P
+    turned = layer.turn(1, y[:, :, half:], layer.given.lengths)
+    return np.concatenate([y[:, :, :half], turned], axis=-1) if layer.case.bidirectional else y
 
 
 def _x_again(layer: ReplaceableLayer) -> None:
