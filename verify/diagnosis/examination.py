@@ -35,6 +35,7 @@ from .formulas.departure import departures
 from .formulas.given import slips
 from .formulas.relations import steps, ways_back
 from .gradients.accumulated import accumulated
+from .gradients.clipped import clipped
 from .gradients.detached import detached
 from .gradients.tangents import NOTE as TANGENTS_NOTE
 from .gradients.tangents import as_gradients
@@ -91,10 +92,11 @@ def singles(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 def cuts(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield states that are detached in the loop, and sums over calls, where outputs are right."""
+    """Yield detached states, sums over calls and clipped norms, where outputs are right."""
     if not explainer.outputs_deviate:
         yield from accumulated(explainer.subject)
         yield from detached(explainer.subject.cells[0].partition("-")[0])
+        yield from clipped()
 
 
 def conventions(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:

@@ -28,7 +28,7 @@ from .edits import (
 )
 from .expression import ROWS, SHIFTS, call, factors, name, product, terms, total, with_names
 from .phrases import beyond, gate, shown, subject_of
-from .program import Order, Program, Statement, expression, last_first
+from .program import DEVIATIONS, Order, Program, Statement, expression, last_first
 from .texts_of_families import ALL
 
 Member = tuple[int, Statement]
@@ -214,6 +214,12 @@ def _normalised_otherwise(program: Program) -> Iterator[Edit]:
          {f"ph_{k}": f"h_old @ U_{k} + b_{k}" for k in gates}
          | {f"a_{k}": f"gx_{k} * nx_{k} + gh_{k} * nh_{k}" for k in gates}),
     ]  # fmt: skip
+    deviations = [(k, s) for k, s in enumerate(program.forward) if "deviation_of" in s.names]
+    for other, (_, words) in DEVIATIONS.items() if deviations else ():
+        for members in (deviations, *([each] for each in deviations)):
+            where = " and ".join(subject_of(s.target) for _, s in members)
+            changed = _renamed("forward", members, {"deviation_of": other})
+            yield Edit(where, (words,), 1, changed)
     for words, new in ways if gates else ():
         values = {n: expression(text) for n, text in new.items()}
         changed = _changed("forward", [lines[n] for n in new], partial(_of_target, values))
@@ -390,7 +396,7 @@ def _in_every(groups: Mapping[str, Sequence[Member]]) -> Iterator[Edit]:
         edits = [
             [*scaled(s, back=True, ends=no_sums), *(partial_sums(s) if sums else ())] for s in some
         ]
-        for ways in zip(*edits, strict=True):
+        for ways in zip(*edits, strict=False):  # not all sums read what comes with its rows
             changed = tuple(
                 (("back", k), s.with_value(way.value))
                 for (k, s), way in zip(members, ways, strict=True)
