@@ -29,6 +29,7 @@ from .examination import Stage, cuts, misplaced, outputs_first
 from .formulas.measurement import of_call
 from .formulas.relations import computing
 from .hypotheses import NOTHING_WRONG, Guess, Hypothesis, hypotheses
+from .misplaced.slots import exchanged
 from .observation import VALUES, Experiment, Observation, of_calls
 from .search import Explainer, Search, is_gradient
 
@@ -319,7 +320,12 @@ def _formulas(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     yield from islice(computing([measured], lambda: explainer.deadline.passed), FORMULAS)
 
 
-STAGES: tuple[Stage, ...] = (_singles, _formulas, misplaced, outputs_first)
+def _of_biases(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield gates that are exchanged in one of two biases: few, and no convention has them."""
+    yield from exchanged(explainer.subject)
+
+
+STAGES: tuple[Stage, ...] = (_of_biases, _singles, _formulas, misplaced, outputs_first)
 """What is tried, one after the other."""
 
 

@@ -22,7 +22,7 @@ from ..formulas.program import Statement, named, program_of, statement
 from ..hypotheses import Hypothesis
 from .lengths import ends
 from .moves import DIRECTION, along, halves, move_y, moves, state_groups
-from .slots import biases, terms
+from .slots import biases, exchanged, terms
 from .states import (
     carried_over,
     ends_elsewhere,
@@ -51,6 +51,7 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
         yield from ends_elsewhere(family, offered)
         yield from ends(family, offered)
         yield from biases(subject)
+        yield from exchanged(subject)
         yield from terms(subject)
         yield from units(family)
         yield from other_starts(family, offered)
