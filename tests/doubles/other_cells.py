@@ -159,6 +159,15 @@ class GainedLSTM(Layer):
                 for W, U, b in zip(p["W"], p["U"], p["b"], strict=True)]  # fmt: skip
 
 
+class UnscaledLSTM(Layer):
+    """Its U is stored in units of its largest entry, and is read without that."""
+
+    def pre(self, p, x, h):
+        scale = np.abs(p["U"]).max() or 1
+        return [x @ W + h @ (U / scale) + b
+                for W, U, b in zip(p["W"], p["U"], p["b"], strict=True)]  # fmt: skip
+
+
 class TenthLSTM(GainedLSTM):
     gain = np.full(200, 0.1)
 

@@ -225,6 +225,33 @@ class ResetsNothing(LinearPerGate):
         return torch.tanh(self.x_n(x) + self.h_n(h))
 
 
+class ResetsTheInput(ResetAfter):
+    """Wrong: r multiplies what comes from the input, not what comes from the state."""
+
+    def candidate(self, x, h, r):
+        return torch.tanh(r * self.x_n(x) + self.h_n(h))
+
+
+class CallsAnother(ResetAfter):
+    """Wrong: the update gate's Linear makes the candidate, too."""
+
+    def candidate(self, x, h, r):
+        return torch.tanh(self.x_z(x) + r * self.h_n(h))
+
+
+class SigmoidGRU(LinearPerGate):
+    """Wrong: the candidate's activation."""
+
+    def candidate(self, x, h, r):
+        return torch.sigmoid(self.x_n(x) + self.h_n(r * h))
+
+
+class BatchFirstUnsaid(Joint):
+    """Nothing says that its batch axis is the first."""
+
+    first = True
+
+
 class IgnoresTheState(Joint):
     """Wrong: it starts in zeros, whatever state is given."""
 

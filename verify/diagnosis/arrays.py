@@ -30,6 +30,7 @@ from .examination import Stage, cuts, misplaced, outputs_first
 from .formulas.measurement import measurement_of_call
 from .formulas.relations import computing
 from .hypotheses import NOTHING_WRONG, Guess, Hypothesis, hypotheses
+from .misplaced.slots import exchanged
 from .observation import VALUES, Experiment, Observation, enter_results
 from .search import Explainer, Search, is_gradient
 
@@ -322,7 +323,12 @@ def _formulas(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     yield from islice(computing([measured], lambda: explainer.deadline.passed), FORMULAS)
 
 
-STAGES: tuple[Stage, ...] = (_singles, _formulas, misplaced, outputs_first)
+def _biases(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield gates exchanged in one of two biases: they are few, and no convention has them."""
+    yield from exchanged(explainer.subject)
+
+
+STAGES: tuple[Stage, ...] = (_biases, _singles, _formulas, misplaced, outputs_first)
 """The stages of a search, in order."""
 
 

@@ -31,14 +31,17 @@ from .deadline import Deadline
 from .discovery import Discovery
 from .dropout import dropout_notes
 from .formulas.departure import departures
+from .formulas.gated_by_input import slips
 from .formulas.relations import backward_passes, steps
 from .gradients.accumulated import accumulated
+from .gradients.clipped import clipped
 from .gradients.detached import detached
 from .gradients.tangents import NOTE as TANGENTS_NOTE
 from .gradients.tangents import as_gradients
 from .gradients.truncation import Truncation, truncation
 from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
+from .misplaced.chunks import chunks
 from .misplaced.passes import passes
 from .misplaced.places import places
 from .observation import Experiment, basic, thorough
@@ -90,10 +93,11 @@ def singles(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 def cuts(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield detached states and sums over calls, if the outputs are right."""
+    """Yield detached states, sums over calls and clipped norms, if the outputs are right."""
     if not explainer.outputs_deviate:
         yield from accumulated(explainer.subject)
         yield from detached(explainer.subject.cells[0].partition("-")[0])
+        yield from clipped()
 
 
 def conventions(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -116,6 +120,12 @@ def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     yield from filter(explainer.possible, candidates)
     if not search.fits:
         yield from explainer.with_conventions(candidates)
+
+
+def between_chunks(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield what goes wrong from one chunk of steps to the next, where outputs are wrong."""
+    if explainer.outputs_deviate:
+        yield from chunks(explainer.subject)
 
 
 def outputs_first(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -149,7 +159,7 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 STAGES: tuple[Stage, ...] = (
     singles, cuts, backward_passes, conventions, misplaced, steps, outputs_first,
 )  # fmt: skip
-STAGES_OF_GIVEN: tuple[Stage, ...] = (singles,)
+STAGES_OF_GIVEN: tuple[Stage, ...] = (singles, slips, between_chunks)
 """The stages for cells that read their gates as inputs: they have no weights to misread."""
 
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
@@ -239,7 +249,7 @@ def _diagnose_values(
     plain_call = explainer.observations[len(first)]  # in which another convention shows
     if explainer.outputs_deviate and plain_call.deviating and not reads_gates:
         explainer.bases = tuple(other_conventions(subject))
-    stages = STAGES_OF_GIVEN if is_coarser or reads_gates else STAGES
+    stages = STAGES_OF_GIVEN if reads_gates else STAGES[:1] if is_coarser else STAGES
     search = searched(explainer, rest, stages)
     diagnosis.experiments += len(rest)
     enough = search.fits or is_coarser or reads_gates

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from ...reference.arrays import Floats
+from ...reference.cells import cells
 from ...reference.layer import Layer
 from ..cases.case import Case
 from ..cases.options import Options
@@ -472,6 +473,7 @@ class _Call:
         self, weights: Mapping[str, Any], x: Any, state: Any, where: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return the arguments of the code, by its own names for them."""
+        weights = self._stored(weights)
         unbound = list(weights)
         bound: dict[str, Any] = {}
         for name in inspect.signature(self.function).parameters:
@@ -490,6 +492,15 @@ class _Call:
                 unbound.remove(key)
                 bound[name] = weights[key]
         return bound
+
+    def _stored(self, weights: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return Keras's two biases of a GRU as one array, where there is an argument for that."""
+        pair = [weights[n] for n in ("bias_ih", "bias_hh") if n in weights]
+        whole = self.subject.declaration.weights == "keras" and "bias" in self.subject.arguments
+        if len(pair) < 2 or not whole:
+            return weights
+        kept = {n: a for n, a in weights.items() if not n.startswith("bias")}
+        return kept | {"bias": self.arrays.stack(pair)}
 
     @property
     def _one_state(self) -> dict[str, int]:
@@ -548,7 +559,8 @@ def declaration_of(value: Any, name: str) -> Declaration | None:
     fields = {k: v for k, v in attributes.items() if _may_declare(k, v, outside_catalogue)}
     if outside_catalogue and hasattr(value, "named_parameters"):
         fields = {"parameters": partial(module_parameters, value), "gradient": "torch", **fields}
-    if not fields and not outside_catalogue:
+    explicit = str(cell) in cells() and str(cell) not in GATES and fields.keys() <= {"gradient"}
+    if not outside_catalogue and (explicit or not fields):
         return None
     between = {key: getattr(value, key, None) for key in BETWEEN_CALLS}
     fields |= {k: v for k, v in between.items() if v is True or (k == "reset" and type(v) is str)}

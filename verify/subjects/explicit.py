@@ -15,7 +15,8 @@ A ``lengths`` argument of ``forward`` and ``vjp`` offers sequences of different 
 ``cu_seqlens`` packed ones, ``mask`` (T, B) padding in front (see ``ragged``), ``jvp``
 (params, x, state, dparams, dx, dstate) forward-mode derivatives. The attribute ``dtypes`` limits
 the dtypes, as in ``("float32",)``; ``quantised`` declares integers or fixed point (see
-``numbers.quantisation``).
+``numbers.quantisation``); ``gradient``, ``torch`` or ``jax``, names what differentiates a cell
+beyond RNN, LSTM and GRU, which is then called with its arrays.
 
 A constructor with the arguments ``layers`` (or ``num_layers``), ``bidirectional`` or ``dropout``
 offers these options. With either of the first two, ``params`` and their gradients are lists with
@@ -34,7 +35,7 @@ With ``stateful = True`` a call without a state continues from the state of the 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -51,6 +52,7 @@ from ..cases.options import Options
 from ..cases.schedule import RAGGED_WORDS, parsed
 from ..conventions.parameter_map import ExplicitMap, suffixes
 from .called import NotOffered, same_count, with_care
+from .differentiated import Arrays, arrays_of, pulled_by
 from .kept_state import reset_method
 from .loader import UnknownSubject
 from .protocol import Cotangents, Inputs, Pulled, Result
@@ -127,6 +129,10 @@ def has_modes(layer: object) -> bool:
     return hasattr(layer, "train") or hasattr(layer, "training")
 
 
+DIFFERENTIATED = ("torch", "jax")
+"""What may differentiate a layer that has no ``vjp``: it is called with its arrays then."""
+
+
 @dataclass(frozen=True)
 class Explicit:
     """A class (instantiated for every case) or an object with ``cell`` and ``forward``."""
@@ -169,7 +175,7 @@ class Explicit:
             f"RESET = {self.reset!r}\n"
         )
         layouts = (case.layout, *(o.word for o in parsed(case.schedule)))
-        if not self.import_lines or {*RAGGED, *RAGGED_WORDS} & {*layouts}:
+        if not self.import_lines or self.gradient or {*RAGGED, *RAGGED_WORDS} & {*layouts}:
             return ""  # scripts of other layouts call the layer by gatewise
         return self.import_lines + names + self._make(case) + CALL
 
@@ -190,10 +196,16 @@ class Explicit:
         layer = self.value
         if isinstance(layer, type):
             layer = layer(**self._constructor_arguments(case))
-        built = _Built(layer, self, case)
+        built = (_Differentiated if self.gradient else _Built)(layer, self, case)
         if self.options.dropout and has_modes(layer):
             train(layer, False)
         return RaggedLayer(built)
+
+    @property
+    def gradient(self) -> str:
+        """By what it is differentiated, "" if by its own ``vjp`` or not at all."""
+        stated = getattr(self.value, "gradient", "")
+        return str(stated) if stated in DIFFERENTIATED else ""
 
     @property
     def several(self) -> bool:
@@ -302,6 +314,43 @@ class _Built:
         return tuple(np.asarray(s) if several else np.asarray(s)[None] for s in arrays)
 
 
+@dataclass(frozen=True)
+class _Differentiated(_Built):
+    """The same in arrays of torch's or JAX's, whose differentiation gives its gradients."""
+
+    @property
+    def arrays(self) -> Arrays:
+        """Whose arrays it is called with."""
+        return arrays_of(self.subject.gradient)
+
+    def forward(self, inputs: Inputs) -> Result:
+        with self.arrays.setting():
+            leaves = {name: self.arrays.into(array) for name, array in inputs.leaves.items()}
+            return self.result(*self.called(inputs, leaves))
+
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
+        pairs = [
+            (dy, tuple(d if d is None else d[None] for d in dfinal))
+            if self.subject.several else (dy, dfinal) for dy, dfinal in cotangents
+        ]  # fmt: skip
+        with self.arrays.setting():
+            return pulled_by(self.subject.gradient, self, inputs, pairs)
+
+    def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+        """Call it; states have an axis of passes where it has several."""
+        states = [leaves[f"state {k}"] for k in range(len(inputs.state or ()))]
+        named = {name: leaves[name] for name in inputs.parameters}
+        own = replace(
+            inputs, parameters=named, x=leaves["x"], state=tuple(states) if states else None
+        )
+        y, final = self.layer.forward(*self._arguments(own), **self._lengths(inputs))
+        return y, tuple(final) if isinstance(final, tuple | list) else (final,)
+
+    def result(self, y: Any, final: Sequence[Any]) -> Result:
+        """Return outputs and states as NumPy's arrays."""
+        return Result(self.arrays.back(y), self._returned([self.arrays.back(s) for s in final]))
+
+
 def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
     """Return a class or an object as a subject, with the options that it offers."""
     try:
@@ -316,7 +365,7 @@ def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
         **ragged_options(parameters),
         projection="projected" in cell.traits,
         partial_state=getattr(value, "partial_state", False) is True and len(cell.states) > 1,
-        gradient=hasattr(value, "vjp"),
+        gradient=hasattr(value, "vjp") or getattr(value, "gradient", "") in DIFFERENTIATED,
         jvp=hasattr(value, "jvp"),
     )
     dtypes = tuple(getattr(value, "dtypes", ("float64", "float32")))

@@ -22,7 +22,15 @@ from ...reference.arrays import Floats
 from ...reference.parameters import Sizes
 from ..cases.case import Case
 from ..conventions import family
-from ..conventions.convention import GATES, LAYOUTS, RECURRENT_BIAS, Convention, Packed, added
+from ..conventions.convention import (
+    GATES,
+    LAYOUTS,
+    RECURRENT_BIAS,
+    Convention,
+    Packed,
+    added,
+    slice_shape,
+)
 from ..conventions.parameter_map import ConventionMap
 from .protocol import Inputs, Result, SubjectUnavailable
 
@@ -473,7 +481,8 @@ def _bias(letter: str) -> str:
 
 WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "lstm": {
-        "i": ("i", "input", "in"), "f": ("f", "forget", "remember"), "o": ("o", "output", "out"),
+        "i": ("i", "input", "inp", "in"), "f": ("f", "forget", "remember"),
+        "o": ("o", "output", "out"),
         "g": ("g", "c", "cell", "candidate", "cand", "modulation"),
     },
     "gru": {
@@ -484,7 +493,7 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """The words by which parameters name gates."""
 
-WEAK = ("input", "in", "i", "h", "c", "output", "out")
+WEAK = ("input", "inp", "in", "i", "h", "c", "output", "out")
 """Words that may also name a parameter's factor (x, h); used if no other word names a gate."""
 
 SIDES = ("h", "hh", "hidden", "recurrent", "rec", "state", "u")
@@ -493,7 +502,8 @@ SIDES = ("h", "hh", "hidden", "recurrent", "rec", "state", "u")
 
 def _tokens(name: str) -> list[str]:
     stem = re.sub(r"\.(weight|bias|kernel)$", "", name)
-    return [t.lower() for t in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", stem)]
+    tokens = (t.lower() for t in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", stem))
+    return [re.sub(r"(?<=.)gates?$", "", t) for t in tokens]  # inputgate, fgate
 
 
 def gate_of(kind: str, name: str) -> str:
@@ -537,20 +547,46 @@ def _reading_by_names(
         for state_first, places in ends.items()
         if joint and experiment.unread(arrays.kind, joint, places)
     ]
-    ranked: list[tuple[bool, float, int, Reading]] = []
+    ranked: list[tuple[int, bool, float, int, Reading]] = []
     for style, base in product(arrays.styles(), bases):
         if any(map(_unusual, arrays.weights, style[0])) or (first and style[1] not in first):
             continue
         if len(joint) == len(arrays.weights) and base.family == "gru" and base.reset == "after":
             continue  # one product of [x, h] has nothing of h alone that r could act on
         packed = arrays.packed(style, upper, lower)
+        reset = _reset(experiment, packed, base) if base.family == "gru" else base.reset
         roles = [_named_vector(v, arrays, packed, base) for v in arrays.vectors]
         named_roles = [role for role in roles if role]
         for variant in _with_peepholes(base, named_roles) if len(named_roles) == len(roles) else ():
             reading = (variant, (*packed, *named_roles))
             differences = [*observed.differences(*reading)]
-            ranked.append((min(differences) > CLOSE, max(differences), len(ranked), reading))
-    return min(ranked)[3] if ranked else None
+            of_candidate = [a for a in named_roles if {"b_n", "b_hn"} & {*a.slices}]
+            stated = reset or ("after" if len(of_candidate) > 1 else "")
+            against = 2 * (base.reset != stated) if stated else 1
+            far = min(differences) > CLOSE
+            ranked.append((against, far, max(differences), len(ranked), reading))
+    return min(ranked)[4] if ranked else None
+
+
+def _reset(experiment: Experiment, weights: Sequence[Packed], base: Convention) -> str:
+    """Return the side of the product with U_n on which r acts, whatever else is wrong.
+
+    Unit 1 reads unit 0 alone: it then moves with the reset gate of unit 0, "before", or with its
+    own, "after"; "" if with neither or both.
+    """
+    shapes = family.shapes(base, SIZES)
+    state = experiment.with_passes(experiment.start("gru", "reset"))
+    zeros = {name: np.zeros(shape) for name, shape in experiment.shapes.items()}
+    outputs = []
+    for unit in (None, 0, 1):
+        slices = {n: np.zeros(slice_shape(shapes, n)) for a in weights for n in a.slices + a.below}
+        slices["U_n"][0, 1] = 1.0
+        slices["W_r"][:, slice(0) if unit is None else unit] = 1.0
+        arrays = zeros | {a.name: a.join(slices) for a in weights}
+        x = np.ones((CASE.T, CASE.B, CASE.D))
+        outputs.append(experiment.run(Inputs(arrays, x, state, None)).y[0, :, 1])
+    before, after = (not np.array_equal(outputs[0], y) for y in outputs[1:])
+    return ("before" if before else "after") if before != after else ""
 
 
 def _with_peepholes(base: Convention, vectors: Sequence[Packed]) -> Iterator[Convention]:

@@ -112,7 +112,7 @@ class TorchLike(TorchLayer):
     package: str = ""
     """The package that it belongs to, and its version."""
     batch_first: bool = False
-    """Whether its batch axis is always the first, without an argument for it."""
+    """Whether its batch axis is always the first, whatever an argument says."""
     device: str = "cpu"
     """Where it computes."""
 
@@ -443,23 +443,32 @@ def _with_own_names(subject: TorchLike) -> TorchLike:
     names = {subject._key(name) for name in shapes}
     if not shapes or names == torchs or (names & torchs and not subject.steps):
         return subject  # a cell's array weight_ih need not be meant as torch.nn's
-    takes = "batch_first" in inspect.signature(subject.layer).parameters
-    first = not takes and getattr(module, "batch_first", False) is True and not subject.steps
-    subject = replace(subject, batch_first=first)
+    first = getattr(module, "batch_first", False) is True and not subject._names("batch_first")
+    first = first and not subject.steps
+    refusals: list[Exception] = []
+    for batch_first in (first,) if first or subject.steps else (False, True):
+        subject = replace(subject, batch_first=batch_first)
+        try:
+            meaning = own_names(_careful(module, subject), shapes, subject.convention)
+        except SubjectUnavailable:
+            raise
+        except Exception as refusal:  # the module's own, too
+            refusals.append(refusal)
+            if isinstance(refusal, NoMapping):
+                break  # it runs: its axes are right
+        else:
+            return replace(subject, own=meaning, convention=meaning.convention)
+    first_refusal = refusals[0]
+    own = isinstance(first_refusal, NoMapping)
+    why = str(first_refusal) if own else f"its run raised {first_refusal}"
+    proposal = PROPOSAL.format(subject.kind.removesuffix(CELL).lower())
+    raise SubjectUnavailable(f"{why}: {proposal}") from first_refusal
+
+
+def _careful(module: Any, subject: TorchLike) -> Callable[[Inputs], Result]:
+    """Return a run of a module in evaluation mode, protected from what it may do."""
     run = replace(subject.called(module.eval(), CASE), key=str).forward
-
-    def careful(inputs: Inputs) -> Result:
-        return with_care(lambda: run(inputs))
-
-    try:
-        meaning = own_names(careful, shapes, subject.convention)
-    except SubjectUnavailable:
-        raise
-    except Exception as refusal:  # the module's own, too
-        why = str(refusal) if isinstance(refusal, NoMapping) else f"its run raised {refusal}"
-        proposal = PROPOSAL.format(subject.kind.removesuffix(CELL).lower())
-        raise SubjectUnavailable(f"{why}: {proposal}") from refusal
-    return replace(subject, own=meaning, convention=meaning.convention)
+    return lambda inputs: with_care(lambda: run(inputs))
 
 
 PROPOSAL = (
@@ -479,9 +488,10 @@ def _tried(subject: TorchLike) -> TorchLike:
             reasons[option] = "parameters of other names than torch.nn's are read in one pass"
         elif option == "projection" and subject.kind != "LSTM":
             reasons[option] = f"torch.nn.{subject.kind} has none"
+        elif option == "batch_first" and subject.batch_first:
+            reasons[option] = ALWAYS_FIRST
         elif not subject._takes(argument):
-            always = option == "batch_first" and subject.batch_first
-            reasons[option] = ALWAYS_FIRST if always else f"its constructor takes no {argument}"
+            reasons[option] = f"its constructor takes no {argument}"
         elif refusal := (
             _refusal(subject, case, partial(subject.module, import_torch()))
             or _not_offered(_refusal(subject, case, partial(_run, subject)), option, source)

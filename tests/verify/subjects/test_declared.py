@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import gatewise
 from gatewise.verify.checks import check_named
@@ -19,6 +20,20 @@ def keras_cell(x, state, kernel, recurrent_kernel, bias):
     i, f, g, o = np.split(x @ kernel + h @ recurrent_kernel + bias, 4, axis=-1)
     c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
     return sigmoid(o) * np.tanh(c), c
+
+
+@gatewise.subject("gru", weights="keras", axes="BTD", state="h", gradient="torch")
+def keras_gru(x, h, kernel, recurrent_kernel, bias):
+    """Both biases stand in one array (2, 3H), as Keras has them."""
+    h, y = x.new_zeros(len(x), len(recurrent_kernel)) if h is None else h, []
+    for x_t in x.unbind(1):
+        (z, r, n), (uz, ur, un) = (
+            s.chunk(3, -1) for s in (x_t @ kernel + bias[0], h @ recurrent_kernel + bias[1])
+        )
+        z, r = torch.sigmoid(z + uz), torch.sigmoid(r + ur)
+        h = z * h + (1 - z) * torch.tanh(n + r * un)
+        y.append(h)
+    return torch.stack(y, 1), h
 
 
 class RowByRow:
@@ -116,7 +131,7 @@ def held(value, *checks):
     )
 
 
-@pytest.mark.parametrize("value", [keras_cell, RowByRow])
+@pytest.mark.parametrize("value", [keras_cell, keras_gru, RowByRow])
 def test_code_without_gradients_is_held_forward(value):
     outcome = held(value)
     assert outcome, outcome

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 import gatewise
 import plain_numpy
@@ -35,6 +36,32 @@ def test_right_layers_pass(layer, dtype):
         told = f"{name}: {verdict.message}"
         assert verdict.status == ("not supported" if missing else "passed"), told
         assert verdict.message == (subject.options.why(missing) if missing else "")
+
+
+class Differentiated:
+    """A cell beyond RNN, LSTM and GRU in tensors, layer upon layer."""
+
+    cell, gradient = "mingru", "torch"
+
+    def __init__(self, layers=1):
+        self.layers = layers
+
+    def forward(self, params, x, state):
+        finals = []
+        for k, p in enumerate(params):
+            z, n = torch.sigmoid(x @ p.W_z + p.b_z), x @ p.W_n + p.b_n
+            h, y = x.new_zeros(x.shape[1], len(p.b_z)) if state is None else state[0][k], []
+            for z_t, n_t in zip(z, n, strict=True):
+                h = torch.lerp(h, n_t, z_t)
+                y.append(h)
+            x = torch.stack(y)
+            finals.append(h)
+        return x, torch.stack(finals)
+
+
+@pytest.mark.parametrize("check", ["forward", "gradient", "cotangents", "carry", "dtype"])
+def test_a_cell_of_a_family_may_compute_in_tensors(check):
+    verdict_is(held(Differentiated, check), "passed")
 
 
 @pytest.mark.parametrize(("layer", "gradient", "lengths"), [

@@ -7,8 +7,12 @@ import pytest
 import torch
 
 import own_names as layers
+from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.diagnosis.conventions import other_conventions
+from gatewise.verify.diagnosis.misplaced.passes import passes
+from gatewise.verify.diagnosis.observation import VALUES, Experiment
+from gatewise.verify.diagnosis.search import Explainer, observations
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.recordings.record import form_of
 from gatewise.verify.subjects import adapted
@@ -45,6 +49,7 @@ RIGHT = {
     layers.Elman: "i2h.weight is W_a, i2h.bias is b_a, h2h.weight is U_a, h2h.bias is b_a",
     layers.BatchFirst: "gates.weight is",
     layers.BatchFirstByDefault: "gates.weight is",
+    layers.BatchFirstUnsaid: "gates.weight is",
 }
 READINGS = (layers.LinearPerGate, layers.WithoutBias, layers.Joint, layers.Elman)
 """One of each kind: those of a kind differ in which array is which alone, which two checks show."""
@@ -118,10 +123,26 @@ def test_what_is_not_known_is_refused_with_code_to_write(layer, message):
     ("gru", "update_gate.weight", "z"), ("gru", "weight_hr", "r"), ("gru", "h_n.bias", "n"),
     ("lstm", "Wxi", "i"), ("lstm", "forget_input.weight", "f"), ("lstm", "W_input_gate", "i"),
     ("lstm", "W_ic", "g"), ("lstm", "b_o", "o"), ("lstm", "candidate.weight", "g"),
-    ("lstm", "linear1.weight", ""), ("rnn", "W", "a"),
+    ("lstm", "linear1.weight", ""), ("lstm", "inp.weight", "i"), ("gru", "updategate.bias", "z"),
+    ("lstm", "fgate", "f"), ("rnn", "W", "a"),
 ])  # fmt: skip
 def test_names_of_gates(kind, name, letter):
     assert gate_of(kind, name) == letter
+
+
+@pytest.mark.parametrize(("layer", "reset"), [
+    (layers.ResetsTheInput, "after"), (layers.SigmoidGRU, "before"),
+])  # fmt: skip
+def test_on_which_side_of_a_product_r_acts_is_seen_in_a_wrong_layer(layer, reset):
+    assert like(layer).own.convention.reset == reset
+
+
+def test_a_submodule_that_is_called_for_another_is_named():
+    subject = like(layers.CallsAnother)
+    seen = [*observations(subject, [Experiment(VALUES, Case(2, 2, 2, 3))])]
+    explainer = Explainer(subject, "float64", seen)
+    found = [h for h in passes(subject, gradients=False) if explainer.off(h) <= 1]
+    assert [h.statements for h in found] == [("x_z is called in the place of x_n.",)]
 
 
 def test_no_recording_is_made_of_them():

@@ -145,7 +145,7 @@ def statement_edits(cell: str, section: str, number: int) -> tuple[Edit, ...]:
     program = program_of(cell)
     assert program  # noqa: S101 - edited cells have a program
     s = program.section(section)[number]
-    edits = _statement_edits((section, number), s, _scope(program, section, number))
+    edits = edits_of((section, number), s, _scope(program, section, number))
     return tuple(sorted(edits, key=lambda e: e.rank))
 
 
@@ -159,7 +159,7 @@ def combined_edits(cell: str, number: int) -> tuple[Edit, ...]:
     edits: dict[str, Edit] = {}
     for first in statement_edits(cell, "forward", number):
         ((_, edited),) = first.changed
-        for second in _statement_edits(place, edited, scope) if first.rank <= SIMPLE else ():
+        for second in edits_of(place, edited, scope) if first.rank <= SIMPLE else ():
             if second.rank <= SIMPLE:
                 text = ast.unparse(second.changed[0][1].value)
                 words = (*first.words, ", and ", *second.words)
@@ -223,7 +223,8 @@ def is_saved(n: str) -> bool:
     return not (parameter or n == "R")
 
 
-def _statement_edits(place: Place, s: Statement, scope: Scope) -> Iterator[Edit]:
+def edits_of(place: Place, s: Statement, scope: Scope) -> Iterator[Edit]:
+    """Yield every single edit of a statement, given what it may read."""
     where = subject_of(s.target)
     for v in _variants(place[0], s, scope):
         yield Edit(where, v.words, v.rank, ((place, s.with_value(v.value)),))
@@ -248,6 +249,7 @@ def _variants(section: str, s: Statement, scope: Scope) -> Iterator[Variant]:
         yield from _in_place(n, s.value)
         yield from _too_many(n, s.value)
     yield from _gathered(s.value)
+    yield from _on_other_terms(s.value)
     yield from _renamed_in(s.value, scope)
 
 
@@ -290,6 +292,22 @@ def _gathered(value: ast.expr) -> Iterator[Variant]:
                 rest = put(product([*these[:k], *these[k + 1 :]]))
                 words = ("the factor ", factor, " of ", part, " multiplies the whole sum")
                 yield Variant(product([factor, rest]), words, 2)
+
+
+def _on_other_terms(value: ast.expr) -> Iterator[Variant]:
+    """Yield a term's factor on one of the other terms, or on all of them, in its place."""
+    parts = terms(value)
+    for k, (sign, part) in enumerate(parts) if len(parts) > 1 else ():
+        these = factors(part)
+        others = [n for n in range(len(parts)) if n != k]
+        for j, factor in enumerate(these) if len(these) > 1 else ():
+            rest = (sign, product([*these[:j], *these[j + 1 :]]))
+            ways = [[n] for n in others] + ([others] if len(others) > 1 else [])
+            for chosen in ways:
+                kept = [parts[n] for n in others if n not in chosen]
+                whole = total([parts[n] for n in chosen])
+                words = ("the factor ", factor, " multiplies ", whole, " and not ", part)
+                yield Variant(total([(1, product([factor, whole])), rest, *kept]), words, 2)
 
 
 def _renamed_in(value: ast.expr, scope: Scope) -> Iterator[Variant]:

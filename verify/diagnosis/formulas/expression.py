@@ -144,6 +144,10 @@ def _factor(parts: Sequence[ast.expr], k: int, new: ast.expr) -> ast.expr:
     return product(swapped(parts, k, new))
 
 
+def _argument(function: ast.expr, parts: Sequence[ast.expr], k: int, new: ast.expr) -> ast.expr:
+    return ast.Call(function, swapped(parts, k, new), [])
+
+
 def _term(parts: Sequence[Term], k: int, new: ast.expr) -> ast.expr:
     return total(swapped(parts, k, (parts[k][0], new)))
 
@@ -165,8 +169,9 @@ def places(node: ast.expr) -> Iterator[Place]:
             yield right, lambda new: ast.BinOp(left, ast.Div(), new)
         case ast.BinOp(left, op, right):
             yield left, lambda new: ast.BinOp(new, op, right)
-        case ast.Call(function, [argument]):
-            yield argument, lambda new: ast.Call(function, [new], [])
+        case ast.Call(function, arguments):
+            for k, argument in enumerate(arguments):
+                yield argument, partial(_argument, function, arguments, k)
         case ast.Attribute(value, attribute):
             yield value, lambda new: ast.Attribute(new, attribute, ast.Load())
 
@@ -185,8 +190,8 @@ def variants(node: ast.expr, scope: Scope) -> Iterator[Variant]:
             yield Variant(left, ("the division by ", right, " is missing"), 0)
         case ast.BinOp(_, ast.Pow()):
             yield from _power(node, scope)
-        case ast.Call(ast.Name(function), [argument]):
-            yield from _call(node, function, argument, scope)
+        case ast.Call(ast.Name(function), arguments):
+            yield from _call(node, function, arguments, scope)
         case ast.Attribute(ast.Name(id) as value) if id in scope.square:
             yield Variant(value, (value, " is not transposed"), 1)
         case ast.Name():
@@ -329,7 +334,14 @@ ROWS: tuple[tuple[str, Words, int], ...] = (
 """Functions in the place of a sum over rows, with words and rank."""
 
 
-def _call(node: ast.Call, function: str, argument: ast.expr, scope: Scope) -> Iterator[Variant]:
+def _call(
+    node: ast.Call, function: str, arguments: Sequence[ast.expr], scope: Scope
+) -> Iterator[Variant]:
+    argument = arguments[0]
+    if len(arguments) > 1:
+        for part in arguments:
+            yield Variant(part, (part, " stands in the place of ", node), 1)
+        return
     if function == "rows":
         yield from (
             Variant(call(replacement, argument), words, rank) for replacement, words, rank in ROWS

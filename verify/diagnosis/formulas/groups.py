@@ -28,7 +28,7 @@ from .edits import (
 )
 from .expression import ROWS, SHIFTS, call, factors, name, product, terms, total, with_names
 from .phrases import beyond, gate, notation, subject_of
-from .program import Order, Program, Statement, expression, last_first
+from .program import DEVIATIONS, Order, Program, Statement, expression, last_first
 from .texts_of_families import ALL
 
 Member = tuple[int, Statement]
@@ -47,6 +47,7 @@ def grouped_forward_edits(program: Program) -> Iterator[Edit]:
     yield from _normalised_otherwise(program)
     yield from _row_readings(program)
     yield from _reset_elsewhere(program)
+    yield from _after_activations(program)
 
 
 def backward_edits(program: Program, targets: Collection[str]) -> Iterator[Edit]:
@@ -122,6 +123,26 @@ def _activated(program: Program) -> Iterator[Edit]:
                 yield Edit(where, (text,), 2, _renamed("forward", chosen, {function: replacement}))
 
 
+def _after_activations(program: Program) -> Iterator[Edit]:
+    """Yield a term of a pre-activation that is added after the activation."""
+    lines = {s.target: (k, s) for k, s in enumerate(program.forward)}
+    for k, s in enumerate(program.forward):
+        match s.value:
+            case ast.Call(ast.Name(function), [ast.Name(before)]) if before in lines:
+                number, summed = lines[before]
+            case _:
+                continue
+        parts = terms(summed.value)
+        for n, (sign, part) in enumerate(parts) if len(parts) > 1 else ():
+            rest = total([*parts[:n], *parts[n + 1 :]])
+            changed = (
+                (("forward", k), s.with_value(total([(1, s.value), (sign, part)]))),
+                (("forward", number), summed.with_value(rest)),
+            )
+            words = (part, f" is added after {function}, not before it")
+            yield Edit(subject_of(s.target), words, 1, changed)
+
+
 def _shared(program: Program) -> Iterator[Edit]:
     """Yield gates that share a softmax, instead of a sigmoid each."""
     gates = [(k, s) for k, s in enumerate(program.forward) if "sigmoid" in s.names]
@@ -194,6 +215,12 @@ def _normalised_otherwise(program: Program) -> Iterator[Edit]:
          {f"ph_{k}": f"h_old @ U_{k} + b_{k}" for k in gates}
          | {f"a_{k}": f"gx_{k} * nx_{k} + gh_{k} * nh_{k}" for k in gates}),
     ]  # fmt: skip
+    deviations = [(k, s) for k, s in enumerate(program.forward) if "deviation_of" in s.names]
+    for other, (_, words) in DEVIATIONS.items() if deviations else ():
+        for members in (deviations, *([each] for each in deviations)):
+            where = " and ".join(subject_of(s.target) for _, s in members)
+            changed = _renamed("forward", members, {"deviation_of": other})
+            yield Edit(where, (words,), 1, changed)
     for words, new in ways if gates else ():
         values = {n: expression(text) for n, text in new.items()}
         changed = _changed("forward", [lines[n] for n in new], partial(_value_of_target, values))
@@ -372,7 +399,7 @@ def _in_every(groups: Mapping[str, Sequence[Member]]) -> Iterator[Edit]:
             [*scaled(s, back=True, ends=no_sums), *(partial_sums(s) if sums else ())]
             for s in statements
         ]
-        for ways in zip(*edits, strict=True):
+        for ways in zip(*edits, strict=False):  # not all sums read what comes with its rows
             changed = tuple(
                 (("back", k), s.with_value(way.value))
                 for (k, s), way in zip(members, ways, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -118,12 +118,21 @@ def outputs_of(run: Run, cell: Cell) -> dict[str, Floats]:
     return {"y": run.y} | {f"final {s}": a for s, a in zip(cell.states, run.final, strict=True)}
 
 
-def measurements(subject: Subject, dtype: str) -> list[Measurement]:
-    """Run a layer on sequences of 1, 2 and 3 steps; [] if its cell has no program, or it raises."""
+def measurements(subject: Subject, dtype: str, P: int = 0) -> list[Measurement]:
+    """Run a layer on sequences of 1, 2 and 3 steps; [] if its cell has no program, or it raises.
+
+    ``P`` is the width of the projection of a layer that offers one.
+    """
     if program_of(subject.cells[0]) is None:
         return []
+    cases = (small_case(subject, dtype, T) for T in STEPS)
+    return runs([replace(case, P=P or case.P) for case in cases], subject)
+
+
+def runs(cases: Iterable[Case], subject: Subject) -> list[Measurement]:
+    """Run a layer in these cases; nothing if it raises."""
     try:
-        return [measured(subject, small_case(subject, dtype, T)) for T in STEPS]
+        return [measured(subject, case) for case in cases]
     except (SubjectCrashed, NotOffered, Mismatch, ValueError):
         return []
 

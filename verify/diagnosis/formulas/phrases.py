@@ -39,8 +39,8 @@ def notation(value: ast.expr | str) -> str:
     """Return a formula in the notation of reports: c_{t-1}, g^2, W_i^T."""
     text = value if isinstance(value, str) else ast.unparse(value)
     text = re.sub(r"\b(\w+?)__(prev|next|mirror)_(zero|wrap|edge)\b", _shifted, text)
-    text = re.sub(r"\b([ch])_old\b", r"\1_{t-1}", text)
-    text = re.sub(r"\b([ch])_new\b", r"\1_t", text)
+    text = re.sub(r"\b([A-Za-z])_old\b", r"\1_{t-1}", text)
+    text = re.sub(r"\b([A-Za-z])_new\b", r"\1_t", text).replace("root_k", "√K")
     text = re.sub(r"\btanh_c\b", "tanh(c_t)", text)
     text = re.sub(r"\bd([ch])_old\b", r"d\1_{t-1}", text)
     text = re.sub(r"\b(x|dy)\b(?![_\[])", r"\1_t", text)
@@ -103,6 +103,18 @@ def subject_of(target: str) -> str:
         "h_new": "the new state h_t",
         "c_new": "the new cell state c_t",
         "q": "the candidate's recurrent product",
+        "y": "the output y_t",
+        "kept": "the decayed state",
+        "dev_x": "the normalisation of x W",
+        "dev_h": "the normalisation of h U",
+        "dev_c": "the normalisation of c",
+        "u": "the correction",
+        "S_new": "the new state S_t",
+        "C_new": "the new memory C_t",
+        "n_new": "the new normaliser n_t",
+        "m_new": "the new stabiliser m_t",
+        "i_gate": "the input gate",
+        "f_gate": "the forget gate",
         "m": "the state before the projection",
         "dR": "the gradient of the projection R",
         "db_hn": "the gradient of b_hn, the candidate's recurrent bias",

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from types import CodeType
 from typing import Any
 
@@ -367,10 +367,37 @@ def mean_of(*arrays: Array) -> Array:
     return np.asarray(total / sum(a.shape[-1] for a in arrays))
 
 
-def deviation_of(*arrays: Array) -> Array:
-    """Return the standard deviation likewise, with layer norm's ε inside the root."""
+def deviation_of(
+    *arrays: Array, inside: float = EPSILON, outside: float = 0.0, less: int = 0
+) -> Array:
+    """Return the standard deviation likewise, with constants inside and outside of the root.
+
+    The sum of squares is divided by the number of entries minus ``less``.
+    """
+    number = sum(a.shape[-1] for a in arrays)
     centred = [a - mean_of(*arrays) for a in arrays]
-    return np.asarray(np.sqrt(mean_of(*(a * a for a in centred)) + EPSILON))
+    by = float(number / (number - less)) if number > less else float("nan")
+    variance = mean_of(*(a * a for a in centred)) * by
+    return np.sqrt(variance + inside) + outside
+
+
+DEVIATIONS: dict[str, tuple[Callable[..., Array], str]] = {
+    "deviation_less_1": (partial(deviation_of, less=1), "the variance is divided by n - 1, not n"),
+    "deviation_outside": (
+        partial(deviation_of, inside=0.0, outside=EPSILON),
+        "epsilon is added to the deviation, not to the variance",
+    ),
+    "deviation_both": (
+        partial(deviation_of, inside=0.0, outside=EPSILON, less=1),
+        "epsilon is added to the deviation, not to the variance, which is divided by n - 1",
+    ),
+    "deviation_alone": (partial(deviation_of, inside=0.0), "no epsilon is added to the variance"),
+    **{f"deviation_{k}": (
+        partial(deviation_of, inside=10.0**-k), f"epsilon is 1e-{k}, not {EPSILON:g}"
+    )
+    for k in (3, 4, 6, 8, 12)},
+}  # fmt: skip
+"""Deviations that are computed otherwise, and how."""
 
 
 FUNCTIONS: dict[str, Callable[..., Array]] = {
@@ -391,6 +418,7 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "sign": np.sign,
     "mean_of": mean_of,
     "deviation_of": deviation_of,
+    **{name: function for name, (function, _) in DEVIATIONS.items()},
     "power_0.5": np.sqrt,
     "power_2": lambda a: a * a,
     "power_3": lambda a: a * a * a,

@@ -10,6 +10,7 @@ import numpy as np
 
 from ....reference.arrays import Floats
 from ...mutants import Change
+from ...mutants.replaceable_layer import ReplaceableLayer
 from ...subjects.protocol import Subject
 from ..hypotheses import Hypothesis, order_of_gates
 from ..search import Explainer, Search
@@ -69,8 +70,11 @@ def _bounded(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 def candidates(
     subject: Subject, dtype: str, late: Callable[[], bool] = lambda: False
 ) -> Iterator[Hypothesis]:
-    """Yield the edits that compute the results of a layer's small runs."""
-    yield from computing(measurements(subject, dtype), late)
+    """Yield the edits that compute the results of a layer's small runs, with a projection last."""
+    runs = measurements(subject, dtype)
+    if subject.options.projection and not any(m.wrong_outputs | m.wrong_gradients for m in runs):
+        runs = measurements(subject, dtype, P=3)
+    yield from computing(runs, late)
 
 
 def computing(
@@ -223,7 +227,14 @@ def hypothesis(program: Program, edit: Edit, change: Change, check: str) -> Hypo
     """Return an edit as a hypothesis."""
     is_so, _ = edit.formulas(program)
     id = f"formula {is_so}" if is_so else f"loop: {sentence(edit.words)}"
-    return Hypothesis((id,), (edit.statement(program),), (change,), (edit.fix(program),), (check,))
+    edited = partial(_in_a_projection, change) if program.cell == "lstm-projected" else change
+    return Hypothesis((id,), (edit.statement(program),), (edited,), (edit.fix(program),), (check,))
+
+
+def _in_a_projection(change: Change, layer: ReplaceableLayer) -> None:
+    """Change a layer with a projection alone: one without it has other statements."""
+    if layer.cell.name == "lstm-projected":
+        change(layer)
 
 
 def _forward_hypotheses(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -49,25 +49,24 @@ def ends(family: str, offered: Options) -> Iterator[Hypothesis]:
     q13, q17 = (of_mutant(m) for m in mutants() if m.id in ("Q13", "Q17"))
     masked = Hypothesis((), (), (_dx_masked,))
     yield q17 + masked
-    elsewhere = [*_other_row_ends(), *_rows_of_others(family)]
+    elsewhere = [*_other_row_ends(family), *_rows_of_others(family)]
     if offered.bidirectional:
         elsewhere += _turned_otherwise()
     for reaching in (NOTHING_WRONG, q17, q17 + masked, q13):
         yield from (replace(h + reaching, needs=("lengths",)) for h in elsewhere)
 
 
-def _other_row_ends() -> Iterator[Hypothesis]:
+def _other_row_ends(family: str) -> Iterator[Hypothesis]:
     for (where, (lengths, fix)), zeros in product(OTHERS.items(), (False, True)):
         padding = " of zeros" if zeros else ""
         of_row = where.replace("their length", "a row's length")
-        for name, words, change in (
-            ("rows end", f"Rows end {where}", partial(_other_lengths, lengths)),
-            (
-                "final states",
-                f"The final states are those {of_row}",
-                partial(_other_finals, lengths),
-            ),
-        ):
+        ways = [("rows end", f"Rows end {where}", partial(_other_lengths, lengths))]
+        groups = state_groups(family)
+        for state, which in groups.items():
+            own = f"{state} is that" if which in [*groups.values()][1:] else "states are those"
+            change = partial(_other_finals, lengths, which)
+            ways.append((f"final {state}", f"The final {own} {of_row}", change))
+        for name, words, change in ways:
             yield Hypothesis(
                 (f"{name} {where}{padding}",), (f"{words}.",),
                 (_read_zeros, change) if zeros else (change,), (fix,), ("padding", "final"),
@@ -78,11 +77,14 @@ def _other_row_ends() -> Iterator[Hypothesis]:
         (_goes_on,), ("hold h (and c) where t >= length, not y alone",), ("padding",),
     )  # fmt: skip
 
-    for words_of_means, of_active in (("where()", _active_rows), ("a product", _times)):
+    for words_of_means, (seen, kept) in {
+        "where()": (_active_rows, _active_rows), "a product": (_times, _times),
+        "a product of the states alone": (lambda at, x: x, _times),
+    }.items():  # fmt: skip
         yield Hypothesis(
             (f"ended rows are 0 by {words_of_means}",),
             ("The state of a row that has ended is set to 0, and so is its final state.",),
-            (partial(_ended, of_active),),
+            (partial(_ended, seen, kept),),
             ("hold the state of a row that has ended: h = where(t < length, h_new, h_old)",),
             ("padding", "final"),
         )  # fmt: skip
@@ -96,9 +98,13 @@ def _active_rows(at: At, a: Array) -> Array:
     return only(at.active, a)
 
 
-def _ended(of_active: Callable[[At, Array], Array], layer: ReplaceableLayer) -> None:
-    layer.see = of_active
-    layer.carry = lambda at, new, old: tuple(of_active(at, s) for s in new)
+def _ended(
+    seen: Callable[[At, Array], Array], kept: Callable[[At, Array], Array], layer: ReplaceableLayer
+) -> None:
+    layer.see = seen
+    layer.carry = lambda at, new, old: tuple(kept(at, s) for s in new)
+    if seen is not kept:
+        layer.show = lambda at, new, old: kept(at, new[0])
 
 
 def _rows_of_others(family: str) -> Iterator[Hypothesis]:
@@ -128,13 +134,14 @@ def _other_lengths(function: Ends, layer: ReplaceableLayer) -> None:
     ))  # fmt: skip
 
 
-def _other_finals(function: Ends, layer: ReplaceableLayer) -> None:
+def _other_finals(function: Ends, which: Sequence[int], layer: ReplaceableLayer) -> None:
     def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
         y, final = right(at, p, x)
         if at.lengths is None:
             return y, final
         changed = _clipped(layer, function(np.asarray(at.lengths)))
-        return y, right(replace(at, lengths=changed), p, x)[1]
+        others = right(replace(at, lengths=changed), p, x)[1]
+        return y, tuple(others[k] if k in which else s for k, s in enumerate(final))
 
     layer.wrap("unroll", unroll)
 

@@ -7,9 +7,9 @@ All is expressed in the layer's own arrays, so that gradients go to the entries 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import permutations, product
+from itertools import combinations, permutations, product
 
 import numpy as np
 
@@ -196,10 +196,53 @@ def passes(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
             yield _hypothesis(
                 so, fix, read_as(target, source, selected), needed, returned=gradients
             )
+    if not gradients:
+        yield from _modules(names)
+        yield from _exchanged(shapes, names)
     axes = ("gates", "inputs", "units")
     if len(shapes[f"{weights[0]}_l0"]) == 2:
         axes = ("gates", "units", "inputs")
     yield from _blocks(subject, weights, axes, returned=gradients)
+
+
+def _modules(names: Sequence[str]) -> Iterator[Hypothesis]:
+    """Yield that all parameters of one submodule are read in the place of another's."""
+    members: dict[str, list[str]] = {}
+    for name in names:
+        module, _, member = name.rpartition(".")
+        members.setdefault(module, []).append(member)
+    for target, source in permutations(members, 2):
+        if len(members[target]) > 1 and members[target] == members[source]:
+            sources = [
+                read_as(f"{target}.{m}", f"{source}.{m}", lambda own: True) for m in members[target]
+            ]
+            statement = f"{source} is called in the place of {target}."
+            yield replace(
+                _hypothesis(statement, f"call {target}: it is never read there", sources[0]),
+                sources=tuple(sources),
+            )
+
+
+def _exchanged(shapes: Shapes, names: Sequence[str]) -> Iterator[Hypothesis]:
+    """Yield that two arrays of one shape are exchanged, or the two rows of one."""
+    for one, other in combinations(names, 2):
+        if shapes[f"{one}_l0"] == shapes[f"{other}_l0"]:
+            there, back = (
+                read_as(*pair, lambda own: True) for pair in ((one, other), (other, one))
+            )
+            yield _hypothesis(
+                f"{one} and {other} are exchanged.", f"read {one} and {other} each for itself",
+                lambda shapes, there=there, back=back: there(shapes) | back(shapes),  # type: ignore[misc]
+            )  # fmt: skip
+    for name in (n for n in names if shapes[f"{n}_l0"][0] == 2):
+        yield _hypothesis(
+            f"The two rows of {name} are exchanged.", f"read the rows of {name} in their order",
+            partial(_rows_exchanged, name),
+        )  # fmt: skip
+
+
+def _rows_exchanged(array: str, shapes: Shapes) -> dict[str, tuple[str, Floats]]:
+    return {n: (n, _all(shape)[::-1]) for n, shape in shapes.items() if base(n) == array}
 
 
 def _blocks(

@@ -16,18 +16,23 @@ from ...mutants.parts import some, takes
 from ...mutants.replaceable_layer import ReplaceableLayer, RunPart, WritePart
 from ...numbers.tape import rearranged
 from ...subjects.protocol import Inputs, Result, Subject
+from ..formulas.edits import names_of
+from ..formulas.phrases import notation
+from ..formulas.program import Statement, named, program_of, statement
 from ..hypotheses import Hypothesis
 from .lengths import ends
 from .moves import DIRECTION, along, halves, move_y, moves, state_groups
-from .slots import biases, terms
+from .slots import biases, exchanged, terms
 from .states import (
     carried_over,
     ends_elsewhere,
+    other_starts,
     states,
     states_of_other_passes,
     states_of_other_rows,
     states_without_gradient,
 )
+from .units import units
 
 
 def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
@@ -42,11 +47,14 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
         yield from states(family, offered)
         yield from states_of_other_passes(offered)
         yield from between(offered)
-        yield from outputs(family)
+        yield from outputs(subject.cells[0])
         yield from ends_elsewhere(family, offered)
         yield from ends(family, offered)
         yield from biases(subject)
+        yield from exchanged(subject)
         yield from terms(subject)
+        yield from units(family)
+        yield from other_starts(family, offered)
         yield from carried_over(family, offered)
         yield from states_of_other_rows(family, offered)
         yield from sorted_rows(family, offered)
@@ -84,6 +92,22 @@ def between(offered: Options) -> Iterator[Hypothesis]:
                 ("put the forward direction's outputs first",), ("forward",),
                 needs=("bidirectional",),
             )  # fmt: skip
+
+    if not offered.missing(("bidirectional", "layers")):
+        yield Hypothesis(
+            ("backward outputs not turned back on the way to the next layer",),
+            ("On the way to the next layer, the outputs of the backward direction stand in the "
+             "order of computation, not in that of the input.",),
+            (lambda layer: layer.wrap("drop", lambda right, y: _turned_half(layer, right(y))),),
+            ("turn the backward direction's outputs back in time before the next layer reads "
+             "them",), ("forward",), needs=("bidirectional", "layers"),
+        )  # fmt: skip
+
+
+def _turned_half(layer: ReplaceableLayer, y: Floats) -> Floats:
+    half = layer.case.H if layer.case.P is None or not layer.case.P else layer.case.P
+    turned = layer.turn(1, y[:, :, half:], layer.inputs.lengths)
+    return np.concatenate([y[:, :, :half], turned], axis=-1) if layer.case.bidirectional else y
 
 
 def _x_again(layer: ReplaceableLayer) -> None:
@@ -135,15 +159,27 @@ def _directions_exchanged(at_the_end: bool, layer: ReplaceableLayer) -> None:
         move_y(layer, exchange)
 
 
-def outputs(family: str) -> Iterator[Hypothesis]:
-    """Yield hypotheses that outputs are the state before the step, or another state."""
+def outputs(cell: str) -> Iterator[Hypothesis]:
+    """Yield hypotheses that outputs are the state before the step, or another state or value."""
     yield Hypothesis(
         ("y before the step",),
         ("The output of each step is the hidden state before it, not after it.",),
         (lambda layer: layer.wrap("show", lambda right, at, new, old: right(at, old, old)),),
         ("append h to the outputs after it is updated",), ("forward",),
     )  # fmt: skip
-    if family == "lstm":
+    if program := program_of(cell):
+        shapes = names_of(cell).shapes
+        values = [s.target for s in program.forward if shapes.get(s.target) == shapes["h_new"]]
+        values += [f"{f}({n})" for n in ("h_new", "c_new") for f in ("tanh", "sigmoid", "relu")
+                   if n in values]  # fmt: skip
+        for value in (v for v in values if v not in ("h_new", "c_new")):
+            yield Hypothesis(
+                (f"y is {value}",),
+                (f"The outputs are {notation(value)}, not the states h_t that the steps carry.",),
+                (partial(_shows, statement(f"y = {value}")),),
+                ("append h_t to the outputs",), ("final", "forward"),
+            )  # fmt: skip
+    if cell.startswith("lstm"):
         yield Hypothesis(
             ("y is c",),
             ("The outputs are the cell states, not the hidden states.",),
@@ -151,6 +187,13 @@ def outputs(family: str) -> Iterator[Hypothesis]:
                 "show", lambda right, at, new, old: right(at, new[::-1], old[::-1])),),
             ("append h to the outputs, not c",), ("forward",),
         )  # fmt: skip
+
+
+def _shows(value: Statement, layer: ReplaceableLayer) -> None:
+    if program := program_of(layer.cell.name):
+        layer.output = lambda at, p, x, state, new: value.evaluated(
+            program.step(named(p), x, state)[1]
+        )
 
 
 ORDERS: dict[str, Callable[[Floats], Floats]] = {

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
 
 import numpy as np
 
@@ -76,6 +78,35 @@ def biases(subject: Subject) -> Iterator[Hypothesis]:
                     (f"{fix}: every gate has a part in every array of biases",), ("forward",),
                     factors=(SlotFactor(base(name), gate, factor),),
                 )  # fmt: skip
+
+
+def exchanged(subject: Subject) -> Iterator[Hypothesis]:
+    """Yield that two gates' parts are exchanged in one of several arrays of biases alone."""
+    parameters = subject.parameter_map(Case(2, 2, 3, 4, dtype=subject.dtypes[0]))
+    names = [n for n, s in parameters.shapes().items() if n.startswith("b") and len(s) == 1]
+    for name in names if len(names) > 1 else ():
+        gates = sorted(slots(parameters, name).items(), key=lambda each: int(each[1].argmax()))
+        for a, b in combinations(range(len(gates)), 2):
+            one, other = gates[a][0], gates[b][0]
+            yield Hypothesis(
+                (f"{one} and {other} exchanged in {base(name)}",),
+                (f"In {base(name)} alone, the parts of {one} and {other} are exchanged.",), (),
+                (f"read {base(name)} in the order {' '.join(gate for gate, _ in gates)}",),
+                ("forward",), sources=(partial(_blocks_exchanged, base(name), len(gates), a, b),),
+            )  # fmt: skip
+
+
+def _blocks_exchanged(
+    array: str, count: int, a: int, b: int, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[str, Floats]]:
+    """Return where the blocks of one array are read, two of which stand for each other."""
+    moved = {}
+    for name, shape in shapes.items():
+        if base(name) == array:
+            blocks = np.arange(shape[0]).reshape(count, -1)
+            blocks[[a, b]] = blocks[[b, a]]
+            moved[name] = (name, blocks.ravel())
+    return moved
 
 
 def terms(subject: Subject) -> Iterator[Hypothesis]:

@@ -16,7 +16,7 @@ from ...cases.options import Options
 from ...mutants import Change
 from ...mutants.gradient import gives
 from ...mutants.parts import returns, some, takes
-from ...mutants.replaceable_layer import At, ReplaceableLayer, UnrollPart
+from ...mutants.replaceable_layer import At, ReadStatePart, ReplaceableLayer, UnrollPart
 from ...numbers.tape import instead, plain
 from ...subjects.protocol import Inputs
 from ..formulas.activations import OF_ROWS
@@ -93,6 +93,40 @@ def _exchanged(kind: str, order: tuple[int, int]) -> Change:
     return lambda layer: takes(
         layer, lambda inputs: replace(inputs, state=inputs.state and ordered(inputs.state))
     )
+
+
+def other_starts(family: str, offered: Options) -> Iterator[Hypothesis]:
+    """Yield hypotheses that states start from a constant, or that a constant is added to them."""
+    for words, which in state_groups(family).items():
+        verb = "start" if words == "states" else "starts"
+        for value in STARTS if offered.default_state else ():
+            yield Hypothesis(
+                (f"{words} from {value:g}",),
+                (f"Without an initial state, the {words} {verb} from {value:g} instead of 0.",),
+                (partial(_starting, which, value, always=False),),
+                ("start from zeros where no state is given",), ("none-is-zeros", "forward"),
+            )  # fmt: skip
+        for value in EPSILONS:
+            yield Hypothesis(
+                (f"initial {words} + {value:g}",),
+                (f"{value:g} is added to the initial {words}, given or not.",),
+                (partial(_starting, which, value, always=True),),
+                ("start from the state that is given: mask what has no logarithm, and add "
+                 "nothing",), ("forward",),
+            )  # fmt: skip
+
+
+STARTS = (1.0, -1.0, 0.5, 0.1, 0.01)
+EPSILONS = tuple(10.0**-k for k in range(2, 13))
+"""Constants that states may start from, and small ones that may be added to them."""
+
+
+def _starting(which: Sequence[int], value: float, layer: ReplaceableLayer, *, always: bool) -> None:
+    def started(right: ReadStatePart, state: State | None, x: Array) -> State:
+        add = value if always or state is None else 0.0
+        return some(right(state, x), which, lambda s: s + np.asarray(add, s.dtype))
+
+    layer.wrap("read_state", started)
 
 
 def states_without_gradient(family: str) -> Iterator[Hypothesis]:

@@ -149,9 +149,11 @@ def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
         rescaled = scaled(step.p, FACTOR, used)
         change = _change(step, e.run(p=rescaled))
         if change <= UNCHANGED < _changes(e.right(p=rescaled), e.right(p=step.p)):
+            normalised = "its pre-activations are normalised (layer norm)"
+            if _scales_with_what_it_multiplies(e, step, used):
+                normalised = "its weights are normalised, or lose their scale"
             yield Fact(
-                "its pre-activations are normalised (layer norm): multiplying "
-                f"{words} by {FACTOR:g} changes {_nothing(change)}.",
+                f"{normalised}: multiplying {words} by {FACTOR:g} changes {_nothing(change)}.",
                 other=True,
             )
             if measured_gains := gains(e):
@@ -163,6 +165,14 @@ def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
             "a constant that is added to the pre-activations of all units is taken away again.",
             other=True,
         )
+
+
+def _scales_with_what_it_multiplies(e: StepExperiment, step: Step, names: Sequence[str]) -> bool:
+    """Whether the input, or the old h of an LSTM, changes a step when it is multiplied, too."""
+    x, (h, *rest) = step.x, step.old
+    x = FACTOR * x if "W" in names else x
+    h = FACTOR * h if "U" in names and rest else h
+    return _change(step, e.run(x=x, old=(h, *rest))) > UNCHANGED
 
 
 def _have_influence(e: StepExperiment, step: Step, names: Sequence[str]) -> bool:

@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
 from gatewise.reference.cells import cell_named
 from gatewise.verify.diagnosis.formulas import relations
+from gatewise.verify.diagnosis.formulas.edits import Edit
 from gatewise.verify.diagnosis.formulas.groups import backward_edits
 from gatewise.verify.diagnosis.formulas.measurement import measured, small_case
 from gatewise.verify.diagnosis.formulas.program import named, program_of, statement
+from gatewise.verify.diagnosis.formulas.replacement import differentiated_step
 from gatewise.verify.diagnosis.formulas.texts_of_families import ALL, TEXTS
+from gatewise.verify.diagnosis.hypotheses import Guess, Hypothesis
 from gatewise.verify.mutants import right_subject
 from gatewise.verify.subjects import adapted
 from judgements import diagnosed
@@ -46,6 +50,33 @@ def slipped(cell, *lines):
     return Layer
 
 
+class TanhAfterProjection(torch.nn.LSTM):
+    def __init__(self, input_size, hidden_size, proj_size=0):
+        super().__init__(input_size, hidden_size, proj_size=proj_size)
+
+    def forward(self, x, hx=None):
+        y, bias = [], self.bias_ih_l0 + self.bias_hh_l0
+        if hx is None:
+            widths = self.proj_size or self.hidden_size, self.hidden_size
+            hx = [x.new_zeros(1, x.shape[1], width) for width in widths]
+        h, c = hx[0][0], hx[1][0]
+        for x_t in x:
+            i, f, g, o = (x_t @ self.weight_ih_l0.T + h @ self.weight_hh_l0.T + bias).chunk(4, -1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            h = torch.tanh(h @ self.weight_hr_l0.T) if self.proj_size else h
+            y.append(h)
+        return torch.stack(y), (h[None], c[None])
+
+
+def test_a_projection_is_measured_where_the_layer_without_one_is_right():
+    subject = adapted(TanhAfterProjection, "test:layer", "torch.nn.LSTM")
+    first = next(relations.candidates(subject, "float64"))
+    assert "tanh is applied to the whole" in first.statements[0]
+
+
+GIVEN = right_subject("lstm-layer-norm")
+
 SLIPS = [
     ("mingru", "n = tanh(a_n)", "tanh stands in the place of identity"),
     ("qrnn-fo", "h_new = o * tanh(c_new)", "tanh stands in the place of identity"),
@@ -55,13 +86,15 @@ SLIPS = [
     ("gru-keeps-old", "a_z = x @ W_z + n @ U_z + b_z", "n stands in the place of h_{t-1}"),
     ("gru-keeps-old", "r = softmax(a_r)", "a softmax over the units stands in the place of"),
     ("gru-keeps-old", "a_n = x @ W_n + (row_first(r) * h_old) @ U_n + b_n", "that of row 0, for"),
+    ("gru", "a_n = r * (x @ W_n + b_n) + q", "the factor r multiplies (x_t @ W_n + b_n)"),
+    ("gru-takes-new", "a_n = x @ W_n + (r * h_old) @ U_n; n = tanh(a_n) + b_n", "b_n is added aft"),
     ("rg-lru", "h_new = decay * h_old + (1 - decay ** 2) * i * a_u", "the root of"),
 ]
 
 
 @pytest.mark.parametrize(("cell", "line", "word"), SLIPS)
 def test_a_slip_is_named(cell, line, word):
-    diagnosis = diagnosed(slipped(cell, line), "forward")
+    diagnosis = diagnosed(slipped(cell, *line.split("; ")), "forward")
     assert diagnosis.status == "explained", diagnosis.headline
     assert word in " ".join(diagnosis.explanations[0].statements)
 
@@ -71,7 +104,18 @@ LAYER_NORM = [
     ([f"nx_{k} = (px_{k} - mean_of(px_{k})) / deviation_of(px_{k})" for k in "ifgo"],
      "the product with W of each gate is normalised by itself"),
     (["c_shown = c_raw"], "c_raw stands in the place of c_shown"),
+    (["dev_c = deviation_less_1(c_raw)"], "the variance is divided by n - 1, not n"),
 ]  # fmt: skip
+
+
+def test_a_normalisation_is_differentiated():
+    """Its mean and deviation are of traced arrays, too."""
+    seen = measured(right_subject("lstm-layer-norm"), small_case(GIVEN, "float64", 2))
+    case = seen.case
+    guess = Guess(GIVEN, Hypothesis(("none",), (), (differentiated_step(Edit("", (), 0)),)))
+    again = measured(guess.as_subject, case)
+    for name, array in seen.gradients.items():
+        np.testing.assert_allclose(again.gradients[name], array, atol=1e-12, err_msg=name)
 
 
 @pytest.mark.parametrize(("lines", "words"), LAYER_NORM)

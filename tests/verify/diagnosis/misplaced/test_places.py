@@ -10,6 +10,7 @@ import torch
 import hand_written
 import plain_numpy
 from gatewise.bench.scores.diagnosis import pair_of
+from gatewise.verify.cases.case import Case
 from gatewise.verify.conventions import Convention
 from gatewise.verify.conventions.convention import CELLS
 from gatewise.verify.diagnosis.conventions import differences, other_conventions, own_convention
@@ -18,6 +19,8 @@ from gatewise.verify.diagnosis.examination import diagnose, judged
 from gatewise.verify.diagnosis.hypotheses import Guess, gathered, scattered
 from gatewise.verify.diagnosis.misplaced.passes import passes
 from gatewise.verify.diagnosis.misplaced.places import places
+from gatewise.verify.diagnosis.observation import VALUES, Experiment
+from gatewise.verify.diagnosis.search import Explainer, observations
 from gatewise.verify.identification.identification import identify
 from gatewise.verify.mutants import mutant_subject, mutants
 from gatewise.verify.subjects import adapted
@@ -210,6 +213,134 @@ class OneStepBehind(WithWhere):
 ])  # fmt: skip
 def test_rows_and_outputs_elsewhere(briefly, layer, checks, words):
     assert diagnosed(layer, *checks, like="torch.nn.RNN").headline.startswith(words)
+
+
+def loop(cell, step, *, show=lambda h, a: h, start=0):
+    """Return a layer whose new h ``step`` makes of p, x_t, h; what it shows, where it starts."""
+
+    class Loop:
+        def forward(self, p, x, state):
+            h = state[0] if state else np.full((x.shape[1], p["U"].shape[1]), start, x.dtype)
+            y = [x[:0, :, :1] + 0 * h]
+            for x_t in x:
+                h, a = step(p, x_t, h)
+                y.append(show(h, a)[None])
+            return np.concatenate(y), (h,)
+
+    Loop.cell = cell
+    return Loop
+
+
+def elman(p, x, h, last=None):
+    a = x @ p.W_a + h[:, :last] @ p.U_a[:last] + p.b_a
+    return np.tanh(a), a
+
+
+def one_by_one(p, x, h):
+    h = h.copy()
+    for j in range(h.shape[1]):
+        h[:, j] = elman(p, x, h)[0][:, j]
+    return h, h
+
+
+class UnturnedBetween(torch.nn.RNN):
+    """Outputs of the backward direction are turned back behind the last layer alone."""
+
+    def __init__(self, input_size, hidden_size, num_layers=1, bidirectional=False):
+        super().__init__(input_size, hidden_size, num_layers, bidirectional=bidirectional)
+
+    def forward(self, x, hx=None):
+        D = 1 + self.bidirectional
+        hx = x.new_zeros(self.num_layers * D, x.shape[1], self.hidden_size) if hx is None else hx
+        finals, named = [], dict(self.named_parameters())
+        for level in range(self.num_layers):
+            outputs = []
+            for k in range(D):
+                end, y, h = f"_l{level}" + "_reverse" * k, [], hx[level * D + k]
+                own = [named[n + end] for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+                for x_t in x.flip(0) if k else x:
+                    h = torch.tanh(x_t @ own[0].T + own[2] + h @ own[1].T + own[3])
+                    y.append(h)
+                last = k and level == self.num_layers - 1
+                outputs.append(torch.stack(y[::-1] if last else y))
+                finals.append(h)
+            x = torch.cat(outputs, -1)
+        return x, torch.stack(finals)
+
+
+class MaskedStates(plain_numpy.ForwardOnly):
+    """States are multiplied by the mask, and are not held."""
+
+    def forward(self, params, x, state, lengths=None):
+        if lengths is None:
+            return super().forward(params, x, state)
+        y = np.zeros((*x.shape[:2], params["U"].shape[1]), x.dtype)
+        for t in range(len(x)):
+            y_t, state = super().forward(params, x[t : t + 1], state)
+            mask = (t < np.asarray(lengths))[:, None].astype(x.dtype)
+            state = tuple(s * mask for s in state)
+            y[t] = y_t[0] * mask
+        return y, state
+
+
+class Clipped(plain_numpy.GRU):
+    """All gradients of parameters are scaled to a norm of 1 at most."""
+
+    def vjp(self, *given):
+        dp, dx, dinitial = super().vjp(*given)
+        norm = np.sqrt(sum((d**2).sum() for d in dp.values()))
+        return {n: d / max(norm, 1) for n, d in dp.items()}, dx, dinitial
+
+
+class OtherFinalC:
+    """The final c is that at the end of the padding, of zeros."""
+
+    cell = "lstm"
+
+    def forward(self, params, x, state, lengths=None):
+        right = plain_numpy.LSTM().forward
+        y, (h, c) = right(params, x, state, lengths)
+        if lengths is not None:
+            inside = np.arange(len(x))[:, None, None] < np.asarray(lengths)[:, None]
+            c = right(params, np.where(inside, x, 0), state)[1][1]
+        return y, (h, c)
+
+
+DEEP = Case(4, 3, 2, 3, layers=2, bidirectional=True)
+ROWS = Case(4, 3, 2, 3, lengths=True)
+NAMED = [
+    (loop("rnn", lambda p, x, h: elman(p, x, h, -1)), None, Case(4, 3, 2, 3),
+     "The last entry of the state is left out of every sum over U."),
+    (loop("rnn", one_by_one), None, Case(4, 3, 2, 3),
+     "The hidden state is overwritten in place: every unit reads units before it that have been "
+     "replaced already."),
+    (loop("rnn", elman, show=lambda h, a: a), None, Case(4, 3, 2, 3),
+     "The outputs are a_a, not the states h_t that the steps carry."),
+    (loop("rnn", elman, start=1), None, Case(4, 3, 2, 3, state=False),
+     "Without an initial state, the hidden state starts from 1 instead of 0."),
+    (UnturnedBetween, "torch.nn.RNN", DEEP,
+     "On the way to the next layer, the outputs of the backward direction stand in the order of "
+     "computation, not in that of the input."),
+    (MaskedStates, None, ROWS,
+     "The state of a row that has ended is set to 0, and so is its final state."),
+    (OtherFinalC, None, ROWS, "The final cell state is that at the end of the padding."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layer", "like", "case", "statement"), NAMED)
+def test_what_goes_wrong_in_loops_is_named(layer, like, case, statement):
+    """By one run with gradients, where there are any."""
+    subject = adapted(layer, "test:layer", like)
+    seen = list(observations(subject, [Experiment(VALUES, case)]))
+    explainer = Explainer(subject, "float64", seen)
+    candidates = places(subject, gradients=False)
+    assert statement in [h.statements[0] for h in candidates if explainer.off(h) <= 1]
+
+
+@pytest.mark.usefixtures("briefly")
+def test_gradients_that_are_clipped_by_their_norm_are_named():
+    said = diagnosed(Clipped, "gradient").headline
+    assert said.startswith("The gradients of all parameters together are scaled down")
 
 
 class OutputsAlone(plain_numpy.GRU):

@@ -100,6 +100,8 @@ def test_in_float32_as_well():
 
 
 @pytest.mark.parametrize(("layer", "likeness"), [
+    (other_cells.UnscaledLSTM, "its weights are normalised, or lose their scale: multiplying the "
+     "weights of h by 3 changes nothing"),
     (other_cells.GainedLSTM, "its pre-activations are normalised (layer norm): multiplying all "
      "weights by 3 changes nothing beyond"),
     (other_cells.Attentive, "rows of the batch have influence on each other"),
