@@ -141,7 +141,7 @@ def test_a_submodule_that_is_called_for_another_is_named():
     subject = like(layers.CallsAnother)
     seen = [*observations(subject, [Experiment(VALUES, Case(2, 2, 2, 3))])]
     explainer = Explainer(subject, "float64", seen)
-    found = [h for h in passes(subject, gradients=False) if explainer.off(h) <= 1]
+    found = [h for h in passes(subject, gradients=False) if explainer.residual_of(h) <= 1]
     assert [h.statements for h in found] == [("x_z is called in the place of x_n.",)]
 
 

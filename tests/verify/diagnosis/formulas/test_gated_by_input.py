@@ -45,12 +45,12 @@ def test_a_program_is_its_cell_and_is_edited_everywhere(cell):
 def layer(cell, *lines):
     """Return a layer of this cell with other lines."""
     known = cell_named(cell)
-    names = [*(each.name for each in known.given), *known.parameter_axes]
+    names = [*(each.name for each in known.inputs), *known.parameter_axes]
     step = step_of(cell, *lines)
 
     def forward(arrays, state):
-        given = {each.name: arrays[each.name] for each in known.given}
-        T, B = given[known.given[0].name].shape[:2]
+        given = {each.name: arrays[each.name] for each in known.inputs}
+        T, B = given[known.inputs[0].name].shape[:2]
         sizes = Sizes(*(given[n].shape[-1] for n in _wide(known)))
         shapes = {n: np.shape(arrays[n]) for n in known.parameter_axes}
         p = Parameters(known.shapes(sizes), {n: arrays[n] for n in shapes})

@@ -334,7 +334,7 @@ def test_what_goes_wrong_in_loops_is_named(layer, like, case, statement):
     seen = list(observations(subject, [Experiment(VALUES, case)]))
     explainer = Explainer(subject, "float64", seen)
     candidates = places(subject, gradients=False)
-    assert statement in [h.statements[0] for h in candidates if explainer.off(h) <= 1]
+    assert statement in [h.statements[0] for h in candidates if explainer.residual_of(h) <= 1]
 
 
 @pytest.mark.usefixtures("briefly")
