@@ -364,7 +364,7 @@ def mean_of(*arrays: Array) -> Array:
     total, *others = (a.sum(axis=-1)[..., None] for a in arrays)
     for part in others:
         total = total + part
-    return np.asarray(total / sum(a.shape[-1] for a in arrays))
+    return total / sum(a.shape[-1] for a in arrays)
 
 
 def deviation_of(

@@ -71,7 +71,7 @@ def layer(cell, *lines):
 def _wide(known):
     """Return an array that is K wide, and one that is V wide."""
     return [
-        next(e.name for e in known.given if e.axes.split()[-1] == letter) for letter in "KV"
+        next(e.name for e in known.inputs if e.axes.split()[-1] == letter) for letter in "KV"
     ]  # fmt: skip
 
 
