@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from ..cases.case import Case
 from ..checks import check_named
@@ -43,6 +44,7 @@ from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
 from .misplaced.chunks import chunks
 from .misplaced.passes import passes
+from .misplaced.paths import without_lengths
 from .misplaced.places import places
 from .observation import Experiment, basic, thorough
 from .other_cells.character import character
@@ -156,6 +158,16 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     yield from explainer.pairs(hypotheses(explainer.subject, explainer.dtype), search)
 
 
+def one_path(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield what is wrong where no lengths are given alone."""
+    gradients = not explainer.outputs_deviate
+    every = (
+        singles(explainer, search), cuts(explainer, search),
+        places(explainer.subject, gradients=gradients),
+    )  # fmt: skip
+    yield from without_lengths(explainer, chain.from_iterable(every))
+
+
 STAGES: tuple[Stage, ...] = (
     singles, cuts, backward_passes, conventions, misplaced, steps, outputs_first,
 )  # fmt: skip
@@ -163,7 +175,7 @@ STAGES_OF_GIVEN: tuple[Stage, ...] = (singles, slips, between_chunks)
 """The stages for cells that read their gates as inputs: they have no weights to misread."""
 
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
-LAST_STAGES: tuple[Stage, ...] = (pairs,)
+LAST_STAGES: tuple[Stage, ...] = (one_path, pairs)
 REMARKS: tuple[Remark, ...] = (departures,)
 
 

@@ -21,7 +21,9 @@ def lstm(slip="", *, T=5, B=3, D=4, H=6, dtype="float32", seed=0, state=False):
     start = [rng.normal(size=(B, H), scale=float(state)).astype(dtype) for _ in "hc"]
     (h, c), y = start, []
     for x_t in x:
-        sums = x_t @ named["w_ih"].T + h @ named["w_hh"].T + named["b_ih"] + named["b_hh"]
+        b_hh = np.split(named["b_hh"], 4)
+        b_hh = [b_hh[k] for k in ((1, 0, 2, 3) if slip == "one bias" else range(4))]
+        sums = x_t @ named["w_ih"].T + h @ named["w_hh"].T + named["b_ih"] + np.concatenate(b_hh)
         a = dict(zip("ifgo", np.split(sums, 4, axis=-1), strict=True))
         i, f, o = (sigmoid(a[k]) for k in "ifo")
         g = a["g"] if slip == "no tanh" else np.tanh(a["g"])
@@ -46,6 +48,7 @@ def explained(arrays, cell="lstm", **more):
 @pytest.mark.parametrize(("slip", "words"), [
     ("forgets twice", "factor f too many"),
     ("rows rolled", "previous row"),
+    ("one bias", "In b_hh alone, the parts of i and f are exchanged."),
 ])  # fmt: skip
 def test_a_mistake_in_the_numbers_is_named(slip, words):
     said, found = explained(lstm(slip))

@@ -18,6 +18,7 @@ from gatewise.verify.diagnosis.dropout import NOT_JUDGED, RIGHT
 from gatewise.verify.diagnosis.examination import diagnose, judged
 from gatewise.verify.diagnosis.hypotheses import Guess, gathered, scattered
 from gatewise.verify.diagnosis.misplaced.passes import passes
+from gatewise.verify.diagnosis.misplaced.paths import without_lengths
 from gatewise.verify.diagnosis.misplaced.places import places
 from gatewise.verify.diagnosis.observation import VALUES, Experiment
 from gatewise.verify.diagnosis.search import Explainer, observations
@@ -335,6 +336,24 @@ def test_what_goes_wrong_in_loops_is_named(layer, like, case, statement):
     explainer = Explainer(subject, "float64", seen)
     candidates = places(subject, gradients=False)
     assert statement in [h.statements[0] for h in candidates if explainer.residual_of(h) <= 1]
+
+
+class ReversedWithoutLengths:
+    cell = "lstm"
+
+    def forward(self, params, x, state, lengths=None):
+        y, final = plain_numpy.LSTM().forward(params, x, state, lengths)
+        return y[:, ::-1] if lengths is None else y, final
+
+
+def test_a_mistake_on_the_path_without_lengths_alone_is_named():
+    subject = adapted(ReversedWithoutLengths, "test:layer", None)
+    cases = (ROWS, Case(4, 3, 2, 3))
+    seen = [*observations(subject, [Experiment(VALUES, case) for case in cases])]
+    explainer = Explainer(subject, "float64", seen)
+    candidates = without_lengths(explainer, places(subject, gradients=False))
+    (said,) = [h.statements[0] for h in candidates if explainer.off(h) <= 1]
+    assert said == "Where no lengths are given: the outputs y are in the reverse order of the rows."
 
 
 @pytest.mark.usefixtures("briefly")
