@@ -44,8 +44,8 @@ def _on_one_path(changes: tuple[Change, ...]) -> Change:
             each(wrong)
 
         def path(part: str, right: Part, *given: Any) -> Any:
-            wrong.given, wrong.training = layer.given, layer.training
-            return (getattr(wrong, part) if layer.given.lengths is None else right)(*given)
+            wrong.given, wrong.training = layer.inputs, layer.training
+            return (getattr(wrong, part) if layer.inputs.lengths is None else right)(*given)
 
         for part in PARTS:
             layer.wrap(part, lambda right, *given, part=part: path(part, right, *given))
