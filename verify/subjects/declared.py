@@ -296,7 +296,7 @@ class _Built(Plain):
     def buffers(self) -> dict[str, Floats]:
         """Return copies of the buffers of a torch module, by name."""
         buffers: Iterable[tuple[str, Any]] = getattr(self.layer, "named_buffers", tuple)()
-        return {name: np.array(buffer.detach().cpu()) for name, buffer in buffers}
+        return {name: np.asarray(buffer.detach().cpu()).copy() for name, buffer in buffers}
 
 
 @dataclass(frozen=True)

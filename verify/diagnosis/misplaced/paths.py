@@ -44,7 +44,7 @@ def _on_one_path(changes: tuple[Change, ...]) -> Change:
             each(wrong)
 
         def path(part: str, right: Part, *given: Any) -> Any:
-            wrong.given, wrong.training = layer.inputs, layer.training
+            wrong.inputs, wrong.training = layer.inputs, layer.training
             return (getattr(wrong, part) if layer.inputs.lengths is None else right)(*given)
 
         for part in PARTS:
