@@ -296,13 +296,13 @@ class Two(One):
 
 def test_long_sequences_are_run_only_where_short_ones_refute_nothing(monkeypatch):
     """Fewer than half of the mistakes are tried on what takes 1010 steps."""
-    long, right = [], explaining.first_differs
+    long, right = [], explaining.first_residual
 
     def counted(subject, build, seen):
         long.extend([1] * (seen.experiment.case.T > 200))
         return right(subject, build, seen)
 
-    monkeypatch.setattr(explaining, "first_differs", counted)
+    monkeypatch.setattr(explaining, "first_residual", counted)
     subject = mutant_subject(MUTANTS["F14"], "rnn")
     found = diagnosed(subject, "transition", seconds=60)
 
