@@ -99,7 +99,7 @@ def without_gradients(*given, right=replaying.predictions):
 @pytest.mark.parametrize(("planted", "story"), [
     ((replaying, "residual", lambda seen, predicted, level: 0.0), STORIES[0]),
     ((replaying, "predictions", without_gradients), STORIES[2]),
-    ((explaining.Explainer, "off", lambda self, hypothesis: 0.5), STORIES[1]),
+    ((explaining.Explainer, "residual_of", lambda self, hypothesis: 0.5), STORIES[1]),
 ])  # fmt: skip
 def test_a_comparison_that_sees_nothing_is_noticed(briefly, monkeypatch, planted, story):
     """With a mistake planted in the comparison itself, an unknown mistake is explained."""
