@@ -103,8 +103,13 @@ def predictions(
                 yield (number, k, name), np.array(array)  # a later call may write into it
 
 
-def differs(subject: Subject, build: Callable[[Case], Built], observation: Observation) -> float:
-    """Return the largest residual of another layer, or the first over 1."""
+def largest_residual(
+    subject: Subject, build: Callable[[Case], Built], observation: Observation
+) -> float:
+    """Return the largest residual of another layer, or the first over 1.
+
+    If the subject raised in these calls, the other layer may raise, or return more.
+    """
     worst, raised = 0.0, bool(observation.words) and not _answered(observation)
     try:
         for key, predicted in predictions(subject, build, observation):
@@ -118,7 +123,7 @@ def differs(subject: Subject, build: Callable[[Case], Built], observation: Obser
     return worst
 
 
-def first_differs(
+def first_residual(
     subject: Subject, build: Callable[[Case], Built], observation: Observation
 ) -> float:
     """Return the largest residual of another layer's outputs in the first call alone.

@@ -16,7 +16,7 @@ from ..subjects.protocol import Built, Subject
 from .deadline import Deadline
 from .hypotheses import NOTHING_WRONG, Guess, Hypothesis
 from .observation import Experiment, Key, Observation, masked_calls, observe, residual, run_check
-from .replay import differs, first_differs, signature
+from .replay import first_residual, largest_residual, signature
 from .stand_in import StandIn
 
 PLAIN_CASE = Case(1, 1, 1, 1)
@@ -118,7 +118,7 @@ class Explainer:
         """Return the largest residual of a hypothesis, or the first over 1; inf if it refutes."""
         build, worst = self._builder(hypothesis), 0.0
         parts = [[*part] for _, part in groupby(self._ordered(), key=_is_long)]
-        for part, comparison in product(parts, (first_differs, differs)):
+        for part, comparison in product(parts, (first_residual, largest_residual)):
             for observation in part:
                 worst = max(worst, comparison(self.subject, build, observation))
                 if worst > 1:

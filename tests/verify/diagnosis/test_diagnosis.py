@@ -99,7 +99,7 @@ def without_gradients(*given, right=replaying.predictions):
 @pytest.mark.parametrize(("planted", "story"), [
     ((replaying, "residual", lambda seen, predicted, level: 0.0), STORIES[0]),
     ((replaying, "predictions", without_gradients), STORIES[2]),
-    ((explaining.Explainer, "off", lambda self, hypothesis: 0.5), STORIES[1]),
+    ((explaining.Explainer, "residual_of", lambda self, hypothesis: 0.5), STORIES[1]),
 ])  # fmt: skip
 def test_a_comparison_that_sees_nothing_is_noticed(briefly, monkeypatch, planted, story):
     """With a mistake planted in the comparison itself, an unknown mistake is explained."""
@@ -296,13 +296,13 @@ class Two(One):
 
 def test_long_sequences_are_run_only_where_short_ones_refute_nothing(monkeypatch):
     """Fewer than half of the mistakes are tried on what takes 1010 steps."""
-    long, right = [], explaining.first_differs
+    long, right = [], explaining.first_residual
 
     def counted(subject, build, seen):
         long.extend([1] * (seen.experiment.case.T > 200))
         return right(subject, build, seen)
 
-    monkeypatch.setattr(explaining, "first_differs", counted)
+    monkeypatch.setattr(explaining, "first_residual", counted)
     subject = mutant_subject(MUTANTS["F14"], "rnn")
     found = diagnosed(subject, "transition", seconds=60)
 
