@@ -101,7 +101,7 @@ def test_without_namespaces(tmp_path):
     sources = {name: WRONG[name] for name in SOME}
     sources |= {name: RIGHT[name] for name in ("grandchild", "child_in_a_session", "prints")}
 
-    run = Run(tmp_path, sources, GATEWISE_NAMESPACES="none")
+    run = Run(tmp_path, sources, jobs=1, GATEWISE_NAMESPACES="none")
 
     assert all(run.verdicts[name]["forward"]["status"] != "passed"
                for name in SOME if "forward" in run.verdicts[name])  # fmt: skip
@@ -124,7 +124,7 @@ def forward(p, x, state):
 L = layer(forward)
 """
     (tmp_path / "seen.py").write_text(COMMON + source, encoding="utf-8")
-    command = [sys.executable, "-m", "gatewise", "verify", "seen.py:L", *ARGUMENTS]
+    command = [sys.executable, "-m", "gatewise", "verify", "seen.py:L", *ARGUMENTS, "--jobs", "1"]
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
@@ -161,7 +161,7 @@ def test_what_is_not_independent_says_so(tmp_path):
     """An adapter with a map of its own, and a step that is the equations, run where they judge."""
     pytest.importorskip("torch")
 
-    run = Run(tmp_path, DEPENDENT)
+    run = Run(tmp_path, DEPENDENT, jobs=1)
 
     adapter, step = (run.verdicts[name]["forward"] for name in ("adapter", "step"))
     assert {adapter["status"], step["status"]} == {"passed"}

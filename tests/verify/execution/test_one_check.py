@@ -42,7 +42,8 @@ VERIFY = """
 import sys
 from gatewise.cli import main
 try:
-    main(["verify", "torch:LSTM", "--check", "forward", "--budget", "quick", "--runs", sys.argv[1]])
+    line = "verify torch:LSTM --check forward --budget quick --jobs 1 --runs"
+    main([*line.split(), sys.argv[1]])
 except SystemExit as ended:
     print("code", ended.code)
 print(*(name for name in sys.modules if name.startswith("gatewise.")))
