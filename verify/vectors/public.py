@@ -57,6 +57,8 @@ def read(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Publishe
         tests = public_onnx.installed(allowed)
     elif path.is_dir():
         tests = _folder(path, plain, allowed)
+    elif not path.is_file():  # a pipe would be waited for
+        raise Unread(f"{path}: there is no such file")
     elif path.suffix in SCRIPTS:
         tests = public_webnn.read(path, allowed)
     elif path.suffix == ".json" and _is_gatewise(path):

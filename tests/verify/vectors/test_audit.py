@@ -1,6 +1,7 @@
 """Published vectors are read as they are meant, held to the equations, and tried on mistakes."""
 
 import json
+import os
 import pickle
 import zipfile
 from dataclasses import replace
@@ -412,6 +413,7 @@ HOSTILE = {
     "raw.npz": (lambda p: p.write_bytes(pickle.dumps([1])), "no npz file"),
     "nan.json": (lambda p: p.write_text('{"x": [[NaN]], "y": [[1]], "W": [[1]]}'), "not finite"),
     "deep.json": (lambda p: p.write_text("[" * 100_000), "cannot be read"),
+    "pipe.json": (os.mkfifo, "there is no such file"),
     "other.txt": (lambda p: p.write_text("x"), "expected a folder"),
     "own.json": (lambda p: p.write_text('{"schema":"gatewise.vectors/1"}'), "no file of vectors"),
 }  # fmt: skip
