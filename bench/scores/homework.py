@@ -70,7 +70,7 @@ def broken() -> dict[str, File]:
         "syntax": File(layer.replace("class Layer:", "class Layer"), "not tested",
                        words="SyntaxError"),
         "no_class": File("import numpy as np\n\n\ndef helper(x):\n    return np.tanh(x)\n",
-                         "not tested", words="a class with forward; it has none"),
+                         "not tested", words="it defines no class with forward"),
         "no_module": File(f"import my_helpers_of_last_year\n{layer}", "not tested",
                           words="No module named 'my_helpers_of_last_year'"),
         "crash": File(f"{head}{call}        {crash}\n{rest}", "not tested",

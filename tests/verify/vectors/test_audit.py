@@ -283,7 +283,7 @@ def test_a_damaged_node_test_is_refused(tmp_path):
         path = folder / "test_data_set_0" / "output_1.pb"
         onnx.save_tensor(onnx.numpy_helper.from_array(np.ones((1, 1, 1), np.float32)), path)
 
-    for change, words in ((broken, "no file of ONNX"), (elsewhere, "arrays in other files"),
+    for change, words in ((broken, "not a file of ONNX"), (elsewhere, "arrays in other files"),
                           (inside_elsewhere, "arrays in other files"), (other, "of Conv"),
                           (clip, "no cell of the reference clips"),
                           (missing, "no such file"), (flat, "other shapes"),

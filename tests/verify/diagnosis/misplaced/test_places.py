@@ -352,7 +352,7 @@ def test_a_mistake_on_the_path_without_lengths_alone_is_named():
     seen = [*observations(subject, [Experiment(VALUES, case) for case in cases])]
     explainer = Explainer(subject, "float64", seen)
     candidates = without_lengths(explainer, places(subject, gradients=False))
-    (said,) = [h.statements[0] for h in candidates if explainer.off(h) <= 1]
+    (said,) = [h.statements[0] for h in candidates if explainer.residual_of(h) <= 1]
     assert said == "Where no lengths are given: the outputs y are in the reverse order of the rows."
 
 
