@@ -207,8 +207,11 @@ def _everywhere(program: Program, alike: Mapping[str, list[str]]) -> Iterator[Ed
     """Yield names that are taken for others, or for functions of them, in the whole step."""
     steps = [*enumerate(program.forward)]
     read = frozenset().union(*(s.names for _, s in steps))
+    ways: list[tuple[Mapping[str, ast.expr], Words]] = []
+    if read >= SCALED.keys():
+        ways.append((SCALED, ("the keys are divided by √K, and the queries are not",)))
     for n in sorted(read & alike.keys() - {s.target for _, s in steps}):
-        ways: list[tuple[dict[str, ast.expr], Words]] = [
+        ways += [
             ({m: name(taken) for m, taken in mapping.items()}, words)
             for other in alike[n]
             for mapping, words in replacements(n, other, read)
@@ -216,13 +219,17 @@ def _everywhere(program: Program, alike: Mapping[str, list[str]]) -> Iterator[Ed
         for form in FORMS:
             taken = expression(form.format(n))
             ways.append(({n: taken}, (taken, " stands in the place of ", name(n))))
-        for values, words in ways:
-            changed = tuple(
-                (("forward", k), s.with_value(with_names(s.value, values)))
-                for k, s in steps if s.names & values.keys()
-            )  # fmt: skip
-            if len(changed) > 1:
-                yield Edit("the whole step", words, 2, changed)
+    for values, words in ways:
+        changed = tuple(
+            (("forward", k), s.with_value(with_names(s.value, values)))
+            for k, s in steps if s.names & values.keys()
+        )  # fmt: skip
+        if len(changed) > 1:
+            yield Edit("the whole step", words, 2, changed)
+
+
+SCALED = {"k": expression("k / root_k"), "q": expression("q * root_k"), "root_k": name("root_k")}
+"""What keys and queries are where the keys are scaled in the place of the queries."""
 
 
 def slips(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:

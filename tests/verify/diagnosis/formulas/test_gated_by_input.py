@@ -142,3 +142,11 @@ def test_what_goes_wrong_between_chunks_is_named(chunked, said):
     assert diagnosed(Chunked, "forward").status == "conforms"
 
     assert diagnosed(chunked, "forward").explanations[0].statements[0].endswith(said)
+
+
+@pytest.mark.usefixtures("briefly")
+def test_keys_that_are_scaled_for_the_queries_are_named():
+    lines = ("u = beta * (v - sum_k(k / root_k * kept))", "S_new = kept + k / root_k * u",
+             "y = sum_k(q * S_new)")  # fmt: skip
+    said = diagnosed(layer("gated-delta", *lines), "forward").headline
+    assert "the keys are divided by √K, and the queries are not" in said
