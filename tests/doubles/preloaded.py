@@ -136,38 +136,44 @@ class Process:
 
 
 def serve(requests):
-    """Fork for each job, and return it in the fork."""
-    while True:
-        job, descriptors, *_ = socket.recv_fds(requests, 1 << 20, 5)
-        if not job:
-            break
-        if not os.fork():
-            requests.close()
-            *streams, client = descriptors
-            watch(*streams)
-            return *json.loads(job), client
-        for descriptor in descriptors:
-            os.close(descriptor)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.wait()
+    """Fork for each job, and return it in the fork; say of each fork how it ended."""
+    running, asked = {}, True
+    while asked or running:
+        ready, _, _ = select.select([*running, *([requests] if asked else [])], [], [])
+        for each in ready:
+            if each is not requests:
+                end(each, *running.pop(each))
+                continue
+            job, descriptors, *_ = socket.recv_fds(requests, 1 << 20, 5)
+            asked = bool(job)
+            if not job:
+                continue
+            *streams, status, client = descriptors
+            process = os.fork()
+            if not process:
+                requests.close()
+                for descriptor, (_, other) in running.items():
+                    os.close(descriptor)
+                    os.close(other)
+                begin(streams, status)
+                return *json.loads(job), client
+            running[os.pidfd_open(process)] = process, status
+            for descriptor in (*streams, client):
+                os.close(descriptor)
     os._exit(0)
 
 
-def watch(*descriptors):
-    """Fork once more; say which process that is, and how it ended; return in it."""
-    *streams, status = descriptors
-    process = os.fork()
-    if process:
-        for stream in streams:
-            os.close(stream)
-        _, code = os.waitpid(process, 0)
-        with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
-            os.write(status, b"%d\n" % os.waitstatus_to_exitcode(code))
-        os._exit(0)
+def end(descriptor, process, status):
+    """Say how a process ended."""
+    _, code = os.waitpid(process, 0)
+    with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+        os.write(status, b"%d\n" % os.waitstatus_to_exitcode(code))
+    os.close(descriptor)
+    os.close(status)
+
+
+def begin(streams, status):
+    """Lead a session, say which process this is, and take the streams for the standard ones."""
     os.setsid()
     os.write(status, b"%d\n" % os.getpid())
     os.close(status)
