@@ -287,7 +287,7 @@ def test_a_damaged_node_test_is_refused(tmp_path):
                           (inside_elsewhere, "arrays in other files"), (other, "of Conv"),
                           (clip, "no cell of the reference clips"),
                           (missing, "no such file"), (flat, "other shapes"),
-                          (small, "final h: other shapes")):  # fmt: skip
+                          (small, "final h: their shapes do not fit")):  # fmt: skip
         assert words in reasons(change)
 
 
