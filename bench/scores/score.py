@@ -32,7 +32,7 @@ def results(todo: Sequence[Work[R]], jobs: int) -> list[R]:
     rows = []
     for row in _in_any_order(todo, jobs):
         rows.append(row)
-        click.echo(f"{len(rows)}/{len(todo)} {row}", err=True)
+        click.echo(f"{len(rows)}/{len(todo)} {row!s:.100}", err=True)
     return rows
 
 

@@ -12,7 +12,7 @@ from ..cases.case import Case
 from ..cases.strategies import one_layer
 from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
-from ..numbers.ledger import Ledger, Mismatch, in_bounds
+from ..numbers.ledger import CoarserArithmetic, Ledger, Mismatch, in_bounds
 from ..subjects.called import SubjectUnderTest
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Result, Subject
@@ -64,10 +64,10 @@ def honest_dtype(subject: SubjectUnderTest, case: Case) -> Ledger:
         for arithmetic in COARSER[case.dtype]:
             coarse = expected_in(arithmetic)
             if all(_explains(arithmetic, outputs[name], want) for name, want in coarse.items()):
-                raise Mismatch(
+                raise CoarserArithmetic(
                     f"{case.dtype} is claimed, but only {arithmetic} or coarser explains the "
-                    f"results: {error}"
-                )
+                    f"results: {error}", arithmetic,
+                )  # fmt: skip
         raise Mismatch(f"no arithmetic explains the results, so the equations differ: {error}")
     return ledger
 

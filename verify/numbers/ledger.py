@@ -32,6 +32,14 @@ class Mismatch(AssertionError):
     """A subject, or the reference itself, violates the statement of a check."""
 
 
+class CoarserArithmetic(Mismatch):
+    """Results are those of an ``arithmetic`` coarser than the claimed dtype."""
+
+    def __init__(self, message: str, arithmetic: str) -> None:
+        super().__init__(message)
+        self.arithmetic = arithmetic
+
+
 class Undecided(RuntimeError):
     """This case cannot decide anything; the message gives the reason."""
 

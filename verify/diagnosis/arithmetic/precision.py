@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +12,7 @@ from ...cases.case import Case
 from ...checks import check_named
 from ...checks.arithmetics import COARSER
 from ...numbers.arithmetic import ARITHMETICS
-from ...numbers.ledger import Mismatch
+from ...numbers.ledger import CoarserArithmetic, Mismatch
 from ...runs.diagnosis import Explanation
 from ...runs.verdict import Verdict
 from ...subjects.called import NotOffered, SubjectCrashed, under_test
@@ -111,7 +110,8 @@ def _coarser(subject: Subject, case: Case) -> str | None:
     """Return the arithmetic that the check of dtypes names for one case, or None."""
     try:
         check_named("dtype").run(under_test(subject), case)
-    except Mismatch as error:
-        words = re.search(r"only (\w+) or coarser", str(error))
-        return words[1] if words else None
+    except CoarserArithmetic as error:
+        return error.arithmetic
+    except Mismatch:
+        return None
     return None
