@@ -428,10 +428,11 @@ def _with_own_names(subject: TorchLike) -> TorchLike:
                 break  # it runs: its axes are right
         else:
             return replace(subject, own=meaning, convention=meaning.convention)
-    refusal = refusals[0]
-    why = str(refusal) if isinstance(refusal, NoMapping) else f"its run raised {refusal}"
+    first_of_all = refusals[0]
+    why = str(first_of_all)
+    why = why if isinstance(first_of_all, NoMapping) else f"its run raised {why}"
     proposal = PROPOSAL.format(subject.kind.removesuffix(CELL).lower())
-    raise SubjectUnavailable(f"{why}: {proposal}") from refusal
+    raise SubjectUnavailable(f"{why}: {proposal}") from first_of_all
 
 
 def _careful(module: Any, subject: TorchLike) -> Callable[[Inputs], Result]:

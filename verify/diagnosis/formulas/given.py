@@ -258,7 +258,9 @@ def _computes(step: GivenStep, m: Measurement) -> bool:
     except RAISED:
         return False
     ends = zip(step.cell.states, state, strict=True)
-    return m.same("y", np.stack(outputs)) and all(m.same(f"final {n}", s) for n, s in ends)
+    return m.same("y", np.stack(outputs)) and all(
+        m.same(f"final {n}", np.asarray(s)) for n, s in ends
+    )
 
 
 def _change(step: GivenStep) -> Change:
@@ -274,7 +276,9 @@ def _change(step: GivenStep) -> Change:
 def _of_gradients(cell: GatedByInput) -> Iterator[Hypothesis]:
     """Yield a gradient of one of the arrays that is another as a whole."""
     for each in cell.given:
-        ways = {so: (lambda d, a, by=by: by * d) for by, so in FACTORS.items()}
+        ways: dict[str, Callable[[Floats, Floats], Floats]] = {
+            so: partial(_times, by) for by, so in FACTORS.items()
+        }
         ways["is that of its exponential"] = lambda d, a: d / np.exp(a)
         for so, pulled in ways.items():
             yield Hypothesis(
@@ -282,6 +286,10 @@ def _of_gradients(cell: GatedByInput) -> Iterator[Hypothesis]:
                 (partial(_pulled, each.name, pulled),),
                 (f"return the derivative by {each.name} itself",), ("gradient",),
             )  # fmt: skip
+
+
+def _times(by: float, d: Floats, a: Floats) -> Floats:
+    return by * d
 
 
 def _pulled(
