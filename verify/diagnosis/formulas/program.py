@@ -381,7 +381,7 @@ def deviation_of(
     return np.sqrt(variance + inside) + outside
 
 
-DEVIATIONS: dict[str, tuple[Callable[..., Array], str]] = {
+DEVIATIONS: Mapping[str, tuple[Callable[..., Array], str]] = {
     "deviation_less_1": (partial(deviation_of, less=1), "the variance is divided by n - 1, not n"),
     "deviation_outside": (
         partial(deviation_of, inside=0.0, outside=EPSILON),
