@@ -366,8 +366,9 @@ def _diagnose(request: Request, run: Run, folder: Path, jobs: int) -> Run:
         with progress(len(named)) as advance:
             advance.about(f"looking for what explains the failures, at most {BRIEFLY:g} s each")
             for diagnosis in diagnoses(
-                run.in_order, named, memory=request.memory, seconds=BRIEFLY, jobs=jobs
-            ):
+                run.in_order, named, memory=request.memory, seconds=BRIEFLY, jobs=jobs,
+                hidden=[folder, *_hidden(folder.parent, request.subjects)],
+            ):  # fmt: skip
                 record = as_read(diagnosis, "diagnosis")
                 run_files.append(folder, record)
                 run = replace(run, diagnoses=(*run.diagnoses, record))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -153,12 +154,15 @@ def diagnoses(
     memory: int,
     seconds: float = AT_LENGTH,
     jobs: int = 1,
+    hidden: Sequence[Path] = (),
 ) -> Iterator[Diagnosis]:
     """Yield a diagnosis for every subject that failed, in the finest dtype in which it did.
 
     Each search ends after ``seconds``; ``jobs`` of them run at a time, in as many processes.
+    Subjects do not see ``hidden`` folders, where the system can hide them.
     """
-    processes = [Isolated(memory, option="") for _ in range(jobs)]
+    folders = [str(folder.resolve()) for folder in hidden]
+    processes = [Isolated(memory, option="", hidden=folders) for _ in range(jobs)]
     free = SimpleQueue[Isolated]()
     for isolated in processes:
         free.put(isolated)

@@ -39,7 +39,9 @@ def observed(subject: Subject, check: str, case: Case) -> Trace:
         )
     except Undecided:
         outcome = None  # the check's judgement, which is repeated on replay
-    except (SubjectCrashed, NotOffered, Mismatch) as error:
+    except Mismatch as error:
+        outcome = Ended(Mismatch.__name__, str(error))
+    except (SubjectCrashed, NotOffered) as error:
         outcome = Ended(type(error).__name__, str(error))
     store = Store()
     layers: dict[int, int] = {}

@@ -134,6 +134,30 @@ L = layer(forward)
     assert (tmp_path / "seen.txt").read_text(encoding="utf-8") == "2 [] True"
 
 
+def test_a_layer_that_is_diagnosed_does_not_see_its_run(tmp_path):
+    """Else it could change the verdicts that stand there already."""
+    source = """
+def forward(p, x, state):
+    runs = [os.listdir(f"runs/{name}") for name in os.listdir("runs")]
+    with open("seen.txt", "a") as file:
+        file.write(f"{runs}\\n")
+    return right(p, x, None)
+L = layer(forward)
+"""
+    (tmp_path / "seen.py").write_text(COMMON + source, encoding="utf-8")
+    arguments = [a for a in ARGUMENTS if a not in ("--no-diagnosis", "--json")]
+    command = [sys.executable, "-m", "gatewise", "verify", "seen.py:L", *arguments, "--jobs", "1"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert "what is wrong" in done.stdout, done.stdout
+    (folder,) = (tmp_path / "runs").iterdir()
+    if sandbox.IN_FORCE not in (folder / "verdicts.jsonl").read_text(encoding="utf-8"):
+        pytest.skip("this system has no namespaces")
+    seen = (tmp_path / "seen.txt").read_text(encoding="utf-8").splitlines()
+    assert {*seen} == {"[]"}
+
+
 DEPENDENT = {
     "adapter": """
 from gatewise.verify.subjects import subject_named
