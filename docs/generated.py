@@ -31,7 +31,7 @@ FIGURES = ("decay-lag.svg", "forms-error.svg", "forms-share.svg", "speed-sizes.s
 FINDINGS = ROOT / "reports" / "results" / "conformance"
 HISTORY = ROOT / "reports" / "results" / "field" / "history.jsonl"
 MATRIX = "<!-- the matrix of the field -->"
-"""What stands in a page where the matrix is to be."""
+"""The mark in a page that the matrix replaces."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -1,4 +1,4 @@
-"""The arrays of an ``.npz`` file, which may be anybody's: nothing is run, and not too much read."""
+"""The arrays of an untrusted ``.npz`` file: nothing in it is run, and little memory is taken."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.lib import format as npy
 from ...reference.arrays import Floats
 
 LARGEST, DENSEST = 2**30, 4
-"""Bytes of arrays that are read, and for each of the file's: one that declares more is a bomb."""
+"""The most bytes of arrays, and the most per byte of the file; a zip bomb declares more."""
 
 MOST = 4096
-"""Arrays of a file."""
+"""The most arrays of a file."""
 
 
 def read_npz(path: Path) -> dict[str, Floats]:
@@ -28,7 +28,7 @@ def read_npz(path: Path) -> dict[str, Floats]:
         with zipfile.ZipFile(path) as members:
             if len(members.infolist()) > MOST:
                 raise ValueError(f"it holds more than {MOST} arrays")
-            declared = sum(_declared(members, each) for each in members.infolist())
+            declared = sum(_declared(members, member) for member in members.infolist())
         if declared > max(LARGEST, DENSEST * path.stat().st_size):
             raise ValueError(
                 f"it declares {declared / 2**30:.3g} GiB of arrays; at most {LARGEST / 2**30:g} "
@@ -37,8 +37,8 @@ def read_npz(path: Path) -> dict[str, Floats]:
         with np.load(path, allow_pickle=False) as stored:
             return {name: np.asarray(stored[name]) for name in stored.files}
     except Exception as error:  # archives are read by many packages, each with errors of its own
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(said) from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(reason) from error
 
 
 def _declared(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:

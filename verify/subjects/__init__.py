@@ -46,7 +46,7 @@ LIKE = tuple(f"torch.nn.{kind}{cell}" for cell in ("", "Cell") for kind in ("LST
 """The classes of torch.nn that a user's class may replace."""
 
 DEVICE = r"cpu|(cuda|xpu|mps)(:\d+)?"
-"""What a device is called on which modules and functions of torch's can be held."""
+"""The names of devices on which modules and functions of torch can be checked."""
 
 NO_DEVICE = (
     "subject {!r}: --device is for modules and functions of PyTorch's of your own: a class with "

@@ -130,7 +130,7 @@ def has_modes(layer: object) -> bool:
 
 
 DIFFERENTIATED = ("torch", "jax")
-"""What may differentiate a layer that has no ``vjp``: it is called with its arrays then."""
+"""Frameworks that may differentiate a layer without ``vjp``, which is called with their arrays."""
 
 
 @dataclass(frozen=True)

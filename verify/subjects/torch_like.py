@@ -114,7 +114,7 @@ class TorchLike(TorchLayer):
     batch_first: bool = False
     """Whether its batch axis is always the first, whatever an argument says."""
     device: str = "cpu"
-    """Where it computes."""
+    """The device on which it computes."""
 
     @property
     def form(self) -> tuple[str, str] | None:

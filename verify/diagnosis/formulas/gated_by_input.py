@@ -75,10 +75,10 @@ FORMS = (
     "exp({})", "-exp({})", "exp(-{})", "sigmoid({})", "softplus({})", "log({})", "log_sigmoid({})",
     "tanh({})", "relu({})", "{} ** 2", "1 - {}", "-{}", "{} / root_k", "{} * root_k",
 )  # fmt: skip
-"""What an array may be taken for, as where a layer before has done it already, or has not."""
+"""Functions of an array that may stand for it, as if an earlier layer had applied them, or not."""
 
 FACTORS = {0.0: "is 0", -1.0: "has the wrong sign", 2.0: "is doubled", 0.5: "is halved"}
-"""What may be wrong with the gradient of one of the arrays as a whole."""
+"""Factors by which the gradient of an array may be wrong as a whole, with their statements."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ def _everywhere(program: Program, alike: Mapping[str, list[str]]) -> Iterator[Ed
 
 
 SCALED = {"k": expression("k / root_k"), "q": expression("q * root_k"), "root_k": name("root_k")}
-"""What keys and queries are where the keys are scaled in the place of the queries."""
+"""The formulas of keys and queries if the keys are scaled instead of the queries."""
 
 
 def slips(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:

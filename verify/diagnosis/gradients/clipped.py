@@ -1,4 +1,4 @@
-"""Gradients that are clipped by their norm on the way back, though nobody asked for it."""
+"""Gradients that a backward pass clips by their norm."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...subjects.protocol import Pulled
 from ..hypotheses import Hypothesis
 
 LIMITS = (1.0, 5.0, 10.0, 0.5, 0.25, 0.1, 2.0, 3.0)
-"""Norms that people clip at."""
+"""Usual limits of norms."""
 
 GROUPS = {
     "all parameters together": ("parameters",),

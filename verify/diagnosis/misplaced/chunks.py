@@ -1,7 +1,7 @@
-"""What goes wrong from one chunk of steps to the next, in linear recurrences.
+"""Mistakes on the way from one chunk of steps to the next, in linear recurrences.
 
-A step is affine in its state. What a chunk's outputs and its final state owe to the state before it
-is therefore the difference to the same chunk from zeros.
+A step is affine in its state, so the share of the state before a chunk in its outputs and its final
+state is the difference from the same chunk started with zeros.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...subjects.protocol import Subject
 from ..hypotheses import Hypothesis
 
 SIZES = (4, 8, 16, 32, 64)
-"""Steps of a chunk where nobody says how many there are."""
+"""Steps of a chunk that are tried if the subject does not state them."""
 
 Entered = Callable[[Array, Array, Array], Array]
 """From a chunk's first state, and what it has become before and after a step, to what is read."""

@@ -1,4 +1,4 @@
-"""A mistake on one of two paths through a layer: that of packed input is another one."""
+"""Mistakes on one of two paths through a layer: often packed input takes a path of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from ...mutants import Change
 from ...mutants.replaceable_layer import Part, ReplaceableLayer
 from ..hypotheses import Hypothesis
+from ..observation import Observation
 from ..search import Explainer
 
 PARTS = ("run", "read_cotangents", "give_gradients", "read_tangents")
@@ -16,32 +17,32 @@ PARTS = ("run", "read_cotangents", "give_gradients", "read_tangents")
 
 
 def without_lengths(explainer: Explainer, candidates: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
-    """Yield mistakes that are made without lengths alone, if what is wrong is wrong there alone."""
-    deviating = {_padded(seen) for seen in explainer.observations if seen.deviating}
-    right = {_padded(seen) for seen in explainer.observations if not seen.deviating}
+    """Yield mistakes made without lengths alone, if only observations without lengths deviate."""
+    deviating = {_has_lengths(o) for o in explainer.observations if o.deviating}
+    right = {_has_lengths(o) for o in explainer.observations if not o.deviating}
     if deviating != {False} or True not in right:
         return
     for hypothesis in candidates:
         if hypothesis.changes and not (hypothesis.sources or hypothesis.needs == ("lengths",)):
-            said = " ".join(hypothesis.statements)
+            statement = " ".join(hypothesis.statements)
             yield replace(
                 hypothesis,
                 ids=(f"{hypothesis.name} without lengths",),
-                statements=(f"Where no lengths are given: {said[0].lower()}{said[1:]}",),
+                statements=(f"Where no lengths are given: {statement[0].lower()}{statement[1:]}",),
                 changes=(_on_one_path(hypothesis.changes),),
                 fixes=(" and ".join(hypothesis.fixes),),
             )
 
 
-def _padded(seen: Any) -> bool:
-    return any(call.inputs and call.inputs.lengths is not None for call in seen.calls)
+def _has_lengths(observation: Observation) -> bool:
+    return any(c.inputs and c.inputs.lengths is not None for c in observation.calls)
 
 
 def _on_one_path(changes: tuple[Change, ...]) -> Change:
     def change(layer: ReplaceableLayer) -> None:
         wrong = ReplaceableLayer(layer.case, layer.cell)
-        for each in changes:
-            each(wrong)
+        for apply in changes:
+            apply(wrong)
 
         def path(part: str, right: Part, *given: Any) -> Any:
             wrong.inputs, wrong.training = layer.inputs, layer.training

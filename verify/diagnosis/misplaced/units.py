@@ -1,4 +1,4 @@
-"""Units of the state that a loop leaves out, or reads when they have been replaced already."""
+"""Units of the state that a loop leaves out, or reads after they have been replaced."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def _left_out(array: str, index: int, layer: ReplaceableLayer) -> None:
     def without(p: Parameters) -> Parameters:
         if array not in p:
             return p
-        kept = np.ones((p[array].shape[1], 1), p[array].dtype)
-        kept[index] = 0
-        return changed(p, **{array: p[array] * kept})
+        factors = np.ones((p[array].shape[1], 1), p[array].dtype)
+        factors[index] = 0
+        return changed(p, **{array: p[array] * factors})
 
     reads(layer, without)
 
