@@ -66,7 +66,7 @@ class Elsewhere:
 
 
 class Waiting(NamedTuple):
-    """A task that waits for a thread, the seconds that it may take, and its verdict to be."""
+    """A task that waits for a thread, with its time limit in seconds and its future verdict."""
 
     task: Task
     timeout: float
@@ -149,9 +149,10 @@ class Here:
                 self._running[named] -= 1
 
     def _reluctance(self, named: Named) -> tuple[bool, bool, bool]:
-        """Return why this thread should rather run another subject; the first reason weighs most.
+        """Return a key that sorts the subjects for this thread, the best to run first.
 
-        Another thread runs it; this one has not imported it; another one has.
+        Worst is one that another thread runs, then one that this thread's process has not imported,
+        then one that another process has.
         """
         own = self._imported.get(threading.get_ident())
         return self._running[named] > 0, named != own, named in self._imported.values()

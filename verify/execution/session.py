@@ -209,7 +209,7 @@ def _digest(named: Named) -> str:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open a file of others, which may have become a pipe, or a device, that never ends."""
+    """Open an untrusted file without waiting: it may have become a pipe, or an endless device."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -288,14 +288,15 @@ class Session:
         waiting = self._hold(sorted(asked, key=_not_smoke))
         while waiting:
             finished = self._finished(waiting)
-            for future in sorted(finished, key=lambda each: _not_smoke(waiting[each][0])):
+            # smoke checks first: the verdicts on the others depend on theirs
+            for future in sorted(finished, key=lambda future: _not_smoke(waiting[future][0])):
                 for task, verdict in zip(waiting.pop(future), future.result(), strict=True):
                     reason = self._does_not_run(task)
-                    about = task.unanswered("not tested", reason) if reason else verdict
-                    yield self._keep(task, self._about(task, about))
+                    verdict = task.unanswered("not tested", reason) if reason else verdict
+                    yield self._keep(task, self._about(task, verdict))
 
     def _hold(self, tasks: Sequence[Task]) -> dict[Future[list[Verdict]], Sequence[Task]]:
-        """Ask for the verdicts on tasks; smoke checks, for which others wait, stand first."""
+        """Submit tasks, of which smoke checks, for which others wait, come first."""
         if not isinstance(self.pool, Here):
             size = self.pool.batch
             batches = [tasks[start : start + size] for start in range(0, len(tasks), size)]
@@ -317,7 +318,7 @@ class Session:
                 return finished
 
     def _does_not_run(self, task: Task) -> str:
-        """Return why a task is not one for its subject, "" if it is, or it is not known yet."""
+        """Return the reason to skip a task of a subject that does not run, "" for none."""
         smoke = self.done.get(replace(task, check=SMOKE))
         return f"its smoke check: {smoke.status}" if smoke and not smoke.compared else ""
 

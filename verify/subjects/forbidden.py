@@ -73,8 +73,8 @@ class Forbidden:
             return
         torch = import_torch()
         self.tried.clear()
-        hook = torch.nn.modules.module.register_module_forward_pre_hook(self._look_at)
         libraries = self._refusals()
+        hook = torch.nn.modules.module.register_module_forward_pre_hook(self._look_at)
         try:
             yield
         except Exception:

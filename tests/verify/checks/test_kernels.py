@@ -371,6 +371,21 @@ def test_a_wrapper_at_some_sizes_alone_is_seen_there():
     assert torch.nn.LSTM(3, 4)(torch.zeros(2, 1, 3))[0].shape == (2, 1, 4)
 
 
+class Unfinished(Loop):
+    """Its last block of 128 entries is left out where it is not full."""
+
+    def step(self, z, state, U, c):
+        h, *others = super().step(z, state, U, c)
+        full = h.numel() // 128 * 128
+        return torch.where(torch.arange(h.numel()).reshape(h.shape) < (full or 128), h, 0), *others
+
+
+@pytest.mark.parametrize("check", ["kernel-output", "kernel-gradient"])
+def test_a_block_that_is_left_out_is_seen(check):
+    assert held(of(Unfinished, 36), check, budget="standard").status == "failed"
+    assert held(of(Loop, 36), check, budget="standard").status == "passed"
+
+
 def test_a_class_that_torch_has_not_cannot_be_forbidden():
     with pytest.raises(UnknownSubject, match="expected a class of torch's"):
         of(Loop, 35, forbid=("torch.nn.LTSM",))

@@ -31,8 +31,10 @@ from gatewise.verify.numbers.arithmetic import (
     chosen_dtypes,
 )
 from gatewise.verify.numbers.bounded import Bounded
+from gatewise.verify.numbers.ledger import CoarserArithmetic
 from gatewise.verify.runs.verdict import Verdict
 from gatewise.verify.subjects import subject_named
+from gatewise.verify.subjects.called import under_test
 from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.torch_module import array_of, tensor_of
 from judgements import verdict_is
@@ -151,6 +153,9 @@ def test_tf32_is_named():
     assert (claimed.status, claimed.arithmetic) == ("passed", "tf32")
     assert hidden.status == "failed"
     assert "float32 is claimed, but only tf32 or coarser explains the results" in hidden.message
+    with pytest.raises(CoarserArithmetic) as failure:
+        check_named("dtype").run(under_test(subject), Case.from_json(hidden.case))
+    assert failure.value.arithmetic == "tf32"
 
 
 def test_float32_where_tf32_is_allowed_is_named():
