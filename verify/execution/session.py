@@ -290,9 +290,9 @@ class Session:
             finished = self._finished(waiting)
             # smoke checks first: the verdicts on the others depend on theirs
             for future in sorted(finished, key=lambda future: _not_smoke(waiting[future][0])):
-                for task, verdict in zip(waiting.pop(future), future.result(), strict=True):
+                for task, answer in zip(waiting.pop(future), future.result(), strict=True):
                     reason = self._does_not_run(task)
-                    verdict = task.unanswered("not tested", reason) if reason else verdict
+                    verdict = task.unanswered("not tested", reason) if reason else answer
                     yield self._keep(task, self._about(task, verdict))
 
     def _hold(self, tasks: Sequence[Task]) -> dict[Future[list[Verdict]], Sequence[Task]]:
