@@ -26,6 +26,7 @@ from ..conventions.parameter_map import ConventionMap
 from ..numbers.ledger import Mismatch
 from ..runs.verdict import PARAMETERS
 from . import torch_module as torch_caller
+from .call_form import LENGTHS, NONE, TORCHS, CallForm, Trial, forms, tensors
 from .called import NotOffered, layer_of, raised_by, state_shapes, with_care
 from .inputs import draw_cotangents, draw_inputs
 from .loader import UnknownSubject
@@ -92,7 +93,6 @@ NOT_OF_CELLS = ""
 """The reason for which a cell has no layers, lengths, ...: obvious, so it is not printed."""
 
 LONGEST_REASON = 200
-LENGTHS = ("lengths", "seq_lengths", "sequence_lengths")
 REQUIRED = inspect.Parameter.empty
 
 SAME = 2.0**-30
@@ -111,8 +111,8 @@ class TorchLike(TorchLayer):
     """The meaning of its parameters, if they have other names than torch.nn's."""
     package: str = ""
     """The package that it belongs to, and its version."""
-    batch_first: bool = False
-    """Whether its batch axis is always the first, whatever an argument says."""
+    called_as: CallForm = TORCHS
+    """The form in which it is called, whatever an argument says of the batch axis."""
     device: str = "cpu"
     """The device on which it computes."""
 
@@ -123,7 +123,8 @@ class TorchLike(TorchLayer):
 
     def version(self) -> str:
         """Return the versions of its package and of PyTorch, and the meaning of own names."""
-        mapping = f"{PARAMETERS}{self.own.text}" if self.own else ""
+        form = f". Its calls: {self.called_as.text}" if self.called_as.text else ""
+        mapping = f"{PARAMETERS}{self.own.text}{form}" if self.own else ""
         torch = torch_version(self.device)
         return (f"{self.package} ({torch})" if self.package else torch) + mapping
 
@@ -171,8 +172,8 @@ class TorchLike(TorchLayer):
         """The function that calls the class."""
         if self.steps:
             return partial(_call_steps, step_of(self.layer), len(self.convention.states))
-        if self.batch_first:
-            return _call_batch_first
+        if self.called_as != TORCHS:
+            return partial(self.called_as.call, self.lengths)
         return partial(_call_with_lengths, self.lengths) if self.lengths else call_layer
 
     @property
@@ -194,7 +195,8 @@ class TorchLike(TorchLayer):
             return ""
         arguments = self._arguments(case)
         takes = self._names("dtype")
-        called = replace(case, layout="batch-first") if self.batch_first else case
+        form = self.called_as
+        called = replace(case, layout="batch-first") if form.batch_first else case
         text = torch_caller.source(
             self._imports(case), called, arguments, takes_dtype=takes, device=self.device,
             evaluated=self.evaluated,
@@ -205,6 +207,9 @@ class TorchLike(TorchLayer):
             body = STEPS.replace("METHOD", method).replace("GIVEN", states)
             text += body.replace("STATES", str(len(self.convention.states)))
             text = text.replace("y, final = layer(*given)", "y, final = steps(layer, *given)")
+        elif replace(form, batch_first=False) != TORCHS:
+            text += form.source(len(self.convention.states))
+            text = text.replace("y, final = layer(*given)", "y, final = called(layer, *given)")
         if not self._numbered:
             return text
         named = '{f"{name}_l0": p for name, p in layer.named_parameters()}'
@@ -358,25 +363,16 @@ def _call_steps(
 ) -> tuple[Any, tuple[Any, ...]]:
     """Call a cell step after step; it returns its states, or an output and its states."""
     call = module if step.method == "forward" else getattr(module, step.method)
-    now = () if state is None else tuple(s[0] for s in _tensors(torch, state))
+    now = () if state is None else tuple(s[0] for s in tensors(torch, state))
     outputs = []
     for x_t in x:
         together = now[:1] if len(now) == 1 else (now,) if now else ()
-        returned = _tensors(torch, call(x_t, *(now if step.spread else together)))
+        returned = tensors(torch, call(x_t, *(now if step.spread else together)))
         if len(returned) not in (states, states + 1):
             raise TypeError(f"a step returned {len(returned)} tensors, its states are {states}")
         outputs.append(returned[0])
         now = returned[-states:]
     return torch.stack(outputs), tuple(s[None] for s in now)
-
-
-def _tensors(torch: Any, values: Any) -> tuple[Any, ...]:
-    """Return the tensors of nested tuples and lists, in their order."""
-    if isinstance(values, torch.Tensor):
-        return (values,)
-    if not isinstance(values, (tuple, list)):
-        raise TypeError(f"it returned {type(values).__name__}, no tensor")
-    return tuple(tensor for value in values for tensor in _tensors(torch, value))
 
 
 STEPS = '''
@@ -397,14 +393,6 @@ def steps(cell, x, state=None):
     return torch.stack(y), tuple(s[None] for s in state)
 '''
 """The source of ``_call_steps`` for stand-alone scripts."""
-
-
-def _call_batch_first(
-    torch: Any, module: Any, x: Any, state: Any, lengths: Floats | None
-) -> tuple[Any, tuple[Any, ...]]:
-    """Call a module that has the batch axis first."""
-    y, final = call_layer(torch, module, x.transpose(0, 1), state, lengths)
-    return y.transpose(0, 1), final
 
 
 def _call_with_lengths(
@@ -445,9 +433,11 @@ def _with_own_names(subject: TorchLike) -> TorchLike:
         return subject  # a cell's array weight_ih need not be meant as torch.nn's
     first = getattr(module, "batch_first", False) is True and not subject._names("batch_first")
     first = first and not subject.steps
+    form = None if subject.steps else _form(module, shapes, subject, batch_first=first)
+    axes = (first,) if first or subject.steps else (False, True)
     refusals: list[Exception] = []
-    for batch_first in (first,) if first or subject.steps else (False, True):
-        subject = replace(subject, batch_first=batch_first)
+    for called_as in (form,) if form else map(CallForm, axes):
+        subject = replace(subject, called_as=called_as)
         try:
             meaning = own_names(_careful(module, subject), shapes, subject.convention)
         except SubjectUnavailable:
@@ -463,6 +453,19 @@ def _with_own_names(subject: TorchLike) -> TorchLike:
     why = str(first_refusal) if own else f"its run raised {first_refusal}"
     proposal = PROPOSAL.format(subject.kind.removesuffix(CELL).lower())
     raise SubjectUnavailable(f"{why}: {proposal}") from first_refusal
+
+
+def _form(
+    module: Any, shapes: Mapping[str, tuple[int, ...]], subject: TorchLike, *, batch_first: bool
+) -> CallForm | None:
+    """Return the form in which a module computes row by row; None if it does in none."""
+    states = len(subject.convention.states)
+
+    def run(form: CallForm, inputs: Inputs) -> Result:
+        return _careful(module, replace(subject, called_as=form))(inputs)
+
+    candidates = [*forms(module.forward, states, batch_first=batch_first)]
+    return Trial(run, CASE, shapes, states).form(candidates)
 
 
 def _careful(module: Any, subject: TorchLike) -> Callable[[Inputs], Result]:
@@ -488,7 +491,7 @@ def _tried(subject: TorchLike) -> TorchLike:
             reasons[option] = "parameters of other names than torch.nn's are read in one pass"
         elif option == "projection" and subject.kind != "LSTM":
             reasons[option] = f"torch.nn.{subject.kind} has none"
-        elif option == "batch_first" and subject.batch_first:
+        elif option == "batch_first" and subject.called_as.batch_first:
             reasons[option] = ALWAYS_FIRST
         elif not subject._takes(argument):
             reasons[option] = f"its constructor takes no {argument}"
@@ -530,6 +533,9 @@ def _refused_calls(subject: TorchLike, *, packs: bool) -> dict[str, str]:
     for option, plain in CALLS.items():
         if subject.steps and option in ("lengths", "zero_length", "no_steps"):
             reasons[option] = NOT_OF_CELLS
+            continue
+        if option == "state" and subject.called_as.takes == NONE:
+            reasons[option] = "its forward takes none"
             continue
         needs_state = "default_state" in reasons and option != "default_state"
         case = replace(plain, state=plain.state or needs_state)

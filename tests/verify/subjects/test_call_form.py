@@ -1,0 +1,219 @@
+"""Classes that are called in a way of their own: it is found, and they are held in it."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gatewise.verify.cases.case import Case
+from gatewise.verify.checks import subject_checks
+from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.subjects import adapted
+from gatewise.verify.subjects.called import under_test
+from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
+from gatewise.verify.subjects.protocol import SubjectUnavailable
+
+CHECKS = {check.id: check for check in subject_checks() if not check.problems}
+
+
+class LSTM(nn.Module):
+    """The equations, over x (B, T, D) and states (B, H)."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.x2h = nn.Linear(input_size, 4 * hidden_size)
+        self.h2h = nn.Linear(hidden_size, 4 * hidden_size)
+
+    def zeros(self, x):
+        return x.new_zeros(len(x), self.hidden_size)
+
+    def candidate(self, g):
+        return g.tanh()
+
+    def run(self, x, h, c):
+        outputs = []
+        for x_t in x.unbind(1):
+            i, f, g, o = (self.x2h(x_t) + self.h2h(h)).chunk(4, -1)
+            c = f.sigmoid() * c + i.sigmoid() * self.candidate(g)
+            h = o.sigmoid() * c.tanh()
+            outputs.append(h)
+        return torch.stack(outputs, 1), h, c
+
+
+class WithoutAxis(LSTM):
+    def forward(self, x, state=None):
+        y, h, c = self.run(x, *(state or (self.zeros(x), self.zeros(x))))
+        return y, (h, c)
+
+
+class Apart(LSTM):
+    def forward(self, x, h=None, c=None):
+        return self.run(x, self.zeros(x) if h is None else h, self.zeros(x) if c is None else c)
+
+
+class ApartWithAxis(LSTM):
+    def forward(self, x, h_0, c_0):
+        y, h, c = self.run(x, h_0[0], c_0[0])
+        return y, [h[None], c[None]]
+
+
+class WithoutState(LSTM):
+    def forward(self, x):
+        y, h, c = self.run(x, self.zeros(x), self.zeros(x))
+        return y, (h, c)
+
+
+class TimeFirst(LSTM):
+    def forward(self, x, state=None):
+        y, h, c = self.run(x.transpose(0, 1), *(state or [self.zeros(x[0])] * 2))
+        return y.transpose(0, 1), (h, c)
+
+
+class WithLengths(LSTM):
+    """States of the last real step of each row; its outputs end with the longest row."""
+
+    def forward(self, x, state=None, lengths=None):
+        h, c = state or (self.zeros(x), self.zeros(x))
+        lengths = torch.full((len(x),), x.shape[1]) if lengths is None else lengths
+        y = []
+        for t in range(int(lengths.max())):
+            real = (t < lengths)[:, None]
+            y_t, h_new, c_new = self.run(torch.where(real, x[:, t], 0)[:, None], h, c)
+            h, c = torch.where(real, h_new, h), torch.where(real, c_new, c)
+            y.append(torch.where(real, y_t[:, 0], 0))
+        return torch.stack(y, 1), (h, c)
+
+
+class OutputsOfGRU(nn.Module):
+    """A GRU that returns y alone."""
+
+    kind = "GRU"
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.cell = nn.GRUCell(input_size, hidden_size)
+        self.hidden_size = hidden_size
+
+    def forward(self, x, h=None):
+        h = x.new_zeros(len(x), self.hidden_size) if h is None else h
+        y = []
+        for x_t in x.unbind(1):
+            h = self.cell(x_t, h)
+            y.append(h)
+        return torch.stack(y, 1)
+
+
+FORMS = {
+    WithoutAxis: "x is (B, T, D), states are (B, H)",
+    Apart: "x is (B, T, D), states are (B, H), h and c are two arguments",
+    ApartWithAxis: "x is (B, T, D), h and c are two arguments",
+    WithoutState: "x is (B, T, D), states are (B, H), no initial state",
+    TimeFirst: "states are (B, H)",
+    WithLengths: "x is (B, T, D), states are (B, H)",
+    OutputsOfGRU: "x is (B, T, D), states are (B, H)",
+}
+
+
+def like(layer):
+    kind = getattr(layer, "kind", "LSTM")
+    return adapted(layer, f"own:{layer.__name__}", f"torch.nn.{kind}")
+
+
+def held(subject, check):
+    return hold(subject, CHECKS[check], "float64", budget=Budget(3, 1), seed_value=5)
+
+
+@pytest.mark.parametrize("layer", FORMS, ids=lambda layer: layer.__name__)
+def test_the_form_is_found_and_the_layer_passes(layer):
+    """Also where it goes on from its own states; the version says in what form it is called."""
+    subject = like(layer)
+
+    assert subject.called_as.text == FORMS[layer]
+    assert subject.version().endswith(f"Its calls: {FORMS[layer]}")
+    for check in ("forward", "gradient", "carry", "final", "batch-single"):
+        verdict = held(subject, check)
+        takes_none = layer is WithoutState and check == "carry"
+        assert verdict.status == ("not supported" if takes_none else "passed"), verdict.message
+    assert subject.options.lengths == (layer is WithLengths)
+    if layer is WithLengths:
+        verdict = held(subject, "padding")
+        assert verdict.status == "passed", verdict.message
+
+
+@pytest.mark.parametrize("layer", [WithoutAxis, Apart, ApartWithAxis, TimeFirst, OutputsOfGRU])
+def test_the_script_calls_it_in_the_same_form(layer):
+    """A stand-alone script returns the numbers that the subject returns."""
+    subject, case = like(layer), Case(3, 2, 4, 5)
+    inputs, (dy, dfinal) = draw_inputs(subject, case), draw_cotangents(subject, case)
+    pulled = under_test(subject).build(case).gradient(inputs, (dy, dfinal))
+    script = {"np": np, "Layer": layer}
+    exec(subject.caller(case), script)
+
+    named = script["call"](
+        script["make"](), inputs.parameters, inputs.x, inputs.state, dy=dy, dfinal=dfinal
+    )
+
+    np.testing.assert_array_equal(named["y"], pulled.y)
+    for letter, final, initial in zip("hc", pulled.final, pulled.initial, strict=False):
+        np.testing.assert_array_equal(named[f"final {letter}"], final)
+        np.testing.assert_allclose(named[f"gradient of initial {letter}"], initial, atol=1e-14)
+    np.testing.assert_allclose(named["gradient of x"], pulled.x, atol=1e-14)
+
+
+class WrongCandidate(WithoutState):
+    """Nothing tells the axes of x but what depends on what."""
+
+    def candidate(self, g):
+        return g.sigmoid()
+
+
+class LosesTheAxis(LSTM):
+    """Takes states (1, B, H), and returns them as (B, H): what it returns it cannot take."""
+
+    def forward(self, x, state=None):
+        h, c = (s[0] for s in state) if state else (self.zeros(x), self.zeros(x))
+        y, h, c = self.run(x, h, c)
+        return y, (h, c)
+
+
+class StateOfTheFirstRow(LSTM):
+    """Takes the first row's state for all rows of states (B, H)."""
+
+    def forward(self, x, state=None):
+        h, c = state or (self.zeros(x), self.zeros(x))
+        y, h, c = self.run(x, h[:1].expand(len(x), -1), c[:1].expand(len(x), -1))
+        return y, (h, c)
+
+
+class IgnoresTheState(LSTM):
+    def forward(self, x, state=None):
+        y, h, c = self.run(x, self.zeros(x), self.zeros(x))
+        return y, (h, c)
+
+
+@pytest.mark.parametrize(
+    ("layer", "form", "check"),
+    [
+        (WrongCandidate, FORMS[WithoutState], "forward"),
+        (LosesTheAxis, "x is (B, T, D)", "smoke"),
+        (StateOfTheFirstRow, FORMS[WithoutAxis], "carry"),
+        (IgnoresTheState, FORMS[WithoutAxis], "forward"),
+    ],
+)  # fmt: skip
+def test_a_wrong_layer_does_not_pass_by_a_form_of_its_own(layer, form, check):
+    """A form needs that rows depend on their own states, and that states can be handed back."""
+    subject = like(layer)
+
+    assert (subject.called_as.text, held(subject, check).status) == (form, "failed")
+
+
+def test_an_lstm_without_its_cell_state_is_refused():
+    """The refusal says what to return."""
+
+    class Outputs(LSTM):
+        def forward(self, x):
+            return self.run(x, self.zeros(x), self.zeros(x))[0]
+
+    with pytest.raises(SubjectUnavailable, match=r"returns y without c.*return y, \(h, c\)"):
+        like(Outputs)

@@ -1,0 +1,219 @@
+"""The way in which a class takes its arguments and returns its states, found by calling it.
+
+Classes with parameters of their own often have the batch first, states (B, H) without torch's axis
+of layers, h and c as two arguments, or no initial state at all. A form is taken if in it every row
+of y depends on its own row of x and of the states; a class must take the states that it returns.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ...reference.arrays import Floats
+from ..cases.case import Case
+from .protocol import Inputs, Result, SubjectUnavailable
+
+TOGETHER, APART, NONE = "together", "apart", "none"
+LENGTHS = ("lengths", "seq_lengths", "sequence_lengths")
+OF_ROWS = (*LENGTHS, "mask", "enforce_sorted")
+"""Arguments of ``forward`` that are no states."""
+
+OWN_ROWS, OTHER_SHAPES, OTHER_ROWS = "own rows", "other shapes", "other rows"
+WITHHELD, NO_FIT = "withheld", "no fit"
+RANKS = (OWN_ROWS, OTHER_SHAPES, OTHER_ROWS, NO_FIT)
+"""How well a form fits, the best first."""
+
+ROW = 1
+"""The row whose arguments are changed; it is neither the first nor the last."""
+
+
+@dataclass(frozen=True)
+class CallForm:
+    """How a class is called: the axes of its x and states, and the arguments of its states.
+
+    ``takes`` says whether several states are one argument, as torch's, or one each, or none is
+    taken; ``passes`` whether states have the axis of layers and directions, (1, B, H).
+    """
+
+    batch_first: bool = False
+    takes: str = TOGETHER
+    passes: bool = True
+
+    @property
+    def text(self) -> str:
+        """The form in words, where it is not torch's; "" if it is."""
+        clauses = ["x is (B, T, D)"] * self.batch_first
+        clauses += ["states are (B, H)"] * (not self.passes)
+        clauses += {APART: ["h and c are two arguments"], NONE: ["no initial state"]}.get(
+            self.takes, []
+        )
+        return ", ".join(clauses)
+
+    def call(
+        self,
+        arguments: Mapping[str, Any],
+        torch: Any,
+        module: Any,
+        x: Any,
+        state: Any,
+        lengths: Floats | None,
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """Return y (T, B, H) and states (1, B, H); ``arguments`` are those that take lengths.
+
+        Lengths are None among them. Without any, x comes as a packed sequence.
+        """
+        rnn, steps = torch.nn.utils.rnn, x.shape[0]
+        x = x.transpose(0, 1) if self.batch_first else x
+        given = self._given(() if state is None else tensors(torch, state))
+        ends = None if lengths is None else torch.from_numpy(lengths).to(x.device)
+        if ends is None:
+            returned = module(x, *given)
+        elif arguments:
+            named = {name: ends if value is None else value for name, value in arguments.items()}
+            returned = module(x, *given, **named)
+        else:
+            packed = rnn.pack_padded_sequence(
+                x, ends.cpu(), batch_first=self.batch_first, enforce_sorted=False
+            )
+            returned = module(packed, *given)
+        alone = torch.is_tensor(returned) or isinstance(returned, rnn.PackedSequence)
+        y, *rest = [returned] if alone else returned
+        if isinstance(y, rnn.PackedSequence):
+            y, _ = rnn.pad_packed_sequence(y, batch_first=self.batch_first)
+        y = y.transpose(0, 1) if self.batch_first else y
+        final = tensors(torch, rest)
+        if not final and lengths is None:
+            final = (y[-1:] if self.passes else y[-1],)  # the h of a cell that returns y alone
+        if y.shape[0] < steps:  # it ends with the longest row
+            y = torch.cat([y, y.new_zeros((steps - y.shape[0], *y.shape[1:]))])
+        return y, final if self.passes else tuple(s[None] for s in final)
+
+    def _given(self, states: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the arguments for the states (1, B, H)."""
+        if states and self.takes == NONE:
+            raise TypeError("it takes no initial state")
+        states = states if self.passes else tuple(s[0] for s in states)
+        return states if self.takes == APART or len(states) == 1 else (states,) if states else ()
+
+    def source(self, states: int) -> str:
+        """Return source of a function ``called(layer, x, state=None)`` for stand-alone scripts."""
+        one_by_one = self.takes == APART or states == 1
+        return SOURCE.format(
+            state="[s[0] for s in state]" if not self.passes else "list(state)",
+            given="state" if one_by_one else "[tuple(state)]",
+            last=f"y[{':, -1' if self.batch_first else '-1'}]{'[None]' if self.passes else ''}",
+            final="final" if self.passes else "[s[None] for s in final]",
+        )
+
+
+TORCHS = CallForm()
+
+SOURCE = '''
+
+def tensors(values):
+    return [values] if torch.is_tensor(values) else [t for each in values for t in tensors(each)]
+
+
+def called(layer, x, state=None):
+    """Call the layer in its own form; return y, and states with torch's axis of layers."""
+    state = [] if state is None else tensors(state)
+    state = {state}
+    y, *final = tensors(layer(x, *({given} if state else [])))
+    final = final or [{last}]
+    return y, {final}
+'''
+"""The source of ``CallForm.call`` without lengths, for stand-alone scripts."""
+
+
+def tensors(torch: Any, values: Any) -> tuple[Any, ...]:
+    """Return the tensors of nested tuples and lists, in their order."""
+    if isinstance(values, torch.Tensor):
+        return (values,)
+    if not isinstance(values, (tuple, list)):
+        raise TypeError(f"it returned {type(values).__name__}, no tensor")
+    return tuple(tensor for value in values for tensor in tensors(torch, value))
+
+
+def forms(forward: Callable[..., Any], states: int, *, batch_first: bool) -> Iterator[CallForm]:
+    """Yield the forms that the arguments of ``forward`` allow, torch's first.
+
+    With ``batch_first`` x has the batch first in all of them.
+    """
+    names = inspect.signature(forward).parameters.values()
+    places = [p for p in names if p.kind is not p.KEYWORD_ONLY and p.name not in (*OF_ROWS, "self")]
+    anything = any(p.kind is p.VAR_POSITIONAL for p in places)
+    takes = [TOGETHER] if anything or len(places) > 1 else [NONE]
+    if states > 1 and (anything or len(places) > states):
+        takes.append(APART)
+    for passes, way, first in product((True, False), takes, {batch_first, True}):
+        yield CallForm(first, way, passes)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Calls of a class on one random input, in several forms; ``run`` raises where it does."""
+
+    run: Callable[[CallForm, Inputs], Result]
+    case: Case
+    shapes: Mapping[str, tuple[int, ...]]
+    states: int
+
+    def form(self, candidates: Collection[CallForm]) -> CallForm | None:
+        """Return the form in which rows depend on their own arguments; None if it runs in none.
+
+        Next best are torch's states that come back in other shapes, then states that are ignored
+        or reach other rows: the checks will say so. SubjectUnavailable if c is withheld.
+        """
+        fits = {form: self._fit(form) for form in candidates}
+        if WITHHELD in fits.values():
+            raise SubjectUnavailable(
+                "it returns y without c, and from y alone nobody can tell what c was: let it "
+                "return y, (h, c)"
+            )
+        best = min(candidates, key=lambda form: RANKS.index(fits[form]))
+        return None if fits[best] == NO_FIT else best
+
+    def _fit(self, form: CallForm) -> str:
+        """Return one of ``RANKS``; a class without initial states fits by its x alone."""
+        case = self.case
+        draw = case.normal
+        named = {name: draw(f"form {name}", shape, 0.35) for name, shape in self.shapes.items()}
+        x = draw("form x", (case.T, case.B, case.D))
+        state = tuple(draw(f"form {k}", (1, case.B, case.H)) for k in range(self.states))
+        plain = Inputs(named, x, None if form.takes == NONE else state, None)
+        try:
+            result = self.run(form, plain)
+            y, final = result.y, [s.shape for s in result.final]
+            shape = (1, case.B, case.H)
+            if y.shape != (case.T, *shape[1:]):
+                return NO_FIT
+            if self.states > 1 and final == [shape]:
+                return WITHHELD
+            by_x = self.run(form, replace(plain, x=_changed(x))).y != y
+            if by_x[0].any(-1).sum() > 1 and not by_x[1:, ROW].any():
+                return NO_FIT  # a row and a step are exchanged
+            by_state = np.zeros(case.B, bool)
+            if plain.state is not None:
+                states = tuple(map(_changed, state))
+                by_state = (self.run(form, replace(plain, state=states)).y != y).any((0, 2))
+        except SubjectUnavailable:
+            raise
+        except Exception:  # the class's own: it is not called so
+            return NO_FIT
+        own = plain.state is None or np.array_equal(by_state, np.arange(case.B) == ROW)
+        if final != [shape] * self.states:
+            return OTHER_SHAPES if own and form.passes else NO_FIT
+        return OWN_ROWS if own else OTHER_ROWS
+
+
+def _changed(array: Floats) -> Floats:
+    """Return a copy with other values in one row of the first step or pass."""
+    changed = array.copy()
+    changed[0, ROW] += 1.0
+    return changed
