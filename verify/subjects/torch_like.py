@@ -42,7 +42,7 @@ from .torch_module import (
     torch_version,
 )
 from .torch_parameters import CONVENTIONS, stepped
-from .torch_subject import TorchLayer, call_layer, depth_arguments
+from .torch_subject import DEFAULTS, TorchLayer, call_layer, depth_arguments
 
 KINDS = ("LSTM", "GRU", "RNN")
 CELL = "Cell"
@@ -92,6 +92,10 @@ NAMES = {
 NOT_OF_CELLS = ""
 """The reason for which a cell has no layers, lengths, ...: obvious, so it is not printed."""
 
+THE_HIDDEN_WIDTH = r"hid|unit|state|n_?h|h_|h$"
+THE_INPUT_WIDTH = r"in|feat|x|d_?in|n_?in|emb"
+"""The names of arguments for H and D."""
+
 LONGEST_REASON = 200
 REQUIRED = inspect.Parameter.empty
 
@@ -138,9 +142,9 @@ class TorchLike(TorchLayer):
         """Construct the class with the arguments that differ from torch's defaults; move it."""
         arguments, dtype = self._arguments(case), torch_dtype(torch, case)
         if self._names("dtype"):
-            layer = self.layer(case.D, case.H, **arguments, dtype=dtype)
+            layer = self.layer(*self.widths(case), **arguments, dtype=dtype)
         else:
-            layer = self.layer(case.D, case.H, **arguments).to(dtype)
+            layer = self.layer(*self.widths(case), **arguments).to(dtype)
         return layer if self.device == "cpu" else layer.to(self.device)
 
     def build(self, case: Case) -> TorchModule:
@@ -199,7 +203,7 @@ class TorchLike(TorchLayer):
         called = replace(case, layout="batch-first") if form.batch_first else case
         text = torch_caller.source(
             self._imports(case), called, arguments, takes_dtype=takes, device=self.device,
-            evaluated=self.evaluated,
+            evaluated=self.evaluated, widths=self.widths(case),
         )  # fmt: skip
         if self.steps:
             method, spread = step_of(self.layer)
@@ -232,11 +236,18 @@ class TorchLike(TorchLayer):
         """Return the name that the map has for a parameter."""
         return f"{name}_l0" if self._numbered else name
 
+    def widths(self, case: Case) -> tuple[int, int]:
+        """Return D and H, in the order of the constructor's first two arguments."""
+        first, second, *_ = (*inspect.signature(self.layer).parameters, "", "")
+        turned = re.match(THE_HIDDEN_WIDTH, first) and re.match(THE_INPUT_WIDTH, second)
+        return (case.H, case.D) if turned else (case.D, case.H)
+
     def _arguments(self, case: Case) -> dict[str, Any]:
-        """Return the constructor's arguments that differ from its defaults."""
+        """Return the constructor's arguments that differ from its defaults, or have none."""
         arguments = inspect.signature(self.layer).parameters
-        changes = depth_arguments(case)
-        if not case.bias or ("bias" in arguments and arguments["bias"].default is REQUIRED):
+        required = {name for name, p in arguments.items() if p.default is REQUIRED}
+        changes = {n: v for n, v in DEFAULTS.items() if n in required} | depth_arguments(case)
+        if not case.bias or "bias" in required:
             changes["bias"] = case.bias
         argument = arguments.get("batch_first")
         if argument is not None and argument.default is True and case.layout != "batch-first":

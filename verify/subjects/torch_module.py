@@ -366,9 +366,14 @@ def source(
     takes_dtype: bool,
     device: str = "cpu",
     evaluated: bool = False,
+    widths: tuple[int, int] | None = None,
 ) -> str:
-    """Return source that defines ``make`` and ``call``; ``import_lines`` define ``Layer``."""
-    arguments = [str(case.D), str(case.H), *(f"{k}={v!r}" for k, v in options.items())]
+    """Return source that defines ``make`` and ``call``; ``import_lines`` define ``Layer``.
+
+    ``widths`` are D and H in the order in which the constructor takes them.
+    """
+    widths = widths or (case.D, case.H)
+    arguments = [*map(str, widths), *(f"{k}={v!r}" for k, v in options.items())]
     dtype = f"torch.{case.number_type.name}"
     if takes_dtype:
         arguments.append(f"dtype={dtype}")

@@ -72,16 +72,26 @@ class TorchCell(TorchSubject):
         return TorchModule(module, case, call_cell, key=lambda name: f"{name}_l0")
 
 
+DEFAULTS = {
+    "num_layers": 1,
+    "bidirectional": False,
+    "batch_first": False,
+    "dropout": 0.0,
+    "proj_size": 0,
+}
+"""The arguments of torch's layers beside the sizes and the bias."""
+
+
 def depth_arguments(case: Case) -> dict[str, Any]:
     """Return the arguments of torch's layers that differ from their defaults."""
     used = {
-        "num_layers": (case.layers, 1),
-        "bidirectional": (case.bidirectional, False),
-        "batch_first": (case.layout == "batch-first", False),
-        "dropout": (case.dropout, 0.0),
-        "proj_size": (case.P, 0),
+        "num_layers": case.layers,
+        "bidirectional": case.bidirectional,
+        "batch_first": case.layout == "batch-first",
+        "dropout": case.dropout,
+        "proj_size": case.P,
     }
-    return {name: value for name, (value, default) in used.items() if value != default}
+    return {name: value for name, value in used.items() if value != DEFAULTS[name]}
 
 
 def call_layer(

@@ -85,6 +85,12 @@ class WithLengths(LSTM):
         return torch.stack(y, 1), (h, c)
 
 
+class HiddenWidthFirst(WithoutAxis):
+    def __init__(self, hidden_dim, in_features, num_layers, dropout):
+        assert (num_layers, dropout) == (1, 0.0)
+        super().__init__(in_features, hidden_dim)
+
+
 class OutputsOfGRU(nn.Module):
     """A GRU that returns y alone."""
 
@@ -111,6 +117,7 @@ FORMS = {
     WithoutState: "x is (B, T, D), states are (B, H), no initial state",
     TimeFirst: "states are (B, H)",
     WithLengths: "x is (B, T, D), states are (B, H)",
+    HiddenWidthFirst: "x is (B, T, D), states are (B, H)",
     OutputsOfGRU: "x is (B, T, D), states are (B, H)",
 }
 
@@ -141,7 +148,9 @@ def test_the_form_is_found_and_the_layer_passes(layer):
         assert verdict.status == "passed", verdict.message
 
 
-@pytest.mark.parametrize("layer", [WithoutAxis, Apart, ApartWithAxis, TimeFirst, OutputsOfGRU])
+@pytest.mark.parametrize(
+    "layer", [WithoutAxis, Apart, ApartWithAxis, TimeFirst, HiddenWidthFirst, OutputsOfGRU]
+)
 def test_the_script_calls_it_in_the_same_form(layer):
     """A stand-alone script returns the numbers that the subject returns."""
     subject, case = like(layer), Case(3, 2, 4, 5)
