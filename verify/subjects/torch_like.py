@@ -97,7 +97,6 @@ THE_INPUT_WIDTH = r"in|feat|x|d_?in|n_?in|emb"
 """The names of arguments for H and D."""
 
 LONGEST_REASON = 200
-REQUIRED = inspect.Parameter.empty
 
 SAME = 2.0**-30
 """The largest difference of two results in float64 that rounding, not randomness, explains."""
@@ -243,16 +242,12 @@ class TorchLike(TorchLayer):
         return (case.H, case.D) if turned else (case.D, case.H)
 
     def _arguments(self, case: Case) -> dict[str, Any]:
-        """Return the constructor's arguments that differ from its defaults, or have none."""
-        arguments = inspect.signature(self.layer).parameters
-        required = {name for name, p in arguments.items() if p.default is REQUIRED}
-        changes = {n: v for n, v in DEFAULTS.items() if n in required} | depth_arguments(case)
-        if not case.bias or "bias" in required:
-            changes["bias"] = case.bias
-        argument = arguments.get("batch_first")
-        if argument is not None and argument.default is True and case.layout != "batch-first":
-            changes["batch_first"] = False
-        return changes
+        """Return the constructor's arguments whose value is not its default."""
+        usual = {"bias": True} | DEFAULTS
+        stated = {n: p.default for n, p in inspect.signature(self.layer).parameters.items()}
+        defaults = usual | {n: d for n, d in stated.items() if d is not None}
+        arguments = usual | {"bias": case.bias} | depth_arguments(case)
+        return {name: value for name, value in arguments.items() if defaults[name] != value}
 
     def _names(self, argument: str) -> bool:
         """Whether the constructor has a parameter of this name, other than in **arguments."""

@@ -86,8 +86,8 @@ class WithLengths(LSTM):
 
 
 class HiddenWidthFirst(WithoutAxis):
-    def __init__(self, hidden_dim, in_features, num_layers, dropout):
-        assert (num_layers, dropout) == (1, 0.0)
+    def __init__(self, hidden_dim, in_features, num_layers, dropout=0.1, bidirectional=None):
+        assert (num_layers, dropout, bidirectional) == (1, 0.0, None)
         super().__init__(in_features, hidden_dim)
 
 
