@@ -38,18 +38,21 @@ class CallForm:
     """How a class is called: the axes of its x and states, and the arguments of its states.
 
     ``takes`` says whether several states are one argument, as torch's, or one each, or none is
-    taken; ``passes`` whether states have the axis of layers and directions, (1, B, H).
+    taken; ``passes`` whether states have the axis of layers and directions, (1, B, H); ``alone``
+    whether a cell with one state returns its outputs alone.
     """
 
     batch_first: bool = False
     takes: str = TOGETHER
     passes: bool = True
+    alone: bool = False
 
     @property
     def text(self) -> str:
         """The form in words, where it is not torch's; "" if it is."""
         clauses = ["x is (B, T, D)"] * self.batch_first
         clauses += ["states are (B, H)"] * (not self.passes)
+        clauses += ["y is returned alone"] * self.alone
         clauses += {APART: ["h and c are two arguments"], NONE: ["no initial state"]}.get(
             self.takes, []
         )
@@ -88,8 +91,8 @@ class CallForm:
             y, _ = rnn.pad_packed_sequence(y, batch_first=self.batch_first)
         y = y.transpose(0, 1) if self.batch_first else y
         final = tensors(torch, rest)
-        if not final and lengths is None:
-            final = (y[-1:] if self.passes else y[-1],)  # the h of a cell that returns y alone
+        if self.alone and lengths is None:
+            final = (y[-1:] if self.passes else y[-1],)
         if y.shape[0] < steps:  # it ends with the longest row
             y = torch.cat([y, y.new_zeros((steps - y.shape[0], *y.shape[1:]))])
         return y, final if self.passes else tuple(s[None] for s in final)
@@ -104,11 +107,11 @@ class CallForm:
     def source(self, states: int) -> str:
         """Return source of a function ``called(layer, x, state=None)`` for stand-alone scripts."""
         one_by_one = self.takes == APART or states == 1
+        last = f"[y[{':, -1' if self.batch_first else '-1'}][None]]"
         return SOURCE.format(
             state="[s[0] for s in state]" if not self.passes else "list(state)",
             given="state" if one_by_one else "[tuple(state)]",
-            last=f"y[{':, -1' if self.batch_first else '-1'}]{'[None]' if self.passes else ''}",
-            final="final" if self.passes else "[s[None] for s in final]",
+            final=last if self.alone else "final" if self.passes else "[s[None] for s in final]",
         )
 
 
@@ -125,7 +128,6 @@ def called(layer, x, state=None):
     state = [] if state is None else tensors(state)
     state = {state}
     y, *final = tensors(layer(x, *({given} if state else [])))
-    final = final or [{last}]
     return y, {final}
 '''
 """The source of ``CallForm.call`` without lengths, for stand-alone scripts."""
@@ -151,8 +153,10 @@ def forms(forward: Callable[..., Any], states: int, *, batch_first: bool) -> Ite
     takes = [TOGETHER] if anything or len(places) > 1 else [NONE]
     if states > 1 and (anything or len(places) > states):
         takes.append(APART)
-    for passes, way, first in product((True, False), takes, {batch_first, True}):
-        yield CallForm(first, way, passes)
+    alone = (False, True) if states == 1 else (False,)
+    for form in product(alone, (True, False), takes, {batch_first, True}):
+        returns_alone, passes, way, first = form
+        yield CallForm(first, way, passes, returns_alone)
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,7 @@ class Trial:
             shape = (1, case.B, case.H)
             if y.shape != (case.T, *shape[1:]):
                 return NO_FIT
-            if self.states > 1 and final == [shape]:
+            if len(final) < self.states > 1:
                 return WITHHELD
             by_x = self.run(form, replace(plain, x=_changed(x))).y != y
             if by_x[0].any(-1).sum() > 1 and not by_x[1:, ROW].any():

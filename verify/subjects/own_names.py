@@ -31,7 +31,7 @@ from ..conventions.convention import (
     added,
     slice_shape,
 )
-from ..conventions.parameter_map import ConventionMap
+from ..conventions.parameter_map import ConventionMap, suffixes
 from .protocol import Inputs, Result, SubjectUnavailable
 
 SIZES = Sizes(D=11, H=6)
@@ -112,12 +112,44 @@ class OwnMap(ConventionMap):
 
     def draw(self, name: str, shape: tuple[int, ...]) -> Floats:
         """Draw weights of N(0, 1/fan-in) by the case's scale, vectors of N(0, 1/4)."""
-        array = next(a for a in self.packed if f"{a.name}_l0" == name)
+        array_name, _, place = name.rpartition("_l")
+        array = next(a for a in self.packed if a.name == array_name)
         if _is_vector(array):
             return self.case.normal(name, shape, 0.5)
-        rows = self.case.D if array.slices[0].startswith("W") else self.case.H
+        width = self.case.D if place.startswith("0") else self.case.H * self.case.directions
+        rows = width if array.slices[0].startswith("W") else self.case.H
         fan_in = rows + (self.case.H if array.below else 0)
         return self.case.normal(name, shape, self.case.weight_scale / np.sqrt(fan_in))
+
+    def keys(self, shapes: Shapes) -> dict[str, str]:
+        """Return this map's name of each array of a module of several layers or directions.
+
+        Arrays whose names differ in numbers or words of directions alone are those of the passes,
+        in their order; else the arrays of each pass follow each other. Raises NoMapping.
+        """
+        expected, endings = self.shapes(), [*suffixes(self.case)]
+        first = [a.name for a in self._arrays]
+        alike = [[n for n in shapes if _without_place(n) == _without_place(a)] for a in first]
+        chunks = [[*shapes][k :: len(first)] for k in range(len(first))]
+        layers_first = sorted(endings, key=lambda ending: ending.endswith("_reverse"))
+        for of_arrays, order in product((alike, chunks), (endings, layers_first)):
+            keys = {
+                name: f"{array}{ending}"
+                for array, names in zip(first, of_arrays, strict=True)
+                for name, ending in zip(names, order, strict=False)
+            }
+            if {keys.get(n, n): tuple(shape) for n, shape in shapes.items()} == expected:
+                return keys
+        raise NoMapping("the arrays of its further passes are not named or shaped as the first's")
+
+
+def _without_place(name: str) -> str:
+    """Return a name without numbers and words for the place of a pass."""
+    return re.sub(rf"\d+|(?<![a-z])({PLACE})(?![a-z])|[._]", "", name, flags=re.IGNORECASE)
+
+
+PLACE = "fwd?|bwd?|forwards?|backwards?|rev|reversed?|left|right"
+"""The words by which the names of two directions differ."""
 
 
 def _is_vector(array: Packed) -> bool:

@@ -27,7 +27,7 @@ from ..numbers.ledger import Mismatch
 from ..runs.verdict import PARAMETERS
 from . import torch_module as torch_caller
 from .call_form import LENGTHS, NONE, TORCHS, CallForm, Trial, forms, tensors
-from .called import NotOffered, layer_of, raised_by, state_shapes, with_care
+from .called import NotOffered, SubjectCrashed, layer_of, raised_by, state_shapes, with_care
 from .inputs import draw_cotangents, draw_inputs
 from .loader import UnknownSubject
 from .own_names import CASE, NoMapping, OwnMap, OwnNames, own_names
@@ -149,7 +149,8 @@ class TorchLike(TorchLayer):
     def build(self, case: Case) -> TorchModule:
         """Return the layer; Mismatch for parameters of unexpected names or shapes."""
         module = self.module(import_torch(), case)
-        shapes = {self._key(name): tuple(p.shape) for name, p in module.named_parameters()}
+        keys = self._keys(module, case)
+        shapes = {keys[name]: tuple(p.shape) for name, p in module.named_parameters()}
         expected = dict(self.parameter_map(case).shapes())
         for name in sorted(expected.keys() | shapes.keys()):
             if expected.get(name) != shapes.get(name):
@@ -163,7 +164,8 @@ class TorchLike(TorchLayer):
     def called(self, module: Any, case: Case) -> TorchModule:
         """Return a module of it, with how it is called."""
         setting = partial(precise, import_torch(), case, self.device)
-        return TorchModule(module, case, self.call, self._key, self.device, setting)
+        key = self._keys(module, case).__getitem__
+        return TorchModule(module, case, self.call, key, self.device, setting)
 
     @property
     def steps(self) -> bool:
@@ -216,6 +218,9 @@ class TorchLike(TorchLayer):
         if not self._numbered:
             return text
         named = '{f"{name}_l0": p for name, p in layer.named_parameters()}'
+        if case.layers * case.directions > 1:
+            keys = self._keys(self.module(import_torch(), case), case)
+            named = f"{{{keys!r}[name]: p for name, p in layer.named_parameters()}}"
         return text.replace("dict(layer.named_parameters())", named)
 
     def _imports(self, case: Case) -> str:
@@ -231,9 +236,15 @@ class TorchLike(TorchLayer):
         """Whether the map's names end with the pass (``_l0``), and the parameters' do not."""
         return self.steps or self.own is not None
 
-    def _key(self, name: str) -> str:
-        """Return the name that the map has for a parameter."""
-        return f"{name}_l0" if self._numbered else name
+    def _keys(self, module: Any, case: Case) -> dict[str, str]:
+        """Return the names that the map has for a module's parameters."""
+        shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
+        if not self._numbered:
+            return {name: name for name in shapes}
+        mapping = self.parameter_map(case)
+        if case.layers * case.directions > 1 and isinstance(mapping, OwnMap):
+            return mapping.keys(shapes)
+        return {name: f"{name}_l0" for name in shapes}
 
     def widths(self, case: Case) -> tuple[int, int]:
         """Return D and H, in the order of the constructor's first two arguments."""
@@ -434,7 +445,7 @@ def _with_own_names(subject: TorchLike) -> TorchLike:
     except Exception:
         return subject  # the smoke check reports why it cannot be constructed
     torchs = set(subject.parameter_map(CASE).shapes())
-    names = {subject._key(name) for name in shapes}
+    names = {*subject._keys(module, CASE).values()}
     if not shapes or names == torchs or (names & torchs and not subject.steps):
         return subject  # a cell's array weight_ih need not be meant as torch.nn's
     first = getattr(module, "batch_first", False) is True and not subject._names("batch_first")
@@ -493,14 +504,16 @@ def _tried(subject: TorchLike) -> TorchLike:
     for option, (argument, case) in ARGUMENTS.items():
         if subject.steps and option != "bias":
             reasons[option] = NOT_OF_CELLS
-        elif subject.own and option in ("layers", "bidirectional", "projection"):
-            reasons[option] = "parameters of other names than torch.nn's are read in one pass"
+        elif subject.own and option == "projection":
+            reasons[option] = "parameters of other names than torch.nn's are read without one"
         elif option == "projection" and subject.kind != "LSTM":
             reasons[option] = f"torch.nn.{subject.kind} has none"
         elif option == "batch_first" and subject.called_as.batch_first:
             reasons[option] = ALWAYS_FIRST
         elif not subject._takes(argument):
             reasons[option] = f"its constructor takes no {argument}"
+        elif option in ("layers", "bidirectional") and (one_pass := _one_pass(subject, case)):
+            reasons[option] = one_pass
         elif refusal := (
             _refusal(subject, case, partial(subject.module, import_torch()))
             or _not_offered(_refusal(subject, case, partial(_run, subject)), option, source)
@@ -531,6 +544,22 @@ def _tried(subject: TorchLike) -> TorchLike:
     )
     dtypes = dtypes or list(DTYPES)
     return replace(subject, options=options, dtypes=tuple(dtypes), evaluated=evaluated)
+
+
+def _one_pass(subject: TorchLike, case: Case) -> str:
+    """Return the reason for which a class with own names is held in one pass alone; "" if not."""
+    if subject.own is None:
+        return ""
+    form = subject.called_as
+    if not form.passes or form.alone:
+        return "its states have no axis of layers and directions"
+    try:
+        subject._keys(with_care(partial(subject.module, import_torch(), case)), case)
+    except NoMapping as reason:
+        return str(reason)
+    except SubjectCrashed:
+        return ""  # whether it refuses the option or trips over it is seen next
+    return ""
 
 
 def _refused_calls(subject: TorchLike, *, packs: bool) -> dict[str, str]:

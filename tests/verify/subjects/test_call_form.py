@@ -118,7 +118,7 @@ FORMS = {
     TimeFirst: "states are (B, H)",
     WithLengths: "x is (B, T, D), states are (B, H)",
     HiddenWidthFirst: "x is (B, T, D), states are (B, H)",
-    OutputsOfGRU: "x is (B, T, D), states are (B, H)",
+    OutputsOfGRU: "x is (B, T, D), states are (B, H), y is returned alone",
 }
 
 
