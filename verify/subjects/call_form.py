@@ -58,6 +58,10 @@ class CallForm:
         )
         return ", ".join(clauses)
 
+    def is_near(self, other: CallForm) -> bool:
+        """Whether it differs from another form in the axes of x alone."""
+        return replace(self, batch_first=other.batch_first) == other
+
     def call(
         self,
         arguments: Mapping[str, Any],

@@ -32,6 +32,7 @@ from ..conventions.convention import (
     slice_shape,
 )
 from ..conventions.parameter_map import ConventionMap, suffixes
+from ..numbers.ledger import Mismatch
 from .protocol import Inputs, Result, SubjectUnavailable
 
 SIZES = Sizes(D=11, H=6)
@@ -342,6 +343,8 @@ class Experiment:
         x = CASE.normal(f"{round_} x", (CASE.T, CASE.B, CASE.D))
         start = self.start(kind, round_)
         result = self.run(Inputs(dict(named), x, self.with_passes(start), None))
+        if result.y.shape != (expected := (CASE.T, CASE.B, CASE.H)):
+            raise Mismatch(f"y: expected shape (T, B, H) = {expected}, got {result.y.shape}")
         return _Observed(named, x, start, result)
 
 
@@ -392,7 +395,7 @@ def _difference(a: Floats, b: Floats) -> float:
 Reading: TypeAlias = tuple[Convention, tuple[Packed, ...]]
 
 
-def own_names(run: Run, shapes: Shapes, like: Convention) -> OwnNames:
+def own_names(run: Run, shapes: Shapes, like: Convention, *, takes_state: bool = True) -> OwnNames:
     """Return the meaning of a module's arrays; NoMapping says why it cannot be determined.
 
     ``run`` runs the module of size ``SIZES`` on the case ``CASE``; ``like`` is the convention of
@@ -400,7 +403,7 @@ def own_names(run: Run, shapes: Shapes, like: Convention) -> OwnNames:
     use it wrongly.
     """
     arrays = _Arrays.sorted_by_shape(like.family, shapes)
-    experiments = [Experiment(run, shapes, state) for state in (True, False)]
+    experiments = [Experiment(run, shapes, state) for state in (True, False)[not takes_state :]]
     readings: list[Reading] = []
     crash: Exception | None = None
     ran = []

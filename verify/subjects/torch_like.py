@@ -450,13 +450,12 @@ def _with_own_names(subject: TorchLike) -> TorchLike:
         return subject  # a cell's array weight_ih need not be meant as torch.nn's
     first = getattr(module, "batch_first", False) is True and not subject._names("batch_first")
     first = first and not subject.steps
-    form = None if subject.steps else _form(module, shapes, subject, batch_first=first)
-    axes = (first,) if first or subject.steps else (False, True)
     refusals: list[Exception] = []
-    for called_as in (form,) if form else map(CallForm, axes):
+    for called_as in _forms(module, shapes, subject, batch_first=first):
         subject = replace(subject, called_as=called_as)
         try:
-            meaning = own_names(_careful(module, subject), shapes, subject.convention)
+            run, takes_state = _careful(module, subject), called_as.takes != NONE
+            meaning = own_names(run, shapes, subject.convention, takes_state=takes_state)
         except SubjectUnavailable:
             raise
         except Exception as refusal:  # the module's own, too
@@ -466,23 +465,26 @@ def _with_own_names(subject: TorchLike) -> TorchLike:
         else:
             return replace(subject, own=meaning, convention=meaning.convention)
     first_refusal = refusals[0]
-    own = isinstance(first_refusal, NoMapping)
+    own = isinstance(first_refusal, NoMapping | Mismatch)
     why = str(first_refusal) if own else f"its run raised {first_refusal}"
     proposal = PROPOSAL.format(subject.kind.removesuffix(CELL).lower())
     raise SubjectUnavailable(f"{why}: {proposal}") from first_refusal
 
 
-def _form(
+def _forms(
     module: Any, shapes: Mapping[str, tuple[int, ...]], subject: TorchLike, *, batch_first: bool
-) -> CallForm | None:
-    """Return the form in which a module computes row by row; None if it does in none."""
+) -> list[CallForm]:
+    """Return the form in which a module computes row by row; those nearest torch's if in none."""
+    if subject.steps:
+        return [TORCHS]
     states = len(subject.convention.states)
 
     def run(form: CallForm, inputs: Inputs) -> Result:
         return _careful(module, replace(subject, called_as=form))(inputs)
 
     candidates = [*forms(module.forward, states, batch_first=batch_first)]
-    return Trial(run, CASE, shapes, states).form(candidates)
+    form = Trial(run, CASE, shapes, states).form(candidates)
+    return [form] if form else [each for each in candidates if each.is_near(candidates[0])]
 
 
 def _careful(module: Any, subject: TorchLike) -> Callable[[Inputs], Result]:

@@ -226,3 +226,16 @@ def test_an_lstm_without_its_cell_state_is_refused():
 
     with pytest.raises(SubjectUnavailable, match=r"returns y without c.*return y, \(h, c\)"):
         like(Outputs)
+
+
+def test_outputs_of_another_shape_are_refused_in_a_sentence():
+    """As of a class that returns the last h alone, whose forward takes no state."""
+
+    class Last(LSTM):
+        def forward(self, x):
+            return self.run(x, self.zeros(x), self.zeros(x))[1]
+
+    with pytest.raises(
+        SubjectUnavailable, match=r"y: expected shape \(T, B, H\) = \(3, 4, 6\), got"
+    ):
+        like(Last)
