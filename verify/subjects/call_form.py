@@ -178,13 +178,17 @@ class Trial:
         Next best are torch's states that come back in other shapes, then states that are ignored
         or reach other rows: the checks will say so. SubjectUnavailable if c is withheld.
         """
-        fits = {form: self._fit(form) for form in candidates}
+        fits: dict[CallForm, str] = {}
+        for form in candidates:
+            fits[form] = self._fit(form)
+            if fits[form] == OWN_ROWS:
+                return form
         if WITHHELD in fits.values():
             raise SubjectUnavailable(
                 "it returns y without c, and from y alone nobody can tell what c was: let it "
                 "return y, (h, c)"
             )
-        best = min(candidates, key=lambda form: RANKS.index(fits[form]))
+        best = min(fits, key=lambda form: RANKS.index(fits[form]))
         return None if fits[best] == NO_FIT else best
 
     def _fit(self, form: CallForm) -> str:
