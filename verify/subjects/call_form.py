@@ -95,7 +95,9 @@ class CallForm:
             y, _ = rnn.pad_packed_sequence(y, batch_first=self.batch_first)
         y = y.transpose(0, 1) if self.batch_first else y
         final = tensors(torch, rest)
-        if self.alone and lengths is None:
+        if self.alone and (final or lengths is not None):
+            raise TypeError("it returns more than its outputs, or has lengths")
+        if self.alone:
             final = (y[-1:] if self.passes else y[-1],)
         if y.shape[0] < steps:  # it ends with the longest row
             y = torch.cat([y, y.new_zeros((steps - y.shape[0], *y.shape[1:]))])
@@ -210,6 +212,8 @@ class Trial:
             by_x = self.run(form, replace(plain, x=_changed(x))).y != y
             if by_x[0].any(-1).sum() > 1 and not by_x[1:, ROW].any():
                 return NO_FIT  # a row and a step are exchanged
+            if form.alone and not by_x[1:, ROW].any():
+                return NO_FIT  # a cell, which broadcasts its h over all steps
             by_state = np.zeros(case.B, bool)
             if plain.state is not None:
                 states = tuple(map(_changed, state))

@@ -338,14 +338,16 @@ class Experiment:
         """Return the states with the axis of passes; None if the module takes none."""
         return tuple(s[None] for s in start) if self.state else None
 
-    def observed(self, kind: str, named: Mapping[str, Floats], round_: str) -> _Observed:
-        """Run the module on these arrays."""
+    def observed(
+        self, kind: str, named: Mapping[str, Floats], round_: str, start: float = 1.0
+    ) -> _Observed:
+        """Run the module on these arrays; ``start`` is a factor of the initial states."""
         x = CASE.normal(f"{round_} x", (CASE.T, CASE.B, CASE.D))
-        start = self.start(kind, round_)
-        result = self.run(Inputs(dict(named), x, self.with_passes(start), None))
+        states = tuple(start * s for s in self.start(kind, round_))
+        result = self.run(Inputs(dict(named), x, self.with_passes(states), None))
         if result.y.shape != (expected := (CASE.T, CASE.B, CASE.H)):
             raise Mismatch(f"y: expected shape (T, B, H) = {expected}, got {result.y.shape}")
-        return _Observed(named, x, start, result)
+        return _Observed(named, x, states, result)
 
 
 @dataclass(frozen=True)
@@ -462,12 +464,18 @@ def _letter(name: str) -> str:
 
 def _explained(arrays: _Arrays, experiment: Experiment, like: Convention) -> list[Reading]:
     """Return all readings that reproduce the module: weights, then each vector, then all arrays."""
-    observed = experiment.observed(arrays.kind, experiment.arrays(round_="weights"), "weights")
+    named = experiment.arrays(round_="weights")
+    observed = experiment.observed(arrays.kind, named, "weights")
+    at_rest = experiment.observed(arrays.kind, named, "weights", start=0.0)
+    first_steps: dict[object, bool] = {}  # from zeros they depend on W alone, not on U
     readings: list[Reading] = []
     for style, (upper, lower) in product(arrays.styles(), arrays.orders()):
         packed = arrays.packed(style, upper, lower)
         for base in arrays.bases(like):
-            if observed.distance(base, packed, CLOSE) <= CLOSE:
+            place = style, upper, base
+            if place not in first_steps:
+                first_steps[place] = next(at_rest.differences(base, packed)) <= CLOSE
+            if first_steps[place] and observed.distance(base, packed, CLOSE) <= CLOSE:
                 readings.append((base, packed))
     for vector in arrays.vectors if readings else ():
         named = experiment.arrays(vector.name, round_=vector.name)
