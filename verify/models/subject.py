@@ -26,7 +26,7 @@ from ..runs.words import words
 from ..subjects.frameworks import families
 from ..subjects.frameworks.onnx_operator import LENGTHS, Operator
 from ..subjects.loader import UnknownSubject
-from ..subjects.protocol import Built, Inputs, Result, SubjectUnavailable
+from ..subjects.protocol import Built, Inputs, OneCell, Result, SubjectUnavailable
 from . import runtimes
 from .activations import activations
 from .built import BuiltFused, BuiltNode, BuiltStep, turned
@@ -177,7 +177,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class NodeSubject(Compared):
+class NodeSubject(Compared, OneCell):
     """A node of a file, and the runtime that runs it."""
 
     name: str
@@ -241,10 +241,6 @@ class NodeSubject(Compared):
         """Return the runtime's name and version; raise SubjectUnavailable if it is missing."""
         return self.runtime.version()
 
-    def cell(self, case: Case) -> str:
-        """Return its cell."""
-        return self.cells[0]
-
     @property
     def own_cell(self) -> Any:
         """The operator's own equations if the reference has none, else None."""
@@ -253,10 +249,6 @@ class NodeSubject(Compared):
     def parameter_map(self, case: Case) -> NodeMap:
         """Return the map of its convention, with its own weights."""
         return NodeMap(self.convention, case, self.weights, self.own_cell)
-
-    def caller(self, case: Case) -> str:
-        """Return "": scripts of failures cannot call it without gatewise."""
-        return ""
 
     @property
     def weights(self) -> dict[str, Array]:

@@ -42,17 +42,16 @@ from ..numbers.arithmetic import FLOAT64
 from ..numbers.bounded import Bounded
 from ..numbers.followed import Unfollowed
 from ..runs.verdict import OWN_EQUATIONS
-from .called import with_care
-from .differentiated import LONGEST_REASON, STATE_NAMES, Arrays, arrays_of, flat, pulled_by
+from .differentiated import STATE_NAMES, Arrays, arrays_of, flat, pulled_by
 from .framework import Plain, imported
 from .frameworks import families
 from .inputs import draw_inputs
-from .kept_state import reset_method
 from .loader import UnknownSubject
-from .protocol import Built, Cotangents, Inputs, Pulled, Result
+from .protocol import Built, Cotangents, Inputs, OneCell, Pulled, Result
 from .ragged import ARGUMENTS, RaggedLayer, arguments, ragged_cases, ragged_options
 from .recurrence import Recurrence
-from .torch_module import torch_dtype, torch_version
+from .torch_module import stated_version, torch_dtype
+from .trial import dtypes_of, reset_method, run, tried
 
 DECLARATION = "__gatewise__"
 """The attribute that holds the declaration of a class or a function."""
@@ -203,7 +202,7 @@ def subject(cell: str | Callable[..., Any] | None, **fields: Any) -> Callable[[A
 
 
 @dataclass(frozen=True)
-class Declared:
+class Declared(OneCell):
     """A class or a function with a declaration, as a subject."""
 
     name: str
@@ -238,22 +237,13 @@ class Declared:
 
     def version(self) -> str:
         """Return the version that the code states, and that of what computes on a device."""
-        on = "" if self.device == "cpu" else torch_version(self.device)
-        return ", ".join(filter(None, (str(getattr(self.value, "version", "")), on)))
-
-    def cell(self, case: Case) -> str:
-        """Return the cell that the code claims to compute."""
-        return self.cells[0]
+        return stated_version(str(getattr(self.value, "version", "")), self.device)
 
     def parameter_map(self, case: Case) -> ParameterMap:
         """Return the map of its convention, or of its declared arrays."""
         if self.own_cell is not None:
             return OwnMap(self.own_cell, case)
         return ConventionMap(self.convention, case)
-
-    def caller(self, case: Case) -> str:
-        """Return "": scripts of failures call it by gatewise."""
-        return ""
 
     def build(self, case: Case) -> Built:
         """Return the layer, ready to be called."""
@@ -616,8 +606,7 @@ def declared(
     )
     if declaration.stateful:
         reset_method(value, name, declaration.reset)
-    dtypes = tuple(getattr(value, "dtypes", ("float64", "float32")))
-    subject = Declared(name, value, declaration, options, dtypes, import_lines, device)
+    subject = Declared(name, value, declaration, options, dtypes_of(value), import_lines, device)
     if recurrence is not None and recurrence.function is not None:
         _try_step(name, recurrence)
     return _tried(subject)
@@ -673,26 +662,14 @@ def _tried(subject: Declared) -> Declared:
         plain = Case(2, 3, 2, 4, state=offered.state)
         cases["no_steps"] = replace(plain, T=0)
         cases |= ragged_cases(offered, plain)
-    changed: dict[str, Any] = {}
-    reasons = []
-    runs: dict[str, Callable[[], None]] = {k: partial(_runs, subject, c) for k, c in cases.items()}
+    trials = {option: partial(run, subject, case) for option, case in cases.items()}
     if offered.partial_state and not subject.declaration.partial_state:
-        runs["partial_state"] = partial(_runs_with_one_state, subject)
-    for option, run in runs.items():
-        try:
-            with_care(run)
-            changed[option] = True
-        except Exception as error:  # an option whose case raises is not offered, for that reason
-            changed[option] = False
-            reasons.append((option, str(error)[:LONGEST_REASON]))
-    return replace(subject, options=replace(offered, **changed, reasons=tuple(reasons)))
+        trials["partial_state"] = partial(_run_with_one_state, subject)
+    changed, reasons = tried(trials)
+    return replace(subject, options=replace(offered, **changed, reasons=tuple(reasons.items())))
 
 
-def _runs(subject: Declared, case: Case) -> None:
-    subject.build(case).forward(draw_inputs(subject, case))
-
-
-def _runs_with_one_state(subject: Declared) -> None:
+def _run_with_one_state(subject: Declared) -> None:
     case = Case(2, 2, 2, 3)
     inputs = draw_inputs(subject, case)
     for k, state in enumerate(inputs.state or ()):

@@ -20,13 +20,13 @@ from ..cases.options import Options
 from ..conventions import Convention
 from ..conventions.file_layout import Stored
 from ..conventions.parameter_map import ConventionMap, suffixes
-from .protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
+from .protocol import Built, Cotangents, Inputs, OneCell, Pulled, Result, SubjectUnavailable
 
 PROJECTED = "lstm-projected"
 
 
 @dataclass(frozen=True)
-class FrameworkSubject(ABC):
+class FrameworkSubject(OneCell, ABC):
     """A layer of another framework; users type its ``name``, ``FRAMEWORK:Layer``.
 
     Arrays are named by the convention (``weight_ih_l0``, ...); the adapter translates them when it
@@ -68,10 +68,6 @@ class FrameworkSubject(ABC):
         convention = replace(self.convention, projected=True) if case.P else self.convention
         return ConventionMap(convention, case)
 
-    def caller(self, case: Case) -> str:
-        """Return "": scripts of failures call gatewise's adapter."""
-        return ""
-
 
 @dataclass(frozen=True)
 class Plain:
@@ -101,6 +97,33 @@ class Plain:
     def train(self, training: bool) -> None:
         """Raise: adapters of other frameworks have one mode."""
         raise NotImplementedError("it has no modes")
+
+
+def result_of(outputs: Sequence[Any]) -> Result:
+    """Return outputs (T, B, width) and final states as new arrays of NumPy."""
+    y, *final = (np.array(output) for output in outputs)
+    return Result(y, tuple(final))
+
+
+def pulled_back(
+    result: Result,
+    leaves: Mapping[str, Any],
+    pairs: Sequence[tuple[Any, Floats | None]],
+    gradient: Callable[[list[Any], list[Any], list[Any]], Sequence[Any]],
+) -> Pulled:
+    """Pull cotangents, each with its output, back to the leaves; None stands for zeros.
+
+    ``gradient`` returns the gradients of (outputs, leaves, cotangents), None for zeros, too.
+    """
+    pulled: Sequence[Any] = [None] * len(leaves)
+    if present := [(output, d) for output, d in pairs if d is not None]:
+        outputs, cotangents = map(list, zip(*present, strict=True))
+        pulled = gradient(outputs, list(leaves.values()), cotangents)
+    named = {
+        name: np.zeros(leaf.shape, result.y.dtype) if d is None else np.array(d)
+        for (name, leaf), d in zip(leaves.items(), pulled, strict=True)
+    }
+    return Pulled.of_leaves(result, named)
 
 
 def imported(module: str, install: str) -> Any:

@@ -24,9 +24,10 @@ from ..numbers.ledger import Mismatch
 from .called import NotOffered, SubjectCrashed, with_care
 from .forbidden import NOTHING, Forbidden, forbidden
 from .kernel_problems import Problem, StateSpace, leaves, problem_named
-from .protocol import Subject, SubjectUnavailable
+from .protocol import OneCell, Subject, SubjectUnavailable
 from .torch_module import (
     array_of,
+    gradients,
     import_torch,
     is_cuda,
     one_thread,
@@ -75,7 +76,7 @@ class Submitted(Subject, Protocol):
 
 
 @dataclass(frozen=True)
-class Kernel:
+class Kernel(OneCell):
     """A submission to a problem, with the classes and operators that it must not use."""
 
     name: str
@@ -95,17 +96,9 @@ class Kernel:
         """Return the version of PyTorch, in which submissions are written."""
         return torch_version(self.device) if self.is_module else f"numpy {np.__version__}"
 
-    def cell(self, case: Case) -> str:
-        """Return the name of the reference's cell."""
-        return self.problem.cell
-
     def parameter_map(self, case: Case) -> ParameterMap:
         """Return the map of the recurrence's arrays."""
         return self.problem.parameter_map(case)
-
-    def caller(self, case: Case) -> str:
-        """Return "": failures are reproduced by gatewise's command."""
-        return ""
 
     @property
     def is_module(self) -> bool:
@@ -262,13 +255,12 @@ class Module:
                     f"output: expected shape {cotangent.shape}, got {tuple(output.shape)}"
                 )
             d = tensor_of(torch, cotangent, self.device)
-            gradients = torch.autograd.grad(output, list(tensors.values()), d, allow_unused=True)
+            pulled = gradients(torch, [(output, d)], tensors, more=False)
             self._untouched(torch, tensors, leaves, output)
-            pulled = {}
-            for (name, leaf), d in zip(tensors.items(), gradients, strict=True):
-                array = array_of(torch, torch.zeros_like(leaf) if d is None else d)
-                pulled[name] = _turned(self.problem, name, array, index=np.s_[None])
-        return pulled
+            return {
+                name: _turned(self.problem, name, array_of(torch, d), index=np.s_[None])
+                for name, d in pulled.items()
+            }
 
     def ready(self, leaves: Mapping[str, Array]) -> Callable[[], Any]:
         """Set the parameters, and return a call of the module with the inputs, for a clock.

@@ -42,6 +42,7 @@ from .torch_module import (
 )
 from .torch_parameters import CONVENTIONS, stepped
 from .torch_subject import TorchLayer, call_layer, depth_arguments
+from .trial import LONGEST_REASON
 
 KINDS = ("LSTM", "GRU", "RNN")
 CELL = "Cell"
@@ -91,7 +92,6 @@ NAMES = {
 NOT_OF_CELLS = ""
 """The reason for which a cell has no layers, lengths, ...: obvious, so it is not printed."""
 
-LONGEST_REASON = 200
 LENGTHS = ("lengths", "seq_lengths", "sequence_lengths")
 REQUIRED = inspect.Parameter.empty
 

@@ -66,6 +66,11 @@ def torch_version(device: str = "cpu") -> str:
     return f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {cudnn}, {name}"
 
 
+def stated_version(stated: str, device: str) -> str:
+    """Return the version that code states, and that of what computes on a device."""
+    return ", ".join(filter(None, (stated, "" if device == "cpu" else torch_version(device))))
+
+
 @contextmanager
 def precise(torch: Any, case: Case, device: str) -> Iterator[None]:
     """Compute in the case's own arithmetic: on a GPU in TF32 only where that is the dtype."""
@@ -219,22 +224,31 @@ class TorchModule:
             if tuple(output.shape) != d.shape:  # else torch says something about cotangents
                 raise Mismatch(f"{name}: expected shape {d.shape}, got {tuple(output.shape)}")
             wanted.append((output, tensor_of(torch, d, self.device)))
-        gradients: Sequence[Any] = [None] * len(leaves)
-        if wanted:
-            heads, pulled = zip(*wanted, strict=True)
-            gradients = torch.autograd.grad(
-                heads, list(leaves.values()), pulled, retain_graph=more, allow_unused=True
-            )
-        return {
-            name: array_of(torch, self._as_drawn(torch.zeros_like(leaf) if d is None else d, name))
-            for (name, leaf), d in zip(leaves.items(), gradients, strict=True)
-        }
+        pulled = gradients(torch, wanted, leaves, more=more)
+        return {name: array_of(torch, self._as_drawn(d, name)) for name, d in pulled.items()}
 
     def _as_drawn(self, tensor: Any, name: str) -> Any:
         if self.case.layout == "unbatched" and (name == "x" or name.startswith("state ")):
             return tensor[:, None]
         turned = self.case.layout == "batch-first" and name == "x"
         return tensor.transpose(0, 1) if turned else tensor
+
+
+def gradients(
+    torch: Any, pairs: Sequence[tuple[Any, Any]], leaves: Mapping[str, Any], *, more: bool = True
+) -> dict[str, Any]:
+    """Return the gradients of all leaves, by name, of outputs paired with cotangents.
+
+    ``more``: other cotangents will be pulled back through the same run.
+    """
+    pulled: Sequence[Any] = [None] * len(leaves)
+    if pairs:
+        outputs, cotangents = zip(*pairs, strict=True)
+        pulled = torch.autograd.grad(
+            outputs, list(leaves.values()), cotangents, retain_graph=more, allow_unused=True
+        )
+    named = zip(leaves.items(), pulled, strict=True)
+    return {name: torch.zeros_like(leaf) if d is None else d for (name, leaf), d in named}
 
 
 def _wrapper(torch: Any, module: Any, run: Callable[[Any], Any]) -> Any:

@@ -26,6 +26,7 @@ from ...conventions.file_layout import Stored
 from ...conventions.parameter_map import suffixes
 from ..framework import Plain, imported, within
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
+from ..torch_module import gradients
 from . import jax_arrays
 
 FAMILIES = {"keras": ("keras",)}
@@ -182,14 +183,7 @@ class _OnTorch:
             for output, d in zip(outputs, cotangents, strict=True)
             if d is not None and output.requires_grad
         ]
-        heads, directions = zip(*wanted, strict=True)
-        gradients = self.torch.autograd.grad(
-            heads, list(leaves.values()), directions, retain_graph=True, allow_unused=True
-        )
-        return {
-            name: (self.torch.zeros_like(leaf) if d is None else d).numpy()
-            for (name, leaf), d in zip(leaves.items(), gradients, strict=True)
-        }
+        return {name: d.numpy() for name, d in gradients(self.torch, wanted, leaves).items()}
 
 
 def _result(inputs: Inputs, y: Any, final: Sequence[Any]) -> Result:

@@ -28,7 +28,7 @@ from ...conventions.parameter_map import OwnMap
 from ...runs.verdict import NO_EQUATIONS
 from ..differentiated import arrays_of
 from ..framework import Plain, imported
-from ..protocol import Built, Inputs, Result
+from ..protocol import Built, Inputs, OneCell, Result
 from ..ragged import RaggedLayer, arguments
 from ..recurrence import Recurrence
 
@@ -52,7 +52,7 @@ Make = Callable[[int, int], Any]
 
 
 @dataclass(frozen=True)
-class Mixer:
+class Mixer(OneCell):
     """A mixer, built by ``make``, with the axes of its convolution's inputs and of its memory."""
 
     name: str
@@ -79,17 +79,9 @@ class Mixer:
         imported(self.module, INSTALL["transformers-layers"])
         return f"transformers {version('transformers')} (torch {version('torch')}), CPU"
 
-    def cell(self, case: Case) -> str:
-        """Return the name for recurrences without equations."""
-        return NO_EQUATIONS
-
     def parameter_map(self, case: Case) -> OwnMap:
         """Return the map of its own arrays."""
         return OwnMap(self.own_cell, case)
-
-    def caller(self, case: Case) -> str:
-        """Return "": scripts of failures call it by gatewise."""
-        return ""
 
     def build(self, case: Case) -> Built:
         """Return the layer, ready to be called."""
