@@ -148,6 +148,20 @@ def by_pass(case: Case, named: Mapping[str, Floats]) -> list[dict[str, Floats]]:
     ]  # fmt: skip
 
 
+def laid_out(case: Case, x: Any) -> Any:
+    """Convert x (T, B, D) to the case's layout."""
+    if case.layout == "unbatched":
+        return x[:, 0]
+    return x.swapaxes(0, 1) if case.layout == "batch-first" else x
+
+
+def as_drawn(case: Case, y: Any) -> Any:
+    """Convert outputs from the case's layout to (T, B, width)."""
+    if case.layout == "unbatched":
+        return y[:, None]
+    return y.swapaxes(0, 1) if case.layout == "batch-first" else y
+
+
 def within(y: Floats, lengths: Floats | None) -> Floats:
     """Return y (T, B, width) with zeros beyond every row's length."""
     if lengths is None:

@@ -130,20 +130,6 @@ def _heads(
     return head(y, dy), tuple(head(s, d) for s, d in zip(final, dfinal, strict=True))
 
 
-def laid_out(case: Case, x: Any) -> Any:
-    """Convert x (T, B, D) to the case's layout."""
-    if case.layout == "unbatched":
-        return x[:, 0]
-    return x.swapaxes(0, 1) if case.layout == "batch-first" else x
-
-
-def as_drawn(case: Case, y: Any) -> Any:
-    """Convert outputs from the case's layout to (T, B, width)."""
-    if case.layout == "unbatched":
-        return y[:, None]
-    return y.swapaxes(0, 1) if case.layout == "batch-first" else y
-
-
 def one_layer_states(state: tuple[Any, ...] | None, k: int) -> tuple[Any, ...] | None:
     """Return the states (B, width) of one pass, or None."""
     return None if state is None else tuple(s[k] for s in state)

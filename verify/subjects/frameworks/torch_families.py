@@ -17,7 +17,7 @@ from ...cases.options import Options
 from ...conventions.parameter_map import ExplicitMap
 from ..framework import imported
 from ..protocol import Built, OneCell
-from ..torch_module import Call, TorchModule, import_torch
+from ..torch_module import Call, TorchModule, arrays_alone, import_torch, torch_dtype
 from . import families
 
 FAMILIES = {
@@ -70,10 +70,8 @@ class FamilyLayer(OneCell):
     def build(self, case: Case) -> Built:
         """Return the layer, ready to be called."""
         torch = import_torch()
-        layer = self.make(self._imported(), case).to(getattr(torch, case.dtype))
-        shapes, dtype = self.parameter_map(case).shapes(), getattr(torch, case.dtype)
-        empty = {name: torch.empty(shape, dtype=dtype) for name, shape in shapes.items()}
-        return TorchModule(torch.nn.ParameterDict(empty), case, self._call(layer))
+        layer = self.make(self._imported(), case).to(torch_dtype(torch, case))
+        return TorchModule(arrays_alone(torch, self, case), case, self._call(layer))
 
     def _imported(self) -> Any:
         return imported(self.module, self._install)
