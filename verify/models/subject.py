@@ -33,8 +33,8 @@ from .built import BuiltFused, BuiltNode, BuiltStep, turned
 from .departures import Departure, departures
 from .graph import Model, ModelError
 from .inventory import inventory, opened
-from .nodes import DEFAULTS, Activation, Node, problem_of
-from .operation import Operation
+from .nodes import DEFAULTS, Node, problem_of
+from .operation import Activation, Operation
 from .runtimes import RUNTIMES, Runtime
 from .sources import SUFFIXES, layers, of_node, packed, under, unpacked
 from .tflite.activations import calls as calls_of_file
