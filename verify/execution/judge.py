@@ -253,7 +253,11 @@ class Judge:
         wide bounds alone are undecided if these are not sharp.
         """
         finer = FINER.get(case.dtype, ())
-        wide, why = self._wide(case)
+        wide, why = None, ""
+        try:
+            wide = self._run(case)
+        except Undecided as said:
+            why = str(said)
         if wide is None or (finer and not wide.failed):
             for name in finer:
                 try:
@@ -268,13 +272,6 @@ class Judge:
         self.arithmetics[case.dtype] = None
         self.undecided += case.dtype in HALVES and not wide.failed and not wide.sharp
         return wide
-
-    def _wide(self, case: Case) -> tuple[Ledger | None, str]:
-        """Return the ledger of the dtype's own bounds; None, with the reason, if undecided."""
-        try:
-            return self._run(case), ""
-        except Undecided as said:
-            return None, str(said)
 
     def _run(self, case: Case) -> Ledger:
         subject = self.subject

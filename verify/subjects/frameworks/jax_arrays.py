@@ -98,10 +98,9 @@ class _Called:
     def _arguments(self, inputs: Inputs) -> tuple[Any, Any, Any, Any]:
         """Return the inputs as arrays of JAX."""
         array = self.jax.numpy.array
-        named = {name: array(a) for name, a in inputs.parameters.items()}
-        state = None if inputs.state is None else tuple(map(array, inputs.state))
+        own = inputs.map(array)
         lengths = None if inputs.lengths is None else array(inputs.lengths.astype(np.int32))
-        return named, array(inputs.x), state, lengths
+        return own.parameters, own.x, own.state, lengths
 
     @staticmethod
     def _result(inputs: Inputs, outputs: tuple[Any, tuple[Any, ...]]) -> Result:
