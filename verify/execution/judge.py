@@ -85,11 +85,15 @@ def hold(
         if case is not None:
             judge(case)
         elif isinstance(subject, FixedCases):
-            _hold_recorded(judge, subject.cases_for(check.id, dtype), subject.why_not(check.id))
+            cases = subject.cases_for(check.id, dtype)
+            if not cases:
+                raise NotOffered(subject.why_not(check.id))
+            for each in cases:
+                judge(each)
         else:
             _hold_all(judge, dtype, budget, seed_value, shrink and check.shrinks)
-            for each in sizes:
-                _hold_sizes(judge, dtype, each, seed_value)
+            for given in sizes:
+                _hold_sizes(judge, dtype, given, seed_value)
 
     _decide(verdict, judge, run, keep=case is not None or not (shrink and check.shrinks))
     _record(verdict, judge)
@@ -185,13 +189,6 @@ def _hold_sizes(judge: Judge, dtype: str, sizes: GivenSizes, seed_value: int) ->
         for_all(judge, cases, examples=GIVEN, seed_value=seed_value, steer=False, shrink=False)
         if judge.cases - judge.blind == before:
             judge.unsharp.append(str(sizes))
-
-
-def _hold_recorded(judge: Judge, cases: Sequence[Case], otherwise: str) -> None:
-    if not cases:
-        raise NotOffered(otherwise)
-    for case in cases:
-        judge(case)
 
 
 @dataclass
@@ -335,7 +332,7 @@ def _fails_alike(judge: Judge, case: Case, kind: type[Exception]) -> bool:
     except (Mismatch, SubjectCrashed) as failure:
         return isinstance(failure, kind)
     except UNTOLD:
-        return False
+        pass
     return False
 
 
