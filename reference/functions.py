@@ -33,6 +33,8 @@ def is_ball(x: Same | float) -> bool:
 @singledispatch
 def midpoint(x: Same) -> Annotated[Floats, "..."]:
     """Return the midpoint of each element as a real number; the shape is that of ``x``."""
+    if isinstance(x, arrays.NumberSystem):
+        return midpoint(x.value)
     plain = np.asarray(x)
     return np.asarray(plain, dtype=np.float64) if is_ball(x) else plain.real
 

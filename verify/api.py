@@ -15,14 +15,12 @@ import numpy as np
 
 from ..reference.functions import Array
 from .cases.case import Case
-from .cases.options import Options
 from .checks import check_named, subject_checks
 from .checks.check import SubjectCheck
 from .checks.smoke import SMOKE
-from .conventions.convention import Convention
 from .conventions.conversion import Conversion, End, infer, verify
 from .conventions.conversion import convert as _convert
-from .conventions.file_layout import Stored, Unfit
+from .conventions.file_layout import Unfit
 from .conventions.parameter_map import NoHome
 from .execution import schemes  # noqa: F401 - registers the names of mutants and recordings
 from .execution.isolation import Isolated
@@ -249,15 +247,7 @@ def _end(named: Named, answer: Mapping[str, Any]) -> End:
         raise UnknownSubject(answer["problem"])
     if "problem" in answer:
         raise NotVerified(f"{named.name}: {answer['problem']}")
-    options = answer["options"]
-    reasons = tuple((a, b) for a, b in options["reasons"])
-    return End(
-        named.name,
-        msgspec.convert(answer["convention"], Convention),
-        msgspec.convert(answer["stored"], Stored),
-        Options(**options | {"reasons": reasons}),
-        tuple(answer["dtypes"]),
-    )
+    return msgspec.convert({"name": named.name, **answer}, End)
 
 
 @contextmanager

@@ -24,7 +24,6 @@ import pytest
 from .runs.status import STATUSES, Outcome
 
 if TYPE_CHECKING:
-    from .execution.isolation import Isolated
     from .execution.session import Request
     from .execution.tasks import Description, Task
     from .runs.diagnosis import Diagnosis
@@ -127,20 +126,13 @@ def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
     session.config.add_cleanup(isolated.close)
     late = Late()
     verdicts = _cached(lambda task: late.hold(task, isolated, request.patience))
-    nodes = [
-        _node(session, request, description, verdicts)
-        for description in _descriptions(request, isolated)
-    ]
-    session.config.stash[NODES] = nodes
-    return nodes
-
-
-def _descriptions(request: Request, isolated: Isolated) -> list[Description]:
     descriptions = [isolated.describe(named, request.patience) for named in request.named]
     for description in descriptions:
         if description.status == "unknown":
             raise pytest.UsageError(f"gatewise: {description.problem}")
-    return descriptions
+    nodes = [_node(session, request, description, verdicts) for description in descriptions]
+    session.config.stash[NODES] = nodes
+    return nodes
 
 
 def _node(

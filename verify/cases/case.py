@@ -153,13 +153,40 @@ class Case:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"case: expected JSON, got {text!r:.60} ({error!s:.100})") from error
-        return cls(**_checked(values))
+        _check_types(values)
+        case = cls(**values)
+        case.require()
+        return case
+
+    def require(self) -> None:
+        """Raise ValueError for a field that is out of its range, or contradicts another."""
+        for name, least in {"T": 0, "B": 1, "D": 1, "H": 1, "layers": 1}.items():
+            if not least <= (value := getattr(self, name)) <= LARGEST_SIZE:
+                raise ValueError(
+                    f"case: {name}: expected {least} to {LARGEST_SIZE}, got {value!r:.60}"
+                )
+        if not 0 <= self.P < self.H or self.seed < 0:
+            raise ValueError("case: expected 0 <= P < H and seed >= 0")
+        if self.lengths and not self.T:
+            raise ValueError("case: lengths need T > 0")
+        if not 0 <= self.dropout <= 1:
+            raise ValueError("case: dropout: expected 0 to 1")
+        if self.layout == "unbatched" and self.B != 1:
+            raise ValueError("case: layout: unbatched needs B = 1")
+        if self.layout in RAGGED and (not self.lengths or self.bidirectional):
+            raise ValueError(f"case: layout: {self.layout} needs lengths, and one direction")
+        parsed(self.schedule)
+        choices = {"scale": (*SCALES, SUBNORMAL), "dtype": DTYPES, "layout": LAYOUTS}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"case: {name}: expected one of {', '.join(allowed)}")
 
 
 _FIELDS = tuple(f for f in fields(Case) if f.compare)
 
 
-def _checked(values: Any) -> dict[str, Any]:
+def _check_types(values: Any) -> None:
+    """Raise ValueError unless a JSON value has the fields of a case, in their types."""
     types = {f.name: f.type for f in _FIELDS}
     if not isinstance(values, dict):
         raise ValueError(f"case: expected an object, got {values!r:.60}")
@@ -170,30 +197,3 @@ def _checked(values: Any) -> dict[str, Any]:
     for name, value in values.items():
         if type(value).__name__ != types[name]:
             raise ValueError(f"case: {name}: expected {types[name]}, got {value!r:.60}")
-    for name, least in {"T": 0, "B": 1, "D": 1, "H": 1, "layers": 1}.items():
-        if not least <= values.get(name, 1) <= LARGEST_SIZE:
-            raise ValueError(
-                f"case: {name}: expected {least} to {LARGEST_SIZE}, got {values[name]!r:.60}"
-            )
-    _check_values(values)
-    return values
-
-
-def _check_values(values: dict[str, Any]) -> None:
-    if not 0 <= values.get("P", 0) < values["H"] or values.get("seed", 0) < 0:
-        raise ValueError("case: expected 0 <= P < H and seed >= 0")
-    if values.get("lengths") and not values["T"]:
-        raise ValueError("case: lengths need T > 0")
-    if not 0 <= values.get("dropout", 0.0) <= 1:
-        raise ValueError("case: dropout: expected 0 to 1")
-    if values.get("layout") == "unbatched" and values["B"] != 1:
-        raise ValueError("case: layout: unbatched needs B = 1")
-    if values.get("layout") in RAGGED and (
-        not values.get("lengths") or values.get("bidirectional")
-    ):
-        raise ValueError(f"case: layout: {values['layout']} needs lengths, and one direction")
-    parsed(values.get("schedule", ""))
-    choices = {"scale": (*SCALES, SUBNORMAL), "dtype": DTYPES, "layout": LAYOUTS}
-    for name, allowed in choices.items():
-        if values.get(name, allowed[0]) not in allowed:
-            raise ValueError(f"case: {name}: expected one of {', '.join(allowed)}")

@@ -39,7 +39,7 @@ class GivenSizes:
         if self.T < 1:
             raise ValueError("sizes: T: expected 1 or more")
         try:
-            Case.from_json(Case(**asdict(self)).to_json())
+            Case(**asdict(self)).require()
         except ValueError as error:
             raise ValueError(str(error).replace("case: ", "sizes: ", 1)) from error
 

@@ -258,14 +258,17 @@ def _dtype(name: str) -> np.dtype[Any]:
     return dtype
 
 
+def packed(arrays: Mapping[str, object]) -> Packets:
+    """Encode arrays by name."""
+    return {name: pack(array) for name, array in arrays.items()}
+
+
+def unpacked(packets: Packets) -> dict[str, Floats]:
+    """Decode arrays by name; OutOfTurn if one is none."""
+    return {name: unpack(packet) for name, packet in packets.items()}
+
+
 PARAMETER, STATE = "parameter ", "state "
-
-
-def packed_inputs(inputs: Inputs) -> Packets:
-    """Encode the arguments of a call."""
-    packets = {f"{PARAMETER}{name}": pack(array) for name, array in inputs.parameters.items()}
-    packets |= {name: pack(array) for name, array in inputs.called_with.items()}
-    return packets if inputs.lengths is None else packets | {"lengths": pack(inputs.lengths)}
 
 
 def named_inputs(inputs: Inputs) -> dict[str, Floats]:
@@ -275,22 +278,15 @@ def named_inputs(inputs: Inputs) -> dict[str, Floats]:
     return arrays if inputs.lengths is None else arrays | {"lengths": inputs.lengths}
 
 
-def unpacked_inputs(
-    packets: Packets,
-    states: int | None,
-    *,
-    kept: bool = False,
-    rows: tuple[int, ...] | None = None,
-    layout: str = "",
-) -> Inputs:
-    """Decode the arguments of a call; ``states`` is the number of states, None for the default."""
-    arrays = {name: unpack(packet) for name, packet in packets.items()}
-    start = len(PARAMETER)
+def unpacked_inputs(question: Question, packets: Packets) -> Inputs:
+    """Decode the arguments, or the tangents, of a question's call."""
+    arrays, start = unpacked(packets), len(PARAMETER)
     parameters = {n[start:]: a for n, a in arrays.items() if n.startswith(PARAMETER)}
     state = None
-    if states is not None:
-        state = tuple(arrays.get(f"{STATE}{k}") for k in range(states))
-    return Inputs(parameters, arrays["x"], state, arrays.get("lengths"), kept, rows, layout)
+    if question.states is not None:
+        state = tuple(arrays.get(f"{STATE}{k}") for k in range(question.states))
+    lengths, rows, layout = arrays.get("lengths"), question.rows, question.layout
+    return Inputs(parameters, arrays["x"], state, lengths, question.kept, rows, layout)
 
 
 def named_cotangents(cotangents: Cotangents) -> dict[str, Floats]:
@@ -300,9 +296,16 @@ def named_cotangents(cotangents: Cotangents) -> dict[str, Floats]:
     return arrays | {f"dfinal {k}": d for k, d in enumerate(dfinal) if d is not None}
 
 
+def numbered(pairs: Sequence[Cotangents]) -> dict[str, Floats]:
+    """Return the cotangents of all pairs, by the pair's number and their names."""
+    return {
+        f"{k} {n}": a for k, pair in enumerate(pairs) for n, a in named_cotangents(pair).items()
+    }
+
+
 def unpacked_cotangents(packets: Packets, states: int) -> Cotangents:
     """Decode cotangents."""
-    arrays = {name: unpack(packet) for name, packet in packets.items()}
+    arrays = unpacked(packets)
     return arrays.get("dy"), tuple(arrays.get(f"dfinal {k}") for k in range(states))
 
 

@@ -62,44 +62,51 @@ def diagnosed(
     subject: Subject, dtype: str, failing: Sequence[dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
     """Diagnose a subject, and return JSON values; runs in the subject's process."""
-    if any(verdict["check"] == SOURCE for verdict in failing):
-        return asdict(_of_source(subject, dtype, failing, seconds))
-    if attribute := _of_attribute(subject, dtype, failing):
-        return asdict(attribute)
-    if no_mistakes := _beyond_catalogue(subject, dtype, failing):
-        return asdict(no_mistakes)
+    return asdict(_diagnosis(subject, dtype, [Verdict(**one) for one in failing], seconds))
+
+
+def _diagnosis(
+    subject: Subject, dtype: str, failing: Sequence[Verdict], seconds: float
+) -> Diagnosis:
+    if any(verdict.check == SOURCE for verdict in failing):
+        return _of_source(subject, dtype, failing, seconds)
+    special = _of_attribute(subject, dtype, failing) or _beyond_catalogue(subject, dtype, failing)
+    return special or _by_mistakes(subject, dtype, failing, seconds)
+
+
+def _by_mistakes(
+    subject: Subject, dtype: str, failing: Sequence[Verdict], seconds: float
+) -> Diagnosis:
+    """Search the known mistakes: of layers, or of submissions to a problem."""
     if subject.options.problem:
-        verdicts = [Verdict(**one) for one in failing]
-        return asdict(diagnose_submission(cast("Submitted", subject), dtype, verdicts, seconds))
-    return asdict(diagnose(subject, dtype, [Verdict(**one) for one in failing], seconds=seconds))
+        return diagnose_submission(cast("Submitted", subject), dtype, failing, seconds)
+    return diagnose(subject, dtype, failing, seconds=seconds)
 
 
-def _of_attribute(subject: Any, dtype: str, failing: Sequence[dict[str, Any]]) -> Diagnosis | None:
+def _of_attribute(subject: Any, dtype: str, failing: Sequence[Verdict]) -> Diagnosis | None:
     """Return the diagnosis that a runtime misreads an attribute of a file's node, or None."""
     operation = getattr(subject, "attributes", None)
     if operation is None:
         return None
     from ..models.variants import misread
 
-    cases = [Case.from_json(v["case"]) for v in failing if v["status"] == "failed" and v["case"]]
+    cases = [Case.from_json(v.case) for v in failing if v.status == "failed" and v.case]
     few = [case for case in cases if case.T <= FEW][:FEW]
     found = misread(subject, few, operation)
     if found is None:
         return None
     return Diagnosis(
-        subject.name, dtype, "explained", tuple(v["check"] for v in failing), [found],
+        subject.name, dtype, "explained", tuple(v.check for v in failing), [found],
         Location("outputs"), experiments=len(few),
     )  # fmt: skip
 
 
-def _of_source(
-    subject: Any, dtype: str, failing: Sequence[dict[str, Any]], seconds: float
-) -> Diagnosis:
+def _of_source(subject: Any, dtype: str, failing: Sequence[Verdict], seconds: float) -> Diagnosis:
     """Return the differences of a file's node from its source, and its other mistakes."""
-    rest = [v for v in failing if v["check"] != SOURCE]
+    rest = [v for v in failing if v.check != SOURCE]
     found = Diagnosis(subject.name, dtype, "explained")
     if rest:
-        found = typed(Diagnosis, diagnosed(subject, dtype, rest, seconds))
+        found = _diagnosis(subject, dtype, rest, seconds)
     every = subject.departures
     own = [Explanation((d.kind,), (d.statement,), (d.fix,)) for d in every]
     first = found.explanations[:1] or [Explanation((), (), ())]
@@ -108,7 +115,7 @@ def _of_source(
         for part in ("ids", "statements", "fixes")
     )
     found.explanations = [Explanation(ids, statements, fixes), *found.explanations[1:]]
-    found.status, found.failed = "explained", tuple(v["check"] for v in failing)
+    found.status, found.failed = "explained", tuple(v.check for v in failing)
     return found
 
 
@@ -116,18 +123,14 @@ def examined(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:
     """Diagnose the failures of a subject in this process."""
     failing = _failing(verdicts)
     dtype = failing[0].dtype
-    if no_mistakes := _beyond_catalogue(subject, dtype, [asdict(v) for v in failing]):
+    if no_mistakes := _beyond_catalogue(subject, dtype, failing):
         return no_mistakes
     if dtype not in USUAL_DTYPES:
         return _undecided(subject.name, dtype, failing, COARSE.format(dtype))
-    if subject.options.problem:
-        return diagnose_submission(cast("Submitted", subject), dtype, failing, BRIEFLY)
-    return diagnose(subject, dtype, failing, seconds=BRIEFLY)
+    return _by_mistakes(subject, dtype, failing, BRIEFLY)
 
 
-def _beyond_catalogue(
-    subject: Subject, dtype: str, failing: Sequence[dict[str, Any]]
-) -> Diagnosis | None:
+def _beyond_catalogue(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Diagnosis | None:
     """Diagnose a cell outside the catalogue, which has no known mistakes; None if it is inside."""
     unrolled = getattr(subject, "unrolled", False)
     if subject.cells[0] in cells() and not unrolled:
@@ -136,7 +139,7 @@ def _beyond_catalogue(
     if unrolled:
         equations = "a step that was unrolled runs with its own weights alone"
     message = f"Not looked for: {equations}, and the known mistakes are of the catalogue's cells."
-    failed = tuple(v["check"] for v in failing)
+    failed = tuple(v.check for v in failing)
     return Diagnosis(subject.name, dtype, "unexplained", failed, message=message)
 
 

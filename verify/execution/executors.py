@@ -113,19 +113,19 @@ class Here:
         It waits for the verdict of ``after``: unless that was compared, the subject is not run.
         """
         (task,) = tasks
-        future: Future[list[Verdict]] = Future()
+        waiting = Waiting(task, timeout or self.timeout, Future())
 
         def begin(first: Future[list[Verdict]]) -> None:
             if first.exception() is None and all(v.compared for v in first.result()):
-                self._add(Waiting(task, timeout or self.timeout, future))
+                self._add(waiting)
             else:
-                future.set_result([task.unanswered("not tested", "")])
+                waiting.future.set_result([task.unanswered("not tested", "")])
 
         if after is None:
-            self._add(Waiting(task, timeout or self.timeout, future))
+            self._add(waiting)
         else:
             after.add_done_callback(begin)  # by the thread that has run it, before it goes on
-        return future
+        return waiting.future
 
     def _add(self, waiting: Waiting) -> None:
         with self.lock:

@@ -85,11 +85,15 @@ def hold(
         if case is not None:
             judge(case)
         elif isinstance(subject, FixedCases):
-            _hold_recorded(judge, subject.cases_for(check.id, dtype), subject.why_not(check.id))
+            cases = subject.cases_for(check.id, dtype)
+            if not cases:
+                raise NotOffered(subject.why_not(check.id))
+            for each in cases:
+                judge(each)
         else:
             _hold_all(judge, dtype, budget, seed_value, shrink and check.shrinks)
-            for each in sizes:
-                _hold_sizes(judge, dtype, each, seed_value)
+            for given in sizes:
+                _hold_sizes(judge, dtype, given, seed_value)
 
     _decide(verdict, judge, run, keep=case is not None or not (shrink and check.shrinks))
     _record(verdict, judge)
@@ -187,13 +191,6 @@ def _hold_sizes(judge: Judge, dtype: str, sizes: GivenSizes, seed_value: int) ->
             judge.unsharp.append(str(sizes))
 
 
-def _hold_recorded(judge: Judge, cases: Sequence[Case], otherwise: str) -> None:
-    if not cases:
-        raise NotOffered(otherwise)
-    for case in cases:
-        judge(case)
-
-
 @dataclass
 class Judge:
     """A judge of one subject by one check, which counts cases and records failures.
@@ -253,7 +250,11 @@ class Judge:
         wide bounds alone are undecided if these are not sharp.
         """
         finer = FINER.get(case.dtype, ())
-        wide, why = self._wide(case)
+        wide, why = None, ""
+        try:
+            wide = self._run(case)
+        except Undecided as said:
+            why = str(said)
         if wide is None or (finer and not wide.failed):
             for name in finer:
                 try:
@@ -268,13 +269,6 @@ class Judge:
         self.arithmetics[case.dtype] = None
         self.undecided += case.dtype in HALVES and not wide.failed and not wide.sharp
         return wide
-
-    def _wide(self, case: Case) -> tuple[Ledger | None, str]:
-        """Return the ledger of the dtype's own bounds; None, with the reason, if undecided."""
-        try:
-            return self._run(case), ""
-        except Undecided as said:
-            return None, str(said)
 
     def _run(self, case: Case) -> Ledger:
         subject = self.subject
@@ -338,7 +332,7 @@ def _fails_alike(judge: Judge, case: Case, kind: type[Exception]) -> bool:
     except (Mismatch, SubjectCrashed) as failure:
         return isinstance(failure, kind)
     except UNTOLD:
-        return False
+        pass
     return False
 
 

@@ -17,8 +17,6 @@ import numpy as np
 
 from ...reference.arrays import Floats
 from ..cases.case import Case
-from ..cases.options import Options
-from ..conventions.convention import Convention
 from ..conventions.parameter_map import ConventionMap, ExplicitMap, OwnMap, ParameterMap
 from ..numbers.ledger import Mismatch
 from ..subjects.called import NotOffered, SubjectCrashed
@@ -38,16 +36,17 @@ from .channel import (
     named_cotangents,
     named_inputs,
     named_result,
-    pack,
-    packed_inputs,
+    numbered,
+    packed,
     receive,
     result_of,
     send,
-    unpack,
+    unpacked,
 )
 from .processes import Child, MemoryLimit, environment
 from .respondent import CRASHED, DIFFERENT, REFUSED, UNAVAILABLE, UNKNOWN
 from .soundness import LISTED, LONGEST_SOURCE, LONGEST_TEXT, LONGEST_VERSION, WIDEST, unsound
+from .tasks import Named
 
 HOST = "gatewise.verify.execution.host"
 
@@ -55,6 +54,9 @@ ERRORS: dict[str, type[Exception]] = {
     UNKNOWN: UnknownSubject, UNAVAILABLE: SubjectUnavailable, DIFFERENT: Mismatch,
     CRASHED: SubjectCrashed,
 }  # fmt: skip
+
+LOADED = ("like", "forbid", "against", "inputs", "device")
+"""The fields of a subject's name that its process is told when it loads the subject."""
 
 FOR_IMPORTS = 2048
 """Further MiB that a program may take during its import."""
@@ -71,20 +73,15 @@ class SubjectEnded(BaseException):
 
 
 class Remote:
-    """A subject in a process of its own; ``memory`` is in MiB, ``hidden`` are invisible folders."""
+    """A subject in a process of its own; ``memory`` is in MiB, ``hidden`` are invisible folders.
 
-    def __init__(
-        self,
-        name: str,
-        like: str | None,
-        memory: int,
-        hidden: Sequence[str] = (),
-        forbid: str = "",
-        against: str = "",
-        inputs: str = "",
-        device: str = "cpu",
-    ) -> None:
-        self.name, self._number, self._layers = name, 0, 0
+    ``shared`` is the reason why it must run in the judge's process, "" for none; ``arguments`` are
+    those of a declared function, ``own`` arrays with names of their own; ``form`` is what a
+    recording stores.
+    """
+
+    def __init__(self, named: Named, memory: int, hidden: Sequence[str] = ()) -> None:
+        self.name, self._number, self._layers = named.name, 0, 0
         self.borrowed: tuple[str, ...] = ()
         self._taken: set[str] = set()
         self._refused: dict[str, str] = {}
@@ -96,64 +93,25 @@ class Remote:
             self._memory = MemoryLimit(self._child, memory, FOR_IMPORTS)
         try:
             self.in_force = self.ask(Question("hello")).text  # before its code, which may lie, runs
-            asked = Question(
-                "load", text=name, like=like, forbid=forbid, against=against, inputs=inputs,
-                device=device,
-            )  # fmt: skip
-            answer = self.ask(asked)
+            asked = {name: value for name, value in vars(named).items() if name in LOADED}
+            answer = self.ask(Question("load", text=named.name, **asked))
         except BaseException:
             self.close()
             raise
         if answer.portrait is None:
             raise self._end("an answer without a portrait")
         self.portrait: Portrait = answer.portrait
-        if wrong := unsound(self.portrait, like):
+        if wrong := unsound(self.portrait, named.like):
             raise self._end(f"a portrait of itself with {wrong}")
-
-    @property
-    def options(self) -> Options:
-        """The options that it offers."""
-        return self.portrait.options
-
-    @property
-    def dtypes(self) -> tuple[str, ...]:
-        """The dtypes in which it computes."""
-        return self.portrait.dtypes
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """The reference's cells that it computes, the default first."""
-        return self.portrait.cells
-
-    @property
-    def shared(self) -> str:
-        """The reason why it must run in the judge's process, "" for none."""
-        return self.portrait.meaning.shared
-
-    @property
-    def convention(self) -> Convention | None:
-        """The convention of its arrays, or None."""
-        return self.portrait.meaning.convention
+        portrait, meaning = self.portrait, self.portrait.meaning
+        self.options, self.dtypes, self.cells = portrait.options, portrait.dtypes, portrait.cells
+        self.form, self.arguments, self.shared = portrait.form, portrait.arguments, meaning.shared
+        self.convention, self.own = meaning.convention, meaning.arrays or None
 
     @cached_property
     def problem(self) -> Problem:
         """The benchmark's problem that it solves."""
         return problem_named(self.portrait.meaning.problem)
-
-    @property
-    def arguments(self) -> tuple[str, ...] | None:
-        """The arguments of a declared function; None for other subjects."""
-        return self.portrait.arguments
-
-    @property
-    def form(self) -> tuple[str, str] | None:
-        """The kind and cell that a recording stores, or None."""
-        return self.portrait.form
-
-    @property
-    def own(self) -> object:
-        """Its arrays if they have names of their own, else None."""
-        return self.portrait.meaning.arrays or None
 
     @cached_property
     def own_cell(self) -> Recurrence | None:
@@ -237,7 +195,7 @@ class Remote:
     def unpacked(self, packets: Packets) -> dict[str, Floats]:
         """Return the arrays of an answer."""
         try:
-            return {name: unpack(packet) for name, packet in packets.items()}
+            return unpacked(packets)
         except OutOfTurn as said:
             raise self._end(str(said)) from said
 
@@ -349,21 +307,17 @@ class RemoteLayer:
     ) -> list[Result]:
         self._calls += 1
         question = Question(
-            ask, layer=self.number, call=self._calls, arrays=packed_inputs(inputs),
-            tangents=None if tangents is None else packed_inputs(tangents),
-            cotangents=tuple({n: pack(a) for n, a in named_cotangents(c).items()}
-                             for c in cotangents),
+            ask, layer=self.number, call=self._calls, arrays=packed(named_inputs(inputs)),
+            tangents=None if tangents is None else packed(named_inputs(tangents)),
+            cotangents=tuple(packed(named_cotangents(pair)) for pair in cotangents),
             states=None if inputs.state is None else len(inputs.state),
             final_states=len(cotangents[0][1]) if cotangents else 0, kept=inputs.kept,
             rows=inputs.rows, layout=inputs.layout,
         )  # fmt: skip
         answer = self.subject.ask(question)
-        given = named_inputs(inputs)
-        for k, pair in enumerate(cotangents):
-            given |= {f"{k} {name}": array for name, array in named_cotangents(pair).items()}
+        given = named_inputs(inputs) | numbered(cotangents)
         _write(self.subject.unpacked(answer.written), given)
-        for number, packets in answer.earlier.items():
-            self._rewrite(number, packets)
+        self._rewrite(answer)
         results = [self.subject.result(p, pulled=ask == "gradients") for p in answer.results]
         if not results:
             raise Mismatch("it returned nothing")
@@ -374,10 +328,11 @@ class RemoteLayer:
         self._results[self._calls] = arrays
         self._results.pop(self._calls - KEPT, None)
 
-    def _rewrite(self, number: int, packets: Packets) -> None:
-        """Apply a later call's changes to an earlier result."""
-        if number in self._results:
-            _write(self.subject.unpacked(packets), self._results[number])
+    def _rewrite(self, answer: Answer) -> None:
+        """Apply a later call's changes to earlier results."""
+        for number, packets in answer.earlier.items():
+            if number in self._results:
+                _write(self.subject.unpacked(packets), self._results[number])
 
     # A submission to a benchmark's problem (see ``subjects.kernel.Submission``).
 
@@ -385,15 +340,14 @@ class RemoteLayer:
         """Return the output for x, initial states and parameters."""
         self._calls += 1
         answer = self._asked("output", leaves, call=self._calls)
-        for number, packets in answer.earlier.items():
-            self._rewrite(number, packets)
+        self._rewrite(answer)
         output = self._only(answer, "output")
         self._remember({"output": output})
         return output
 
     def pulled(self, leaves: Mapping[str, Floats], cotangent: Floats) -> dict[str, Floats]:
         """Return the gradients of all leaves."""
-        answer = self._asked("pulled", leaves, cotangents=({"output": pack(cotangent)},))
+        answer = self._asked("pulled", leaves, cotangents=(packed({"output": cotangent}),))
         gradients = self.subject.unpacked(answer.results[0] if answer.results else {})
         for name in leaves:
             if name not in gradients:
@@ -418,8 +372,7 @@ class RemoteLayer:
         return self._asked("random", {}).text.encode()
 
     def _asked(self, ask: str, leaves: Mapping[str, Floats], **more: Any) -> Answer:
-        arrays = {name: pack(array) for name, array in leaves.items()}
-        return self.subject.ask(Question(ask, layer=self.number, arrays=arrays, **more))
+        return self.subject.ask(Question(ask, layer=self.number, arrays=packed(leaves), **more))
 
     def _only(self, answer: Answer, name: str) -> Floats:
         arrays = self.subject.unpacked(answer.results[0] if answer.results else {})

@@ -32,9 +32,7 @@ class RemoteNode(Remote, Compared):
 
     def __init__(self, named: Named, memory: int, hidden: Sequence[str] = ()) -> None:
         """Start its process, and request its arrays."""
-        super().__init__(
-            named.name, named.like, memory, hidden, against=named.against, inputs=named.inputs
-        )
+        super().__init__(named, memory, hidden)
         if self.portrait.meaning.kind != "node":
             raise self._end("a portrait of something else than a node")
         own = replace(Case(1, 1, 1, 1, dtype=self.dtypes[0]), **dict(self.fixed))

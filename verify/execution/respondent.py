@@ -31,7 +31,7 @@ from ..subjects.explicit import Explicit
 from ..subjects.given_arrays import GivenArrays
 from ..subjects.loader import UnknownSubject
 from ..subjects.program import Program
-from ..subjects.protocol import Built, Inputs, Result, Subject, SubjectUnavailable
+from ..subjects.protocol import Built, Inputs, Result, SubjectUnavailable
 from ..subjects.quantised import Quantised
 from . import schemes  # noqa: F401 - it makes the names of files known
 from .channel import (
@@ -40,13 +40,13 @@ from .channel import (
     Packets,
     Portrait,
     Question,
-    named_cotangents,
     named_inputs,
     named_result,
-    pack,
+    numbered,
+    packed,
     receive,
     send,
-    unpack,
+    unpacked,
     unpacked_cotangents,
     unpacked_inputs,
 )
@@ -96,14 +96,12 @@ class Remembered:
     def changed(self) -> dict[int, Packets]:
         """Return the arrays of earlier results that have changed."""
         every = {
-            number: {n: pack(a) for n, a in arrays.items() if not _same(a, copies[n])}
+            number: packed(
+                {n: a for n, a in arrays.items() if np.asarray(a).tobytes() != copies[n].tobytes()}
+            )
             for number, (arrays, copies) in self.results.items()
         }
         return {number: packets for number, packets in every.items() if packets}
-
-
-def _same(now: object, before: Floats) -> bool:
-    return bool(np.asarray(now).tobytes() == before.tobytes())
 
 
 class Respondent:
@@ -208,12 +206,13 @@ class Respondent:
     def _gradients(self, question: Question) -> Answer:
         inputs = given_inputs(question)
         pairs = [unpacked_cotangents(p, question.final_states) for p in question.cotangents]
-        given = {f"{k} {n}": a for k, c in enumerate(pairs) for n, a in named_cotangents(c).items()}
-        return self._called(question, inputs, given, lambda built: built.gradients(inputs, pairs))
+        return self._called(
+            question, inputs, numbered(pairs), lambda built: built.gradients(inputs, pairs)
+        )
 
     def _jvp(self, question: Question) -> Answer:
         inputs = given_inputs(question)
-        tangents = unpacked_inputs(question.tangents or {}, question.states)
+        tangents = unpacked_inputs(question, question.tangents or {})
         return self._called(question, inputs, {}, lambda built: [built.jvp(inputs, tangents)])
 
     def _train(self, question: Question) -> Answer:
@@ -223,7 +222,7 @@ class Respondent:
     def _buffers(self, question: Question) -> Answer:
         built = self.layers[question.layer].built
         kept: Mapping[str, Floats] = with_care(getattr(built, "buffers", dict))
-        return Answer(results=({name: pack(array) for name, array in kept.items()},))
+        return Answer(results=(packed(kept),))
 
     def _called(
         self,
@@ -237,37 +236,38 @@ class Respondent:
         arrays = {**named_inputs(inputs), **cotangents}
         before = {name: array.tobytes() for name, array in arrays.items()}
         results = with_care(lambda: list(call(layer.built)))
-        written = {n: pack(a) for n, a in arrays.items() if a.tobytes() != before[n]}
-        earlier = layer.changed()
-        packed = tuple({n: pack(a) for n, a in named_result(r).items()} for r in results)
-        layer.keep(question.call, named_result(results[0]) if results else {})
-        return Answer(results=packed, written=written, earlier=earlier)
+        written = packed({n: a for n, a in arrays.items() if a.tobytes() != before[n]})
+        earlier, named = layer.changed(), [named_result(result) for result in results]
+        packets = tuple(map(packed, named))
+        layer.keep(question.call, named[0] if named else {})
+        return Answer(results=packets, written=written, earlier=earlier)
 
     # Questions to a submission to a benchmark's problem.
 
     def _output(self, question: Question) -> Answer:
-        layer, leaves = self.layers[question.layer], _arrays(question.arrays)
+        layer, leaves = self.layers[question.layer], unpacked(question.arrays)
         output = with_care(lambda: layer.built.output(leaves))
-        answer = Answer(results=({"output": pack(output)},), earlier=layer.changed())
+        answer = Answer(results=(packed({"output": output}),), earlier=layer.changed())
         layer.keep(question.call, {"output": output})
         return answer
 
     def _pulled(self, question: Question) -> Answer:
-        built, leaves = self.layers[question.layer].built, _arrays(question.arrays)
-        (cotangent,) = _arrays(question.cotangents[0]).values()
+        built, leaves = self.layers[question.layer].built, unpacked(question.arrays)
+        (cotangent,) = unpacked(question.cotangents[0]).values()
         gradients = with_care(lambda: built.pulled(leaves, cotangent))
-        return Answer(results=({name: pack(array) for name, array in gradients.items()},))
+        return Answer(results=(packed(gradients),))
 
     def _goes_on(self, question: Question) -> Answer:
-        built, leaves = self.layers[question.layer].built, _arrays(question.arrays)
-        return Answer(results=({"output": pack(with_care(lambda: built.goes_on(leaves["x"])))},))
+        built, leaves = self.layers[question.layer].built, unpacked(question.arrays)
+        output = with_care(lambda: built.goes_on(leaves["x"]))
+        return Answer(results=(packed({"output": output}),))
 
     def _keeps(self, question: Question) -> Answer:
         built = self.layers[question.layer].built
         return Answer(text="keeps" if with_care(lambda: built.keeps) else "")
 
     def _forbidden(self, question: Question) -> Answer:
-        built, leaves = self.layers[question.layer].built, _arrays(question.arrays)
+        built, leaves = self.layers[question.layer].built, unpacked(question.arrays)
         return Answer(text=with_care(lambda: built.forbidden(leaves)))
 
     def _random(self, question: Question) -> Answer:
@@ -277,22 +277,7 @@ class Respondent:
 
 def given_inputs(question: Question) -> Inputs:
     """Return the arguments of a call."""
-    return unpacked_inputs(
-        question.arrays, question.states, kept=question.kept, rows=question.rows,
-        layout=question.layout,
-    )  # fmt: skip
-
-
-def _arrays(packets: Packets) -> dict[str, Floats]:
-    return {name: unpack(packet) for name, packet in packets.items()}
-
-
-def _is_torch_like(subject: Subject) -> bool:
-    return type(subject).__name__ == "TorchLike"  # by name: its module imports PyTorch
-
-
-def _is_node(subject: Subject) -> bool:
-    return type(subject).__name__ == "NodeSubject"  # by name: its module imports runtimes
+    return unpacked_inputs(question, question.arrays)
 
 
 def meaning_of(subject: Any) -> Meaning:
@@ -303,15 +288,16 @@ def meaning_of(subject: Any) -> Meaning:
         return Meaning("explicit")
     if isinstance(subject, Declared):
         return _declared_meaning(subject)
-    if _is_node(subject):
+    kind = type(subject).__name__  # by name: the modules import PyTorch and runtimes
+    if kind == "NodeSubject":
         return Meaning(
             "node", convention=subject.convention, operation=subject.operation,
             fixed=subject.fixed, held_to=subject.held_to,
         )  # fmt: skip
     if isinstance(subject, Program):
-        kind = "convention" if subject.convention else "explicit"
-        return Meaning(kind, convention=subject.convention)
-    return _torch_meaning(subject) if _is_torch_like(subject) else Meaning("", OWN_ADAPTER)
+        weights = "convention" if subject.convention else "explicit"
+        return Meaning(weights, convention=subject.convention)
+    return _torch_meaning(subject) if kind == "TorchLike" else Meaning("", OWN_ADAPTER)
 
 
 def _torch_meaning(subject: Any) -> Meaning:

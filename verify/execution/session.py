@@ -269,7 +269,7 @@ class Session:
             return self._about(task, task.unanswered("not supported", lacking))
         if missing := one.options.missing(check_named(task.check).needs):
             return self._about(task, task.unanswered("not supported", one.options.why(missing)))
-        if reason := self._does_not_run(task) or self._hung(task):
+        if reason := self._does_not_run(task) or hung(self.late.get(task.named.name, ())):
             return self._about(task, task.unanswered("not tested", reason))
         if one.problem:
             verdict = task.unanswered(one.status, one.problem)
@@ -310,21 +310,15 @@ class Session:
 
     def _finished(self, waiting: Collection[Future[Any]]) -> Collection[Future[Any]]:
         """Wait for futures; ClusterLost if no worker runs them any more."""
-        while True:
-            finished, _ = wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED)
-            if not finished and (why := self.pool.lost()):
+        while not (finished := wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED).done):
+            if why := self.pool.lost():
                 raise ClusterLost(why)
-            if finished:
-                return finished
+        return finished
 
     def _does_not_run(self, task: Task) -> str:
         """Return the reason to skip a task of a subject that does not run, "" for none."""
         smoke = self.done.get(replace(task, check=SMOKE))
         return f"its smoke check: {smoke.status}" if smoke and not smoke.compared else ""
-
-    def _hung(self, task: Task) -> str:
-        """Return the reason to skip a task of a subject that hung too often, "" for none."""
-        return hung(self.late.get(task.named.name, ()))
 
     def _about(self, task: Task, verdict: Verdict) -> Verdict:
         """Complete a verdict with the fields that the task and the description determine."""
@@ -390,7 +384,8 @@ def run(
         try:
             plan = session.describe()
         except BaseException:  # also for interrupts
-            _leave(folder)
+            with suppress(OSError):  # it holds an earlier run
+                folder.rmdir()
             raise
         request = session.request
         tasks = {task.planned: task for task in plan}
@@ -402,12 +397,6 @@ def run(
             on_begin(before)
             on_plan(len(plan) - len(session.done))
             yield from session.run([task for task in plan if task not in session.done])
-
-
-def _leave(folder: Path) -> None:
-    """Remove the folder of a run that does not begin."""
-    with suppress(OSError):  # it holds an earlier run
-        folder.rmdir()
 
 
 def _begin(

@@ -13,8 +13,9 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from importlib import import_module
 from queue import SimpleQueue
 from typing import IO, Any, cast
 
@@ -33,47 +34,16 @@ from .respondent import meaning_of
 from .sandbox import adopt_orphans, close_to_others, limit_memory
 from .tasks import Description, Named, Task, answer, describe
 
-
-def _diagnose(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
-    from .diagnosis_tasks import diagnosed
-
-    return diagnosed(subject, asked["dtype"], asked["failing"], asked["seconds"])
-
-
-def _identify(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
-    from .convention_tasks import identified
-
-    return identified(subject, asked["seed"])
-
-
-def _port(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
-    from .convention_tasks import ported
-
-    return ported(subject)
-
-
-def _compute(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
-    from .convention_tasks import computed
-
-    return computed(subject, Case.from_json(asked["case"]), asked["path"])
-
-
-def _record(subject: Subject, asked: dict[str, Any]) -> dict[str, Any]:
-    from ..recordings.record import answer
-
-    return answer(subject, asked)
-
-
-OTHER: dict[str, Callable[[Subject, dict[str, Any]], dict[str, Any]]] = {
-    "identify": _identify,
-    "diagnose": _diagnose,
-    "port": _port,
-    "compute": _compute,
-    "record": _record,
+OTHER = {
+    "identify": (".convention_tasks", "identified"),
+    "diagnose": (".diagnosis_tasks", "diagnosed"),
+    "port": (".convention_tasks", "ported"),
+    "compute": (".convention_tasks", "computed"),
+    "record": ("..recordings.record", "answer"),
 }
-"""The tasks of a worker besides checks, by name; their answers are JSON.
+"""The tasks of a worker besides checks, by name: a module, imported on demand, and its function.
 
-Their modules are imported on demand.
+Functions take the subject, and by name what the task adds to it; they return JSON values.
 """
 
 
@@ -148,8 +118,13 @@ class _Worker:
             kind = "" if isinstance(error, SubjectUnavailable) else f"{type(error).__name__}: "
             return {"problem": f"{kind}{error}"}
         self.say({"ready": True})
+        module, function = OTHER[asked.pop("do")]
+        more = {name: value for name, value in asked.items() if name not in ("named", "number")}
         try:
-            return OTHER[asked["do"]](subject, asked)
+            answer: dict[str, Any] = getattr(import_module(module, __package__), function)(
+                subject, **more
+            )
+            return answer
         except SubjectEnded as end:
             self.end_remote()
             return {"problem": str(end)}
@@ -202,9 +177,7 @@ class _Worker:
             node = RemoteNode(named, self.memory, self.hidden)
             self.isolation[named] = node.in_force
             return node
-        remote = Remote(
-            named.name, named.like, self.memory, self.hidden, named.forbid, device=named.device
-        )
+        remote = Remote(named, self.memory, self.hidden)
         if not remote.shared:
             self.isolation[named] = remote.in_force
             return remote

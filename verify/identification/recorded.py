@@ -16,7 +16,7 @@ from ..cases.options import Options
 from ..conventions import Convention
 from ..conventions.parameter_map import ConventionMap, ParameterMap
 from ..subjects.called import NotOffered
-from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result
+from ..subjects.protocol import Built, Cotangents, Inputs, OneCell, Pulled, Result
 from .candidates import Candidate
 from .example import GRADIENT, Example
 
@@ -75,7 +75,7 @@ def _shaped(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Recorded(OneCell):
     """A file's example, read by one convention, in the place of the layer that computed it."""
 
     candidate: Candidate
@@ -128,10 +128,6 @@ class Recorded:
         """Return "": the system is unknown."""
         return ""
 
-    def cell(self, case: Case) -> str:
-        """Return the reference's cell of the convention."""
-        return self.cells[0]
-
     @cached_property
     def own(self) -> dict[str, str]:
         """The names of the file's arrays, by those with the ending of the pass."""
@@ -145,10 +141,6 @@ class Recorded:
         if case.sizes != self.case.sizes:
             shapes = {names[n]: shape for n, shape in inner.shapes().items()}
         return NamedMap(inner, names, shapes)
-
-    def caller(self, case: Case) -> str:
-        """Return "": there is no program."""
-        return ""
 
     def build(self, case: Case) -> Built:
         """Raise NotOffered: there is no program."""

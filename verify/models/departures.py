@@ -556,63 +556,53 @@ def _off(bias: _Bias, others: Mapping[str, Floats]) -> tuple[str, str, str]:
 
 # Attributes and states.
 
+PARTS_OF_CLIP = ("cell_clip", "proj_clip")
+
+FACTS: tuple[tuple[str, Callable[[str, str], bool], str, str], ...] = (
+    ("reset", lambda got, want: want == "after",
+     "Its reset acts {} the product with R_h (linear_before_reset = 0), the source's {} it.",
+     "set linear_before_reset = 1"),
+    ("reset", lambda got, want: want == "before",
+     "Its reset acts {} the product with R_h (linear_before_reset = 1), the source's {} it.",
+     "set linear_before_reset = 0"),
+    ("activations", lambda got, want: True,
+     "Its activations are {}, the source's {}.", "set activations to {1}"),
+    ("direction", lambda got, want: True,
+     "Its direction is {}, the source's {}.", "set direction = {1}"),
+    ("clip", lambda got, want: want == "0",
+     "It clips at {}, and the source does not.", "remove clip"),
+    ("clip", lambda got, want: want != "0",
+     "It clips at {}, and the source at {}.", "set clip = {1}"),
+    ("cell_clip", lambda got, want: True,
+     "Its cell_clip is {}, the source's {}.", "set cell_clip = {1}"),
+    ("proj_clip", lambda got, want: True,
+     "Its proj_clip is {}, the source's {}.", "set proj_clip = {1}"),
+    ("time_major", lambda got, want: "any" not in (got, want),
+     "time_major is {}, and the source's {}: steps are read as rows.", "set time_major = {1}"),
+    ("coupled", lambda got, want: got == "yes",
+     "Its gates are coupled, f = 1 - i, and the source has both.",
+     "write the weights of both gates"),
+    ("coupled", lambda got, want: got != "yes",
+     "The source's gates are coupled, f = 1 - i, the node has both.",
+     "write the weights of one alone"),
+    ("steps", lambda got, want: want == "any" and got != "1",
+     "It takes {} steps, fixed at export; the source takes any number.",
+     "export with the axis of the steps dynamic"),
+)  # fmt: skip
+"""Attributes that are compared: a name, whether two values matter, the statement, the fix."""
+
 
 def _of_facts(layer: Layer, target: Layer) -> Iterator[Departure]:
     """Yield attributes that differ from the source's."""
     both = {n: (v, target.facts[n]) for n, v in layer.facts.items() if n in target.facts}
     differing = {n: pair for n, pair in both.items() if pair[0] != pair[1]}
-    if "reset" in differing:
-        got, want = differing["reset"]
-        yield Departure(
-            "reset",
-            f"Its reset acts {got} the product with R_h (linear_before_reset = "
-            f"{int(got == 'after')}), the source's {want} it.",
-            f"set linear_before_reset = {int(want == 'after')}",
-        )
-    if "activations" in differing:
-        got, want = differing["activations"]
-        yield Departure(
-            "activations", f"Its activations are {got}, the source's {want}.",
-            f"set activations to {want}",
-        )  # fmt: skip
-    if "direction" in differing:
-        got, want = differing["direction"]
-        yield Departure(
-            "direction", f"Its direction is {got}, the source's {want}.",
-            f"set direction = {want}",
-        )  # fmt: skip
-    if "clip" in differing:
-        got, want = differing["clip"]
-        yield Departure(
-            "clip", f"It clips at {got}, and the source "
-            + ("does not." if want == "0" else f"at {want}."),
-            "remove clip" if want == "0" else f"set clip = {want}",
-        )  # fmt: skip
-    for name in ("cell_clip", "proj_clip"):
-        if name in differing and "clip" not in differing:
-            got, want = differing[name]
-            yield Departure(
-                "clip", f"Its {name} is {got}, the source's {want}.", f"set {name} = {want}"
-            )
-    if "time_major" in differing and "any" not in differing["time_major"]:
-        got, want = differing["time_major"]
-        yield Departure(
-            "time_major", f"time_major is {got}, and the source's {want}: steps are read as rows.",
-            f"set time_major = {want}",
-        )  # fmt: skip
-    if "coupled" in differing:
-        got, want = differing["coupled"]
-        yield Departure(
-            "coupled", "Its gates are coupled, f = 1 - i, and the source has both."
-            if got == "yes" else "The source's gates are coupled, f = 1 - i, the node has both.",
-            "write the weights of both gates" if got == "yes" else "write the weights of one alone",
-        )  # fmt: skip
-    if "steps" in differing and differing["steps"][1] == "any" and differing["steps"][0] != "1":
-        got = differing["steps"][0]
-        yield Departure(
-            "steps", f"It takes {got} steps, fixed at export; the source takes any number.",
-            "export with the axis of the steps dynamic",
-        )  # fmt: skip
+    for name, concerns, statement, fix in FACTS:
+        if name not in differing or (name in PARTS_OF_CLIP and "clip" in differing):
+            continue
+        got, want = differing[name]
+        if concerns(got, want):
+            kind = "clip" if name in PARTS_OF_CLIP else name
+            yield Departure(kind, statement.format(got, want), fix.format(got, want))
 
 
 def _of_states(layer: Layer, target: Layer) -> Iterator[Departure]:

@@ -96,13 +96,18 @@ class Model:
             waiting += reversed(list(scope.inside()))
 
 
-def read(path: Path) -> Model:
-    """Return a file's model; raise ModelError with a reason if it is invalid."""
-    onnx = import_onnx()
+def require_file(path: Path) -> None:
+    """Raise ModelError unless there is a file that is not too large."""
     if not path.is_file():
         raise ModelError(f"{path}: there is no such file")
     if path.stat().st_size > LARGEST_FILE:
         raise ModelError(f"{path}: {path.stat().st_size} bytes; a model file has less than 2 GiB")
+
+
+def read(path: Path) -> Model:
+    """Return a file's model; raise ModelError with a reason if it is invalid."""
+    onnx = import_onnx()
+    require_file(path)
     try:
         proto = onnx.load_model(os.fspath(path), load_external_data=False)
     except Exception as error:  # a file of somebody else's may be anything

@@ -14,7 +14,7 @@ from ..cases.case import LARGEST_SIZE
 from ..conventions.convention import Convention
 from ..subjects.frameworks.onnx_operator import convention as convention_of
 from .graph import LARGEST_ARRAY, OWN_DOMAINS, ModelError, Scope
-from .operation import Operation
+from .operation import PARAMETERS, Activation, Operation
 
 KINDS = ("RNN", "GRU", "LSTM")
 SINCE = 7
@@ -28,37 +28,20 @@ SLOTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 DEFAULTS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
 """The default activations of one direction."""
 
-PARAMETERS: Mapping[str, tuple[float, float]] = {
-    "Affine": (1.0, 0.0), "LeakyRelu": (0.01, 0.0), "ThresholdedRelu": (1.0, 0.0),
-    "ScaledTanh": (1.0, 1.0), "HardSigmoid": (0.2, 0.5), "Elu": (1.0, 0.0),
-}  # fmt: skip
-"""The default alpha and beta of the activations that have them."""
-
 PLAIN = ("Relu", "Tanh", "Sigmoid", "Softsign", "Softplus")
-CONVENTION_NAMES = {
-    ("Sigmoid", 0.0, 0.0): "sigmoid", ("Tanh", 0.0, 0.0): "tanh", ("Relu", 0.0, 0.0): "relu",
-}  # fmt: skip
+CONVENTION_NAMES = {Activation(name): name.lower() for name in ("Sigmoid", "Tanh", "Relu")}
 """The conventions' names of activations."""
+
+FUNCTIONS = {
+    "RNN": ("candidate",), "GRU": ("gate", "candidate"), "LSTM": ("gate", "candidate", "output"),
+}  # fmt: skip
+"""The conventions' fields that name the activations of one direction."""
 
 PASSED_ON = frozenset((
     "Cast", "Expand", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose",
     "Unsqueeze", "Flatten",
 ))  # fmt: skip
 """Operators through which a value is followed to its source."""
-
-
-@dataclass(frozen=True)
-class Activation:
-    """An activation of ONNX with its two numbers."""
-
-    name: str
-    alpha: float = 0.0
-    beta: float = 0.0
-
-    def __str__(self) -> str:
-        if self.name not in PARAMETERS:
-            return self.name
-        return f"{self.name}({self.alpha:g}, {self.beta:g})"
 
 
 @dataclass(frozen=True)
@@ -147,11 +130,9 @@ class Node:
     def convention(self) -> Convention:
         """The meaning of its parameters, with default activations if it cannot name them."""
         fields: dict[str, Any] = {}
-        names = {"RNN": ("candidate",), "GRU": ("gate", "candidate"),
-                 "LSTM": ("gate", "candidate", "output")}[self.kind]  # fmt: skip
         if self.plain:
-            for name, activation in zip(names, self.of_direction, strict=True):
-                fields[name] = CONVENTION_NAMES[_key(activation)]
+            for name, activation in zip(FUNCTIONS[self.kind], self.of_direction, strict=True):
+                fields[name] = CONVENTION_NAMES[activation]
         if self.kind == "GRU":
             fields["reset"] = "after" if self.reset_after else "before"
             fields["update"] = "take" if self.takes_new else "keep"
@@ -162,9 +143,9 @@ class Node:
     @cached_property
     def plain(self) -> bool:
         """Whether the reference has its cell."""
-        if self.clip or not all(_key(a) in CONVENTION_NAMES for a in self.activations):
+        if self.clip or not {*self.activations} <= CONVENTION_NAMES.keys():
             return False
-        functions = tuple(CONVENTION_NAMES[_key(a)] for a in self.of_direction)
+        functions = tuple(CONVENTION_NAMES[a] for a in self.of_direction)
         usual = {
             "RNN": (("tanh",), ("relu",)),
             "GRU": (("sigmoid", "tanh"),),
@@ -179,8 +160,7 @@ class Node:
         """Its function if the reference has no cell for it, else None."""
         if self.plain:
             return None
-        activations = tuple((a.name, a.alpha, a.beta) for a in self.of_direction)
-        return Operation(str(self.convention.cell), self.kind, activations, self.clip)
+        return Operation(str(self.convention.cell), self.kind, self.of_direction, self.clip)
 
     @property
     def more_facts(self) -> dict[str, str]:
@@ -211,15 +191,11 @@ class Node:
             parts.append("peepholes")
         if self.coupled:
             parts.append("f = 1 - i")
-        if not self.plain or self.of_direction != tuple(Activation(a) for a in DEFAULTS[self.kind]):
+        if not self.plain or self.of_direction != tuple(map(Activation, DEFAULTS[self.kind])):
             parts.append(" ".join(map(str, self.activations)))
         if self.clip:
             parts.append(f"clip {self.clip:g}")
         return ", ".join(parts)
-
-
-def _key(activation: Activation) -> tuple[str, float, float]:
-    return activation.name, activation.alpha, activation.beta
 
 
 def nodes(scope: Scope) -> Iterator[Node]:

@@ -12,7 +12,7 @@ from ...reference.arrays import Floats
 from ..runs.words import words
 from ..subjects.called import SubjectCrashed
 from ..subjects.framework import imported
-from ..subjects.frameworks import onnxruntime
+from ..subjects.frameworks import onnxruntime, openvino
 from ..subjects.protocol import SubjectUnavailable
 from .graph import SUFFIX
 from .tflite import single as litert
@@ -52,16 +52,14 @@ def _onnx_reference(model: bytes, inputs: Mapping[str, Floats]) -> Run:
 
 
 def _openvino(model: bytes, inputs: Mapping[str, Floats]) -> Run:
-    openvino = imported("openvino", "openvino")
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
-    core = openvino.Core()
+    core = openvino.import_openvino().Core()
     network = core.read_model(model, b"")
     # With dynamic axes it ignores lengths, so each call's shapes are made static.
     network.reshape({name: list(array.shape) for name, array in inputs.items()})
-    compiled = core.compile_model(network, "CPU", settings)
+    compiled = core.compile_model(network, "CPU", openvino.SETTINGS)
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-    if hint != "f32":
-        raise SubjectUnavailable(f"expected precision f32, got {hint}")
+    if hint != openvino.PRECISION:
+        raise SubjectUnavailable(f"expected precision {openvino.PRECISION}, got {hint}")
 
     def run(feeds: Mapping[str, Floats]) -> list[Floats]:
         outputs = compiled({name: np.ascontiguousarray(a) for name, a in feeds.items()})

@@ -6,7 +6,6 @@ Layers are recognised by the names of their arrays: PyTorch's ``weight_ih_l0``, 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -265,18 +264,17 @@ class _Header(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 def packed(several: Sequence[Layer], prefix: str) -> dict[str, Floats]:
     """Return layers as arrays by name; ``unpacked`` reads them."""
-    headers: list[list[Any]] = []
+    headers: list[_Header] = []
     arrays: dict[str, Floats] = {}
     for number, layer in enumerate(several):
-        headers.append(
-            [layer.name, layer.family, dict(layer.facts), layer.names, len(layer.passes)]
-        )
+        facts = dict(layer.facts)
+        headers.append(_Header(layer.name, layer.family, facts, layer.names, len(layer.passes)))
         for k, blocks in enumerate(layer.passes):
             arrays |= {f"{prefix}{number} {k} {name}": a for name, a in blocks.items()}
         arrays |= {f"{prefix}{number} fixed {name}": a for name, a in layer.fixed.items()}
     if sum(a.size for a in arrays.values()) > LARGEST_ARRAY // 4:
         raise UnknownSubject(f"more than {LARGEST_ARRAY // 4} numbers in recurrent layers")
-    text = json.dumps(headers).encode()
+    text = msgspec.json.encode(headers)
     return {f"{prefix}{FACTS}": np.frombuffer(text, np.uint8), **arrays}
 
 

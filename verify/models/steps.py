@@ -18,7 +18,8 @@ import numpy as np
 
 from ...reference.arrays import Floats
 from .graph import OWN_DOMAINS, ModelError, Scope, import_onnx
-from .nodes import Activation, Node, source
+from .nodes import Node, source
+from .operation import Activation
 
 LEAST = 2
 """Products in the sum of a gate: of the input and of the state."""

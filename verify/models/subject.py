@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cell import Cell
-from ...reference.functions import Array
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.convention import Packed
@@ -26,15 +26,15 @@ from ..runs.words import words
 from ..subjects.frameworks import families
 from ..subjects.frameworks.onnx_operator import LENGTHS, Operator
 from ..subjects.loader import UnknownSubject
-from ..subjects.protocol import Built, Inputs, Result, SubjectUnavailable
+from ..subjects.protocol import Built, Inputs, OneCell, Result, SubjectUnavailable
 from . import runtimes
 from .activations import activations
 from .built import BuiltFused, BuiltNode, BuiltStep, turned
 from .departures import Departure, departures
 from .graph import Model, ModelError
 from .inventory import inventory, opened
-from .nodes import DEFAULTS, Activation, Node, problem_of
-from .operation import Operation
+from .nodes import DEFAULTS, Node, problem_of
+from .operation import Activation, Operation
 from .runtimes import RUNTIMES, Runtime
 from .sources import SUFFIXES, layers, of_node, packed, under, unpacked
 from .tflite.activations import calls as calls_of_file
@@ -110,18 +110,19 @@ class NodeMap(ConventionMap):
     """
 
     def __init__(
-        self, convention: Any, case: Case, weights: Mapping[str, Array], cell: Cell | None = None
+        self, convention: Any, case: Case, weights: Mapping[str, Floats], cell: Cell | None = None
     ) -> None:
         """Take the weights by the convention's names."""
         super().__init__(convention, case)
         object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "cell", cell)
 
-    def draw(self, name: str, shape: tuple[int, ...]) -> Array:
+    def draw(self, name: str, shape: tuple[int, ...]) -> Floats:
         """Return the file's array if it has this shape, else a drawn one."""
-        stored: Array | None = getattr(self, "weights").get(name)  # noqa: B009 - frozen
+        stored: Floats | None = getattr(self, "weights").get(name)  # noqa: B009 - frozen
         if stored is None or stored.shape != shape:
-            return super().draw(name, shape)
+            drawn: Floats = super().draw(name, shape)
+            return drawn
         return self.case.simplified(name, stored.astype(np.float64))
 
     @property
@@ -139,7 +140,7 @@ class NodeMap(ConventionMap):
 class Compared:
     """Further comparisons of a node, from the ``arrays`` of its process."""
 
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, Floats]
 
     @property
     def unrolled(self) -> bool:
@@ -177,13 +178,13 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class NodeSubject(Compared):
+class NodeSubject(Compared, OneCell):
     """A node of a file, and the runtime that runs it."""
 
     name: str
     node: Node
     runtime: Runtime
-    arrays: Mapping[str, Array] = field(default_factory=dict, compare=False)
+    arrays: Mapping[str, Floats] = field(default_factory=dict, compare=False)
     """Recorded calls and source layers, which the judge reads."""
 
     @property
@@ -241,10 +242,6 @@ class NodeSubject(Compared):
         """Return the runtime's name and version; raise SubjectUnavailable if it is missing."""
         return self.runtime.version()
 
-    def cell(self, case: Case) -> str:
-        """Return its cell."""
-        return self.cells[0]
-
     @property
     def own_cell(self) -> Any:
         """The operator's own equations if the reference has none, else None."""
@@ -254,12 +251,8 @@ class NodeSubject(Compared):
         """Return the map of its convention, with its own weights."""
         return NodeMap(self.convention, case, self.weights, self.own_cell)
 
-    def caller(self, case: Case) -> str:
-        """Return "": scripts of failures cannot call it without gatewise."""
-        return ""
-
     @property
-    def weights(self) -> dict[str, Array]:
+    def weights(self) -> dict[str, Floats]:
         """Its weights by the convention's names, ``weight_ih_l0``, ``bias_hh_l0_reverse``."""
         return under(self.arrays, WEIGHT)
 
@@ -309,10 +302,10 @@ def own_case(node: Node) -> Case:
     return Case(**{"T": 1, "B": 1, "dtype": node.dtype, "state": bool(node.state), **fields})
 
 
-def named_weights(node: Node) -> dict[str, Array]:
+def named_weights(node: Node) -> dict[str, Floats]:
     """Return a node's weights of all directions by its convention's names."""
     gates, H = len(node.weights["W"][0]) // node.H, node.H
-    named: dict[str, Array] = {}
+    named: dict[str, Floats] = {}
     for k in range(node.directions):
         suffix = "_l0_reverse" if k else "_l0"
         slots = {slot: array[k] for slot, array in node.weights.items()}
@@ -356,7 +349,7 @@ def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
         )
     if problem := problem_of(node):
         raise SubjectUnavailable(f"{node.name}: {problem}")
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Floats] = {}
     if against:
         checked = [n for n in nodes if not problem_of(n)]
         arrays |= {NUMBER: np.array(checked.index(node))}
@@ -393,11 +386,11 @@ def _with_calls(subject: NodeSubject, model: Model | File, inputs: Path) -> Node
     return replace(subject, arrays=arrays)
 
 
-def _text(text: str) -> Array:
+def _text(text: str) -> Floats:
     return np.frombuffer(text.encode(), np.uint8)
 
 
-def _of_step(node: Node, call: Mapping[str, Array]) -> dict[str, Array]:
+def _of_step(node: Node, call: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return a call of an unrolled step as one of a layer, of one step."""
     named = {"x": call["x"][None], "y": call["new h"][None]}
     for k, state in enumerate(node.states):
@@ -405,7 +398,7 @@ def _of_step(node: Node, call: Mapping[str, Array]) -> dict[str, Array]:
     return named
 
 
-def _of_call(subject: NodeSubject, call: Mapping[str, Array]) -> dict[str, Array]:
+def _of_call(subject: NodeSubject, call: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return a call of a node in the layout of the equations, (T, B, D)."""
     node, operator = subject.node, subject.operator
     lengths = call.get(LENGTHS)

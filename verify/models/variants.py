@@ -20,8 +20,8 @@ from ..subjects.called import NotOffered, SubjectCrashed, under_test
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Inputs, Result
 from .equations import OperatorCell
-from .nodes import DEFAULTS, PARAMETERS
-from .operation import Fused, Operation
+from .nodes import DEFAULTS, FUNCTIONS
+from .operation import PARAMETERS, Activation, Fused, Operation
 from .tflite.equations import FusedCell
 
 OTHER = "run the file by another runtime: gatewise verify --runtime"
@@ -54,8 +54,8 @@ def variants(operation: Operation) -> Iterator[Variant]:
     if operation.fused is not None:
         yield from _fused_variants(operation, operation.fused)
         return
-    usual = tuple((name, 0.0, 0.0) for name in DEFAULTS[operation.kind])
-    plain = tuple((name, *PARAMETERS.get(name, (0.0, 0.0))) for name, *_ in operation.activations)
+    usual = tuple(map(Activation, DEFAULTS[operation.kind]))
+    plain = tuple(Activation(a.name, *PARAMETERS.get(a.name, ())) for a in operation.activations)
     unclipped, ordinary = replace(operation, clip=0.0), replace(operation, activations=usual)
     if operation.clip:
         yield Variant("clip", "It ignores clip.", OperatorCell(unclipped))
@@ -63,7 +63,7 @@ def variants(operation: Operation) -> Iterator[Variant]:
         words = "It clips the cell state before its activation, too."
         yield Variant("clip of the state", words, OperatorCell(state))
     if operation.activations != usual:
-        names = ", ".join(name for name, *_ in usual)
+        names = ", ".join(DEFAULTS[operation.kind])
         words = f"It ignores activations, and computes with {names}."
         yield Variant("activations", words, OperatorCell(ordinary))
     if operation.activations not in (usual, plain):
@@ -94,11 +94,9 @@ def _fused_variants(operation: Operation, fused: Fused) -> Iterator[Variant]:
 
 def operation_of(convention: Convention) -> Operation:
     """Return a convention with a cell of the reference as an operation."""
-    names = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu"}
-    fields = {"rnn": ("candidate",), "gru": ("gate", "candidate"),
-             "lstm": ("gate", "candidate", "output")}[convention.family]  # fmt: skip
-    activations = tuple((names[getattr(convention, name)], 0.0, 0.0) for name in fields)
-    return Operation(str(convention.cell), convention.family.upper(), activations)
+    kind = convention.family.upper()
+    activations = (Activation(getattr(convention, name).capitalize()) for name in FUNCTIONS[kind])
+    return Operation(str(convention.cell), kind, tuple(activations))
 
 
 @dataclass(frozen=True)

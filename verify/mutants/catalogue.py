@@ -14,6 +14,7 @@ from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ExplicitMap
 from ..subjects.loader import UnknownSubject
+from ..subjects.protocol import OneCell
 from .parts import PLAIN
 from .replaceable_layer import Part, ReplaceableLayer
 
@@ -101,7 +102,7 @@ def equivalences() -> tuple[Mutant, ...]:
 
 
 @dataclass(frozen=True)
-class MutantSubject:
+class MutantSubject(OneCell):
     """The layer of one cell with a mutant's change; without a mutant it is correct."""
 
     cell_name: str
@@ -149,15 +150,8 @@ class MutantSubject:
     def version(self) -> str:
         return "right" if self.mutant is None else self.mutant.id
 
-    def cell(self, case: Case) -> str:
-        return self.cell_name
-
     def parameter_map(self, case: Case) -> ExplicitMap:
         return ExplicitMap(self.cell_name, case)
-
-    def caller(self, case: Case) -> str:
-        """Return "": a mutant cannot be called without the catalogue."""
-        return ""
 
     def build(self, case: Case) -> ReplaceableLayer:
         layer = ReplaceableLayer(case, cell_named(self.cell_name))

@@ -281,11 +281,6 @@ def _(s: Bounded) -> Bounded:
         return _rounded(value, steepest * s.bound + rounding, s.arithmetic)
 
 
-@functions.midpoint.register
-def _(x: Bounded) -> Floats:
-    return x.value
-
-
 @functions.zeros.register
 def _(like: Bounded, shape: tuple[int, ...]) -> Bounded:
     return Bounded.exact(np.zeros(shape), like.arithmetic)

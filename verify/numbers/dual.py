@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...reference import functions
-from ...reference.arrays import Array, Floats, NumberSystem
+from ...reference.arrays import Array, NumberSystem
 
 
 class Dual(NumberSystem):
@@ -94,11 +94,6 @@ def _(s: Dual) -> Dual:
 @functions.softplus.register
 def _(s: Dual) -> Dual:
     return Dual(functions.softplus(s.value), functions.sigmoid(s.value) * s.tangent)
-
-
-@functions.midpoint.register
-def _(x: Dual) -> Floats:
-    return functions.midpoint(x.value)
 
 
 @functions.zeros.register

@@ -427,11 +427,6 @@ def _(s: Followed) -> Followed:
     return _sigmoid(s)
 
 
-@functions.midpoint.register
-def _(x: Followed) -> Floats:
-    return functions.midpoint(x.value)
-
-
 @functions.zeros.register
 def _(like: Followed, shape: tuple[int, ...]) -> Followed:
     return Followed(functions.zeros(like.value, shape))

@@ -72,9 +72,7 @@ class Operand:
         q = self.quantisation
         most = q.activation_levels or 2**q.activations - 1
         half = (most + 1) // 2
-        if q.range == "given" or not q.activation_zero:
-            return (-half, half - 1) if not q.activation_zero else (0, most)
-        return 0, most
+        return (0, most) if q.activation_zero else (-half, half - 1)
 
     def _scale(self, a: Bounded) -> tuple[Floats, Floats, Floats]:
         """Return scales, their relative errors, and zero points: the least and the largest."""
@@ -216,11 +214,8 @@ class Levels(Bounded):
         if function is np.where and isinstance(args[1], Levels) and not np.any(args[2].value):
             active = args[1]
             levels = active._with(lambda array: np.where(args[0], array, 0 * array), active.operand)
-            levels.steps, levels.step_error, levels.zeros = (
-                active.steps,
-                active.step_error,
-                active.zeros,
-            )
+            for name in ("steps", "step_error", "zeros"):
+                setattr(levels, name, getattr(active, name))
             return levels
 
         def plain(value: Any) -> Any:

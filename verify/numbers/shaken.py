@@ -75,11 +75,6 @@ def _(s: Shaken) -> Shaken:
     return s._applied(functions.sigmoid, s)
 
 
-@functions.midpoint.register
-def _(x: Shaken) -> Floats:
-    return x.value
-
-
 @functions.zeros.register
 def _(like: Shaken, shape: tuple[int, ...]) -> Shaken:
     return like.like(np.zeros(shape))

@@ -234,11 +234,6 @@ def _(s: Traced) -> Array:
     return custom(lambda a: _through(np.asarray(value), np.asarray(slope)), s)[0]
 
 
-@functions.midpoint.register
-def _(x: Traced) -> Floats:
-    return x.value
-
-
 @functions.zeros.register
 def _(like: Traced, shape: tuple[int, ...]) -> Floats:
     return np.zeros(shape, like.dtype)

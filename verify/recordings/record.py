@@ -101,8 +101,6 @@ def record_case(subject: Subject, check: str, case: str, path: str) -> dict[str,
     }
 
 
-def answer(subject: Subject, request: dict[str, Any]) -> dict[str, Any]:
-    """Perform a step of a recording in the subject's process."""
-    if request["step"] == "plan":
-        return planned(subject, request["dtype"], request["seed"])
-    return record_case(subject, request["check"], request["case"], request["path"])
+def answer(subject: Subject, step: str, **request: Any) -> dict[str, Any]:
+    """Perform a step of a recording in the subject's process: ``plan``, or ``take`` a case."""
+    return (planned if step == "plan" else record_case)(subject, **request)

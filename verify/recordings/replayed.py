@@ -18,7 +18,7 @@ from ..cases.options import Options
 from ..conventions.parameter_map import ParameterMap
 from ..numbers.ledger import Mismatch
 from ..subjects.called import NotOffered, SubjectCrashed
-from ..subjects.protocol import Built, Cotangents, Inputs, Pulled, Result, Subject
+from ..subjects.protocol import Built, Cotangents, Inputs, OneCell, Pulled, Result, Subject
 from .trace import Pulling, Returned, Trace, drawing, same
 
 UNANSWERED = {
@@ -65,7 +65,7 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Replayed:
+class Replayed(OneCell):
     """A recording in place of its layer.
 
     ``base`` is the adapter of the recorded parameters, whose layer is never run. ``traces`` loads
@@ -119,10 +119,6 @@ class Replayed:
 
     def parameter_map(self, case: Case) -> ParameterMap:
         return self.base.parameter_map(case)
-
-    def caller(self, case: Case) -> str:
-        """Return "": no script can compute another machine's results."""
-        return ""
 
 
 class Playback:

@@ -86,15 +86,18 @@ def require_like(like: str | None, forbid: str = "") -> None:
 
     ``forbid`` is allowed for submissions to a problem alone.
     """
-    if like is not None and is_problem(like):
+    like = like or ""
+    if is_problem(like):
         problem_named(like)
         return
-    if like is not None and like.startswith(FORM):
+    if like.startswith(FORM):
         _require_form(like.removeprefix(FORM))
         return
-    if like is not None and like.startswith(OWN_CELL):
-        _require_cell(like)
-    elif like is not None and like not in LIKE:
+    if like.startswith(OWN_CELL):
+        if like.removeprefix(OWN_CELL) not in cells():
+            choices = ", ".join(cells())
+            raise UnknownSubject(f"--like {like}: expected {OWN_CELL} and one of {choices}")
+    elif like and like not in LIKE:
         hint = f"; of a cell of that name: --like {OWN_CELL}{like}" if like in cells() else ""
         raise UnknownSubject(
             f"--like {like}: expected one of {', '.join(LIKE)}, a cell, {OWN_CELL}gla, or a "
@@ -114,8 +117,7 @@ def require_device(device: str, names: Iterable[str] = ()) -> None:
     if not re.fullmatch(DEVICE, device):
         raise UnknownSubject(f"--device {device}: expected cpu, cuda, xpu or mps, or cuda:1")
     for name in names:
-        place = family(name) in (*SCHEMES, PROGRAMS) or model_file(name) or adapter(name)
-        if place:
+        if family(name) in (*SCHEMES, PROGRAMS) or model_file(name) or adapter(name):
             raise UnknownSubject(NO_DEVICE.format(name))
 
 
@@ -131,11 +133,6 @@ def _require_torch(value: Any, name: str, like: str | None) -> None:
         torchs = getattr(says, "gradient", "") == "torch"
     if not torchs:
         raise UnknownSubject(NO_DEVICE.format(name))
-
-
-def _require_cell(like: str) -> None:
-    if like.removeprefix(OWN_CELL) not in cells():
-        raise UnknownSubject(f"--like {like}: expected {OWN_CELL} and one of {', '.join(cells())}")
 
 
 def _with_cell(value: Any, cell: str) -> Any:

@@ -42,17 +42,16 @@ from ..numbers.arithmetic import FLOAT64
 from ..numbers.bounded import Bounded
 from ..numbers.followed import Unfollowed
 from ..runs.verdict import OWN_EQUATIONS
-from .called import with_care
-from .differentiated import LONGEST_REASON, STATE_NAMES, Arrays, arrays_of, flat, pulled_by
+from .differentiated import STATE_NAMES, Arrays, arrays_of, flat, pulled_by
 from .framework import Plain, imported
 from .frameworks import families
 from .inputs import draw_inputs
-from .kept_state import reset_method
 from .loader import UnknownSubject
-from .protocol import Built, Cotangents, Inputs, Pulled, Result
+from .protocol import Built, Cotangents, Inputs, OneCell, Pulled, Result
 from .ragged import ARGUMENTS, RaggedLayer, arguments, ragged_cases, ragged_options
 from .recurrence import Recurrence
-from .torch_module import torch_dtype, torch_version
+from .torch_module import stated_version, torch_dtype
+from .trial import dtypes_of, reset_method, run, tried
 
 DECLARATION = "__gatewise__"
 """The attribute that holds the declaration of a class or a function."""
@@ -203,7 +202,7 @@ def subject(cell: str | Callable[..., Any] | None, **fields: Any) -> Callable[[A
 
 
 @dataclass(frozen=True)
-class Declared:
+class Declared(OneCell):
     """A class or a function with a declaration, as a subject."""
 
     name: str
@@ -232,28 +231,17 @@ class Declared:
     @property
     def arguments(self) -> tuple[str, ...]:
         """The names of the arguments of the function that is called."""
-        value = self.value
-        function = getattr(value, "forward", None) or getattr(value, "step", None) or value
-        return tuple(inspect.signature(function).parameters)
+        return tuple(inspect.signature(_function_of(self.value)).parameters)
 
     def version(self) -> str:
         """Return the version that the code states, and that of what computes on a device."""
-        on = "" if self.device == "cpu" else torch_version(self.device)
-        return ", ".join(filter(None, (str(getattr(self.value, "version", "")), on)))
-
-    def cell(self, case: Case) -> str:
-        """Return the cell that the code claims to compute."""
-        return self.cells[0]
+        return stated_version(str(getattr(self.value, "version", "")), self.device)
 
     def parameter_map(self, case: Case) -> ParameterMap:
         """Return the map of its convention, or of its declared arrays."""
         if self.own_cell is not None:
             return OwnMap(self.own_cell, case)
         return ConventionMap(self.convention, case)
-
-    def caller(self, case: Case) -> str:
-        """Return "": scripts of failures call it by gatewise."""
-        return ""
 
     def build(self, case: Case) -> Built:
         """Return the layer, ready to be called."""
@@ -308,12 +296,6 @@ class _Call:
     arrays: Arrays
     case: Case
 
-    @property
-    def function(self) -> Callable[..., Any]:
-        """The function that is called: ``forward``, ``step``, or the object itself."""
-        layer = self.layer
-        return getattr(layer, "forward", None) or getattr(layer, "step", None) or layer  # type: ignore[no-any-return]
-
     def run(self, inputs: Inputs) -> Result:
         """Run the code on NumPy arrays."""
         leaves = {name: self.arrays.into(array) for name, array in inputs.leaves.items()}
@@ -331,12 +313,12 @@ class _Call:
     def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Call with the code's kind of arrays; return y (T, B, H) and states (B, H)."""
         weights = {n.removesuffix("_l0"): leaves[n] for n in inputs.parameters}  # in their order
-        x, stack = self._spread(leaves["x"], 2, self._x_axes), self.arrays.stack
+        x = self._spread(leaves["x"], 2, self._x_axes)
         self._reset(inputs)
         names = [f"state {k}" for k in range(len(inputs.state or ()))]
         states = [leaves[name][0] if name in leaves else None for name in names]
         state = self._spread_states(states) or None
-        y, final = self._call_steps_at_once(weights, x, state, self._row_places(inputs), stack)
+        y, final = self._call_steps_at_once(weights, x, state, self._row_places(inputs))
         flat = zip(final, self._state_axes, strict=False)
         rest = final[len(self._state_axes) :]  # one too many is found by its number
         return self._flattened(y, 2, self._state_axes[0]), (
@@ -354,10 +336,9 @@ class _Call:
         x: Any,
         state: tuple[Any, ...] | None,
         where: Mapping[str, Any],
-        stack: Callable[[Sequence[Any]], Any],
     ) -> tuple[Any, tuple[Any, ...]]:
         """Call the code for all steps, in its axes."""
-        axes = self.subject.declaration.axes
+        axes, stack = self.subject.declaration.axes, self.arrays.stack
         if axes == "BD":
             outputs = []
             for x_t in x:
@@ -456,7 +437,7 @@ class _Call:
         if self.subject.is_module:
             run = imported("torch", "torch").func.functional_call
             return self._results(run(self.layer, dict(weights), (), arguments))
-        return self._results(self.function(**arguments))
+        return self._results(_function_of(self.layer)(**arguments))
 
     def _results(self, result: Any) -> tuple[Any, tuple[Any, ...]]:
         """Return outputs and a tuple of states from the code's return value."""
@@ -473,10 +454,10 @@ class _Call:
         self, weights: Mapping[str, Any], x: Any, state: Any, where: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return the arguments of the code, by its own names for them."""
-        weights = self._stored(weights)
+        weights, index_of = self._stored(weights), one_state(self.subject.own_cell)
         unbound = list(weights)
         bound: dict[str, Any] = {}
-        for name in inspect.signature(self.function).parameters:
+        for name in inspect.signature(_function_of(self.layer)).parameters:
             if name in X:
                 bound[name] = x
             elif name in STATE:
@@ -485,8 +466,8 @@ class _Call:
                 bound[name] = where.get(name)
             elif name in PARAMS:
                 bound[name] = Named(weights)
-            elif name in self._one_state:
-                bound[name] = None if state is None else state[self._one_state[name]]
+            elif name in index_of:
+                bound[name] = None if state is None else state[index_of[name]]
             elif unbound:
                 key = name if name in unbound else unbound[0]
                 unbound.remove(key)
@@ -501,11 +482,6 @@ class _Call:
             return weights
         kept = {n: a for n, a in weights.items() if not n.startswith("bias")}
         return kept | {"bias": self.arrays.stack(pair)}
-
-    @property
-    def _one_state(self) -> dict[str, int]:
-        """The index of each state, by the names that an argument for it may have."""
-        return one_state(self.subject.own_cell)
 
     def _state(self, state: Any) -> Any:
         if state is None or self.subject.declaration.state == "tuple":
@@ -522,6 +498,11 @@ class _Call:
         if states is None or self.subject.declaration.axes != "DBT":
             return states
         return tuple(None if s is None else s.swapaxes(0, 1) for s in states)
+
+
+def _function_of(layer: Any) -> Callable[..., Any]:
+    """Return the function that is called: ``forward``, ``step``, or the object itself."""
+    return getattr(layer, "forward", None) or getattr(layer, "step", None) or layer  # type: ignore[no-any-return]
 
 
 def _row(state: Any, k: int) -> tuple[Any, ...] | None:
@@ -590,11 +571,14 @@ def declared(
     recurrence = declaration.recurrence
     if recurrence is None and declaration.convention.cell is None:
         raise UnknownSubject(f"subject {name!r}: the reference has no cell for its convention")
-    function = getattr(value, "forward", None) or getattr(value, "step", None) or value
-    parameters = inspect.signature(function).parameters
+    parameters = inspect.signature(_function_of(value)).parameters
     if declaration.gradient == "vjp":
         for argument in {*ARGUMENTS} & {*parameters}:
-            _require_argument(value, name, argument)
+            if argument not in inspect.signature(value.vjp).parameters:
+                raise UnknownSubject(
+                    f"subject {name!r}: it takes {argument} and its vjp does not: give vjp, too, "
+                    f"an argument {argument}, which is None where all rows are of one length"
+                )
     names_of_state = {*STATE, *one_state(recurrence)}
     takes_state = declaration.state != "none" and not names_of_state.isdisjoint(parameters)
     options = Options(
@@ -616,20 +600,10 @@ def declared(
     )
     if declaration.stateful:
         reset_method(value, name, declaration.reset)
-    dtypes = tuple(getattr(value, "dtypes", ("float64", "float32")))
-    subject = Declared(name, value, declaration, options, dtypes, import_lines, device)
+    subject = Declared(name, value, declaration, options, dtypes_of(value), import_lines, device)
     if recurrence is not None and recurrence.function is not None:
         _try_step(name, recurrence)
     return _tried(subject)
-
-
-def _require_argument(value: Any, name: str, argument: str) -> None:
-    """Raise UnknownSubject unless ``vjp`` takes the argument that says where rows end."""
-    if argument not in inspect.signature(value.vjp).parameters:
-        raise UnknownSubject(
-            f"subject {name!r}: it takes {argument} and its vjp does not: give vjp, too, an "
-            f"argument {argument}, which is None where all rows are of one length"
-        )
 
 
 def _takes_each_state(parameters: Iterable[str], declaration: Declaration) -> bool:
@@ -673,26 +647,14 @@ def _tried(subject: Declared) -> Declared:
         plain = Case(2, 3, 2, 4, state=offered.state)
         cases["no_steps"] = replace(plain, T=0)
         cases |= ragged_cases(offered, plain)
-    changed: dict[str, Any] = {}
-    reasons = []
-    runs: dict[str, Callable[[], None]] = {k: partial(_runs, subject, c) for k, c in cases.items()}
+    trials = {option: partial(run, subject, case) for option, case in cases.items()}
     if offered.partial_state and not subject.declaration.partial_state:
-        runs["partial_state"] = partial(_runs_with_one_state, subject)
-    for option, run in runs.items():
-        try:
-            with_care(run)
-            changed[option] = True
-        except Exception as error:  # an option whose case raises is not offered, for that reason
-            changed[option] = False
-            reasons.append((option, str(error)[:LONGEST_REASON]))
-    return replace(subject, options=replace(offered, **changed, reasons=tuple(reasons)))
+        trials["partial_state"] = partial(_run_with_one_state, subject)
+    changed, reasons = tried(trials)
+    return replace(subject, options=replace(offered, **changed, reasons=tuple(reasons.items())))
 
 
-def _runs(subject: Declared, case: Case) -> None:
-    subject.build(case).forward(draw_inputs(subject, case))
-
-
-def _runs_with_one_state(subject: Declared) -> None:
+def _run_with_one_state(subject: Declared) -> None:
     case = Case(2, 2, 2, 3)
     inputs = draw_inputs(subject, case)
     for k, state in enumerate(inputs.state or ()):

@@ -14,13 +14,10 @@ from ...reference.arrays import Floats
 from ..cases.case import Case
 from .framework import imported
 from .protocol import Cotangents, Inputs, Pulled, Result
-from .torch_module import array_of, one_thread, precise, tensor_of
+from .torch_module import array_of, gradients, one_thread, precise, tensor_of
 
 STATE_NAMES = ("state", "states", "hx", "hidden", "carry")
 """The names of an argument for the initial state."""
-
-LONGEST_REASON = 200
-"""The longest reason, in characters, for which an option is not offered."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +88,7 @@ def _by_torch(
             for o, d in zip((y, *final), flat(pair), strict=True)
             if d is not None and (o.requires_grad or len(inputs.x))  # of no steps, all is given
         ]
-        outputs, directions = zip(*pairs, strict=True) if pairs else ((), ())
-        gradients = (
-            torch.autograd.grad(
-                outputs, list(leaves.values()), directions, retain_graph=True, allow_unused=True
-            )
-            if pairs
-            else [None] * len(leaves)
-        )
-        named = {
-            k: call.arrays.back(torch.zeros_like(leaf) if d is None else d)
-            for (k, leaf), d in zip(leaves.items(), gradients, strict=True)
-        }
+        named = {k: call.arrays.back(d) for k, d in gradients(torch, pairs, leaves).items()}
         pulled.append(Pulled.of_leaves(call.result(y, final), named))
     return pulled
 

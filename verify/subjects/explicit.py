@@ -53,13 +53,13 @@ from ..cases.schedule import RAGGED_WORDS, parsed
 from ..conventions.parameter_map import ExplicitMap, suffixes
 from .called import NotOffered, same_count, with_care
 from .differentiated import Arrays, arrays_of, pulled_by
-from .kept_state import reset_method
+from .inputs import draw_cotangents, draw_inputs
 from .loader import UnknownSubject
-from .protocol import Cotangents, Inputs, Pulled, Result
+from .protocol import Cotangents, Inputs, OneCell, Pulled, Result
 from .ragged import RaggedLayer, arguments, ragged_cases, ragged_options
+from .trial import LONGEST_REASON, dtypes_of, reset_method, run, tried
 
 PLAIN = Case(2, 2, 2, 3)
-LONGEST_REASON = 200
 CALL = '''
 
 class Parameters(dict):
@@ -134,7 +134,7 @@ DIFFERENTIATED = ("torch", "jax")
 
 
 @dataclass(frozen=True)
-class Explicit:
+class Explicit(OneCell):
     """A class (instantiated for every case) or an object with ``cell`` and ``forward``."""
 
     name: str
@@ -156,10 +156,6 @@ class Explicit:
     def version(self) -> str:
         """Return the version that the code states, or ""."""
         return str(getattr(self.value, "version", ""))
-
-    def cell(self, case: Case) -> str:
-        """Return the cell that it claims to compute."""
-        return self.cells[0]
 
     def parameter_map(self, case: Case) -> ExplicitMap:
         """Return the map of the reference's layout."""
@@ -240,10 +236,6 @@ class _Built:
     subject: Explicit
     case: Case
 
-    def anew(self) -> None:
-        """Forget the kept state."""
-        getattr(self.layer, self.subject.reset)()
-
     def forward(self, inputs: Inputs) -> Result:
         y, final = self.layer.forward(*self._arguments(inputs), **self._lengths(inputs))
         return Result(np.asarray(y), self._returned(final))
@@ -278,7 +270,7 @@ class _Built:
 
     def _arguments(self, inputs: Inputs) -> tuple[Any, Floats, State | None]:
         if self.subject.reset and inputs.anew:
-            self.anew()
+            getattr(self.layer, self.subject.reset)()
         passes = self.subject.parameter_map(self.case).to_reference(inputs.parameters)
         p = list(passes) if self.subject.several else passes[0]
         state = None if inputs.state is None else self._to_states_of_layer(inputs.state)
@@ -368,8 +360,7 @@ def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
         gradient=hasattr(value, "vjp") or getattr(value, "gradient", "") in DIFFERENTIATED,
         jvp=hasattr(value, "jvp"),
     )
-    dtypes = tuple(getattr(value, "dtypes", ("float64", "float32")))
-    subject = Explicit(name, value, options, dtypes, import_lines)
+    subject = Explicit(name, value, options, dtypes_of(value), import_lines)
     offered: dict[str, Any] = dict.fromkeys(subject.takes, True)
     offered["kept_state"] = bool(subject.reset)
     offered["reorders"] = hasattr(value, "reorder")
@@ -378,26 +369,23 @@ def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
 
 def _tried(subject: Explicit) -> Explicit:
     """Run the subject on small cases; return it with the options that work."""
-    from .inputs import draw_cotangents, draw_inputs
-
     layer = with_care(partial(subject.build, PLAIN)).layer
-    reasons: dict[str, str] = {}
-    offered: dict[str, Any] = {}
-    if subject.options.dropout and not has_modes(layer):
-        reasons["dropout"] = NO_MODES
+    modes = {} if has_modes(layer) or not subject.options.dropout else {"dropout": NO_MODES}
+    if modes:
         subject = replace(subject, options=replace(subject.options, dropout=False))
     cases = {
         "default_state": replace(PLAIN, state=False),
         "no_steps": replace(PLAIN, T=0),
         **ragged_cases(subject.options, PLAIN),
     }
-    for option, case in cases.items():
-        built = with_care(partial(subject.build, case))
-        try:
-            with_care(partial(built.forward, draw_inputs(subject, case)))
-            offered[option] = True
-        except Exception as error:
-            offered[option], reasons[option] = False, str(error)[:LONGEST_REASON]
+    layers = {option: with_care(partial(subject.build, case)) for option, case in cases.items()}
+    offered, reasons = tried(
+        {
+            option: partial(layers[option].forward, draw_inputs(subject, case))
+            for option, case in cases.items()
+        }
+    )
+    reasons = modes | reasons
     plain = replace(PLAIN, state=not offered["default_state"])
     inputs, built = draw_inputs(subject, plain), with_care(partial(subject.build, plain))
     equal = replace(inputs, lengths=np.full(plain.B, plain.T))
@@ -409,7 +397,7 @@ def _tried(subject: Explicit) -> Explicit:
     depth = {"layers": {"layers": 2}, "bidirectional": {"bidirectional": True},
              "dropout": {"dropout": 0.5}}  # fmt: skip
     for option, used in depth.items():
-        calls[option] = partial(_runs, subject, replace(plain, **used))  # type: ignore[arg-type]
+        calls[option] = partial(run, subject, replace(plain, **used))  # type: ignore[arg-type]
     for option, call in calls.items():
         if not getattr(subject.options, option):
             continue
@@ -423,9 +411,3 @@ def _tried(subject: Explicit) -> Explicit:
         offered["zero_length"] = False
     options = replace(subject.options, **offered, reasons=tuple(reasons.items()))
     return replace(subject, options=options)
-
-
-def _runs(subject: Explicit, case: Case) -> None:
-    from .inputs import draw_inputs
-
-    subject.build(case).forward(draw_inputs(subject, case))

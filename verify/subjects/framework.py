@@ -20,13 +20,13 @@ from ..cases.options import Options
 from ..conventions import Convention
 from ..conventions.file_layout import Stored
 from ..conventions.parameter_map import ConventionMap, suffixes
-from .protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
+from .protocol import Built, Cotangents, Inputs, OneCell, Pulled, Result, SubjectUnavailable
 
 PROJECTED = "lstm-projected"
 
 
 @dataclass(frozen=True)
-class FrameworkSubject(ABC):
+class FrameworkSubject(OneCell, ABC):
     """A layer of another framework; users type its ``name``, ``FRAMEWORK:Layer``.
 
     Arrays are named by the convention (``weight_ih_l0``, ...); the adapter translates them when it
@@ -68,10 +68,6 @@ class FrameworkSubject(ABC):
         convention = replace(self.convention, projected=True) if case.P else self.convention
         return ConventionMap(convention, case)
 
-    def caller(self, case: Case) -> str:
-        """Return "": scripts of failures call gatewise's adapter."""
-        return ""
-
 
 @dataclass(frozen=True)
 class Plain:
@@ -103,6 +99,33 @@ class Plain:
         raise NotImplementedError("it has no modes")
 
 
+def result_of(outputs: Sequence[Any]) -> Result:
+    """Return outputs (T, B, width) and final states as new arrays of NumPy."""
+    y, *final = (np.array(output) for output in outputs)
+    return Result(y, tuple(final))
+
+
+def pulled_back(
+    result: Result,
+    leaves: Mapping[str, Any],
+    pairs: Sequence[tuple[Any, Floats | None]],
+    gradient: Callable[[list[Any], list[Any], list[Any]], Sequence[Any]],
+) -> Pulled:
+    """Pull cotangents, each with its output, back to the leaves; None stands for zeros.
+
+    ``gradient`` returns the gradients of (outputs, leaves, cotangents), None for zeros, too.
+    """
+    pulled: Sequence[Any] = [None] * len(leaves)
+    if present := [(output, d) for output, d in pairs if d is not None]:
+        outputs, cotangents = map(list, zip(*present, strict=True))
+        pulled = gradient(outputs, list(leaves.values()), cotangents)
+    named = {
+        name: np.zeros(leaf.shape, result.y.dtype) if d is None else np.array(d)
+        for (name, leaf), d in zip(leaves.items(), pulled, strict=True)
+    }
+    return Pulled.of_leaves(result, named)
+
+
 def imported(module: str, install: str) -> Any:
     """Return a module, or raise SubjectUnavailable and say how to install it."""
     try:
@@ -123,6 +146,20 @@ def by_pass(case: Case, named: Mapping[str, Floats]) -> list[dict[str, Floats]]:
         }
         for suffix in suffixes(case)
     ]  # fmt: skip
+
+
+def laid_out(case: Case, x: Any) -> Any:
+    """Convert x (T, B, D) to the case's layout."""
+    if case.layout == "unbatched":
+        return x[:, 0]
+    return x.swapaxes(0, 1) if case.layout == "batch-first" else x
+
+
+def as_drawn(case: Case, y: Any) -> Any:
+    """Convert outputs from the case's layout to (T, B, width)."""
+    if case.layout == "unbatched":
+        return y[:, None]
+    return y.swapaxes(0, 1) if case.layout == "batch-first" else y
 
 
 def within(y: Floats, lengths: Floats | None) -> Floats:

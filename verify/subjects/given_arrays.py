@@ -36,14 +36,13 @@ from ...reference.gated_by_input import GatedByInput
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ExplicitMap
-from .called import with_care
-from .differentiated import LONGEST_REASON, STATE_NAMES, Arrays, arrays_of, pulled_by
+from .differentiated import STATE_NAMES, Arrays, arrays_of, pulled_by
 from .framework import Plain
-from .inputs import draw_inputs
 from .loader import UnknownSubject
-from .protocol import Built, Cotangents, Inputs, Pulled, Result
+from .protocol import Built, Cotangents, Inputs, OneCell, Pulled, Result
 from .ragged import RaggedLayer, arguments, ragged_cases, ragged_options
-from .torch_module import torch_version
+from .torch_module import stated_version
+from .trial import dtypes_of, run, tried
 
 AXES = ("TBD", "BTD", "BHTD")
 GRADIENTS = ("", "torch", "jax", "vjp")
@@ -51,7 +50,7 @@ PLAIN = Case(3, 2, 2, 3)
 
 
 @dataclass(frozen=True)
-class GivenArrays:
+class GivenArrays(OneCell):
     """A class (instantiated for every case) or an object that takes the arrays of its cell."""
 
     name: str
@@ -98,21 +97,11 @@ class GivenArrays:
     def version(self) -> str:
         """Return the version that the code states, and that of what computes on a device."""
         version = getattr(self.value, "version", "")
-        stated = str(version() if callable(version) else version)
-        on = "" if self.device == "cpu" else torch_version(self.device)
-        return ", ".join(filter(None, (stated, on)))
-
-    def cell(self, case: Case) -> str:
-        """Return the cell that it claims to compute."""
-        return self.cells[0]
+        return stated_version(str(version() if callable(version) else version), self.device)
 
     def parameter_map(self, case: Case) -> ExplicitMap:
         """Return the map of the cell's own parameters, if it has any."""
         return ExplicitMap(self.cells[0], case)
-
-    def caller(self, case: Case) -> str:
-        """Return "": scripts of failures call it by gatewise."""
-        return ""
 
     def build(self, case: Case) -> Built:
         """Return the layer, ready to be called."""
@@ -264,7 +253,7 @@ def given_arrays(value: Any, name: str, import_lines: str = "", device: str = "c
             f"subject {name!r}: {cell.name} is given {', '.join(needed)}, and its forward takes "
             f"no {', '.join(missing)}"
         )
-    subject = GivenArrays(name, value, Options(), _dtypes(value), import_lines, device)
+    subject = GivenArrays(name, value, Options(), dtypes_of(value), import_lines, device)
     options = Options(
         layers=False,
         bidirectional=False,
@@ -288,26 +277,13 @@ def _in_its_form(subject: GivenArrays) -> GivenArrays:
     return subject.in_form(form) if form else subject
 
 
-def _dtypes(value: Any) -> tuple[str, ...]:
-    return tuple(getattr(value, "dtypes", ("float64", "float32")))
-
-
 def _tried(subject: GivenArrays) -> GivenArrays:
     """Run the subject on small cases; return it with the options that work."""
     plain = replace(PLAIN, state=subject.options.state)
     cases = {"default_state": replace(PLAIN, state=False), "no_steps": replace(plain, T=0)}
     cases |= ragged_cases(subject.options, plain)
-    offered: dict[str, Any] = {}
-    reasons = []
-    for option, case in cases.items():
-        try:
-            with_care(partial(_runs, subject, case))
-            offered[option] = True
-        except Exception as error:  # an option whose case raises is not offered, for that reason
-            offered[option] = False
-            reasons.append((option, str(error)[:LONGEST_REASON]))
-    return replace(subject, options=replace(subject.options, **offered, reasons=tuple(reasons)))
-
-
-def _runs(subject: GivenArrays, case: Case) -> None:
-    subject.build(case).forward(draw_inputs(subject, case))
+    offered, reasons = tried(
+        {option: partial(run, subject, case) for option, case in cases.items()}
+    )
+    options = replace(subject.options, **offered, reasons=tuple(reasons.items()))
+    return replace(subject, options=options)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ParameterMap
@@ -24,9 +24,10 @@ from ..numbers.ledger import Mismatch
 from .called import NotOffered, SubjectCrashed, with_care
 from .forbidden import NOTHING, Forbidden, forbidden
 from .kernel_problems import Problem, StateSpace, leaves, problem_named
-from .protocol import Subject, SubjectUnavailable
+from .protocol import OneCell, Subject, SubjectUnavailable
 from .torch_module import (
     array_of,
+    gradients,
     import_torch,
     is_cuda,
     one_thread,
@@ -46,20 +47,20 @@ SEED = 20250
 class Submission(Protocol):
     """A submission built for one case. Arrays are time-first, whatever its own layout is."""
 
-    def output(self, leaves: Mapping[str, Array]) -> Array:
+    def output(self, leaves: Mapping[str, Floats]) -> Floats:
         """Return the output for x, initial states and parameters."""
 
-    def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
+    def pulled(self, leaves: Mapping[str, Floats], cotangent: Floats) -> dict[str, Floats]:
         """Return the gradients of all leaves, by name, of the output's product with a cotangent."""
 
     @property
     def keeps(self) -> bool:
         """Whether a call without a state continues from the state of the last call."""
 
-    def goes_on(self, x: Array) -> Array:
+    def goes_on(self, x: Floats) -> Floats:
         """Return the output for x alone, after another call."""
 
-    def forbidden(self, leaves: Mapping[str, Array]) -> str:
+    def forbidden(self, leaves: Mapping[str, Floats]) -> str:
         """Say which forbidden class or operator it contains or runs; "" if none."""
 
     def random_state(self) -> bytes:
@@ -75,7 +76,7 @@ class Submitted(Subject, Protocol):
 
 
 @dataclass(frozen=True)
-class Kernel:
+class Kernel(OneCell):
     """A submission to a problem, with the classes and operators that it must not use."""
 
     name: str
@@ -95,17 +96,9 @@ class Kernel:
         """Return the version of PyTorch, in which submissions are written."""
         return torch_version(self.device) if self.is_module else f"numpy {np.__version__}"
 
-    def cell(self, case: Case) -> str:
-        """Return the name of the reference's cell."""
-        return self.problem.cell
-
     def parameter_map(self, case: Case) -> ParameterMap:
         """Return the map of the recurrence's arrays."""
         return self.problem.parameter_map(case)
-
-    def caller(self, case: Case) -> str:
-        """Return "": failures are reproduced by gatewise's command."""
-        return ""
 
     @property
     def is_module(self) -> bool:
@@ -194,37 +187,39 @@ class Function:
     value: Callable[..., Any]
     forbid: Forbidden = NOTHING
 
-    def output(self, leaves: Mapping[str, Array]) -> Array:
-        arguments = [_laid_out(self.problem, name, leaves[name]) for name in called(self.problem)]
-        arguments = [np.array(array, order="C") for array in arguments]
-        parameters = {name: np.array(leaves[name]) for name in self.problem.shapes(self.case)}
-        before = [array.copy() for array in arguments], {n: a.copy() for n, a in parameters.items()}
+    def output(self, leaves: Mapping[str, Floats]) -> Floats:
+        arguments, parameters = self._copied(leaves)
+        before, parameters_before = self._copied(leaves)
         with self.forbid.refused():
-            output = np.asarray(self.value(*arguments, parameters))
-        for name, now, was in zip(called(self.problem), arguments, before[0], strict=True):
-            _unchanged(name, now, was, np.may_share_memory(output, now))
-        for name, was in before[1].items():
+            output = np.asarray(self.value(*arguments.values(), parameters))
+        for name, was in before.items():
+            _unchanged(name, arguments[name], was, np.may_share_memory(output, arguments[name]))
+        for name, was in parameters_before.items():
             _unchanged(name, parameters[name], was, shared=False)
         return output
 
-    def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
+    def _copied(self, leaves: Mapping[str, Floats]) -> tuple[dict[str, Floats], dict[str, Floats]]:
+        """Return copies of the arguments in the problem's layout, and of the parameters."""
+        laid_out = {n: _laid_out(self.problem, n, leaves[n]) for n in called(self.problem)}
+        arguments = {name: np.array(array, order="C") for name, array in laid_out.items()}
+        return arguments, {name: np.array(leaves[name]) for name in self.problem.shapes(self.case)}
+
+    def pulled(self, leaves: Mapping[str, Floats], cotangent: Floats) -> dict[str, Floats]:
         raise NotImplementedError("a function on arrays has no gradients")
 
-    def ready(self, leaves: Mapping[str, Array]) -> Callable[[], Any]:
+    def ready(self, leaves: Mapping[str, Floats]) -> Callable[[], Any]:
         """Return a call of the function, for a clock."""
-        names = called(self.problem)
-        arguments = [np.array(_laid_out(self.problem, n, leaves[n]), order="C") for n in names]
-        parameters = {name: np.array(leaves[name]) for name in self.problem.shapes(self.case)}
-        return lambda: np.asarray(self.value(*arguments, parameters))
+        arguments, parameters = self._copied(leaves)
+        return lambda: np.asarray(self.value(*arguments.values(), parameters))
 
     @property
     def keeps(self) -> bool:
         return False
 
-    def goes_on(self, x: Array) -> Array:
+    def goes_on(self, x: Floats) -> Floats:
         raise NotImplementedError("a function keeps no state")
 
-    def forbidden(self, leaves: Mapping[str, Array]) -> str:
+    def forbidden(self, leaves: Mapping[str, Floats]) -> str:
         return self.forbid.violation(None, lambda: self.output(leaves))
 
     def random_state(self) -> bytes:
@@ -242,7 +237,7 @@ class Module:
     forbid: Forbidden = NOTHING
     device: str = "cpu"
 
-    def output(self, leaves: Mapping[str, Array]) -> Array:
+    def output(self, leaves: Mapping[str, Floats]) -> Floats:
         torch = import_torch()
         with self._around(torch), torch.no_grad():
             tensors = self._set(torch, leaves)
@@ -250,7 +245,7 @@ class Module:
             self._untouched(torch, tensors, leaves, output)
             return array_of(torch, output)  # not later, when more is allowed
 
-    def pulled(self, leaves: Mapping[str, Array], cotangent: Array) -> dict[str, Array]:
+    def pulled(self, leaves: Mapping[str, Floats], cotangent: Floats) -> dict[str, Floats]:
         torch = import_torch()
         with self._around(torch), torch.enable_grad():
             tensors = self._set(torch, leaves, record=True)
@@ -262,15 +257,14 @@ class Module:
                     f"output: expected shape {cotangent.shape}, got {tuple(output.shape)}"
                 )
             d = tensor_of(torch, cotangent, self.device)
-            gradients = torch.autograd.grad(output, list(tensors.values()), d, allow_unused=True)
+            pulled = gradients(torch, [(output, d)], tensors, more=False)
             self._untouched(torch, tensors, leaves, output)
-            pulled = {}
-            for (name, leaf), d in zip(tensors.items(), gradients, strict=True):
-                array = array_of(torch, torch.zeros_like(leaf) if d is None else d)
-                pulled[name] = _turned(self.problem, name, array, index=np.s_[None])
-        return pulled
+            return {
+                name: _turned(self.problem, name, array_of(torch, d), index=np.s_[None])
+                for name, d in pulled.items()
+            }
 
-    def ready(self, leaves: Mapping[str, Array]) -> Callable[[], Any]:
+    def ready(self, leaves: Mapping[str, Floats]) -> Callable[[], Any]:
         """Set the parameters, and return a call of the module with the inputs, for a clock.
 
         The call ends when the device has done what it was asked.
@@ -300,13 +294,13 @@ class Module:
             return False
         return True
 
-    def goes_on(self, x: Array) -> Array:
+    def goes_on(self, x: Floats) -> Floats:
         torch = import_torch()
         with self._around(torch), torch.no_grad():
             tensor = tensor_of(torch, _laid_out(self.problem, "x", x), self.device)
             return array_of(torch, self.module(tensor))
 
-    def forbidden(self, leaves: Mapping[str, Array]) -> str:
+    def forbidden(self, leaves: Mapping[str, Floats]) -> str:
         return self.forbid.violation(self.module, lambda: self.output(leaves))
 
     def random_state(self) -> bytes:
@@ -317,7 +311,7 @@ class Module:
         return b"".join(state.numpy().tobytes() for state in states)
 
     def _set(
-        self, torch: Any, leaves: Mapping[str, Array], *, record: bool = False
+        self, torch: Any, leaves: Mapping[str, Floats], *, record: bool = False
     ) -> dict[str, Any]:
         """Set the parameters; return the arguments and the parameters by name."""
         tensors: dict[str, Any] = {}
@@ -339,7 +333,7 @@ class Module:
         return output
 
     def _untouched(
-        self, torch: Any, tensors: Mapping[str, Any], leaves: Mapping[str, Array], output: Any
+        self, torch: Any, tensors: Mapping[str, Any], leaves: Mapping[str, Floats], output: Any
     ) -> None:
         """Raise Mismatch if the call wrote into its arguments, or returned their memory."""
         memory = output.untyped_storage().data_ptr()
@@ -349,7 +343,7 @@ class Module:
             _unchanged(name, array_of(torch, tensor), was, shared)
 
 
-def _unchanged(name: str, now: Array, was: Array, shared: bool) -> None:
+def _unchanged(name: str, now: Floats, was: Floats, shared: bool) -> None:
     if not np.array_equal(now, was, equal_nan=True):
         raise Mismatch(f"{name}: the call wrote into it")
     if shared:
@@ -361,23 +355,17 @@ def called(problem: Problem) -> tuple[str, ...]:
     return ("x", *problem.states)
 
 
-def _laid_out(problem: Problem, name: str, array: Array) -> Array:
+def _laid_out(problem: Problem, name: str, array: Floats) -> Floats:
     """Return x or a state in the layout of the problem's model."""
     return _turned(problem, name, array, index=0)
 
 
-def _turned(problem: Problem, name: str, array: Array, index: Any) -> Array:
+def _turned(problem: Problem, name: str, array: Floats, index: Any) -> Floats:
     """Exchange steps and rows, or index the axis of the one step or layer, as the model has it."""
     if name == "x" and problem.layout == "batch-first":
         return array.swapaxes(0, 1)
-    if (name == "x" and problem.layout == "one step") or _flat(problem, name):
-        return array[index]
-    return array
-
-
-def _flat(problem: Problem, name: str) -> bool:
-    """Whether a state has no axis of layers."""
-    return name in problem.states and problem.kind == "rnn"
+    flat = name in problem.states and problem.kind == "rnn"  # a state without an axis of layers
+    return array[index] if flat or (name == "x" and problem.layout == "one step") else array
 
 
 def _names(torch: Any, subject: Kernel, case: Case, module: Any) -> dict[str, str]:
@@ -435,6 +423,7 @@ def _as_drawn(torch: Any, problem: Problem, case: Case) -> dict[str, Any]:
 
 
 LISTED = 6
+"""Parameters that are named in a message."""
 
 
 def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:

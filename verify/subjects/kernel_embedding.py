@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from .kernel_problems import GATES, Problem, StateSpace
 
@@ -24,7 +24,9 @@ class Embedding:
     large: Case
     small: Case
 
-    def leaves(self, small: Mapping[str, Array], others: Mapping[str, Array]) -> dict[str, Array]:
+    def leaves(
+        self, small: Mapping[str, Floats], others: Mapping[str, Floats]
+    ) -> dict[str, Floats]:
         """Return a large problem's leaves: those of the small one, and ``others`` around them.
 
         Of the others' weights the rows and columns of the small problem's units become 0.
@@ -41,7 +43,7 @@ class Embedding:
                 array[outside] = 0
         return arrays
 
-    def output(self, large: Array) -> Array:
+    def output(self, large: Floats) -> Floats:
         """Return the part of the large problem's output that is the small one's."""
         if self.problem.head:
             return large[..., : self.problem.width(self.small)]
@@ -50,7 +52,7 @@ class Embedding:
         passes = range(len(large))
         return np.stack([large[k][:, self._units(k)] for k in passes])
 
-    def _places(self, name: str, array: Array) -> tuple[Array, ...]:
+    def _places(self, name: str, array: Floats) -> tuple[Floats, ...]:
         """Return the index of a small array's entries in the large one."""
         if name == "x":
             axes = [np.arange(n) for n in array.shape[:2]] + [self._features]
@@ -63,7 +65,7 @@ class Embedding:
         rows, columns = self._axes(name)
         return (rows,) if array.ndim == 1 else np.ix_(rows, columns)
 
-    def _axes(self, name: str) -> tuple[Array, Array]:
+    def _axes(self, name: str) -> tuple[Floats, Floats]:
         """Return the rows and columns of a parameter that belong to the small problem."""
         if name.startswith(f"{self.problem.head}."):
             rows = np.arange(self.problem.width(self.small))
@@ -80,17 +82,17 @@ class Embedding:
             return rows, self._units(k)
         return rows, self._sides(layer - 1) if layer else self._features
 
-    def _sides(self, layer: int) -> Array:
+    def _sides(self, layer: int) -> Floats:
         """Return the places of a layer's units among its outputs in all directions."""
         n = self.small.directions
         return np.concatenate([d * self.large.H + self._units(layer * n + d) for d in range(n)])
 
-    def _units(self, k: int) -> Array:
+    def _units(self, k: int) -> Floats:
         rng = self.large.generator(f"units {k}")
         return np.sort(rng.choice(self.large.H, self.small.H, replace=False))
 
     @property
-    def _features(self) -> Array:
+    def _features(self) -> Floats:
         rng = self.large.generator("features")
         return np.sort(rng.choice(self.large.D, self.small.D, replace=False))
 
@@ -99,7 +101,9 @@ class Embedding:
 class StateSpaceEmbedding(Embedding):
     """The places of a small state space in a large one, by rows, heads and values."""
 
-    def leaves(self, small: Mapping[str, Array], others: Mapping[str, Array]) -> dict[str, Array]:
+    def leaves(
+        self, small: Mapping[str, Floats], others: Mapping[str, Floats]
+    ) -> dict[str, Floats]:
         """Return a large problem's leaves: those of the small one, and ``others`` around them."""
         arrays = {name: array.copy() for name, array in others.items()}
         rows, heads, values = self._chosen
@@ -110,15 +114,16 @@ class StateSpaceEmbedding(Embedding):
             arrays[name][np.ix_(rows, steps, heads, keys)] = small[name]
         return arrays
 
-    def output(self, large: Array) -> Array:
+    def output(self, large: Floats) -> Floats:
         """Return the part of the large problem's output that is the small one's."""
         rows, heads, values = self._chosen
+        axes = [rows, heads, values, np.arange(self.large.D)]
         if self.problem.returns == "outputs":
-            return large[np.ix_(rows, np.arange(self.large.T), heads, values)]
-        return large[np.ix_(rows, heads, values, np.arange(self.large.D))]
+            axes = [rows, np.arange(self.large.T), heads, values]
+        return np.asarray(large[np.ix_(*axes)])
 
     @property
-    def _chosen(self) -> tuple[Array, ...]:
+    def _chosen(self) -> tuple[Floats, ...]:
         """Return the rows, heads and values of the large problem that are the small one's."""
         wide, few = (self.problem.output_shape(case) for case in (self.large, self.small))
         axes = (0, 2, 3) if self.problem.returns == "outputs" else (0, 1, 2)

@@ -10,7 +10,6 @@ parameters decide, if they name every gate.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations, product
@@ -162,8 +161,11 @@ def _is_bias(array: Packed) -> bool:
 
 
 @dataclass(frozen=True)
-class _Weight:
-    """An array of ``count`` blocks of W, of U, or of both, and the layouts it may have."""
+class _Array:
+    """An array of ``count`` blocks, and the layouts it may have.
+
+    ``kind`` names the blocks: W, U, or both as WU; "" stands for vectors (H,).
+    """
 
     name: str
     kind: str
@@ -171,16 +173,7 @@ class _Weight:
     layouts: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Vector:
-    """An array of ``count`` slices (H,), and the layouts it may have."""
-
-    name: str
-    count: int
-    layouts: tuple[str, ...]
-
-
-def _weight(name: str, shape: tuple[int, ...]) -> _Weight | None:
+def _weight(name: str, shape: tuple[int, ...]) -> _Array | None:
     """Return the kind and the layouts of a weight by its shape, None if it is no weight."""
     D, H = SIZES.D, SIZES.H
     readings: dict[tuple[str, int], list[str]] = {}
@@ -190,19 +183,16 @@ def _weight(name: str, shape: tuple[int, ...]) -> _Weight | None:
                 single = layout == "interleaved" and count == SINGLE
                 if not single and LAYOUTS[layout].shape((rows, H), count) == shape:
                     readings.setdefault((kind, count), []).append(layout)
-    if not readings:
-        return None
-    (kind, count), layouts = next(iter(readings.items()))
-    return _Weight(name, kind, count, tuple(layouts))
+    return next((_Array(name, *key, tuple(layouts)) for key, layouts in readings.items()), None)
 
 
-def _vector(name: str, shape: tuple[int, ...]) -> _Vector | None:
+def _vector(name: str, shape: tuple[int, ...]) -> _Array | None:
     H = SIZES.H
     if len(shape) == 1 and shape[0] % H == 0 and 1 <= shape[0] // H <= 4:
         count = shape[0] // H
-        return _Vector(name, count, ("out-in", "interleaved")[: 2 if count > 1 else 1])
+        return _Array(name, "", count, ("out-in", "interleaved")[: 2 if count > 1 else 1])
     if len(shape) == 2 and shape[1] == H and shape[0] in (2, 3, 4):
-        return _Vector(name, shape[0], ("gates",))
+        return _Array(name, "", shape[0], ("gates",))
     return None
 
 
@@ -211,8 +201,8 @@ class _Arrays:
     """The arrays of a module, sorted into weights and vectors."""
 
     kind: str
-    weights: tuple[_Weight, ...]
-    vectors: tuple[_Vector, ...]
+    weights: tuple[_Array, ...]
+    vectors: tuple[_Array, ...]
     letters: str
 
     @classmethod
@@ -493,29 +483,23 @@ def _explained(arrays: _Arrays, experiment: Experiment, like: Convention) -> lis
     return readings
 
 
-def _roles(vector: _Vector, base: Convention) -> Iterator[tuple[Convention, Packed]]:
+def _roles(vector: _Array, base: Convention) -> Iterator[tuple[Convention, Packed]]:
     """Yield the roles of a vector: biases, or peepholes that the LSTM does not have yet."""
     for layout in vector.layouts:
         for letters in permutations(base.letters + base.recurrent_bias, vector.count):
             yield base, Packed(vector.name, tuple(map(_bias, letters)), layout)
-        open_ = [g for g in PEEPHOLES if g not in base.peepholes and _may_peep(base)]
-        for letters in permutations(open_, vector.count):
-            yield from _peepholes(vector, base, letters, layout)
+        open_ = PEEPHOLES if base.family == "lstm" and not base.coupled else ""
+        for letters in permutations([g for g in open_ if g not in base.peepholes], vector.count):
+            role = Packed(vector.name, tuple(f"p_{g}" for g in letters), layout)
+            for variant in _with_peepholes(base, letters):
+                yield variant, role
 
 
-def _may_peep(base: Convention) -> bool:
-    return base.family == "lstm" and not base.coupled
-
-
-def _peepholes(
-    vector: _Vector, base: Convention, letters: Sequence[str], layout: str
-) -> Iterator[tuple[Convention, Packed]]:
-    """Yield the peepholes of these gates; that of o may read the new c or the old."""
-    slices = tuple(f"p_{g}" for g in letters)
+def _with_peepholes(base: Convention, letters: Sequence[str]) -> Iterator[Convention]:
+    """Yield conventions with more peepholes; that of o may read the new c or the old."""
+    peepholes = base.peepholes + "".join(letters)
     for cell_read in ("new", "old") if "o" in letters else (base.output_peephole,):
-        peepholes = base.peepholes + "".join(letters)
-        variant = replace(base, peepholes=peepholes, output_peephole=cell_read)
-        yield variant, Packed(vector.name, slices, layout)
+        yield replace(base, peepholes=peepholes, output_peephole=cell_read)
 
 
 def _bias(letter: str) -> str:
@@ -600,7 +584,10 @@ def _reading_by_names(
         reset = _reset(experiment, packed, base) if base.family == "gru" else base.reset
         roles = [_named_vector(v, arrays, packed, base) for v in arrays.vectors]
         named_roles = [role for role in roles if role]
-        for variant in _with_peepholes(base, named_roles) if len(named_roles) == len(roles) else ():
+        if len(named_roles) < len(roles):
+            continue
+        slices = [name for role in named_roles for name in role.slices]
+        for variant in _with_peepholes(base, [s[2:] for s in slices if s.startswith("p_")]):
             reading = (variant, (*packed, *named_roles))
             differences = [*observed.differences(*reading)]
             of_candidate = [a for a in named_roles if {"b_n", "b_hn"} & {*a.slices}]
@@ -632,14 +619,7 @@ def _reset(experiment: Experiment, weights: Sequence[Packed], base: Convention) 
     return ("before" if before else "after") if before != after else ""
 
 
-def _with_peepholes(base: Convention, vectors: Sequence[Packed]) -> Iterator[Convention]:
-    """Yield the conventions with these peepholes: two if o has one, for the new c and the old."""
-    letters = [s.partition("_")[2] for v in vectors for s in v.slices if s.startswith("p_")]
-    for cell_read in ("new", "old") if "o" in letters else (base.output_peephole,):
-        yield replace(base, peepholes="".join(letters), output_peephole=cell_read)
-
-
-def _unusual(weight: _Weight, layout: str) -> bool:
+def _unusual(weight: _Array, layout: str) -> bool:
     """Whether a layout is implausible: interleaved, or a transposed weight of nn.Linear."""
     linear = weight.name.endswith(".weight") and "out-in" in weight.layouts
     return layout == "interleaved" or (linear and layout != "out-in")
@@ -652,9 +632,7 @@ def _named_order(arrays: _Arrays, side: str) -> tuple[str, ...]:
     """
     weights = [w for w in arrays.weights if side in w.kind]
     letters = [gate_of(arrays.kind, w.name) for w in weights if w.count == SINGLE]
-    if not all(letters) or max(Counter(letters).values(), default=1) > 1:
-        return ()
-    if set(letters) - set(arrays.letters):
+    if len({*letters}) < len(letters) or not {*letters} <= {*arrays.letters}:
         return ()
     rest = [g for g in arrays.letters if g not in letters]
     order: list[str] = []
@@ -668,7 +646,7 @@ def _named_order(arrays: _Arrays, side: str) -> tuple[str, ...]:
 
 
 def _named_vector(
-    vector: _Vector, arrays: _Arrays, packed: Sequence[Packed], base: Convention
+    vector: _Array, arrays: _Arrays, packed: Sequence[Packed], base: Convention
 ) -> Packed | None:
     """Return a bias or a peephole by its name, or by the name of the weight beside it."""
     if arrays.kind == "lstm" and (named := re.search(PEEPHOLE, vector.name, re.IGNORECASE)):

@@ -37,7 +37,7 @@ from .called import SubjectCrashed
 from .declared import Declaration
 from .framework import Plain
 from .loader import UnknownSubject
-from .protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
+from .protocol import Built, Cotangents, Inputs, OneCell, Pulled, Result, SubjectUnavailable
 
 SCHEMA = 1
 FAMILY = "process"
@@ -193,7 +193,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @dataclass(frozen=True)
-class Program:
+class Program(OneCell):
     """A program, as a subject."""
 
     name: str
@@ -244,19 +244,11 @@ class Program:
         language = f" ({started.language})" if started.language else ""
         return f"{started.implementation} {started.version}".strip() + language
 
-    def cell(self, case: Case) -> str:
-        """Return the cell that it claims to compute."""
-        return self.started.cell
-
     def parameter_map(self, case: Case) -> ParameterMap:
         """Return the map of its convention, or of the reference's layout."""
         if self.convention is None:
             return ExplicitMap(self.started.cell, case)
         return ConventionMap(self.convention, case)
-
-    def caller(self, case: Case) -> str:
-        """Return "": scripts of failures call it by gatewise."""
-        return ""
 
     def build(self, case: Case) -> Built:
         """Return the layer."""

@@ -43,6 +43,7 @@ from .torch_module import (
 )
 from .torch_parameters import CONVENTIONS, stepped
 from .torch_subject import DEFAULTS, TorchLayer, call_layer, depth_arguments
+from .trial import LONGEST_REASON
 
 KINDS = ("LSTM", "GRU", "RNN")
 CELL = "Cell"
@@ -95,8 +96,6 @@ NOT_OF_CELLS = ""
 THE_HIDDEN_WIDTH = r"hid|unit|state|n_?h|h_|h$"
 THE_INPUT_WIDTH = r"in|feat|x|d_?in|n_?in|emb"
 """The names of arguments for H and D."""
-
-LONGEST_REASON = 200
 
 SAME = 2.0**-30
 """The largest difference of two results in float64 that rounding, not randomness, explains."""

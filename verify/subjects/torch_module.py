@@ -13,8 +13,9 @@ import numpy as np
 from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..numbers.ledger import Mismatch
+from .framework import as_drawn, laid_out
 from .profiler import Watch
-from .protocol import Cotangents, Inputs, Pulled, Result, SubjectUnavailable
+from .protocol import Cotangents, Inputs, Pulled, Result, Subject, SubjectUnavailable
 
 Call = Callable[[Any, Any, Any, Any, Any], tuple[Any, tuple[Any, ...]]]
 """The call of a module: (torch, module, x, state, lengths) to (y, final states)."""
@@ -64,6 +65,11 @@ def torch_version(device: str = "cpu") -> str:
     name = torch.cuda.get_device_name(device)
     cudnn = torch.backends.cudnn.version()
     return f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {cudnn}, {name}"
+
+
+def stated_version(stated: str, device: str) -> str:
+    """Return the version that code states, and that of what computes on a device."""
+    return ", ".join(filter(None, (stated, "" if device == "cpu" else torch_version(device))))
 
 
 @contextmanager
@@ -189,15 +195,11 @@ class TorchModule:
             leaves[self.key(name)] = parameter
         for name, array in inputs.called_with.items():
             moved = tensor_of(torch, array, self.device)
-            leaves[name] = self._as_called(moved, states=name != "x").requires_grad_(record)
+            turned = name == "x" or self.case.layout == "unbatched"
+            if turned and self.case.layout != "time-first":
+                moved = laid_out(self.case, moved).contiguous()
+            leaves[name] = moved.requires_grad_(record)
         return leaves
-
-    def _as_called(self, tensor: Any, *, states: bool) -> Any:
-        if self.case.layout == "unbatched":
-            return tensor[:, 0].contiguous()
-        if self.case.layout == "batch-first" and not states:
-            return tensor.transpose(0, 1).contiguous()
-        return tensor
 
     def _run(
         self, torch: Any, leaves: Mapping[str, Any], inputs: Inputs
@@ -205,9 +207,8 @@ class TorchModule:
         state = tuple(leaves[f"state {k}"] for k in range(len(inputs.state or ())))
         hx = None if inputs.state is None else state[0] if len(state) == 1 else state
         y, final = self.call(torch, self.module, leaves["x"], hx, inputs.lengths)
-        if self.case.layout == "unbatched":
-            return y[:, None], tuple(s[:, None] for s in final)
-        return y.transpose(0, 1) if self.case.layout == "batch-first" else y, final
+        alone = self.case.layout == "unbatched"
+        return as_drawn(self.case, y), tuple(s[:, None] if alone else s for s in final)
 
     def _pull(
         self, torch: Any, leaves: Mapping[str, Any], outputs: Any, cotangents: Any, more: bool
@@ -219,22 +220,29 @@ class TorchModule:
             if tuple(output.shape) != d.shape:  # else torch says something about cotangents
                 raise Mismatch(f"{name}: expected shape {d.shape}, got {tuple(output.shape)}")
             wanted.append((output, tensor_of(torch, d, self.device)))
-        gradients: Sequence[Any] = [None] * len(leaves)
-        if wanted:
-            heads, pulled = zip(*wanted, strict=True)
-            gradients = torch.autograd.grad(
-                heads, list(leaves.values()), pulled, retain_graph=more, allow_unused=True
-            )
-        return {
-            name: array_of(torch, self._as_drawn(torch.zeros_like(leaf) if d is None else d, name))
-            for (name, leaf), d in zip(leaves.items(), gradients, strict=True)
-        }
+        pulled = gradients(torch, wanted, leaves, more=more)
+        return {name: array_of(torch, self._as_drawn(d, name)) for name, d in pulled.items()}
 
     def _as_drawn(self, tensor: Any, name: str) -> Any:
-        if self.case.layout == "unbatched" and (name == "x" or name.startswith("state ")):
-            return tensor[:, None]
-        turned = self.case.layout == "batch-first" and name == "x"
-        return tensor.transpose(0, 1) if turned else tensor
+        alone = self.case.layout == "unbatched" and name.startswith("state ")
+        return as_drawn(self.case, tensor) if name == "x" or alone else tensor
+
+
+def gradients(
+    torch: Any, pairs: Sequence[tuple[Any, Any]], leaves: Mapping[str, Any], *, more: bool = True
+) -> dict[str, Any]:
+    """Return the gradients of all leaves, by name, of outputs paired with cotangents.
+
+    ``more``: other cotangents will be pulled back through the same run.
+    """
+    pulled: Sequence[Any] = [None] * len(leaves)
+    if pairs:
+        outputs, cotangents = zip(*pairs, strict=True)
+        pulled = torch.autograd.grad(
+            outputs, list(leaves.values()), cotangents, retain_graph=more, allow_unused=True
+        )
+    named = zip(leaves.items(), pulled, strict=True)
+    return {name: torch.zeros_like(leaf) if d is None else d for (name, leaf), d in named}
 
 
 def _wrapper(torch: Any, module: Any, run: Callable[[Any], Any]) -> Any:
@@ -266,6 +274,13 @@ def _give_back(torch: Any, inputs: Inputs, leaves: Mapping[str, Any]) -> None:
 def torch_dtype(torch: Any, case: Case) -> Any:
     """Return torch's dtype of a case's numbers."""
     return getattr(torch, case.number_type.name)
+
+
+def arrays_alone(torch: Any, subject: Subject, case: Case) -> Any:
+    """Return a module of a subject's arrays, for a function that takes them as arguments."""
+    shapes, dtype = subject.parameter_map(case).shapes(), torch_dtype(torch, case)
+    empty = {name: torch.empty(shape, dtype=dtype) for name, shape in shapes.items()}
+    return torch.nn.ParameterDict(empty)
 
 
 def tensor_of(torch: Any, array: Floats, device: str = "cpu") -> Any:

@@ -53,10 +53,14 @@ class TorchLayer(TorchSubject):
 
     def caller(self, case: Case) -> str:
         """Return source that imports, builds and calls the layer."""
+        return self.source(case)
+
+    def source(self, case: Case, settings: str = "", device: str = "cpu") -> str:
+        """Return the same with lines of settings, on a device."""
         arguments = depth_arguments(case) | ({} if case.bias else {"bias": False})
         arguments |= {"nonlinearity": self.nonlinearity} if self.nonlinearity else {}
-        line = f"from torch.nn import {self.kind} as Layer\n"
-        return torch_caller.source(line, case, arguments, takes_dtype=True)
+        lines = f"from torch.nn import {self.kind} as Layer\n{settings}"
+        return torch_caller.source(lines, case, arguments, takes_dtype=True, device=device)
 
 
 class TorchCell(TorchSubject):

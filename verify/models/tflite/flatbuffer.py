@@ -12,7 +12,10 @@ import numpy as np
 
 from ....reference.arrays import Floats
 from ...subjects.frameworks.litert_model import IDENTIFIER, import_schema
-from ..graph import LARGEST_ARRAY, LARGEST_FILE, MOST, ModelError
+from ..graph import LARGEST_ARRAY, MOST, ModelError, require_file
+
+BROKEN = (struct.error, ValueError, IndexError, TypeError, AttributeError, OverflowError)
+"""What LiteRT's classes raise when they read bytes that are no model."""
 
 FLOATS = {"FLOAT32": np.float32, "FLOAT16": np.float16, "FLOAT64": np.float64}
 
@@ -174,10 +177,7 @@ def text(name: Any) -> str:
 
 def read(path: Path) -> File:
     """Return a file's model; raise ModelError with a reason if it is invalid."""
-    if not path.is_file():
-        raise ModelError(f"{path}: there is no such file")
-    if path.stat().st_size > LARGEST_FILE:
-        raise ModelError(f"{path}: {path.stat().st_size} bytes; a model file has less than 2 GiB")
+    require_file(path)
     data = path.read_bytes()
     none = f"{path}: it is no model of TensorFlow Lite, or a part of one"
     if data[4:8] != IDENTIFIER:
@@ -188,14 +188,7 @@ def read(path: Path) -> File:
         model = schema.ModelT.InitFromPackedBuf(data, 0)
     except ModelError:
         raise
-    except (
-        struct.error,
-        ValueError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-    ) as error:
+    except BROKEN as error:
         raise ModelError(f"{none} ({type(error).__name__})") from error
     except MemoryError as error:
         raise ModelError(f"{path}: it does not fit into memory") from error

@@ -13,8 +13,8 @@ from ....reference.arrays import Floats
 from ...conventions.convention import Convention
 from ...subjects.frameworks.onnx_operator import convention as convention_of
 from ..graph import LARGEST_ARRAY, ModelError
-from ..nodes import GATES, KINDS, Activation, Node
-from ..operation import FUSED_ACTIVATIONS, Fused, Operation
+from ..nodes import GATES, KINDS, Node
+from ..operation import FUSED_ACTIVATIONS, Activation, Fused, Operation
 from .flatbuffer import File, Operator, names_of
 
 QUANTISED = ("INT8", "UINT8", "INT4", "INT16", "INT32")

@@ -23,7 +23,7 @@ import numpy as np
 from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
-from ..framework import FrameworkSubject, Plain, imported
+from ..framework import FrameworkSubject, Plain, as_drawn, imported, laid_out
 from ..protocol import Built, Inputs, Result, SubjectUnavailable
 from ..torch_module import import_torch, one_thread
 from ..torch_parameters import CONVENTIONS
@@ -113,19 +113,14 @@ class ExecutorchLayer(FrameworkSubject):
 
 def _arguments(torch: Any, case: Case, inputs: Inputs) -> list[Any]:
     """Return x and the states in the layer's layout, contiguous as programs need them."""
-    x, states = inputs.x, inputs.state or ()
-    if case.layout == "unbatched":
-        x, states = x[:, 0], tuple(s[:, 0] for s in states)
-    elif case.layout == "batch-first":
-        x = x.swapaxes(0, 1)
-    return [torch.from_numpy(np.array(array, order="C")) for array in (x, *states)]
+    alone, states = case.layout == "unbatched", inputs.state or ()
+    arrays = (laid_out(case, inputs.x), *(s[:, 0] if alone else s for s in states))
+    return [torch.from_numpy(np.array(array, order="C")) for array in arrays]
 
 
 def _result(case: Case, outputs: Sequence[Any]) -> Result:
-    y, *final = (output.numpy() for output in outputs)
-    if case.layout == "unbatched":
-        return Result(y[:, None], tuple(s[:, None] for s in final))
-    return Result(y.swapaxes(0, 1) if case.layout == "batch-first" else y, tuple(final))
+    (y, *final), alone = (output.numpy() for output in outputs), case.layout == "unbatched"
+    return Result(as_drawn(case, y), tuple(s[:, None] if alone else s for s in final))
 
 
 _WHOLE = Options(

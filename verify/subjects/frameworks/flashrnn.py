@@ -21,7 +21,7 @@ from ...cases.options import Options
 from ...conventions import Convention
 from ..framework import FrameworkSubject, imported
 from ..protocol import Built, SubjectUnavailable
-from ..torch_module import TorchModule, import_torch
+from ..torch_module import TorchModule, arrays_alone, import_torch
 
 FAMILIES = {"flashrnn": ("flashrnn", "torch", "packaging")}
 INSTALL = "flashrnn torch packaging"
@@ -67,9 +67,7 @@ class FlashRNN(FrameworkSubject):
             y = states[0, :, :, 0]
             return y if second else y.transpose(0, 1), tuple(s[None, :, 0, 0] for s in last)
 
-        shapes, dtype = self.parameter_map(case).shapes(), getattr(torch, case.dtype)
-        empty = {name: torch.empty(shape, dtype=dtype) for name, shape in shapes.items()}
-        return TorchModule(torch.nn.ParameterDict(empty), case, call)
+        return TorchModule(arrays_alone(torch, self, case), case, call)
 
     def _prove(self, states: Any) -> None:
         """Raise SubjectUnavailable unless autograd uses the backend's gradient."""

@@ -18,8 +18,8 @@ from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
 from ...conventions.parameter_map import suffixes
-from ..framework import imported
-from .jax_arrays import Function, JaxSubject, as_drawn, laid_out, one_layer_states, stacked
+from ..framework import as_drawn, imported, laid_out
+from .jax_arrays import Function, JaxSubject, one_layer_states, stacked
 
 FAMILIES = {"flax-linen": ("flax", "jax"), "flax-nnx": ("flax", "jax")}
 INSTALL = "flax"

@@ -16,8 +16,8 @@ from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
-from ..framework import imported
-from .jax_arrays import Function, JaxSubject, as_drawn, laid_out, one_layer_states, stacked
+from ..framework import as_drawn, imported, laid_out
+from .jax_arrays import Function, JaxSubject, one_layer_states, stacked
 
 FAMILIES = {"haiku": ("haiku", "jax")}
 INSTALL = "dm-haiku 'jax[cpu]'"

@@ -98,10 +98,9 @@ class _Called:
     def _arguments(self, inputs: Inputs) -> tuple[Any, Any, Any, Any]:
         """Return the inputs as arrays of JAX."""
         array = self.jax.numpy.array
-        named = {name: array(a) for name, a in inputs.parameters.items()}
-        state = None if inputs.state is None else tuple(map(array, inputs.state))
+        own = inputs.map(array)
         lengths = None if inputs.lengths is None else array(inputs.lengths.astype(np.int32))
-        return named, array(inputs.x), state, lengths
+        return own.parameters, own.x, own.state, lengths
 
     @staticmethod
     def _result(inputs: Inputs, outputs: tuple[Any, tuple[Any, ...]]) -> Result:
@@ -128,20 +127,6 @@ def _heads(
 
     y, final = outputs
     return head(y, dy), tuple(head(s, d) for s, d in zip(final, dfinal, strict=True))
-
-
-def laid_out(case: Case, x: Any) -> Any:
-    """Convert x (T, B, D) to the case's layout."""
-    if case.layout == "unbatched":
-        return x[:, 0]
-    return x.swapaxes(0, 1) if case.layout == "batch-first" else x
-
-
-def as_drawn(case: Case, y: Any) -> Any:
-    """Convert outputs from the case's layout to (T, B, width)."""
-    if case.layout == "unbatched":
-        return y[:, None]
-    return y.swapaxes(0, 1) if case.layout == "batch-first" else y
 
 
 def one_layer_states(state: tuple[Any, ...] | None, k: int) -> tuple[Any, ...] | None:

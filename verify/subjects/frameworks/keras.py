@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +27,7 @@ from ...conventions.file_layout import Stored
 from ...conventions.parameter_map import suffixes
 from ..framework import Plain, imported, within
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
+from ..torch_module import gradients
 from . import jax_arrays
 
 FAMILIES = {"keras": ("keras",)}
@@ -64,10 +66,11 @@ class KerasLayer(jax_arrays.JaxSubject):
         if BACKEND == "jax":
             return super().build(case)
         function = self.function(case)
-        if BACKEND == "torch":
-            called = _OnTorch(imported("torch", self.install), function)
-            return Plain(called.forward, called.gradients)
-        return Plain(lambda inputs: _forward(keras, function, inputs))
+        torch = imported("torch", self.install) if BACKEND == "torch" else None
+        return Plain(
+            partial(_forward, keras, function),
+            partial(_gradients, torch, function) if torch is not None else None,
+        )
 
     def function(self, case: Case) -> jax_arrays.Function:
         keras = self._keras()
@@ -139,62 +142,36 @@ def _joined(keras: Any, arrays: list[Any], shape: Any) -> Any:
 def _forward(keras: Any, function: Callable[..., Any], inputs: Inputs) -> Result:
     """Run the layer by Keras's own operations, on any backend."""
     tensor, array = keras.ops.convert_to_tensor, keras.ops.convert_to_numpy
-    named = {name: tensor(a) for name, a in inputs.parameters.items()}
-    state = None if inputs.state is None else tuple(map(tensor, inputs.state))
+    own = inputs.map(lambda numbers: tensor(np.ascontiguousarray(numbers)))
     lengths = None if inputs.lengths is None else tensor(inputs.lengths.astype(np.int32))
-    y, final = function(named, tensor(inputs.x), state, lengths)
+    y, final = function(own.parameters, own.x, own.state, lengths)
     return Result(within(array(y), inputs.lengths), tuple(map(array, final)))
 
 
-@dataclass(frozen=True)
-class _OnTorch:
-    torch: Any
-    function: jax_arrays.Function
+def _gradients(
+    torch: Any, function: jax_arrays.Function, inputs: Inputs, cotangents: Sequence[Cotangents]
+) -> list[Pulled]:
+    """Run the layer on torch, and pull cotangents back by its autograd."""
 
-    def forward(self, inputs: Inputs) -> Result:
-        with self.torch.no_grad():
-            return _result(inputs, *self._run(inputs, self._leaves(inputs)))
+    def tensor(array: Floats) -> Any:
+        return torch.tensor(np.ascontiguousarray(array))
 
-    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
-        leaves = {name: leaf.requires_grad_() for name, leaf in self._leaves(inputs).items()}
-        y, final = self._run(inputs, leaves)
-        outputs, pulled = _result(inputs, y, final), []
-        for dy, dfinal in cotangents:
-            inside = None if dy is None else within(dy, inputs.lengths)
-            named = self._pull(leaves, [y, *final], [inside, *dfinal])
-            pulled.append(Pulled.of_leaves(outputs, named))
-        return pulled
-
-    def _leaves(self, inputs: Inputs) -> dict[str, Any]:
-        tensor, contiguous = self.torch.tensor, np.ascontiguousarray
-        return {name: tensor(contiguous(array)) for name, array in inputs.leaves.items()}
-
-    def _run(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
-        state = tuple(leaves[f"state {k}"] for k in range(len(inputs.state or ())))
-        lengths = None if inputs.lengths is None else self.torch.tensor(inputs.lengths)
-        return self.function(leaves, leaves["x"], state or None, lengths)
-
-    def _pull(
-        self, leaves: Mapping[str, Any], outputs: Sequence[Any], cotangents: Sequence[Floats | None]
-    ) -> dict[str, Floats]:
-        wanted = [
-            (output, self.torch.tensor(np.ascontiguousarray(d)))
-            for output, d in zip(outputs, cotangents, strict=True)
+    leaves = {name: tensor(array).requires_grad_() for name, array in inputs.leaves.items()}
+    state = tuple(leaves[f"state {k}"] for k in range(len(inputs.state or ())))
+    lengths = None if inputs.lengths is None else torch.tensor(inputs.lengths)
+    y, final = function(leaves, leaves["x"], state or None, lengths)
+    arrays = [output.detach().numpy() for output in (y, *final)]
+    result, pulled = Result(within(arrays[0], inputs.lengths), tuple(arrays[1:])), []
+    for dy, dfinal in cotangents:
+        inside = None if dy is None else within(dy, inputs.lengths)
+        pairs = [
+            (output, tensor(d))
+            for output, d in zip((y, *final), (inside, *dfinal), strict=True)
             if d is not None and output.requires_grad
         ]
-        heads, directions = zip(*wanted, strict=True)
-        gradients = self.torch.autograd.grad(
-            heads, list(leaves.values()), directions, retain_graph=True, allow_unused=True
-        )
-        return {
-            name: (self.torch.zeros_like(leaf) if d is None else d).numpy()
-            for (name, leaf), d in zip(leaves.items(), gradients, strict=True)
-        }
-
-
-def _result(inputs: Inputs, y: Any, final: Sequence[Any]) -> Result:
-    arrays = tuple(s.detach().cpu().numpy() for s in final)
-    return Result(within(y.detach().cpu().numpy(), inputs.lengths), arrays)
+        named = {name: d.numpy() for name, d in gradients(torch, pairs, leaves).items()}
+        pulled.append(Pulled.of_leaves(result, named))
+    return pulled
 
 
 _OPTIONS = Options(

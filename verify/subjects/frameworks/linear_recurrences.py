@@ -19,7 +19,7 @@ from ...cases.options import Options
 from ...conventions.parameter_map import ExplicitMap
 from ..framework import imported
 from ..given_arrays import GivenArrays, given_arrays
-from ..protocol import Built
+from ..protocol import Built, OneCell
 from ..ragged import ragged_options
 
 FAMILIES = {
@@ -282,7 +282,7 @@ class SLSTM(Program):
 
 
 @dataclass(frozen=True)
-class Adapted:
+class Adapted(OneCell):
     """A program and its name; loading it determines the options that it offers."""
 
     name: str
@@ -307,10 +307,6 @@ class Adapted:
         """The cell that it computes."""
         return (str(self.value.cell),)  # type: ignore[attr-defined]
 
-    def cell(self, case: Case) -> str:
-        """Return its cell, equal for all cases."""
-        return self.cells[0]
-
     def version(self) -> str:
         """Return the distribution and its version."""
         return self.value().version()
@@ -323,10 +319,6 @@ class Adapted:
     def parameter_map(self, case: Case) -> ExplicitMap:
         """Return the map of the cell's own parameters."""
         return ExplicitMap(self.cells[0], case)
-
-    def caller(self, case: Case) -> str:
-        """Return "": scripts of failures call it by gatewise."""
-        return ""
 
     def build(self, case: Case) -> Built:
         """Return the layer, ready to be called."""

@@ -21,7 +21,7 @@ from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
-from ..framework import FrameworkSubject, imported
+from ..framework import FrameworkSubject, imported, result_of
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result
 
 FAMILIES = {"mlx": ("mlx",)}
@@ -61,13 +61,13 @@ class _Layer:
 
     def forward(self, inputs: Inputs) -> Result:
         with self.mx.stream(self.mx.cpu):
-            return self._result(self._outputs(self._leaves(inputs)))
+            return result_of(self._outputs(self._leaves(inputs)))
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Pull every pair back; MLX records no graph, so it runs the layer again for each."""
         with self.mx.stream(self.mx.cpu):
             leaves = self._leaves(inputs)
-            result = self._result(self._outputs(leaves))
+            result = result_of(self._outputs(leaves))
             return [self._pulled(result, leaves, dy, dfinal) for dy, dfinal in cotangents]
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
@@ -78,7 +78,7 @@ class _Layer:
                 list(leaves.values()),
                 list(along.values()),
             )
-            return self._result(derivative)
+            return result_of(derivative)
 
     def train(self, training: bool) -> None:
         raise NotImplementedError("it has no modes")
@@ -104,10 +104,6 @@ class _Layer:
         if alone:
             histories = tuple(history[None] for history in histories)
         return [histories[0].swapaxes(0, 1), *(history[:, -1][None] for history in histories)]
-
-    def _result(self, outputs: Sequence[Any]) -> Result:
-        y, *final = (np.array(output) for output in outputs)
-        return Result(y, tuple(final))
 
     def _pulled(
         self, result: Result, leaves: Mapping[str, Any], dy: Any, dfinal: Sequence[Any]

@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
@@ -28,6 +27,7 @@ from ..framework import FrameworkSubject, imported
 from ..protocol import Built, SubjectUnavailable
 from ..recurrence import Recurrence, own_name
 from ..torch_module import TorchModule, import_torch
+from ..torch_subject import call_cell
 from .torch_families import PLAIN, FamilyLayer
 
 FAMILIES = {"ncps": ("ncps", "torch")}
@@ -61,18 +61,7 @@ class NcpsCell(FrameworkSubject):
         if actual != expected:
             raise SubjectUnavailable(f"expected the parameters {expected}, got {actual}")
         cell = cell.to(getattr(torch, case.dtype))
-        return TorchModule(cell, case, _call, key=lambda name: f"{PARAMETERS[name]}_l0")
-
-
-def _call(
-    torch: Any, cell: Any, x: Any, state: Any, lengths: Floats | None
-) -> tuple[Any, tuple[Any, ...]]:
-    now = tuple(s[0] for s in state)
-    outputs = []
-    for x_t in x:
-        now = cell(x_t, now)
-        outputs.append(now[0])
-    return torch.stack(outputs), tuple(s[None] for s in now)
+        return TorchModule(cell, case, call_cell, key=lambda name: f"{PARAMETERS[name]}_l0")
 
 
 _OPTIONS = Options(

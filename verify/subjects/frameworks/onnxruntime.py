@@ -41,12 +41,11 @@ class OnnxRuntime(FrameworkSubject):
         return self.operator.stored
 
     def build(self, case: Case) -> Plain:
+        """Return the layer; it opens another session for other parameters."""
         onnx = imported("onnx", INSTALL)
 
         def make(inputs: Inputs) -> Any:
-            model = self.operator.model(onnx, case, inputs)
-            if [node.op_type for node in model.graph.node] != [self.operator.kind]:
-                raise SubjectUnavailable(f"the model is not one {self.operator.kind}")
+            model = self.written(onnx, self.operator.model(onnx, case, inputs))
             return session(model.SerializeToString())
 
         session_for = OncePerParameters(make, optional_inputs)
@@ -56,6 +55,12 @@ class OnnxRuntime(FrameworkSubject):
             return self.operator.result(case, session_for(inputs).run(self.operator.outputs, feeds))
 
         return Plain(run)
+
+    def written(self, onnx: Any, model: Any) -> Any:
+        """Return the model to run; SubjectUnavailable unless it is the operator alone."""
+        if [node.op_type for node in model.graph.node] != [self.operator.kind]:
+            raise SubjectUnavailable(f"the model is not one {self.operator.kind}")
+        return model
 
 
 def import_runtime() -> Any:

@@ -20,11 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from ...cases.case import Case
-from ..framework import OncePerParameters, Plain, imported, optional_inputs
-from ..protocol import Inputs, Result, SubjectUnavailable
+from ..framework import imported
+from ..protocol import SubjectUnavailable
 from .onnx_operator import Operator, convention
-from .onnxruntime import INSTALL, OPTIONS, RULES, OnnxRuntime, session
+from .onnxruntime import INSTALL, OPTIONS, RULES, OnnxRuntime
 
 FAMILIES = {"onnxruntime-quantised": ("onnxruntime", "onnx")}
 
@@ -43,23 +42,8 @@ class QuantisedOperator(OnnxRuntime):
     unsigned: bool = field(default=False, kw_only=True)
     """Whether weights are unsigned, with zero points."""
 
-    def build(self, case: Case) -> Plain:
-        """Return the layer; it builds a new model for other parameters."""
-        onnx = imported("onnx", INSTALL)
-
-        def make(inputs: Inputs) -> Any:
-            model = self.operator.model(onnx, case, inputs)
-            return session(self._quantised(onnx, model).SerializeToString())
-
-        session_for = OncePerParameters(make, optional_inputs)
-
-        def run(inputs: Inputs) -> Result:
-            feeds = self.operator.feeds(case, inputs)
-            return self.operator.result(case, session_for(inputs).run(self.operator.outputs, feeds))
-
-        return Plain(run)
-
-    def _quantised(self, onnx: Any, model: Any) -> Any:
+    def written(self, onnx: Any, model: Any) -> Any:
+        """Return the model after quantisation."""
         if self.tool is None:
             return _qdq(onnx, model)
         tools = imported("onnxruntime.quantization", INSTALL)

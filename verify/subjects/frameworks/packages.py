@@ -14,11 +14,10 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
 from ..framework import imported
-from ..protocol import SubjectUnavailable
+from ..protocol import OneCell, SubjectUnavailable
 from ..torch_like import REFERENCE, TorchLike, torch_like
 
 FAMILIES = {
@@ -37,7 +36,7 @@ INSTALL = {family: f"{family} torch" for family in FAMILIES}
 
 
 @dataclass(frozen=True)
-class PackageLayer:
+class PackageLayer(OneCell):
     """A class of a package: ``attribute`` of ``module``, in the place of ``like``.
 
     ``distribution`` is the package's name for pip; if "", the prefix of ``name``. ``differences``
@@ -71,10 +70,6 @@ class PackageLayer:
     def cells(self) -> tuple[str, ...]:
         """The reference's cell that it computes."""
         return (str(self.claim.cell),)
-
-    def cell(self, case: Case) -> str:
-        """Return its cell, equal for all cases."""
-        return self.cells[0]
 
     @property
     def package(self) -> str:

@@ -26,7 +26,7 @@ from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
-from ..framework import FrameworkSubject, flat, imported, within
+from ..framework import FrameworkSubject, flat, imported, pulled_back, within
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result
 
 FAMILIES = {"paddle": ("paddle",)}
@@ -142,26 +142,14 @@ class _Layer:
         outputs: Sequence[Any],
         cotangents: Sequence[Floats | None],
     ) -> Pulled:
-        pairs = [
-            (output, self._tensor(d))
-            for output, d in zip(outputs, cotangents, strict=True)
-            if d is not None
-        ]
-        gradients: Sequence[Any] = [None] * len(leaves)
-        if pairs:
-            gradients = self.paddle.grad(
-                [output for output, _ in pairs],
-                list(leaves.values()),
-                [d for _, d in pairs],
-                retain_graph=True,
-                allow_unused=True,
-            )
-        named = {
-            name: np.zeros(leaf.shape, self.case.dtype) if d is None else np.array(d.numpy())
-            for (name, leaf), d in zip(leaves.items(), gradients, strict=True)
-        }
-        named |= {name: d.T for name, d in named.items() if "weight_hr" in name}
-        return Pulled.of_leaves(result, named)
+        def gradient(heads: list[Any], along: list[Any], directions: list[Any]) -> Sequence[Any]:
+            tensors = [self._tensor(d) for d in directions]
+            pulled = self.paddle.grad(heads, along, tensors, retain_graph=True, allow_unused=True)
+            return [None if d is None else d.numpy() for d in pulled]
+
+        pulled = pulled_back(result, leaves, list(zip(outputs, cotangents, strict=True)), gradient)
+        named = {n: d.T if "weight_hr" in n else d for n, d in pulled.parameters.items()}
+        return replace(pulled, parameters=named)
 
 
 def _paddle() -> Any:

@@ -18,13 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
-from ..framework import FrameworkSubject, Plain, imported
+from ..framework import FrameworkSubject, Plain, imported, pulled_back, result_of
 from ..protocol import Built, Cotangents, Inputs, Pulled, Result, SubjectUnavailable
 
 FAMILIES = {"tensorflow": ("tensorflow",)}
@@ -55,7 +52,7 @@ class _Layer:
 
     def run(self, inputs: Inputs) -> Result:
         with self.tf.device("CPU"):
-            return _result(self.function(self.tf, self.subject, self._leaves(inputs)))
+            return result_of(self.function(self.tf, self.subject, self._leaves(inputs)))
 
     def pull(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Run once, and pull every pair of cotangents back by the tape."""
@@ -63,41 +60,25 @@ class _Layer:
             leaves = self._leaves(inputs)
             tape.watch(list(leaves.values()))
             outputs = self.function(self.tf, self.subject, leaves)
-        result = _result(outputs)
-        return [self._pulled(tape, result, leaves, outputs, (dy, *end)) for dy, end in cotangents]
+
+        def gradient(heads: list[Any], along: list[Any], directions: list[Any]) -> Sequence[Any]:
+            with self.tf.device("CPU"):
+                pulled: Sequence[Any] = tape.gradient(
+                    heads, along, [self.tf.constant(d) for d in directions]
+                )
+                return pulled
+
+        result = result_of(outputs)
+        return [
+            pulled_back(result, leaves, list(zip(outputs, (dy, *end), strict=True)), gradient)
+            for dy, end in cotangents
+        ]
 
     def _leaves(self, inputs: Inputs) -> dict[str, Any]:
         """Return all tensors of which gradients are computed, by name."""
         if inputs.state is None:
             raise NotImplementedError("the ops need an initial state")
         return {name: self.tf.constant(array) for name, array in inputs.leaves.items()}
-
-    def _pulled(
-        self,
-        tape: Any,
-        result: Result,
-        leaves: Mapping[str, Any],
-        outputs: Sequence[Any],
-        cotangents: Sequence[Floats | None],
-    ) -> Pulled:
-        """Pull back the cotangents that are not None."""
-        pairs = [(y, d) for y, d in zip(outputs, cotangents, strict=True) if d is not None]
-        gradients: Sequence[Any] = [None] * len(leaves)
-        if pairs:
-            heads, directions = zip(*pairs, strict=True)
-            with self.tf.device("CPU"):
-                directions = tuple(self.tf.constant(d) for d in directions)
-                gradients = tape.gradient(list(heads), list(leaves.values()), list(directions))
-        named = {
-            name: np.zeros(leaf.shape, np.float32) if d is None else np.array(d)
-            for (name, leaf), d in zip(leaves.items(), gradients, strict=True)
-        }
-        return Pulled.of_leaves(result, named)
-
-
-def _result(outputs: Sequence[Any]) -> Result:
-    y, *final = (np.array(output) for output in outputs)
-    return Result(y, tuple(final))
 
 
 def _block(tf: Any, subject: TensorFlowOp, leaves: Mapping[str, Any]) -> list[Any]:

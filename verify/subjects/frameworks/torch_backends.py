@@ -21,18 +21,10 @@ from typing import Any
 from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...numbers.arithmetic import DTYPES
-from .. import torch_module as torch_caller
 from ..profiler import Route, Watch
 from ..protocol import SubjectUnavailable
 from ..torch_module import TorchModule, cuda_flags, cuda_setting, import_torch
-from ..torch_subject import (
-    TorchCell,
-    TorchLayer,
-    TorchSubject,
-    call_cell,
-    call_layer,
-    depth_arguments,
-)
+from ..torch_subject import TorchCell, TorchLayer, TorchSubject, call_cell, call_layer
 from .torch_layers import SUBJECTS as ON_CPU
 
 FAMILIES = {
@@ -109,16 +101,9 @@ class CudaLayer(TorchLayer):
         """Return source that builds and calls the layer; "" for weights in memory apart."""
         if not self.flattened:
             return ""
-        arguments = depth_arguments(case) | ({} if case.bias else {"bias": False})
-        arguments |= {"nonlinearity": self.nonlinearity} if self.nonlinearity else {}
-        tf32 = case.dtype == "tf32"
-        lines = (
-            f"from torch.nn import {self.kind} as Layer\n\n"
-            f"torch.backends.cudnn.enabled = {self.cudnn}\n"
-            f"torch.backends.cudnn.allow_tf32 = {tf32}\n"
-            f"torch.backends.cuda.matmul.allow_tf32 = {tf32}\n"
-        )
-        return torch_caller.source(lines, case, arguments, takes_dtype=True, device=self.device)
+        shown = (flag for flag in self.flags(case).items() if not flag[0].endswith("benchmark"))
+        settings = "".join(f"torch.backends.{name} = {value}\n" for name, value in shown)
+        return self.source(case, f"\n{settings}", self.device)
 
 
 def take_apart(torch: Any, module: Any) -> None:

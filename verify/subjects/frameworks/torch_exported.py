@@ -23,7 +23,15 @@ from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
-from ..framework import FrameworkSubject, OncePerParameters, Plain, imported, optional_inputs
+from ..framework import (
+    FrameworkSubject,
+    OncePerParameters,
+    Plain,
+    as_drawn,
+    imported,
+    laid_out,
+    optional_inputs,
+)
 from ..protocol import Built, Inputs, Result, SubjectUnavailable
 from ..torch_module import TorchModule, import_torch, one_thread
 from ..torch_parameters import CONVENTIONS
@@ -111,7 +119,7 @@ class OnnxLayer(FrameworkSubject):
 
         def run(inputs: Inputs) -> Result:
             y, *final = session_for(inputs).run(None, self._feeds(case, inputs))
-            return Result(y.swapaxes(0, 1) if case.layout == "batch-first" else y, tuple(final))
+            return Result(as_drawn(case, y), tuple(final))
 
         return Plain(run)
 
@@ -139,8 +147,9 @@ class OnnxLayer(FrameworkSubject):
 
     def _feeds(self, case: Case, inputs: Inputs) -> dict[str, Floats]:
         """Return the inputs of the file: x, and lengths and states if there are any."""
-        x = inputs.x.swapaxes(0, 1) if case.layout == "batch-first" else inputs.x
-        feeds = {"x": x} | ({} if inputs.lengths is None else {LENGTHS: inputs.lengths})
+        feeds = {"x": laid_out(case, inputs.x)} | (
+            {} if inputs.lengths is None else {LENGTHS: inputs.lengths}
+        )
         feeds |= dict(zip(self.convention.states, inputs.state or (), strict=False))
         return {name: np.ascontiguousarray(array) for name, array in feeds.items()}
 

@@ -16,8 +16,8 @@ from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions.parameter_map import ExplicitMap
 from ..framework import imported
-from ..protocol import Built
-from ..torch_module import Call, TorchModule, import_torch
+from ..protocol import Built, OneCell
+from ..torch_module import Call, TorchModule, arrays_alone, import_torch, torch_dtype
 from . import families
 
 FAMILIES = {
@@ -37,7 +37,7 @@ Run = Callable[[Any, Any, Any, Any, Any, Any], tuple[Any, tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
-class FamilyLayer:
+class FamilyLayer(OneCell):
     """A class of a package that computes ``cell_name``; ``make`` builds it, ``run`` calls it."""
 
     name: str
@@ -58,10 +58,6 @@ class FamilyLayer:
         """The reference's cell that it computes."""
         return (self.cell_name,)
 
-    def cell(self, case: Case) -> str:
-        """Return its cell, equal for all cases."""
-        return self.cell_name
-
     def version(self) -> str:
         """Return name and version of the package; SubjectUnavailable if it is not installed."""
         self._imported()
@@ -71,17 +67,11 @@ class FamilyLayer:
         """Return the map of the reference's own layout."""
         return ExplicitMap(self.cell_name, case)
 
-    def caller(self, case: Case) -> str:
-        """Return "": scripts of failures call gatewise's adapter."""
-        return ""
-
     def build(self, case: Case) -> Built:
         """Return the layer, ready to be called."""
         torch = import_torch()
-        layer = self.make(self._imported(), case).to(getattr(torch, case.dtype))
-        shapes, dtype = self.parameter_map(case).shapes(), getattr(torch, case.dtype)
-        empty = {name: torch.empty(shape, dtype=dtype) for name, shape in shapes.items()}
-        return TorchModule(torch.nn.ParameterDict(empty), case, self._call(layer))
+        layer = self.make(self._imported(), case).to(torch_dtype(torch, case))
+        return TorchModule(arrays_alone(torch, self, case), case, self._call(layer))
 
     def _imported(self) -> Any:
         return imported(self.module, self._install)

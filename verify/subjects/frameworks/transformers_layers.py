@@ -28,7 +28,7 @@ from ...conventions.parameter_map import OwnMap
 from ...runs.verdict import NO_EQUATIONS
 from ..differentiated import arrays_of
 from ..framework import Plain, imported
-from ..protocol import Built, Inputs, Result
+from ..protocol import Built, Inputs, OneCell, Result
 from ..ragged import RaggedLayer, arguments
 from ..recurrence import Recurrence
 
@@ -47,17 +47,22 @@ OPTIONS = Options(
     gradient=False, equations=False, reasons=(("gradient", "caches are written in place"),),
 )  # fmt: skip
 
-Make = Callable[[int, int], Any]
-"""Functions that build a mixer for widths D and H."""
+Settings = Callable[[int, int], dict[str, Any]]
+"""Functions that return a configuration for widths D and H."""
 
 
 @dataclass(frozen=True)
-class Mixer:
-    """A mixer, built by ``make``, with the axes of its convolution's inputs and of its memory."""
+class Mixer(OneCell):
+    """A mixer: its module, its class and that of its configuration, and its configuration.
+
+    ``conv`` and ``memory`` are the axes of its convolution's inputs and of its memory.
+    """
 
     name: str
     module: str
-    make: Make
+    kind: str
+    configuration: str
+    settings: Settings
     conv: str
     memory: str
     options: Options = OPTIONS
@@ -79,17 +84,16 @@ class Mixer:
         imported(self.module, INSTALL["transformers-layers"])
         return f"transformers {version('transformers')} (torch {version('torch')}), CPU"
 
-    def cell(self, case: Case) -> str:
-        """Return the name for recurrences without equations."""
-        return NO_EQUATIONS
-
     def parameter_map(self, case: Case) -> OwnMap:
         """Return the map of its own arrays."""
         return OwnMap(self.own_cell, case)
 
-    def caller(self, case: Case) -> str:
-        """Return "": scripts of failures call it by gatewise."""
-        return ""
+    def make(self, D: int, H: int) -> Any:
+        """Construct the mixer for these widths."""
+        source = imported(self.module, INSTALL["transformers-layers"])
+        configuration = getattr(source, self.configuration)
+        settings = configuration(num_hidden_layers=1, **self.settings(D, H))
+        return getattr(source, self.kind)(settings, layer_idx=0)
 
     def build(self, case: Case) -> Built:
         """Return the layer, ready to be called."""
@@ -132,46 +136,27 @@ def _unreplaced(source: Any) -> dict[str, Any]:
     return {n: inspect.unwrap(f) for n, f in wrapped.items() if hasattr(f, "__wrapped__")}
 
 
-def _classes(module: str, *names: str) -> tuple[Any, ...]:
-    source = imported(f"{MODELS}.{module}", INSTALL["transformers-layers"])
-    return tuple(getattr(source, name) for name in names)
+def _mamba(D: int, H: int) -> dict[str, Any]:
+    return {"hidden_size": D, "state_size": H, "conv_kernel": KERNEL, "expand": 2,
+            "time_step_rank": D, "use_conv_bias": True}  # fmt: skip
 
 
-def _mamba(D: int, H: int) -> Any:
-    config, mixer = _classes("mamba.modeling_mamba", "MambaConfig", "MambaMixer")
-    settings = config(
-        hidden_size=D, state_size=H, conv_kernel=KERNEL, expand=2, time_step_rank=D,
-        use_conv_bias=True, num_hidden_layers=1,
-    )  # fmt: skip
-    return mixer(settings, layer_idx=0)
+def _mamba2(D: int, H: int) -> dict[str, Any]:
+    return {"hidden_size": D, "state_size": H, "conv_kernel": KERNEL, "expand": 2, "num_heads": D,
+            "head_dim": 2, "n_groups": 1, "chunk_size": CHUNK, "use_conv_bias": True}  # fmt: skip
 
 
-def _mamba2(D: int, H: int) -> Any:
-    config, mixer = _classes("mamba2.modeling_mamba2", "Mamba2Config", "Mamba2Mixer")
-    settings = config(
-        hidden_size=D, state_size=H, conv_kernel=KERNEL, expand=2, num_heads=D, head_dim=2,
-        n_groups=1, chunk_size=CHUNK, use_conv_bias=True, num_hidden_layers=1,
-    )  # fmt: skip
-    return mixer(settings, layer_idx=0)
-
-
-def _qwen3_next(D: int, H: int) -> Any:
-    config, mixer = _classes(
-        "qwen3_next.modeling_qwen3_next", "Qwen3NextConfig", "Qwen3NextGatedDeltaNet"
-    )
-    settings = config(
-        hidden_size=D, linear_conv_kernel_dim=KERNEL, linear_key_head_dim=H,
-        linear_value_head_dim=H, linear_num_key_heads=1, linear_num_value_heads=2,
-        num_hidden_layers=1, layer_types=["linear_attention"],
-    )  # fmt: skip
-    return mixer(settings, layer_idx=0)
+def _qwen3_next(D: int, H: int) -> dict[str, Any]:
+    return {"hidden_size": D, "linear_conv_kernel_dim": KERNEL, "linear_key_head_dim": H,
+            "linear_value_head_dim": H, "linear_num_key_heads": 1, "linear_num_value_heads": 2,
+            "layer_types": ["linear_attention"]}  # fmt: skip
 
 
 SUBJECTS = (
-    Mixer("transformers-layers:Mamba", f"{MODELS}.mamba.modeling_mamba", _mamba,
-          f"2D {KERNEL}", "2D H"),
-    Mixer("transformers-layers:Mamba2", f"{MODELS}.mamba2.modeling_mamba2", _mamba2,
-          f"2D+2H {KERNEL}", "D 2 H"),
+    Mixer("transformers-layers:Mamba", f"{MODELS}.mamba.modeling_mamba",
+          "MambaMixer", "MambaConfig", _mamba, f"2D {KERNEL}", "2D H"),
+    Mixer("transformers-layers:Mamba2", f"{MODELS}.mamba2.modeling_mamba2",
+          "Mamba2Mixer", "Mamba2Config", _mamba2, f"2D+2H {KERNEL}", "D 2 H"),
     Mixer("transformers-layers:Qwen3Next", f"{MODELS}.qwen3_next.modeling_qwen3_next",
-          _qwen3_next, f"4H {KERNEL}", "2 H H"),
+          "Qwen3NextGatedDeltaNet", "Qwen3NextConfig", _qwen3_next, f"4H {KERNEL}", "2 H H"),
 )  # fmt: skip

@@ -24,7 +24,7 @@ from ...cases.options import Options
 from ...conventions import Convention
 from ..framework import FrameworkSubject, imported
 from ..protocol import Built, SubjectUnavailable
-from ..torch_module import Call, TorchModule, import_torch
+from ..torch_module import Call, TorchModule, arrays_alone, import_torch, torch_dtype
 
 FAMILIES = {"xlstm": ("xlstm", "torch")}
 INSTALL = "xlstm torch"
@@ -57,9 +57,8 @@ class XlstmCell(FrameworkSubject):
         plain = slstm.slstm_pointwise_function_registry["lstm"]
         if type(cell) is not slstm.sLSTMCell_vanilla or cell.pointwise is not plain:
             raise SubjectUnavailable(f"xlstm made another cell than asked for: {cell!r}")
-        shapes, dtype = self.parameter_map(case).shapes(), getattr(torch, case.dtype)
-        empty = {name: torch.empty(shape, dtype=dtype) for name, shape in shapes.items()}
-        return TorchModule(torch.nn.ParameterDict(empty), case, _call_of(cell.to(dtype)))
+        call = _call_of(cell.to(torch_dtype(torch, case)))
+        return TorchModule(arrays_alone(torch, self, case), case, call)
 
 
 def _call_of(cell: Any) -> Call:
