@@ -82,6 +82,11 @@ class Explainer:
     transposed: bool = False
     _order: tuple[list[Observation], list[Observation]] | None = None
 
+    def of(self, subject: Subject, experiments: Sequence[Experiment]) -> Explainer:
+        """Return an explainer of a subject in these experiments, with the same deadline."""
+        observed = [*observations(subject, experiments)]
+        return Explainer(subject, self.dtype, observed, self.on_try, self.deadline)
+
     def with_conventions(self, candidates: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
         """Yield the hypotheses combined with each identified convention."""
         for hypothesis in candidates if self.bases else ():

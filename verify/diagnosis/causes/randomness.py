@@ -91,13 +91,11 @@ def _on_new_state(layer: ReplaceableLayer, mask: Multiplier) -> None:
         right(at, *arguments), (0,), lambda s: s * mask(at, 0)))  # fmt: skip
 
 
-def _on_outputs(layer: ReplaceableLayer, mask: Multiplier) -> None:
-    layer.wrap("show", lambda right, at, *states: right(at, *states) * mask(at, 0))
+def _on_part(part: str, layer: ReplaceableLayer, mask: Multiplier) -> None:
+    layer.wrap(part, lambda right, at, *arguments: right(at, *arguments) * mask(at, 0))
 
 
-def _on_inputs(layer: ReplaceableLayer, mask: Multiplier) -> None:
-    layer.wrap("see", lambda right, at, x: right(at, x) * mask(at, 0))
-
+_on_inputs, _on_outputs = partial(_on_part, "see"), partial(_on_part, "show")
 
 BETWEEN = Place("the outputs between layers", _on_outputs, lower=True)
 

@@ -118,7 +118,7 @@ def fitting(program: Program, runs: Sequence[Measurement]) -> Iterator[Edit]:
     be an edited one.
     """
     step = OneStep(program, runs[0])
-    off = frozenset().union(*(_wrong(m, program) for m in runs))
+    off = frozenset().union(*(m.differing(pulled(m, program) or {}, m.gradients) for m in runs))
     reached = reach(program)
 
     def fits(edits: Iterable[Edit]) -> list[Edit]:
@@ -131,10 +131,6 @@ def fitting(program: Program, runs: Sequence[Measurement]) -> Iterator[Edit]:
     statements = {t for t, names in reached.items() if off <= names}
     single = fits(backward_edits(program, statements))
     yield from _sorted(single or fits(backward_groups(program.cell)))
-
-
-def _wrong(m: Measurement, program: Program) -> frozenset[str]:
-    return m.differing(pulled(m, program) or {}, m.gradients)
 
 
 def explains(edit: Edit, step: OneStep, runs: Sequence[Measurement]) -> bool:
