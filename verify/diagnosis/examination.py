@@ -2,7 +2,7 @@
 
 Crashes and randomness come first, since they need no search. ``STAGES`` yield hypotheses; a later
 stage runs only if no earlier one explained everything. ``EXAMINATIONS`` measure the layer, before
-the ``LAST_STAGES``, which take long. ``REMARKS`` describe layers that nothing explains.
+the ``LAST_STAGES``, which take long.
 """
 
 from __future__ import annotations
@@ -81,9 +81,6 @@ results of earlier stages."""
 Examination = Callable[[Explainer, Sequence[Experiment]], Discovery]
 """A function that measures a layer with wrong outputs, and compares its findings with the
 observations and with further experiments."""
-
-Remark = Callable[[Explainer, Sequence[Verdict]], Iterator[str]]
-"""A function that yields sentences about a layer that no hypothesis explains."""
 
 
 def singles(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -176,7 +173,6 @@ STAGES_OF_GIVEN: tuple[Stage, ...] = (singles, slips, between_chunks)
 
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
 LAST_STAGES: tuple[Stage, ...] = (one_path, pairs)
-REMARKS: tuple[Remark, ...] = (departures,)
 
 
 def diagnose(
@@ -282,7 +278,7 @@ def _diagnose_values(
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
         notes += [*output_notes(explainer), *finding.notes]
-        notes += [] if reads_gates else [s for r in REMARKS for s in r(explainer, failing)]
+        notes += [] if reads_gates else [*departures(explainer)]
     diagnosis.notes = tuple(notes)
     return diagnosis
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from ....reference.functions import Array
 from ...numbers.ledger import Mismatch
-from ...runs.verdict import Verdict
 from ...subjects.called import NotOffered, SubjectCrashed
 from ...subjects.protocol import Subject
 from ..location import listed
@@ -20,7 +19,7 @@ from .phrases import GATES, gate
 from .program import Program, Statement, Values, right_program
 
 
-def departures(explainer: Explainer, failing: Sequence[Verdict]) -> Iterator[str]:
+def departures(explainer: Explainer) -> Iterator[str]:
     """Yield sentences on the gates or paths whose gradients deviate first."""
     subject, dtype = explainer.subject, explainer.dtype
     runs = measurements(subject, dtype)
