@@ -451,7 +451,7 @@ PARTS_OF_CHECKS = (
       "second = replace(first, parameters=parameters)", "second = replace(first)",
       f"{ALONE}[reweight]", "lets it pass"),
     M("strided cotangents lie together", "verify/checks",
-      '("strided cotangents", _gapped(dy))', '("strided cotangents", dy)', f"{ALONE}[strided]"),
+      "inputs, (_gapped(dy), ends)", "inputs, (dy, ends)", f"{ALONE}[strided]"),
     M("wide layers are narrow", "verify/checks",
       "WIDTHS = (33, 65, 129)", "WIDTHS = (5, 6, 7)", f"{ALONE}[wide]", "lets it pass"),
     M("extreme scales are usual", "verify/checks",

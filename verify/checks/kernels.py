@@ -213,20 +213,16 @@ def own_work(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _forced(
-    choose: Callable[[Problem], Iterable[Case]],
-) -> Callable[[Subject, str], Iterator[Case]]:
-    def forced(subject: Subject, dtype: str) -> Iterator[Case]:
-        return (replace(case, dtype=dtype) for case in choose(problem_of(subject)))
-
-    return forced
+Choice = Callable[[Problem], Iterable[Case]]
 
 
-def _first(
-    choose: Callable[[Problem], Iterable[Case]],
-) -> Callable[[Subject, str], SearchStrategy[Case]]:
+def _forced(choose: Choice, subject: Subject, dtype: str) -> Iterator[Case]:
+    return (replace(case, dtype=dtype) for case in choose(problem_of(subject)))
+
+
+def _first(choose: Choice, subject: Subject, dtype: str) -> SearchStrategy[Case]:
     """Return a strategy of the first forced case alone."""
-    return lambda subject, dtype: st.just(next(iter(_forced(choose)(subject, dtype))))
+    return st.just(next(_forced(choose, subject, dtype)))
 
 
 def _small(subject: Subject, dtype: str) -> SearchStrategy[Case]:
@@ -245,7 +241,7 @@ CHECKS = (
         output,
         cases=_small,
         equations=DEPTH,
-        forced=_forced(sizes),
+        forced=partial(_forced, sizes),
         share=0.3,
     ),
     _check(
@@ -253,18 +249,18 @@ CHECKS = (
         "On a long sequence whose every step influences the output, the output is that of the "
         "problem's equations.",
         output,
-        cases=_first(long_runs),
+        cases=partial(_first, long_runs),
         equations=DEPTH,
-        forced=_forced(long_runs),
+        forced=partial(_forced, long_runs),
         share=0.0,
     ),
     _check(
         "kernel-size",
         "At the benchmark's own sizes the output is that of the problem's equations.",
         benchmark_size,
-        cases=_first(benchmark_sizes),
+        cases=partial(_first, benchmark_sizes),
         equations=DEPTH,
-        forced=_forced(benchmark_sizes),
+        forced=partial(_forced, benchmark_sizes),
         share=0.0,
     ),
     _check(
@@ -275,7 +271,7 @@ CHECKS = (
         cases=_small,
         equations=BACK,
         needs=("gradient",),
-        forced=_forced(sizes),
+        forced=partial(_forced, sizes),
         share=0.1,
     ),
     _check(
@@ -290,7 +286,7 @@ CHECKS = (
         "kernel-own-work",
         "The submission contains and runs nothing that is forbidden.",
         own_work,
-        cases=_first(sizes),
+        cases=partial(_first, sizes),
         needs=("forbidden",),
         concerned=lambda subject: subject.options.forbidden,
         share=0.0,

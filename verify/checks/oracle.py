@@ -213,6 +213,19 @@ def compare_gradients(
         ledger.compare(f"{prefix}{name}", named[name], w)
 
 
+def compare_call(
+    ledger: Ledger, called: Called, inputs: Inputs, cotangents: Cotangents, *, prefix: str = ""
+) -> None:
+    """Call a layer, and compare its outputs, and all gradients if it offers them."""
+    subject, case = called.subject, called.case
+    if subject.options.gradient:
+        gradient = expected_gradient(subject, case, inputs, cotangents)
+        compare_pulled(ledger, called, inputs, cotangents, gradient, prefix=prefix)
+    else:
+        want = expected(subject, case, inputs)
+        compare_outputs(ledger, subject, case, called.forward(inputs), want)
+
+
 def compare_pulled(
     ledger: Ledger,
     called: Called,

@@ -12,7 +12,7 @@ The effect on the results is measured with larger changes of random signs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -108,10 +108,7 @@ def own_answer(
     """
     if case.T == 0:
         return OwnAnswer(_without_steps(subject, case, inputs, cotangents), (), 0.0, case)
-
-    def results(inputs: Inputs, cotangents: Cotangents | None) -> Named:
-        return _results(subject, case, inputs, cotangents)
-
+    results = partial(_results, subject, case)
     repeated = results(inputs, cotangents)
     answer = _measured(subject, case, inputs, cotangents, results)
     for name, array in answer.values.items():
@@ -197,8 +194,8 @@ def _measured(
     allowed = case.arithmetic.gamma(_roundings(subject, case))
     flowing = [array for name, array in values.items() if name.startswith(GRADIENT)]
     if cotangents is not None:
-        dy, dfinal = cotangents
-        flowing += [np.asarray(d, np.float64) for d in (dy, *dfinal) if d is not None]
+        given = (cotangents[0], *cotangents[1])
+        flowing += [np.asarray(d, np.float64) for d in given if d is not None]
     return OwnAnswer(values, moved, allowed, case, max(map(_largest, flowing), default=0.0), step)
 
 
@@ -240,13 +237,9 @@ def _changed(
     def all_changed(name: str, arrays: Sequence[Array | None]) -> tuple[Array | None, ...]:
         return tuple(a if a is None else changed(f"{name} {n}", a) for n, a in enumerate(arrays))
 
-    new = Inputs(
-        {name: changed(name, array) for name, array in inputs.parameters.items()},
-        changed("x", inputs.x),
-        None if inputs.state is None
-        else tuple(changed(f"state {k}", s) for k, s in enumerate(inputs.state)),
-        inputs.lengths,
-    )  # fmt: skip
+    named = {name: changed(name, array) for name, array in inputs.parameters.items()}
+    state = inputs.state and all_changed("state", inputs.state)
+    new = Inputs(named, changed("x", inputs.x), state, inputs.lengths)
     if cotangents is None:
         return new, None
     (dy,) = all_changed("dy", cotangents[:1])
@@ -345,12 +338,9 @@ def _without_steps(
         named |= {f"gradient of {n}": np.zeros(a.shape) for n, a in inputs.parameters.items()}
         named["gradient of x"] = np.zeros((0, *inputs.x.shape[1:]))
         if inputs.state is not None:
-            named |= dict(_handed_on(layer.cell.states, cotangents[1], shapes))
+            ends = zip(layer.cell.states, cotangents[1], shapes, strict=True)
+            named |= {
+                f"gradient of initial {name}": np.zeros(shape) if d is None else d
+                for name, d, shape in ends
+            }
     return {name: np.asarray(array, np.float64) for name, array in named.items()}
-
-
-def _handed_on(
-    states: Sequence[str], dfinal: Sequence[Array | None], shapes: Sequence[tuple[int, ...]]
-) -> Iterator[tuple[str, Array]]:
-    for name, d, shape in zip(states, dfinal, shapes, strict=True):
-        yield f"gradient of initial {name}", np.zeros(shape) if d is None else d

@@ -75,7 +75,7 @@ def _refuse_statistics(before: dict[str, Array], after: dict[str, Array]) -> Non
 
 def dropout(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Find the mask of each row of a training run, and compare the masks with their rate."""
-    ledger, inputs = Ledger(), _one_row_repeated(subject, case)
+    ledger, inputs = Ledger(), _one_row_repeated(draw_inputs(subject, case), case.B)
     called = subject.build(case)
     called.train(True)
     masks = _all_masks(case)
@@ -96,14 +96,10 @@ def dropout(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _one_row_repeated(subject: Subject, case: Case) -> Inputs:
-    inputs = draw_inputs(subject, case)
-    state = inputs.state
-    return replace(
-        inputs,
-        x=np.repeat(inputs.x[:, :1], case.B, axis=1),
-        state=state and tuple(np.repeat(s[:, :1], case.B, axis=1) for s in state),
-    )
+def _one_row_repeated(inputs: Inputs, count: int) -> Inputs:
+    """Return the inputs with the first row ``count`` times."""
+    state = inputs.state and tuple(np.repeat(s[:, :1], count, axis=1) for s in inputs.state)
+    return replace(inputs, x=np.repeat(inputs.x[:, :1], count, axis=1), state=state)
 
 
 def _all_masks(case: Case) -> Array:
@@ -156,12 +152,7 @@ class _Stack:
 
 def _answers(subject: Subject, case: Case, inputs: Inputs, masks: Array) -> Bounded:
     """Return the outputs (T, number of masks, H) with each mask."""
-    count = len(masks)
-    many = replace(
-        inputs,
-        x=np.repeat(inputs.x[:, :1], count, axis=1),
-        state=tuple(np.repeat(s[:, :1], count, axis=1) for s in inputs.state or ()) or None,
-    )
+    many = _one_row_repeated(inputs, len(masks))
     between = _scaled(case, masks).swapaxes(0, 1)
     y: Bounded = _Stack.run(subject, case, many, between).outputs[1].y
     return y
@@ -234,7 +225,7 @@ def _stacked(subject: Subject, dtype: str) -> Iterator[Case]:
 
 def _has_distinct_masks(subject: Subject, case: Case) -> bool:
     masks = _all_masks(case)
-    return _are_distinct(_answers(subject, case, _one_row_repeated(subject, case), masks))
+    return _are_distinct(_answers(subject, case, draw_inputs(subject, case), masks))
 
 
 def _are_distinct(answers: Bounded) -> bool:

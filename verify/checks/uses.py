@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -37,22 +36,12 @@ def uses(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 def _changed(inputs: Inputs, target: str) -> Inputs:
-    def shifted(array: Floats) -> Floats:
-        return (array * 1.25 + 0.125).astype(array.dtype)
+    def changed(name: str, array: Floats) -> Floats:
+        return (array * 1.25 + 0.125).astype(array.dtype) if name == target else array
 
-    parameters: Mapping[str, Floats] = {
-        name: shifted(array) if name == target else array
-        for name, array in inputs.parameters.items()
-    }
-    state = inputs.state
-    if target == "the state" and state is not None:
-        state = tuple(map(shifted, state))
-    return replace(
-        inputs,
-        parameters=parameters,
-        x=shifted(inputs.x) if target == "x" else inputs.x,
-        state=state,
-    )
+    parameters = {name: changed(name, array) for name, array in inputs.parameters.items()}
+    state = inputs.state and tuple(changed("the state", s) for s in inputs.state)
+    return replace(inputs, parameters=parameters, x=changed("x", inputs.x), state=state)
 
 
 def _differ(first: Result, second: Result) -> bool:

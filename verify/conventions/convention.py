@@ -100,6 +100,11 @@ class Packed:
     below: tuple[str, ...] = ()
     state_first: bool = False
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of all slices."""
+        return self.slices + self.below
+
     def shape(self, shapes: Mapping[str, Shape]) -> tuple[int, ...]:
         """Return the array's shape; ``shapes`` are the cell's."""
         block = slice_shape(shapes, self.slices[0])

@@ -180,7 +180,7 @@ class ConventionMap(ParameterMap):
         named = {}
         for (suffix, _), d in zip(self._passes(), gradient, strict=True):
             for packed in self._arrays:
-                slices = {name: self._signed(d, name) for name in _names(packed)}
+                slices = {name: self._signed(d, name) for name in packed.parts}
                 named[f"{packed.name}{suffix}"] = packed.join(slices)
         return named
 
@@ -189,11 +189,11 @@ class ConventionMap(ParameterMap):
 
         Raises NoHome that names a parameter which is not 0 and has no array.
         """
-        names = [name for packed in self._arrays for name in _names(packed)]
+        names = [name for packed in self._arrays for name in packed.parts]
         offset, named = self.convention.forget_offset, {}
         for (suffix, _), p in zip(self._passes(), parameters, strict=True):
             slices = {}
-            for name in _slices(p):
+            for name in p.names():
                 value = self._signed(p, name)
                 if name == "b_f" and offset:
                     value = value - np.asarray(offset, dtype=value.dtype)
@@ -208,7 +208,7 @@ class ConventionMap(ParameterMap):
         array = name.rpartition("_l")[0]
         shapes = dict(self._passes())[name[len(array) :]]
         packed = next(p for p in self._arrays if p.name == array)
-        count = sum(int(np.prod(slice_shape(shapes, part))) for part in _names(packed))
+        count = sum(int(np.prod(slice_shape(shapes, part))) for part in packed.parts)
         numbers = np.arange(count).reshape(packed.shape(shapes))
         for part, block in packed.split(numbers, shapes).items():
             if numbers[index] in block:
@@ -256,12 +256,3 @@ class ConventionMap(ParameterMap):
 
     def _negated(self, name: str) -> bool:
         return name.partition("_")[2] in set(self.convention.negated)
-
-
-def _names(packed: Packed) -> tuple[str, ...]:
-    return packed.slices + packed.below
-
-
-def _slices(p: Parameters) -> Iterator[str]:
-    for name, shape in p.shapes.items():
-        yield from (f"{name}_{gate}" for gate in shape.gates) if shape.gates else (name,)

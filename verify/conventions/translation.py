@@ -168,7 +168,7 @@ def _packed(
     if not alike:
         vectors = [_halved(vectors[0], letters)] * max(len(b.bias), 1)
     available = set(weights) | {name for v in vectors for name in v}
-    names = {name for packed in b.arrays() for name in packed.slices + packed.below}
+    names = {name for packed in b.arrays() for name in packed.parts}
     for name in sorted(available - names):
         source = weights if name in weights else _summed(vectors)
         if np.any(source[name] != 0):
@@ -178,7 +178,7 @@ def _packed(
         number = _bias_number(b, packed.name)
         source = weights if number is None else vectors[number]
         result[packed.name] = packed.join(
-            {n: source.get(n, _zeros(shapes, n, like)) for n in packed.slices + packed.below}
+            {n: source.get(n, _zeros(shapes, n, like)) for n in packed.parts}
         )
     return result
 

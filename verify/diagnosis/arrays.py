@@ -65,19 +65,18 @@ class Reading:
     @property
     def complete(self) -> Explainer:
         """The explainer of the complete example."""
-        return self._explainer([self.recorded])
+        return self._explainer(self.recorded)
 
     @cached_property
     def first(self) -> Explainer:
         """The explainer of a part of a large example, if outputs deviate in that part."""
         part = replace(self.recorded, example=self.recorded.example.part(STEPS, ROWS))
-        small = self._explainer([part])
+        small = self._explainer(part)
         return small if small.outputs_deviate else self.complete
 
-    def _explainer(self, parts: Sequence[Recorded]) -> Explainer:
-        dtype = self.recorded.example.dtype
-        observations = [observed(part) for part in parts]
-        return Explainer(parts[0], dtype, observations, self.on_try, self.deadline)
+    def _explainer(self, part: Recorded) -> Explainer:
+        dtype = part.example.dtype
+        return Explainer(part, dtype, [observed(part)], self.on_try, self.deadline)
 
     @property
     def right(self) -> bool:
@@ -161,7 +160,7 @@ def mistakes(
         )
         return result
     deadline = Deadline(seconds)
-    near = map(_recorded, (fit for fit in explanation.comparisons if fit.convention.cell))
+    near = [_recorded(fit) for fit in explanation.comparisons if fit.convention.cell]
     if any(Reading(recorded, deadline).right for recorded in near):
         result.unsought = "the numbers are so near that no known mistake can be told from them"
         return result
@@ -235,8 +234,7 @@ def unusual(explanation: Explanation) -> Mistakes | None:
         usual = [theirs for theirs in usual_activations if theirs[0] == base.family]
         near = min(usual, key=lambda a: (_changes(ours, a), a[1:] != ("tanh", "tanh")))
         convention = replace(base, candidate=near[1], output=near[2])
-        candidate = replace(fit.candidate, base=convention)
-        recorded = Recorded(candidate, with_loss(fit.example, fit.loss))
+        recorded = _recorded(replace(fit, candidate=replace(fit.candidate, base=convention)))
         result.fits.append(Mistake(recorded, _stand_in(base, convention), fit.ratio))
     return result
 

@@ -12,7 +12,6 @@ from functools import cached_property
 
 import numpy as np
 
-from ...reference.cell import State
 from ...reference.functions import Array
 from ...reference.parameters import Parameters
 from ..cases.case import Case
@@ -24,7 +23,7 @@ from ..conventions.parameter_map import ConventionMap, ParameterMap
 from ..identification.identification import Identification, identify
 from ..identification.probe import Unreadable
 from ..mutants import Change
-from ..mutants.replaceable_layer import At, ReplaceableLayer
+from ..mutants.replaceable_layer import ReplaceableLayer
 from ..numbers.ledger import Mismatch
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.protocol import Subject
@@ -189,29 +188,17 @@ def _hypothesis(
 
 def _activated(convention: Convention) -> Change:
     """Return the change that gives a layer the convention's activations."""
-    keeps_old = convention.family == "gru" and convention.reset == "after"
-    plain = (
-        replace(convention, update="keep") if keeps_old else convention
-    )  # z is negated when read
+    plain = convention
+    if convention.family == "gru" and convention.reset == "after":
+        plain = replace(convention, update="keep")  # z is negated when it is read
 
     def change(layer: ReplaceableLayer) -> None:
         projected = replace(plain, projected=bool(layer.case.P))
-
-        def step(at: At, p: Parameters, x: Array, state: State) -> State:
-            return family.step(projected, _slices(p), x, state)
-
-        layer.step = step
+        layer.step = lambda at, p, x, state: family.step(
+            projected, {name: getattr(p, name) for name in p.names()}, x, state
+        )
 
     return change
-
-
-def _slices(p: Parameters) -> dict[str, Array]:
-    slices = {}
-    for name, shape in p.shapes.items():
-        for gate in shape.gates or ("",):
-            slice_name = f"{name}_{gate}" if gate else name
-            slices[slice_name] = getattr(p, slice_name)
-    return slices
 
 
 @dataclass(frozen=True)

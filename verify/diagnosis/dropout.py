@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from ..cases.case import Case
 from ..runs.verdict import Verdict
-from .hypotheses import Hypothesis, hypotheses
+from .hypotheses import hypotheses
 from .location import TRAINING
 from .observation import Experiment
-from .search import Explainer, Search, observations
+from .search import Explainer, Search
 
 NOT_JUDGED = "Dropout is not judged: the equations are wrong."
 RIGHT = "Dropout is right, as far as it can be judged beside that."
@@ -34,27 +34,17 @@ def dropout_notes(
     if not search.fits or explainer.deadline.passed:
         yield NOT_JUDGED
         return
-    beside = Explainer(
-        explainer.subject,
-        explainer.dtype,
-        list(observations(explainer.subject, training)),
-        deadline=explainer.deadline,
-    )
+    beside = explainer.of(explainer.subject, training)
     explanation = search.fits[0]
     if beside.residual_of(explanation) <= 1:
         yield RIGHT
         return
-    for mask in _training_mistakes(explainer):
+    for mask in hypotheses(explainer.subject, explainer.dtype):
+        if not set(mask.killed_by) & set(TRAINING):
+            continue
         if explainer.deadline.passed:
             break
         if beside.residual_of(explanation + mask) <= 1:
             yield f"Dropout is wrong, too: {' '.join(mask.statements)}"
             return
     yield NOT_JUDGED
-
-
-def _training_mistakes(explainer: Explainer) -> Iterator[Hypothesis]:
-    """Yield the mistakes of the catalogue that checks of training detect."""
-    for hypothesis in hypotheses(explainer.subject, explainer.dtype):
-        if set(hypothesis.killed_by) & set(TRAINING):
-            yield hypothesis

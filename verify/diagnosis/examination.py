@@ -2,7 +2,7 @@
 
 Crashes and randomness come first, since they need no search. ``STAGES`` yield hypotheses; a later
 stage runs only if no earlier one explained everything. ``EXAMINATIONS`` measure the layer, before
-the ``LAST_STAGES``, which take long. ``REMARKS`` describe layers that nothing explains.
+the ``LAST_STAGES``, which take long.
 """
 
 from __future__ import annotations
@@ -81,9 +81,6 @@ results of earlier stages."""
 Examination = Callable[[Explainer, Sequence[Experiment]], Discovery]
 """A function that measures a layer with wrong outputs, and compares its findings with the
 observations and with further experiments."""
-
-Remark = Callable[[Explainer, Sequence[Verdict]], Iterator[str]]
-"""A function that yields sentences about a layer that no hypothesis explains."""
 
 
 def singles(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -176,7 +173,6 @@ STAGES_OF_GIVEN: tuple[Stage, ...] = (singles, slips, between_chunks)
 
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
 LAST_STAGES: tuple[Stage, ...] = (one_path, pairs)
-REMARKS: tuple[Remark, ...] = (departures,)
 
 
 def diagnose(
@@ -214,7 +210,7 @@ def _diagnose_form(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> 
     failures = judged(failing) if reads_out(subject) else []
     finding = in_another_form(subject, [*map(_experiment, failures)]) if failures else Discovery()
     plain = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
-    return _diagnosis_of_finding(plain, finding, 0) if finding.explanations else None
+    return _diagnosis_of_finding(plain, finding) if finding.explanations else None
 
 
 def _diagnose_values(
@@ -222,9 +218,9 @@ def _diagnose_values(
     dtype: str,
     failing: Sequence[Verdict],
     deadline: Deadline,
-    suspected: tuple[Hypothesis, ...] = (),
+    suspected: tuple[Hypothesis, ...],
     *,
-    on_step: Callable[[str], None] = lambda text: None,
+    on_step: Callable[[str], None],
 ) -> Diagnosis:
     """Diagnose wrong numbers of a subject."""
     diagnosis = Diagnosis(subject.name, dtype, failed=tuple(v.check for v in failing))
@@ -253,7 +249,7 @@ def _diagnose_values(
     if arithmetic and is_coarser:
         grid = on_a_grid(explainer, rest)  # which says more than how coarse it is
         if grid.explanations:
-            return _diagnosis_of_finding(diagnosis, grid, 0)
+            return _diagnosis_of_finding(diagnosis, grid)
         if arithmetic.certain:
             diagnosis.status, diagnosis.explanations = "explained", [arithmetic.explanation]
             return diagnosis
@@ -282,7 +278,7 @@ def _diagnose_values(
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
         notes += [*output_notes(explainer), *finding.notes]
-        notes += [] if reads_gates else [s for r in REMARKS for s in r(explainer, failing)]
+        notes += [] if reads_gates else [*departures(explainer)]
     diagnosis.notes = tuple(notes)
     return diagnosis
 
@@ -292,9 +288,9 @@ def _diagnose_quantised(
     dtype: str,
     failing: Sequence[Verdict],
     deadline: Deadline,
-    suspected: tuple[Hypothesis, ...] = (),
+    suspected: tuple[Hypothesis, ...],
     *,
-    on_step: Callable[[str], None] = lambda text: None,
+    on_step: Callable[[str], None],
 ) -> Diagnosis:
     """Diagnose wrong numbers of a layer that may be quantised.
 
@@ -302,9 +298,13 @@ def _diagnose_quantised(
     rounded as declared. If neither explains the failures, and only weights are rounded, their
     rounding is measured from the checks that ignore the declaration.
     """
+
+    def diagnosed(layer: Subject, failing: Sequence[Verdict]) -> Diagnosis:
+        return _diagnose_values(layer, dtype, failing, deadline, suspected, on_step=on_step)
+
     failures = judged(failing)
     if not isinstance(subject, Quantised) or not failures:
-        return _diagnose_values(subject, dtype, failing, deadline, suspected, on_step=on_step)
+        return diagnosed(subject, failing)
     arithmetic = explain_call(subject, dtype, failures)
     if not arithmetic.explanations:
         arithmetic = other_arithmetic(subject, dtype, failures)
@@ -313,14 +313,12 @@ def _diagnose_quantised(
         first = [_experiment(v) for v in representative(failures)[:1]]
         observed = list(observations(subject.as_subject, first))
         diagnosis.location = locate(subject.as_subject, failures, observed)
-        return _diagnosis_of_finding(diagnosis, arithmetic, 0)
-    diagnosis = _diagnose_values(
-        subject.as_subject, dtype, failing, deadline, suspected, on_step=on_step
-    )
+        return _diagnosis_of_finding(diagnosis, arithmetic)
+    diagnosis = diagnosed(subject.as_subject, failing)
     bare = subject.subject
     of_any = [v for v in failing if check_named(v.check).concerned(bare)]
     if not in_steps(subject) and not diagnosis.explanations and judged(of_any):
-        diagnosis = _diagnose_values(bare, dtype, of_any, deadline, suspected, on_step=on_step)
+        diagnosis = diagnosed(bare, of_any)
     explanations = [
         relative_to_declaration(e, subject.quantisation) if is_rounded(e) else e
         for e in diagnosis.explanations
@@ -328,7 +326,7 @@ def _diagnose_quantised(
     return replace(diagnosis, explanations=explanations)
 
 
-def _diagnosis_of_finding(diagnosis: Diagnosis, finding: Discovery, tried: int) -> Diagnosis:
+def _diagnosis_of_finding(diagnosis: Diagnosis, finding: Discovery, tried: int = 0) -> Diagnosis:
     """Return the diagnosis of an examination's finding."""
     return replace(
         diagnosis, status="explained", explanations=finding.explanations, notes=finding.notes,
@@ -355,14 +353,14 @@ def judged(failing: Sequence[Verdict]) -> list[Verdict]:
 
 
 def examined(explainer: Explainer, rest: Sequence[Experiment]) -> Discovery:
-    """Return the first finding with an explanation, or all notes."""
-    notes: tuple[str, ...] = ()
+    """Return the first finding with an explanation, or the last, with all notes."""
+    finding, notes = Discovery(), tuple[str, ...]()
     for examination in EXAMINATIONS if explainer.outputs_deviate else ():
         finding = examination(explainer, rest)
-        notes = (*notes, *finding.notes)
-        if finding.explanations or examination is EXAMINATIONS[-1]:
-            return replace(finding, notes=notes)
-    return Discovery()
+        notes += finding.notes
+        if finding.explanations:
+            break
+    return replace(finding, notes=notes)
 
 
 def searched(

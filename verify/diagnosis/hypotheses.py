@@ -238,7 +238,8 @@ def hypotheses(subject: Subject, dtype: str) -> tuple[Hypothesis, ...]:
         and dtype in (*m.dtypes, "float32")
     ]  # fmt: skip
     named = {m.same_as for m in applicable}
-    others = (*_orders(cell), *_ignored(subject, dtype))
+    _, *orders = permutations(cell_named(cell).gates)  # the first is the cell's own
+    others = (*(order_of_gates(cell, o) for o in orders), *_ignored(subject, dtype))
     return (*map(of_mutant, applicable), *(h for h in others if h.name not in named))
 
 
@@ -290,14 +291,6 @@ def unbound(subject: Subject, names: Sequence[str]) -> tuple[str, ...]:
         if missing:
             missing.remove(name if name in missing else missing[0])
     return tuple(missing)
-
-
-def _orders(cell: str) -> Iterator[Hypothesis]:
-    """Yield hypotheses of all orders of the gates other than the cell's."""
-    letters = cell_named(cell).gates
-    for order in permutations(letters):
-        if order != letters:
-            yield order_of_gates(cell, order)
 
 
 def order_of_gates(cell: str, order: Sequence[str]) -> Hypothesis:

@@ -6,6 +6,7 @@ mistake is computed in the reference's layer, with the submission's weights.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -25,6 +26,7 @@ from ..subjects.kernel_problems import Problem, StateSpace, leaves
 from ..subjects.protocol import Inputs, Subject
 from .deadline import Deadline
 from .hypotheses import Guess, Hypothesis, hypotheses
+from .location import listed
 
 MARGIN = 2.0
 """The largest deviation, in bounds, of a mistake that fits; a wrong submission deviates by over 1
@@ -172,27 +174,19 @@ def _unread(subject: Submitted, dtype: str, first: Verdict) -> Iterator[Explanat
     if "x" in unread or problem.layout == "one step":
         yield from _rows(problem, arrays, other_arrays, before, output)
         return
-    steps = _first_read(case.T, arrays["x"], other_arrays["x"], before, output)
-    if steps:
+
+    def is_read(steps: int) -> bool:
+        """Whether the output changes with the first steps."""
+        changed = np.concatenate([other_arrays["x"][:steps], arrays["x"][steps:]])
+        return not np.array_equal(output(x=changed), before)
+
+    if steps := bisect_left(range(1, case.T + 1), True, key=is_read):
         yield Explanation(
             ("unread steps",),
             (f"The first {steps} of {case.T} steps have no influence on its output.",),
             ("read every step",),
         )
     yield from _rows(problem, arrays, other_arrays, before, output)
-
-
-def _first_read(T: int, x: Floats, other_x: Floats, before: Floats, output: Any) -> int:
-    """Return the number of first steps that can change without a change of the output."""
-    low, high = 0, T
-    while low < high:
-        middle = (low + high + 1) // 2
-        changed = np.concatenate([other_x[:middle], x[middle:]])
-        if np.array_equal(output(x=changed), before):
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def _rows(
@@ -219,8 +213,7 @@ def _rows(
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = [*names[:4], f"{len(names) - 4} more"] if len(names) > 5 else [*names]
-    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+    return listed([*names[:4], f"{len(names) - 4} more"] if len(names) > 5 else names)
 
 
 # Known mistakes, in the reference's layer.

@@ -65,6 +65,11 @@ def locate(
     )
 
 
+def listed(names: Sequence[str]) -> str:
+    """Return "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
 def complexity(verdict: Verdict) -> tuple[int, int]:
     """Return a key that sorts cases, the simplest first."""
     case = Case.from_json(verdict.case)

@@ -93,6 +93,11 @@ class Observation:
     varying: dict[Key, Floats] = field(default_factory=dict)
     rounding: dict[Key, float] = field(default_factory=dict)
 
+    @property
+    def has_lengths(self) -> bool:
+        """Whether a call has lengths; schedules have lengths of their own."""
+        return any(c.inputs and c.inputs.lengths is not None for c in self.calls)
+
     def scale(self, key: Key) -> float:
         """Return the largest level of a quantity."""
         return float(np.nanmax(self.levels[key], initial=0.0))

@@ -47,21 +47,19 @@ def in_another_form(subject: Subject, experiments: Sequence[Experiment]) -> Disc
     cell = cell_of(subject, experiments[0].case)
     if not isinstance(cell, GatedByInput):
         return Discovery()
+    declared = subject.options.program or STEPS
     for form in FORMS:
-        if form_named(form).kind not in (STEPS, *cell.form_kinds):
+        if form == declared or form_named(form).kind not in (STEPS, *cell.form_kinds):
             continue
-        if form != (subject.options.program or "steps") and _explains(subject, form, experiments):
-            words = f"It is right, and computes as {form} does: beyond the bound of " + (
-                f"{subject.options.program or 'steps'}, and within that of {form}."
+        if all(_within_bounds(subject, form, e.check, e.case) for e in experiments):
+            words = (
+                f"It is right, and computes as {form} does: beyond the bound of {declared}, "
+                f"and within that of {form}."
             )
             fix = f'say how it computes: form = "{form}" in the class, or --form {form}'
             explanation = Explanation((f"form {form}",), (words,), (fix,), variant=True)
             return Discovery([explanation], experiments=len(experiments))
     return Discovery()
-
-
-def _explains(subject: Subject, form: str, experiments: Sequence[Experiment]) -> bool:
-    return all(_within_bounds(subject, form, e.check, e.case) for e in experiments)
 
 
 def _within_bounds(subject: Subject, form: str, check: str, case: Case) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -13,7 +14,14 @@ from ..cases.case import Case
 from ..checks.oracle import state_names
 from ..checks.quantities import by_name
 from ..subjects.called import Call, copied, with_care
-from ..subjects.protocol import Built, Cotangents, Inputs, Result, Subject, SubjectUnavailable
+from ..subjects.protocol import (
+    Built,
+    Inputs,
+    Result,
+    Subject,
+    SubjectUnavailable,
+    cotangents_of,
+)
 from .observation import Key, Observation, residual
 
 R = TypeVar("R")
@@ -49,7 +57,7 @@ def _repeat_call(layer: Built, call: Call) -> Sequence[Result]:
         return [layer.jvp(inputs, _copied_inputs(call.tangents))]
     if call.cotangents is None:
         return [layer.forward(inputs)]
-    return layer.gradients(inputs, [_copied(pair) for pair in call.cotangents])
+    return layer.gradients(inputs, [cotangents_of(_view_copied, pair) for pair in call.cotangents])
 
 
 def _copied_inputs(inputs: Inputs) -> Inputs:
@@ -60,15 +68,8 @@ def _copied_inputs(inputs: Inputs) -> Inputs:
     )
 
 
-def _copied(pair: Cotangents) -> Cotangents:
-    """Copy a pair with its strides: a wrong layer may write into memory, or misread strides."""
-    dy, dfinal = pair
-    ends = tuple(None if d is None else _view_copied(d) for d in dfinal)
-    return None if dy is None else _view_copied(dy), ends
-
-
 def _view_copied(array: Floats) -> Floats:
-    """Copy an array with its strides."""
+    """Copy an array with its strides: a wrong layer may write into memory, or misread strides."""
     steps = zip(array.strides, array.shape, strict=True)
     if any(stride == 0 and size > 1 for stride, size in steps):
         return array  # broadcast: not writable
@@ -156,9 +157,7 @@ def signature(
 ) -> Mapping[Key, Floats]:
     """Return all arrays of another layer in the calls of an observation, up to an exception."""
     arrays: dict[Key, Floats] = {}
-    try:
+    with suppress(Raised):
         for key, predicted in predictions(subject, build, observation):
             arrays[key] = predicted
-    except Raised:
-        return arrays
     return arrays

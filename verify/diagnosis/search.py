@@ -82,6 +82,11 @@ class Explainer:
     transposed: bool = False
     _order: tuple[list[Observation], list[Observation]] | None = None
 
+    def of(self, subject: Subject, experiments: Sequence[Experiment]) -> Explainer:
+        """Return an explainer of a subject in these experiments, with the same deadline."""
+        observed = [*observations(subject, experiments)]
+        return Explainer(subject, self.dtype, observed, self.on_try, self.deadline)
+
     def with_conventions(self, candidates: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
         """Yield the hypotheses combined with each identified convention."""
         for hypothesis in candidates if self.bases else ():
@@ -116,22 +121,20 @@ class Explainer:
 
     def residual_of(self, hypothesis: Hypothesis) -> float:
         """Return the largest residual of a hypothesis, or the first over 1; inf if it refutes."""
-        build, worst = self._builder(hypothesis), 0.0
+        guess, worst = self._guess(hypothesis), 0.0
         parts = [[*part] for _, part in groupby(self._ordered(), key=_is_long)]
         for part, comparison in product(parts, (first_residual, largest_residual)):
             for observation in part:
-                worst = max(worst, comparison(self.subject, build, observation))
+                worst = max(worst, comparison(self.subject, guess.build, observation))
                 if worst > 1:
                     return worst
-        guess = Guess(self.subject, hypothesis, self.transposed).as_subject
-        for observation in self.observations:
-            if not _varies_alike(self.subject, build, observation):
-                return float("inf")
-            if not _masks_alike(self.subject, build, observation):
-                return float("inf")
-            if not _worded_alike(guess, observation):
-                return float("inf")
-        return worst
+        alike = all(
+            _varies_alike(self.subject, guess.build, observation)
+            and _masks_alike(self.subject, guess.build, observation)
+            and _worded_alike(guess.as_subject, observation)
+            for observation in self.observations
+        )
+        return worst if alike else float("inf")
 
     def in_words_of_convention(self, hypothesis: Hypothesis) -> Hypothesis:
         """Return a mistake in the words of an identified convention that computes the same.
@@ -188,8 +191,8 @@ class Explainer:
             self._order = self.observations, sorted(self.observations, key=_effort)
         return self._order[1]
 
-    def _builder(self, hypothesis: Hypothesis) -> Callable[[Case], Built]:
-        return Guess(self.subject, hypothesis, self.transposed).build
+    def _guess(self, hypothesis: Hypothesis) -> Guess:
+        return Guess(self.subject, hypothesis, self.transposed)
 
     def pairs(self, catalogue: Sequence[Hypothesis], search: Search) -> Iterator[Hypothesis]:
         """Yield pairs of mistakes, those that the single mistakes suggest first, until some fit."""
@@ -217,7 +220,7 @@ class Explainer:
                 return
 
     def _signatures(self, hypothesis: Hypothesis) -> list[Mapping[Key, Array]]:
-        build = self._builder(hypothesis)
+        build = self._guess(hypothesis).build
         return [signature(self.subject, build, observation) for observation in self.observations]
 
 
@@ -288,10 +291,8 @@ def _effort(observation: Observation) -> tuple[bool, bool, bool, int]:
 
 
 def _has(observation: Observation, need: str) -> bool:
-    """Whether an experiment uses an option; schedules have lengths of their own."""
-    padded = need == "lengths" and any(
-        c.inputs and c.inputs.lengths is not None for c in observation.calls
-    )
+    """Whether an experiment uses an option."""
+    padded = need == "lengths" and observation.has_lengths
     return padded or getattr(observation.experiment.case, need) != getattr(PLAIN_CASE, need)
 
 

@@ -134,10 +134,7 @@ def structures(
     for k in np.argsort(flat, axis=None, kind="stable")[:KEPT]:
         number, *where = (int(axis) for axis in np.unravel_index(k, flat.shape))
         reading, _, conventions = results[number]
-        base = replace(
-            conventions(tuple(where)),
-            **reading.fields,
-        )
+        base = replace(conventions(tuple(where)), **reading.fields)
         candidates.append(Candidate(reading, base, {}))
     return candidates
 
@@ -243,10 +240,7 @@ def ranked_roles(
 ) -> list[Candidate]:
     """Return the candidate with every role of an array, the best first; other arrays are 0."""
     count = candidate.reading.vectors[names]
-    ranking = []
-    for role in roles(candidate, count):
-        variant = with_role(candidate, names, role)
-        ranking.append(
-            (distance(variant.after(named, steps.x, steps.before), steps.after), variant)
-        )
-    return [variant for _, variant in sorted(ranking, key=lambda pair: pair[0])]
+    variants = [with_role(candidate, names, role) for role in roles(candidate, count)]
+    return sorted(
+        variants, key=lambda v: distance(v.after(named, steps.x, steps.before), steps.after)
+    )

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cell import State
 from ...reference.cells.gru import candidate as gru_candidate
 from ...reference.cells.gru import state_keeps_old, state_takes_new
@@ -19,6 +20,7 @@ from ...reference.cells.gru_reset_after import candidate_reset_after
 from ...reference.cells.lstm import cell_state, hidden_state
 from ...reference.functions import Array, sigmoid, tanh
 from ...reference.parameters import Parameters
+from ...reference.sequence import only
 from ..subjects.protocol import Cotangents, Inputs, Result
 from .replaceable_layer import At, ReplaceableLayer, UnrollPart
 
@@ -47,6 +49,12 @@ def some(
     )  # fmt: skip
 
 
+def masked(a: Array, lengths: Floats | None) -> Array:
+    """Return an array (T, B, width) with 0 past each row's end."""
+    active = None if lengths is None else np.arange(len(a))[:, None] < np.asarray(lengths)
+    return only(active, a)
+
+
 def one_step_late(a: Array) -> Array:
     """Return the arrays of all steps, shifted by one step, with zeros in the first."""
     return np.concatenate([0 * a[:1], a[:-1]])
@@ -55,6 +63,13 @@ def one_step_late(a: Array) -> Array:
 def takes(layer: ReplaceableLayer, function: Callable[[Inputs], Inputs]) -> None:
     """Replace the layer's inputs by a function of them."""
     layer.wrap("run", lambda original, inputs: original(function(inputs)))
+
+
+def takes_states(
+    layer: ReplaceableLayer, which: Sequence[int], function: Callable[[Array], Array]
+) -> None:
+    """Replace some initial states, if there are any, by a function of them."""
+    takes(layer, lambda i: replace(i, state=i.state and some(i.state, which, function)))
 
 
 def returns(layer: ReplaceableLayer, function: Callable[[Result], Result]) -> None:

@@ -19,6 +19,7 @@ from ..numbers.quantisation import ROUNDINGS
 from ..subjects.explicit import explicit
 from ..subjects.protocol import Subject
 from ..subjects.quantised import in_arithmetic
+from .dtype import to_bfloat16
 
 GATES = "ifgo"
 
@@ -416,11 +417,6 @@ def _in_16_bits(q: Any) -> Any:
     return np.mod(q + 2**15, 2**16) - 2**15
 
 
-def _of_bfloat16(a: Array) -> Array:
-    bits = np.asarray(a, np.float32).view(np.uint32)
-    return ((bits + 0x8000) & np.uint32(0xFFFF0000)).view(np.float32)
-
-
 def _hidden_as_it_is(original: Callable[..., Any]) -> Callable[..., Any]:
     def activations(self: Integers, a: Array, letter: str) -> Any:
         return (a, np.ones((1, 1), np.float32)) if letter == "h" else original(self, a, letter)
@@ -434,10 +430,6 @@ def _ties_away(self: Any, v: Array) -> Array:
 
 def _scale_of_128(self: Integers, w: Array, name: str) -> Array:
     return np.abs(w).max(axis=self.axes, keepdims=True) / np.float32(128)
-
-
-def _coarse_scale(self: Integers, w: Array, name: str) -> Array:
-    return _of_bfloat16(Integers.scale(self, w, name))
 
 
 def _bias_of_8_bits(self: Integers, b: Array) -> Array:
@@ -499,11 +491,10 @@ def _one_scale_forward(
     return IntegersAlone.forward(self, p, x, state)
 
 
-class _OneScale(Integers):
-    def weights(self, p: Any) -> dict[str, tuple[Array, Array]]:
-        scale = np.float32(max(np.abs(p[n]).max() for n in "WU") / 127)
-        scales = np.full((1, 1, 1), scale)
-        return {n: (self.rounded(p[n] / scale).astype(np.int64), scales) for n in "WU"}
+def _one_scale(self: Integers, p: Any) -> dict[str, tuple[Array, Array]]:
+    scale = np.float32(max(np.abs(p[n]).max() for n in "WU") / 127)
+    scales = np.full((1, 1, 1), scale)
+    return {n: (self.rounded(p[n] / scale).astype(np.int64), scales) for n in "WU"}
 
 
 QUANTISATION_MUTANTS = tuple(
@@ -514,8 +505,9 @@ QUANTISATION_MUTANTS = tuple(
              {"scale": _scale_of_128}),
             ("Ties of weights are rounded away from 0, not to even.", Integers,
              {"rounded": _ties_away}),
-            ("Scales of weights are stored in bfloat16.", Integers, {"scale": _coarse_scale}),
-            ("Both matrices share one scale.", Integers, {"weights": _OneScale.weights},
+            ("Scales of weights are stored in bfloat16.", Integers, {
+                "scale": lambda self, w, name: to_bfloat16(Integers.scale(self, w, name))}),
+            ("Both matrices share one scale.", Integers, {"weights": _one_scale},
              "pytorch/pytorch#39499"),
             ("Scales for each channel are taken along the axis of the inputs.", PerChannel,
              {"axes": (2,)}),

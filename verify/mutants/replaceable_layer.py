@@ -87,7 +87,7 @@ class ReplaceableLayer:
         self.memory: dict[Any, Any] = {}  # values that mutants keep from call to call
         self.inputs = Inputs({}, np.zeros(0), None, None)
         self.run: RunPart = self._run
-        self.read_parameters: ReadPart = self._read
+        self.read_parameters: ReadPart = ExplicitMap(cell.name, case).to_reference
         self.reorder: ReorderPart = lambda state, rows: tuple(s[:, list(rows)] for s in state)
         self.read_state: ReadStatePart = self._read_state
         self.read_lengths: Callable[[Array | None], Array | None] = lambda lengths: lengths
@@ -149,7 +149,7 @@ class ReplaceableLayer:
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         """Push tangents forward, by a step into the complex plane."""
         self.inputs = inputs
-        shifted = _complex_inputs(inputs, self.read_tangents(tangents))
+        shifted = complex_inputs(inputs, self.read_tangents(tangents))
         with np.errstate(all="ignore"):
             result = self.run(shifted)
 
@@ -187,9 +187,6 @@ class ReplaceableLayer:
             inside = ragged.inside[:, :, None]
             y = np.where(inside, ragged.from_layout(y), zeros(y, y.shape))
         return Result(*self.write(y, final, lengths))
-
-    def _read(self, named: Mapping[str, Array]) -> Sequence[Parameters]:
-        return ExplicitMap(self.cell.name, self.case).to_reference(named)
 
     def _read_state(self, state: State | None, x: Array) -> State:
         """Return the initial state, or the cell's own for every level and direction."""
@@ -308,7 +305,7 @@ class Recorded:
             return self.layer.give_gradients(gradients, cotangents)
 
 
-def _complex_inputs(inputs: Inputs, along: Inputs) -> Inputs:
+def complex_inputs(inputs: Inputs, along: Inputs) -> Inputs:
     """Return inputs + i STEP along."""
 
     def complex_step(a: Array, t: Array) -> Array:

@@ -14,6 +14,7 @@ from ...reference.sequence import choose, only
 from ..numbers.tape import instead, plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
+from .parts import masked
 from .replaceable_layer import At, Part, ReplaceableLayer, RunPart, UnrollPart
 
 mutant(
@@ -40,14 +41,8 @@ mutant(
 def backward_direction_starts_in_the_padding(layer: ReplaceableLayer) -> None:
     turn = layer.turn
 
-    def turn_back(direction: int, y: Array, lengths: Array | None) -> Array:
-        active = None if lengths is None else np.arange(len(y))[:, None, None] < lengths[:, None]
-        return only(active, turn(direction, y, None))
-
-    layer.turn, layer.turn_back = (
-        (lambda direction, x, lengths: turn(direction, x, None)),
-        turn_back,
-    )
+    layer.turn = lambda direction, x, lengths: turn(direction, x, None)
+    layer.turn_back = lambda direction, y, lengths: masked(turn(direction, y, None), lengths)
     layer.wrap(
         "unroll",
         lambda original, at, *args: original(

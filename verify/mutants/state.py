@@ -12,7 +12,7 @@ from ...reference.cell import State
 from ..numbers.tape import plain
 from ..subjects.protocol import Inputs, Result
 from .catalogue import mutant
-from .parts import changed, row_after_row
+from .parts import changed, masked, row_after_row
 from .replaceable_layer import (
     OutputsPart,
     ReadStatePart,
@@ -242,10 +242,7 @@ def time_and_batch_swapped_where_equal(
 
 def unpacked(x: Floats, lengths: Floats | None) -> Floats:
     """Cut x (T, B, width) to its longest row, with 0 past each row's end, as packing does."""
-    if lengths is None:
-        return x
-    x = x[: max(lengths)]
-    return np.where((np.arange(len(x))[:, None] < lengths)[..., None], x, 0)
+    return x if lengths is None else masked(x[: max(lengths)], lengths)
 
 
 def swapped(x: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,9 +96,7 @@ def _adversarial(m: Material, regime: str, tiny: float) -> Material:
         return m.replaced("b", m.p["b"] * 40)
     if regime == "subnormal":
         small = {k: a * float(tiny) * 0.3 for k, a in m.p.items() if k in ("W", "U", "b", "p")}
-        m = Material(
-            Parameters(m.p.shapes, {**m.p, **small}), m.x, m.state, m.lengths, m.dy, m.dfinal
-        )
+        return replace(m, p=Parameters(m.p.shapes, {**m.p, **small}))
     return m
 
 

@@ -122,8 +122,13 @@ def proof(
 
 def disprove(names: Sequence[str], reason: str) -> NoReturn:
     """Raise Mismatch with the equations that do not hold."""
-    labels = {e.name: e.label for e in equations()}
-    raise Mismatch(f"{', '.join(labels[name] for name in names)}: {reason}")
+    raise Mismatch(f"{labels(names)}: {reason}")
+
+
+def labels(names: Sequence[str]) -> str:
+    """Return the ids and names of equations, as failures print them."""
+    by_name = {e.name: e.label for e in equations()}
+    return ", ".join(by_name[name] for name in names)
 
 
 def agree(
@@ -146,11 +151,6 @@ def agree(
     allowed = units * 2.0**-53 * np.maximum(scale, np.abs(want).max(initial=0.0))
     error = np.abs(got - want)
     if got.size and not (error <= allowed).all():
-        where = tuple(
-            int(k)
-            for k in np.unravel_index(
-                int(np.argmax(np.where(error <= allowed, 0.0, np.nan_to_num(error, nan=np.inf)))),
-                error.shape,
-            )
-        )
+        beyond = np.where(error <= allowed, 0.0, np.nan_to_num(error, nan=np.inf))
+        where = tuple(map(int, np.unravel_index(int(beyond.argmax()), error.shape)))
         disprove(names, f"{quantity}: {got[where]:.12g} at {where}, expected {want[where]:.12g}")

@@ -30,10 +30,6 @@ from .material import agree, disprove, proof
 SEEDS = st.integers(0, 2**16)
 
 
-def _rng(seed: int) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
 def _pulls_back(
     names: Sequence[str],
     label: str,
@@ -53,7 +49,7 @@ def _pulls_back(
 
 def softmax_laws(seed: int) -> None:
     """E03: exact, sums to 1, invariant to a shift, finite at ±1e4, derivative as stated."""
-    rng = _rng(seed)
+    rng = np.random.default_rng(seed)
     s, names = rng.standard_normal((3, 5)) * 4, ["softmax"]
     y = softmax(s)
     agree(names, "sum", y.sum(axis=1), np.ones(3), units=8)
@@ -71,7 +67,7 @@ def softmax_laws(seed: int) -> None:
 
 def output_laws(seed: int) -> None:
     """E05: the layer is softmax of h V + b; P(y|x) is the product; its VJP is its derivative."""
-    rng = _rng(seed)
+    rng = np.random.default_rng(seed)
     h, V, b = rng.standard_normal((4, 2, 3)), rng.standard_normal((3, 5)), rng.standard_normal(5)
     y_hat = np.asarray(output_layer(h, V, b))
     labels = rng.integers(0, 5, (4, 2))
@@ -93,7 +89,7 @@ def output_laws(seed: int) -> None:
 
 def loss_laws(seed: int) -> None:
     """E06: -Σ y log ŷ; from logits the same, finite at ±1e4; gradient ŷ - y."""
-    rng = _rng(seed)
+    rng = np.random.default_rng(seed)
     s, names = rng.standard_normal((3, 5)), ["loss.cross_entropy"]
     y = one_hot(rng.integers(0, 5, 3), 5)
     by_hand = -np.log(softmax(s)[np.arange(3), y.argmax(axis=1)])
@@ -110,7 +106,7 @@ def loss_laws(seed: int) -> None:
 
 def clipping_laws(seed: int) -> None:
     """E30: within the threshold, unchanged below it, direction kept by norm, NaN refused."""
-    rng = _rng(seed)
+    rng = np.random.default_rng(seed)
     g = {"W": rng.standard_normal((3, 4)) * 5, "b": rng.standard_normal(4)}
     flat = np.concatenate([a.ravel() for a in g.values()])
     value = clip_by_value(g, 1.0)
@@ -136,7 +132,7 @@ def clipping_laws(seed: int) -> None:
 
 def token_laws(seed: int) -> None:
     """E31: embedding is one-hot times the table; its gradient adds up where tokens repeat."""
-    rng = _rng(seed)
+    rng = np.random.default_rng(seed)
     indices, table = rng.integers(0, 4, (5, 2)), rng.standard_normal((4, 3))
     rows = one_hot(indices, 4)
     agree(["one_hot"], "row sums", rows.sum(axis=2), np.ones((5, 2)), units=0)
@@ -149,7 +145,7 @@ def token_laws(seed: int) -> None:
 
 def attention_laws(seed: int) -> None:
     """E33: weights sum to 1 over each row's own states; context is theirs; gradients by step."""
-    rng = _rng(seed)
+    rng = np.random.default_rng(seed)
     a = Attention(rng.standard_normal((2, 4)), rng.standard_normal((3, 4)), rng.standard_normal(4))
     s, h = rng.standard_normal((3, 2)), rng.standard_normal((5, 3, 3))
     lengths = np.array([5, 2, 1])

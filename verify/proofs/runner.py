@@ -11,6 +11,7 @@ from ...reference.equation import equations
 from ..checks.check import Check
 from ..numbers.ledger import Mismatch
 from . import proofs
+from .material import labels
 
 EXAMPLES = {"quick": 8, "standard": 30, "thorough": 200}
 
@@ -59,9 +60,3 @@ def attempt(proof: Check, *, budget: str = "quick", seed: int = 0) -> Result:
         message = f"{labels(proof.equations)}: raised {type(error).__name__}: {error}"
     seconds = round(time.perf_counter() - started, 3)
     return Result(proof.id, proof.statement, proof.equations, holds, message, seconds)
-
-
-def labels(names: Sequence[str]) -> str:
-    """Return the ids and names of equations, as failures print them."""
-    by_name = {e.name: e.label for e in equations()}
-    return ", ".join(by_name[name] for name in names)

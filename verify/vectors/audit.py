@@ -143,16 +143,18 @@ class Published:
         return frozenset(m.id for m in at_home(self.cell) if self._catches(m))
 
     def _catches(self, mutant: Mutant) -> bool:
-        dtype = self.case.dtype if "float64" not in mutant.dtypes else "float64"
-        if mutant.isolated or dtype not in mutant.dtypes:
+        if mutant.isolated or self._dtype_of(mutant) not in mutant.dtypes:
             return False
         results = self.made_by(mutant)
         return results is None or any(self._beyond(name, results[name]) for name in self.expected)
 
+    def _dtype_of(self, mutant: Mutant) -> str:
+        return "float64" if "float64" in mutant.dtypes else self.case.dtype
+
     def made_by(self, mutant: Mutant) -> Mapping[str, Floats] | None:
         """Return the results of a mistake by name; None if it raises."""
-        dtype = self.case.dtype if "float64" not in mutant.dtypes else "float64"
-        case = Case(**{**vars(self.case), "dtype": dtype})
+        dtype = self._dtype_of(mutant)
+        case = replace(self.case, dtype=dtype)
         with np.errstate(all="ignore"):
             try:
                 layer = mutant_subject(mutant, self.cell).build(case)

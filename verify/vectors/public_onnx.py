@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...reference.arrays import Floats
+from ...reference.sequence import reverse
 from ..cases.case import LARGEST_SIZE, Case
 from ..conventions import Convention, formula
 from ..conventions.parameter_map import ConventionMap
@@ -149,8 +150,8 @@ def _published(
     parameter_map = ConventionMap(c, case)
     result = {n: _expected(n, a, case, rows_first) for n, a in expected.items() if a.size}
     if backward:
-        x = turned(x, ends)
-        result = {n: turned(a, ends) if n == "y" else a for n, a in result.items()}
+        x = np.asarray(reverse(x, ends))
+        result = {n: np.asarray(reverse(a, ends)) if n == "y" else a for n, a in result.items()}
     inputs = Inputs(_parameters(c, arrays), x, state, None if full else ends)
     shapes = {n: np.shape(a) for n, a in inputs.parameters.items()}
     if c.cell is None or shapes != dict(parameter_map.shapes()):
@@ -227,14 +228,6 @@ def _expected(name: str, array: Floats, case: Case, rows_first: bool) -> Floats:
 
 def _passes_first(state: Floats, rows_first: bool) -> Floats:
     return np.swapaxes(state, 0, 1) if rows_first else state
-
-
-def turned(array: Floats, ends: Floats) -> Floats:
-    """Return the steps in reverse order, each row within its length."""
-    result = np.array(array)
-    for row, end in enumerate(ends):
-        result[:end, row] = array[:end, row][::-1]
-    return result
 
 
 def _text(value: Any) -> str:

@@ -149,14 +149,10 @@ def in_convention(vector: Vector, adapter: FrameworkSubject) -> Vector:
     arbitrary unless the framework has zeros there.
     """
     case, setting = vector.case, vector.setting
-    parameter_map, explicit = (
-        adapter.parameter_map(case),
-        ExplicitMap(setting.subject.cell_name, case),
-    )
-    arrays = divided(
-        parameter_map.convention,
-        parameter_map.pack(explicit.to_reference(setting.inputs.parameters)),
-    )
+    parameter_map = adapter.parameter_map(case)
+    explicit = ExplicitMap(setting.subject.cell_name, case)
+    packed = parameter_map.pack(explicit.to_reference(setting.inputs.parameters))
+    arrays = divided(parameter_map.convention, packed)
     inputs = replace(setting.inputs, parameters=arrays)
     free = bool(case.lengths) and adapter.convention.padding != "zeros"
     inside = np.ones((case.T, case.B, 1), bool)

@@ -28,7 +28,6 @@ from ..hypotheses import NOTHING_WRONG, Guess, Hypothesis, hypotheses
 from ..observation import (
     OUTPUTS,
     Experiment,
-    Key,
     Observation,
     deep_case,
     plain_case,
@@ -104,7 +103,7 @@ def fractional_bits(observed: Sequence[Observation], dtype: str) -> int:
         np.asarray(array, np.float64).ravel()
         for observation in observed
         for key, array in observation.seen.items()
-        if not _derived(key) and np.isfinite(array).all()
+        if not key[2].startswith(("gradient of ", "derivative of ")) and np.isfinite(array).all()
     ]
     entries = np.concatenate(arrays) if arrays else np.zeros(0)
     numbers = np.unique(entries)
@@ -115,10 +114,6 @@ def fractional_bits(observed: Sequence[Observation], dtype: str) -> int:
         if np.array_equal(scaled, np.round(scaled)):
             return bits
     return 0
-
-
-def _derived(key: Key) -> bool:
-    return key[2].startswith(("gradient of ", "derivative of "))
 
 
 def fixed_point(explainer: Explainer) -> Discovery:

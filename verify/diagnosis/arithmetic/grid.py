@@ -252,10 +252,9 @@ def _wrong_too(way: Grid, explainer: Explainer) -> Discovery | None:
     """
     read = Rounded(explainer.subject, way).as_subject
     experiments = [s.experiment for s in explainer.observations if s.experiment.check != "jvp"]
-    observed = list(observations(read, experiments))
-    if sum(map(telling, observed)) <= len(observed) / 2:
+    judge = explainer.of(read, experiments)
+    if sum(map(telling, judge.observations)) <= len(judge.observations) / 2:
         return None
-    judge = Explainer(read, explainer.dtype, observed, explainer.on_try, explainer.deadline)
     if judge.residual_of(NOTHING_WRONG) <= 1:  # only derivatives in forward mode deviate
         return None
     fits = known_mistakes(judge)

@@ -27,7 +27,7 @@ from ...subjects.called import PACKAGES, NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
 from ...subjects.protocol import Subject, SubjectUnavailable
 from ...subjects.torch_module import import_torch
-from ..location import complexity
+from ..location import complexity, listed
 from ..observation import OUTPUTS, VALUES, plain_case
 from .cause import Cause
 
@@ -380,8 +380,7 @@ def _returned(name: str, verdict: Verdict, trial: Trial) -> str:
             return f"{name[0].upper()}{name[1:]}"
         verb = "comes" if len(names) == 1 else "come"
         _, _, rest = name.partition(" comes ")
-        listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-        return f"{_with_article(listed)} {verb} {rest}"
+        return f"{_with_article(listed(names))} {verb} {rest}"
     message = trial.message() or verdict.message
     shapes = re.search(r"expected shape \(([\d, ]+)\), got \(([\d, ]+)\)", message)
     if shapes is None:

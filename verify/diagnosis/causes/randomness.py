@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import product
+from itertools import islice, product
 
 import numpy as np
 
@@ -27,11 +27,17 @@ from ...mutants.replaceable_layer import At, ReplaceableLayer, StepPart
 from ...numbers.ledger import Mismatch
 from ...runs.diagnosis import Explanation, Location
 from ...runs.verdict import Verdict
-from ...subjects.called import Called, NotOffered, SubjectCrashed, layer_of, under_test
+from ...subjects.called import (
+    NotOffered,
+    SubjectCrashed,
+    SubjectUnderTest,
+    layer_of,
+    under_test,
+)
 from ...subjects.inputs import draw_inputs
 from ...subjects.protocol import Inputs, Result, Subject
 from ..formulas.phrases import subject_of
-from ..formulas.program import expression, named, program_of
+from ..formulas.program import expression, named, program_of, right_program
 from ..location import TRAINING
 from ..observation import MARGIN, OUTPUTS, plain_case
 from .cause import Cause
@@ -85,13 +91,11 @@ def _on_new_state(layer: ReplaceableLayer, mask: Multiplier) -> None:
         right(at, *arguments), (0,), lambda s: s * mask(at, 0)))  # fmt: skip
 
 
-def _on_outputs(layer: ReplaceableLayer, mask: Multiplier) -> None:
-    layer.wrap("show", lambda right, at, *states: right(at, *states) * mask(at, 0))
+def _on_part(part: str, layer: ReplaceableLayer, mask: Multiplier) -> None:
+    layer.wrap(part, lambda right, at, *arguments: right(at, *arguments) * mask(at, 0))
 
 
-def _on_inputs(layer: ReplaceableLayer, mask: Multiplier) -> None:
-    layer.wrap("see", lambda right, at, x: right(at, x) * mask(at, 0))
-
+_on_inputs, _on_outputs = partial(_on_part, "see"), partial(_on_part, "show")
 
 BETWEEN = Place("the outputs between layers", _on_outputs, lower=True)
 
@@ -129,8 +133,7 @@ def places_of(cell: str) -> tuple[Place, ...]:
 
 def _on_value(number: int, layer: ReplaceableLayer, mask: Multiplier) -> None:
     """Mask the value of one statement of a step."""
-    program = program_of(layer.cell.name)
-    assert program  # noqa: S101 - only cells with a program have such a place
+    program = right_program(layer.cell.name)
     statement = program.forward[number]
     masked = statement.with_value(ast.BinOp(statement.value, ast.Mult(), expression("mask")))
     edited = program.with_statements("forward", {number: masked})
@@ -188,10 +191,7 @@ class Probe:
         probe.inputs = replace(draw_inputs(subject, case), parameters=packed)
         want = expected(tested, case, probe.inputs)
         probe.level = MARGIN * _largest_bound(want)
-        for _ in range(CALLS):  # of new layers, so that earlier calls have no influence
-            called = tested.build(case)
-            _switch(called, training)
-            probe.results.append(called.forward(probe.inputs))
+        probe.results = [*islice(_repeated(tested, case, training, probe.inputs), CALLS)]
         return probe
 
     @property
@@ -201,7 +201,8 @@ class Probe:
 
     def rates(self, place: Place) -> Sequence[float]:
         """Return the rates of masks in a place that may explain all calls; 0: not scaled."""
-        rates = self._known_rates()
+        known = 0 < self.case.dropout < 1
+        rates = (0.0, self.case.dropout) if known else (0.0, *RATES)
         return [
             p for p in rates
             if self.case.T > 1 or self.explained_by(place, p, every_step=True)
@@ -227,9 +228,6 @@ class Probe:
     def entries(self, place: Place) -> bool:
         """Whether a unit's mask has several entries in a step, which takes longer."""
         return self._gates(place) > 1
-
-    def _known_rates(self) -> Sequence[float]:
-        return (0.0, self.case.dropout) if 0 < self.case.dropout < 1 else (0.0, *RATES)
 
     def _gates(self, place: Place) -> int:
         return len(layer_of(self.subject, self.case).cell.gates) if place.weights else 1
@@ -283,9 +281,15 @@ def _differ(first: Result, second: Result, level: float) -> bool:
         return any((np.abs(np.subtract(a, b, dtype=np.float64)) > level).any() for a, b in pairs)
 
 
-def _switch(called: Called, training: bool | None) -> None:
-    if training is not None:
-        called.train(training)
+def _repeated(
+    tested: SubjectUnderTest, case: Case, training: bool | None, inputs: Inputs
+) -> Iterator[Result]:
+    """Yield the results of equal calls of new layers, so that earlier calls have no influence."""
+    while True:
+        called = tested.build(case)
+        if training is not None:
+            called.train(training)
+        yield called.forward(inputs)
 
 
 def randomness(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Iterator[Cause]:
@@ -380,14 +384,9 @@ def differs(
     """
     tested, call = under_test(subject), inputs or draw_inputs(subject, case)
     level = 0.0 if exactly else MARGIN * _largest_bound(expected(tested, case, call))
-
-    def result() -> Result:  # of a new layer, so that earlier calls have no influence
-        layer = tested.build(case)
-        _switch(layer, training)
-        return layer.forward(call)
-
-    first = result()
-    return any(_differ(first, result(), level) for _ in range(calls - 1))
+    results = islice(_repeated(tested, case, training, call), calls)
+    first = next(results)
+    return any(_differ(first, other, level) for other in results)
 
 
 def _largest_bound(want: Expected) -> float:
@@ -421,8 +420,8 @@ def _in_evaluation(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> 
         return _cause(
             "random state", statement, "start from zeros when no state is given", failing, "outputs"
         )
-    probes = [probe for case in _probed(trial) if (probe := _probe(subject, case, mode))]
-    mask = _masks(probes[:1], mode)
+    probes = [Probe.of(subject, case, mode) for case in _probed(trial)]
+    mask = _masks([probe for probe in probes if probe.random][:1], mode)
     if mask is None:
         dependence = _vanishing(subject, trial.case, mode)
         statement = f"{same}{only(where)}{dependence}."
@@ -442,12 +441,7 @@ def _in_padding_alone(subject: Subject, case: Case, training: bool | None) -> bo
     if not case.lengths:
         return False
     inputs = draw_inputs(subject, case)
-    results = []
-    for _ in range(2):
-        layer = under_test(subject).build(case)
-        _switch(layer, training)
-        results.append(layer.forward(inputs))
-    first, second = results
+    first, second = islice(_repeated(under_test(subject), case, training, inputs), 2)
     inside = np.arange(case.T)[:, None] < np.asarray(inputs.lengths)
     apart = first.y != second.y
     ends = all(map(np.array_equal, first.final, second.final))
@@ -460,11 +454,6 @@ def _probed(trial: Twice) -> Iterator[Case]:
     yield plain
     options = {name: getattr(trial.case, name) for name in ("state", "layers", "bias")}
     yield replace(plain, T=min(trial.case.T, MOST_BITS), B=trial.case.B, **options)
-
-
-def _probe(subject: Subject, case: Case, training: bool | None) -> Probe | None:
-    probe = Probe.of(subject, case, training)
-    return probe if probe.random else None
 
 
 def _in_training(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> Cause | None:
@@ -497,12 +486,8 @@ def _misplaced_dropout(subject: Subject, dtype: str, failing: Sequence[Verdict])
     if not verdicts or options.missing(("dropout",)):
         return None
     layers = (1, 2) if options.layers else (1,)
-    probes = [
-        Probe.of(subject, _plain(subject, dtype, layers=n, dropout=0.5, seed=n), True)
-        for n in layers
-    ]
-    if not any(probe.random for probe in probes):
-        return None
+    cases = [_plain(subject, dtype, layers=n, dropout=0.5, seed=n) for n in layers]
+    probes = [Probe.of(subject, case, True) for case in cases]
     mask = _masks([probe for probe in probes if probe.random], True)
     if mask is None or mask.place in KNOWN:
         return None

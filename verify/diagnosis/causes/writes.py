@@ -17,8 +17,9 @@ import numpy as np
 
 from ....reference.functions import Array
 from ...cases.case import Case
+from ...checks.calls import cotangents_by_name
 from ...mutants import Change
-from ...mutants.replaceable_layer import ReplaceableLayer
+from ...mutants.replaceable_layer import ReplaceableLayer, complex_inputs
 from ...numbers.complex_step import STEP
 from ...numbers.ledger import Mismatch
 from ...runs.diagnosis import Explanation, Location
@@ -102,7 +103,7 @@ def _written(subject: Subject, case: Case) -> Iterator[Writing]:
     if not subject.options.gradient:
         return
     inputs, cotangents = draw_inputs(subject, case), draw_cotangents(subject, case)
-    before = _arguments(inputs) | _cotangents(cotangents)
+    before = _arguments(inputs) | cotangents_by_name(cotangents)
     try:
         (pulled,) = called.attempt(lambda: called.built.gradients(inputs, [cotangents]))
     except (SubjectCrashed, NotOffered, Mismatch):
@@ -112,20 +113,13 @@ def _written(subject: Subject, case: Case) -> Iterator[Writing]:
                for n, s in zip("hc", pulled.initial, strict=False)}  # fmt: skip
     others |= {f"the gradient of the final {n}": before[f"dfinal {k}"]
                for k, n in enumerate("hc") if f"dfinal {k}" in before}  # fmt: skip
-    after = _arguments(inputs) | _cotangents(cotangents)
+    after = _arguments(inputs) | cotangents_by_name(cotangents)
     names = {w.name for w in ahead}
     yield from (w for w in _changes(BACKWARD, before, after, others) if w.name not in names)
 
 
 def _arguments(inputs: Inputs) -> dict[str, Array]:
-    states = {f"state {k}": s for k, s in enumerate(inputs.state or ())}
-    return {name: np.array(a) for name, a in {"x": inputs.x, **states}.items()}
-
-
-def _cotangents(pair: Cotangents) -> dict[str, Array]:
-    dy, dfinal = pair
-    named = {"dy": dy, **{f"dfinal {k}": d for k, d in enumerate(dfinal)}}
-    return {name: np.array(d) for name, d in named.items() if d is not None}
+    return {name: np.array(a) for name, a in inputs.called_with.items()}
 
 
 def _changes(
@@ -292,13 +286,6 @@ def hypotheses_of(writings: Sequence[Writing], *, jvp: bool) -> Iterator[Hypothe
                 )  # fmt: skip
 
 
-def _complex_step(inputs: Inputs, tangents: Inputs) -> Inputs:
-    """Return arguments with a small imaginary part along their tangents."""
-    pairs = zip(inputs.state or (), tangents.state or (), strict=True)
-    state = inputs.state and tuple(s + 1j * STEP * t for s, t in pairs)
-    return replace(inputs, x=inputs.x + 1j * STEP * tangents.x, state=state)
-
-
 def _change(
     functions: Mapping[str, Function], ahead: int, first: int, more: int, *, pushes: bool
 ) -> Change:
@@ -327,7 +314,7 @@ def _change(
 
         def pushed(inputs: Inputs, tangents: Inputs) -> Inputs:
             """Return tangents of changed arguments: forward mode follows writes under no_grad."""
-            moved = applied(_complex_step(inputs, tangents), ahead)
+            moved = applied(complex_inputs(inputs, tangents), ahead)
             state = moved.state and tuple(s.imag / STEP for s in moved.state)
             x, old = moved.x.imag / STEP, tangents.state or ()
             state = state and tuple(s.astype(t.dtype) for s, t in zip(state, old, strict=True))

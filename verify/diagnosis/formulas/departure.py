@@ -9,17 +9,17 @@ import numpy as np
 
 from ....reference.functions import Array
 from ...numbers.ledger import Mismatch
-from ...runs.verdict import Verdict
 from ...subjects.called import NotOffered, SubjectCrashed
 from ...subjects.protocol import Subject
+from ..location import listed
 from ..search import Explainer
 from .measurement import Cut, Measurement, measured, measurements, small_case
 from .one_step import RAISED, OneStep
 from .phrases import GATES, gate
-from .program import Program, Statement, Values, program_of
+from .program import Program, Statement, Values, right_program
 
 
-def departures(explainer: Explainer, failing: Sequence[Verdict]) -> Iterator[str]:
+def departures(explainer: Explainer) -> Iterator[str]:
     """Yield sentences on the gates or paths whose gradients deviate first."""
     subject, dtype = explainer.subject, explainer.dtype
     runs = measurements(subject, dtype)
@@ -49,14 +49,11 @@ class _Step:
 
 def _analyse_step(m: Measurement) -> _Step:
     """Analyse one step of one row, where the gradient of b is that of the pre-activation."""
-    program, letters = program_of(m.cell.name), m.cell.gates
-    assert program  # noqa: S101 - measured cells have one
-    by_biases = {f"da_{k}": m.gradients[f"d{array}_{k}"] for k in letters for array in ["b"]}
-    fitting = {k: _slots_agree(m, k) for k in letters}
+    program, letters = right_program(m.cell.name), m.cell.gates
     off = [k for k in letters if not m.same(f"db_{k}", m.right_gradients[f"db_{k}"])]
-    gates = tuple(k for k in off if fitting[k])
-    names = [f"da_{k}" for k in gates]
-    measured_gates = {n: by_biases[n][None] for n in names if not np.isnan(by_biases[n]).any()}
+    gates = tuple(k for k in off if _slots_agree(m, k))
+    of_biases = {k: m.gradients[f"db_{k}"] for k in gates}
+    measured_gates = {f"da_{k}": d[None] for k, d in of_biases.items() if not np.isnan(d).any()}
     following = tuple(sorted(m.differing(_following(program, m, measured_gates), m.gradients)))
     return _Step(gates, tuple(k for k in letters if k not in gates), following)
 
@@ -111,9 +108,8 @@ def _one_step(subject: Subject, dtype: str, m: Measurement) -> Iterator[str]:
         if _lacks(subject, dtype, k)
     ]  # fmt: skip
     if ignored:
-        listed = _listed(ignored)
-        so = f"{listed[0].upper()}{listed[1:]}"
-        yield f"{so} wrong already where nothing else is given (one step)."
+        so = _listed(ignored)
+        yield f"{so[0].upper()}{so[1:]} wrong already where nothing else is given (one step)."
     step = _analyse_step(alone)
     if step.gates:
         off = _listed(_gate_names(step.gates))
@@ -222,6 +218,4 @@ def _gate_names(letters: Sequence[str]) -> list[str]:
 
 def _listed(names: Sequence[str]) -> str:
     """Return "a, b and c are"."""
-    text = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    verb = "is" if len(names) == 1 else "are"
-    return f"{text} {verb}"
+    return f"{listed(names)} {'is' if len(names) == 1 else 'are'}"

@@ -29,7 +29,7 @@ from .expression import (
     with_names,
 )
 from .phrases import Words, notation, sentence, subject_of
-from .program import Order, Program, Statement, expression, named, program_of
+from .program import Order, Program, Statement, expression, named, right_program
 
 Place = tuple[str, int]
 """Section and number of a statement."""
@@ -120,8 +120,7 @@ class Names:
 @cache
 def names_of(cell: str) -> Names:
     """Return the shapes of all names that a cell's program reads or computes."""
-    program, cell_of_name = program_of(cell), cell_named(cell)
-    assert program  # noqa: S101 - edited cells have a program
+    program, cell_of_name = right_program(cell), cell_named(cell)
     rng, B = np.random.default_rng(0), 2
     p = cell_of_name.random_parameters(rng, SAMPLE)
     state = tuple(rng.standard_normal((B, width)) for width in cell_of_name.widths(SAMPLE))
@@ -142,8 +141,7 @@ def forward_edits(program: Program) -> Iterator[Edit]:
 @cache
 def statement_edits(cell: str, section: str, number: int) -> tuple[Edit, ...]:
     """Return every single edit of one statement of a cell's program, the simplest first."""
-    program = program_of(cell)
-    assert program  # noqa: S101 - edited cells have a program
+    program = right_program(cell)
     s = program.section(section)[number]
     edits = edits_of((section, number), s, _scope(program, section, number))
     return tuple(sorted(edits, key=lambda e: e.rank))
@@ -152,8 +150,7 @@ def statement_edits(cell: str, section: str, number: int) -> tuple[Edit, ...]:
 @cache
 def combined_edits(cell: str, number: int) -> tuple[Edit, ...]:
     """Return combinations of two simple edits of one statement of the step."""
-    program = program_of(cell)
-    assert program  # noqa: S101 - edited cells have a program
+    program = right_program(cell)
     s, place = program.forward[number], ("forward", number)
     scope = _scope(program, *place)
     edits: dict[str, Edit] = {}

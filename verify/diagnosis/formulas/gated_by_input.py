@@ -10,6 +10,7 @@ import ast
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import product as product_of
 from typing import Any
 
 import numpy as np
@@ -77,8 +78,14 @@ FORMS = (
 )  # fmt: skip
 """Functions of an array that may stand for it, as if an earlier layer had applied them, or not."""
 
-FACTORS = {0.0: "is 0", -1.0: "has the wrong sign", 2.0: "is doubled", 0.5: "is halved"}
-"""Factors by which the gradient of an array may be wrong as a whole, with their statements."""
+FACTORS: dict[str, Callable[[Floats], Floats | float]] = {
+    "is 0": lambda a: 0.0,
+    "has the wrong sign": lambda a: -1.0,
+    "is doubled": lambda a: 2.0,
+    "is halved": lambda a: 0.5,
+    "is that of its exponential": lambda a: np.exp(-a),
+}
+"""Factors by which the gradient of an array may be wrong as a whole, by their statements."""
 
 
 @dataclass(frozen=True)
@@ -275,26 +282,19 @@ def _change(step: GivenStep) -> Change:
 
 def _of_gradients(cell: GatedByInput) -> Iterator[Hypothesis]:
     """Yield a gradient of one of the arrays that is another as a whole."""
-    for each in cell.inputs:
-        ways = {so: partial(_scaled, by) for by, so in FACTORS.items()}
-        ways["is that of its exponential"] = partial(_scaled, None)
-        for so, pulled in ways.items():
-            yield Hypothesis(
-                (f"gradient of {each.name} {so}",), (f"The gradient of {each.name} {so}.",),
-                (partial(_pulled, each.name, pulled),),
-                (f"return the derivative by {each.name} itself",), ("gradient",),
-            )  # fmt: skip
+    for each, (so, factor) in product_of(cell.inputs, FACTORS.items()):
+        yield Hypothesis(
+            (f"gradient of {each.name} {so}",), (f"The gradient of {each.name} {so}.",),
+            (partial(_scaled_gradient, each.name, factor),),
+            (f"return the derivative by {each.name} itself",), ("gradient",),
+        )  # fmt: skip
 
 
-def _scaled(factor: float | None, d: Floats, a: Floats) -> Floats:
-    return d / np.exp(a) if factor is None else factor * d
-
-
-def _pulled(
-    array: str, pulled: Callable[[Floats, Floats], Floats], layer: ReplaceableLayer
+def _scaled_gradient(
+    array: str, factor: Callable[[Floats], Floats | float], layer: ReplaceableLayer
 ) -> None:
     def function(arrays: dict[str, Any]) -> dict[str, Any]:
         own = arrays[array]
-        return {array: instead(own, plain(own), lambda d: pulled(d, plain(own)))}
+        return {array: instead(own, plain(own), lambda d: factor(plain(own)) * d)}
 
     sees(layer, function)

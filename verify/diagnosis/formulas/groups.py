@@ -95,9 +95,14 @@ def _renamed(
     return _with_names(section, others, {n: name(replacement) for n, replacement in names.items()})
 
 
+def _where(members: Sequence[Member]) -> str:
+    """Return the words for the targets of several statements."""
+    return " and ".join(subject_of(s.target) for _, s in members)
+
+
 def _reset_elsewhere(program: Program) -> Iterator[Edit]:
     """Yield a reset gate of a GRU that acts on the other side of the product."""
-    lines = {s.target: (k, s) for k, s in enumerate(program.forward)}
+    lines = program.lines
     if not {"r", "a_n"} <= lines.keys():
         return
     new = {"a_n": "x @ W_n + r * (h_old @ U_n) + b_n"}
@@ -118,18 +123,17 @@ def _activated(program: Program) -> Iterator[Edit]:
             range(2, len(members) + 1), (others | {other_gate: other_gate}).items()
         ):
             for chosen in combinations(members, size):
-                where = " and ".join(subject_of(s.target) for _, s in chosen)
+                where = _where(chosen)
                 text = f"{words} stands in the place of {function}"
                 yield Edit(where, (text,), 2, _renamed("forward", chosen, {function: replacement}))
 
 
 def _after_activations(program: Program) -> Iterator[Edit]:
     """Yield a term of a pre-activation that is added after the activation."""
-    lines = {s.target: (k, s) for k, s in enumerate(program.forward)}
     for k, s in enumerate(program.forward):
         match s.value:
-            case ast.Call(ast.Name(function), [ast.Name(before)]) if before in lines:
-                number, summed = lines[before]
+            case ast.Call(ast.Name(function), [ast.Name(before)]) if before in program.lines:
+                number, summed = program.lines[before]
             case _:
                 continue
         parts = terms(summed.value)
@@ -149,7 +153,7 @@ def _shared(program: Program) -> Iterator[Edit]:
     for size in range(2, len(gates) + 1):
         for chosen in combinations(gates, size):
             changed = _changed("forward", chosen, partial(_share, [s.target for _, s in chosen]))
-            where = " and ".join(subject_of(s.target) for _, s in chosen)
+            where = _where(chosen)
             text = "they share a softmax, and add up to 1, instead of having a sigmoid each"
             yield Edit(where, (text,), 1, changed)
 
@@ -176,13 +180,13 @@ def _read_otherwise(program: Program) -> Iterator[Edit]:
             words += [" and " if words else "", e, " stands in the place of ", name(n)]
         for size in range(1, len(read) + 1):
             for chosen in combinations(read, size):
-                where = " and ".join(subject_of(s.target) for _, s in chosen)
+                where = _where(chosen)
                 yield Edit(where, tuple(words), 2, _with_names("forward", chosen, values))
 
 
 def _normalised_otherwise(program: Program) -> Iterator[Edit]:
     """Yield other sums, gains and biases of a step whose products are normalised."""
-    lines = {s.target: (k, s) for k, s in enumerate(program.forward)}
+    lines = program.lines
     gates = [n[3:] for n in lines if n.startswith("nx_")]
     both = [f"px_{k} + ph_{k}" for k in gates]
     apart = "(p{0}_{1} - mean_of(p{0}_{1})) / deviation_of(p{0}_{1})"
@@ -218,24 +222,20 @@ def _normalised_otherwise(program: Program) -> Iterator[Edit]:
     deviations = [(k, s) for k, s in enumerate(program.forward) if "deviation_of" in s.names]
     for other, (_, words) in DEVIATIONS.items() if deviations else ():
         for members in (deviations, *([each] for each in deviations)):
-            where = " and ".join(subject_of(s.target) for _, s in members)
+            where = _where(members)
             changed = _renamed("forward", members, {"deviation_of": other})
             yield Edit(where, (words,), 1, changed)
     for words, new in ways if gates else ():
         values = {n: expression(text) for n, text in new.items()}
-        changed = _changed("forward", [lines[n] for n in new], partial(_value_of_target, values))
+        named = [lines[n] for n in new]
+        changed = tuple((("forward", k), s.with_value(values[s.target])) for k, s in named)
         yield Edit("the pre-activations", (words,), 1, changed)
-
-
-def _value_of_target(values: Mapping[str, ast.expr], s: Statement) -> ast.expr:
-    return values[s.target]
 
 
 def _row_readings(program: Program) -> Iterator[Edit]:
     """Yield readings of other rows: in a statement, in all pre-activations, in the step."""
     step = [*enumerate(program.forward)]
-    before = [(k, s) for k, s in step if s.target.startswith("a_")]
-    before += [(k, s) for k, s in step if s.target == "q"]
+    before = [(k, s) for k, s in step if s.target.startswith("a_") or s.target == "q"]
     groups = {subject_of(s.target): [(k, s)] for k, s in step}
     groups |= {"the pre-activations": before, "the whole step": step}
     names = ["x", *(f"{s}_old" for s in cell_named(program.cell).states)]

@@ -18,7 +18,7 @@ from ...subjects.called import NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
 from ...subjects.protocol import Cotangents, Inputs, Pulled, Result, Subject
 from ..observation import plain_case
-from .program import Program, Run, named, program_of
+from .program import Program, Run, named, program_of, right_program
 
 NEAR = {"float64": 1e-8, "float32": 2e-4}
 """The share of an array's largest entry below which differences are ignored."""
@@ -52,9 +52,7 @@ class Measurement:
     @cached_property
     def right(self) -> Run:
         """The run of the right program, or of ``forward_program``."""
-        program = self.forward_program or program_of(self.cell.name)
-        assert program  # noqa: S101 - measured cells have one
-        return self.run(program)
+        return self.run(self.forward_program or right_program(self.cell.name))
 
     @cached_property
     def cell(self) -> Cell:
@@ -170,21 +168,17 @@ def measurement_of_call(
     """Sort the results of a call by name, with gradients if it has them."""
     cell = cell_named(subject.cell(case))
     (p,) = subject.parameter_map(case).to_reference(inputs.parameters)
-    gradients = (
-        _gradients(subject, case, result, p, cell) if isinstance(result, Pulled) else {}
-    )  # fmt: skip
-    outputs = {"y": result.y}
-    outputs |= {f"final {s}": a[0] for s, a in zip(cell.states, result.final, strict=True)}
-    initial = inputs.state
-    state = (
-        cell.initial_state(inputs.x, case.B, case.sizes) if initial is None
-        else tuple(s[0] for s in initial)
-    )  # fmt: skip
+    gradients = _gradients(subject, case, result, p, cell) if isinstance(result, Pulled) else {}
+    final = tuple(s[0] for s in result.final)
+    outputs = {"y": result.y} | {f"final {s}": a for s, a in zip(cell.states, final, strict=True)}
+    if inputs.state is None:
+        state = cell.initial_state(inputs.x, case.B, case.sizes)
+    else:
+        state = tuple(s[0] for s in inputs.state)
     dy, dfinal = cotangents
     dy = np.zeros_like(result.y) if dy is None else dy
     ends = tuple(
-        np.zeros_like(s[0]) if d is None else d[0]
-        for d, s in zip(dfinal, result.final, strict=True)
+        np.zeros_like(s) if d is None else d[0] for d, s in zip(dfinal, final, strict=True)
     )
     return Measurement(case, cell.name, p, inputs.x, state, dy, ends, outputs, gradients)
 

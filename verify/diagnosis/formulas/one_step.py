@@ -11,7 +11,7 @@ import numpy as np
 from ....reference.arrays import Floats
 from .edits import Edit
 from .measurement import Measurement
-from .program import Program, Values, program_of
+from .program import Program, Values, right_program
 
 RAISED = (ValueError, NameError, IndexError, TypeError)
 """Exceptions of edits that combine arrays of different shapes, or read missing values."""
@@ -27,8 +27,7 @@ class OneStep:
     @cached_property
     def is_applicable(self) -> bool:
         """Whether the program visits the one step, and starts and ends as the right one does."""
-        program, right = self.program, program_of(self.program.cell)
-        assert right  # noqa: S101 - an edited program's cell has one
+        program, right = self.program, right_program(self.program.cell)
         same_ends = all(s.value is r.value for s, r in zip(
             (*program.start, *program.end), (*right.start, *right.end), strict=True
         ))  # fmt: skip

@@ -67,11 +67,8 @@ def sentence(words: Words) -> str:
 
 
 def _factor(value: ast.expr) -> str:
-    return f"({notation(value)})" if _is_sum(value) else notation(value)
-
-
-def _is_sum(node: ast.expr) -> bool:
-    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub)
+    is_sum = isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add | ast.Sub)
+    return f"({notation(value)})" if is_sum else notation(value)
 
 
 def beyond(name: str, shift: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ....reference import functions
-from ....reference.cell import Cell, State
+from ....reference.cell import State
 from ....reference.cells import cell_named
 from ....reference.cells.lstm_layer_norm import EPSILON
 from ....reference.cells.minimal import positive, positive_vjp
@@ -22,6 +22,11 @@ from ....reference.parameters import Parameters
 from ....reference.sequence import choose, only
 from .activations import ACTIVATIONS, OF_ROWS
 from .texts_of_families import ALL
+
+
+class NoProgram(RuntimeError):
+    """The cell has no program to edit."""
+
 
 Order = Callable[[int], Sequence[int]]
 """A function from the number of steps to the order in which the backward pass visits them."""
@@ -112,6 +117,11 @@ class Program:
         """Return the statements of a section by its name."""
         statements: tuple[Statement, ...] = getattr(self, name)
         return statements
+
+    @cached_property
+    def lines(self) -> dict[str, tuple[int, Statement]]:
+        """The statements of the step with their numbers, by their targets."""
+        return {s.target: (k, s) for k, s in enumerate(self.forward)}
 
     def with_statements(self, section: str, changed: Mapping[int, Statement]) -> Program:
         """Return the program with some statements of a section replaced."""
@@ -325,14 +335,21 @@ def program_of(cell: str) -> Program | None:
     text = ALL.get(cell)
     if text is None:
         return None
-    cell_of_name: Cell = cell_named(cell)
-    start = "\n".join(f"d{s}_next = d{s}_final" for s in cell_of_name.states)
-    end = "\n".join(f"d0_{s} = d{s}_next" for s in cell_of_name.states)
-    forward, start_of_back, back, end_of_back = (
-        tuple(_statements(part, cell_of_name.gates))
-        for part in (text.forward, start, text.backward, end)
+    states, gates = cell_named(cell).states, cell_named(cell).gates
+    start = "\n".join(f"d{s}_next = d{s}_final" for s in states)
+    end = "\n".join(f"d0_{s} = d{s}_next" for s in states)
+    forward, first, back, last = (
+        tuple(_statements(part, gates)) for part in (text.forward, start, text.backward, end)
     )
-    return Program(cell, forward, start_of_back, back, end_of_back)
+    return Program(cell, forward, first, back, last)
+
+
+def right_program(cell: str) -> Program:
+    """Return the program of a cell that has a text."""
+    program = program_of(cell)
+    if program is None:
+        raise NoProgram(f"there is no program of {cell}")
+    return program
 
 
 def _statements(text: str, gates: Sequence[str]) -> Iterator[Statement]:

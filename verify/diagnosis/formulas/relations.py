@@ -20,8 +20,8 @@ from .measurement import Measurement, measurements, outputs_of
 from .one_step import RAISED, OneStep
 from .pairs import in_other_orders, reordered, two_edits
 from .phrases import sentence
-from .program import Program, program_of
-from .replacement import backward_change, differentiated_step_change, step_change
+from .program import Program, program_of, right_program
+from .replacement import edit_backward_pass, edit_differentiated_step, edit_step
 
 MOST = 3
 """The most edits that become hypotheses, of those that compute the measured numbers."""
@@ -30,15 +30,13 @@ MOST = 3
 @cache
 def backward_groups(cell: str) -> tuple[Edit, ...]:
     """Return the edits of a cell's backward pass that change several statements."""
-    program = program_of(cell)
-    return () if program is None else _sorted(grouped_backward_edits(program))
+    return _sorted(grouped_backward_edits(right_program(cell)))
 
 
 @cache
 def forward_groups(cell: str) -> tuple[Edit, ...]:
     """Return the edits of a cell's step that change several statements."""
-    program = program_of(cell)
-    return () if program is None else _sorted(grouped_forward_edits(program))
+    return _sorted(grouped_forward_edits(right_program(cell)))
 
 
 def _sorted(edits: Iterable[Edit]) -> tuple[Edit, ...]:
@@ -110,7 +108,7 @@ def _distinct(program: Program, edits: Iterable[Edit]) -> list[Edit]:
 
 
 def _backward_hypothesis(program: Program, edit: Edit) -> Hypothesis:
-    return hypothesis(program, edit, backward_change(edit), "gradient")
+    return hypothesis(program, edit, partial(edit_backward_pass, edit), "gradient")
 
 
 def fitting(program: Program, runs: Sequence[Measurement]) -> Iterator[Edit]:
@@ -120,7 +118,7 @@ def fitting(program: Program, runs: Sequence[Measurement]) -> Iterator[Edit]:
     be an edited one.
     """
     step = OneStep(program, runs[0])
-    off = frozenset().union(*(_wrong(m, program) for m in runs))
+    off = frozenset().union(*(m.differing(pulled(m, program) or {}, m.gradients) for m in runs))
     reached = reach(program)
 
     def fits(edits: Iterable[Edit]) -> list[Edit]:
@@ -133,10 +131,6 @@ def fitting(program: Program, runs: Sequence[Measurement]) -> Iterator[Edit]:
     statements = {t for t, names in reached.items() if off <= names}
     single = fits(backward_edits(program, statements))
     yield from _sorted(single or fits(backward_groups(program.cell)))
-
-
-def _wrong(m: Measurement, program: Program) -> frozenset[str]:
-    return m.differing(pulled(m, program) or {}, m.gradients)
 
 
 def explains(edit: Edit, step: OneStep, runs: Sequence[Measurement]) -> bool:
@@ -282,24 +276,24 @@ def _with_backward_passes(
     A backward pass written by hand may read the values of its own step, or of the right one.
     """
     for edits in alone:
-        yield _combined(program, edits, differentiated_step_change)
+        yield _combined(program, edits, edit_differentiated_step)
         for right_values in (False, True):
-            yield _combined(program, edits, partial(step_change, right_values=right_values))
+            yield _combined(program, edits, partial(edit_step, right_values=right_values))
     for edits in alone[:MOST]:
         for right_values in (False, True):
             edited = _edited(program, edits)
             after = runs if right_values else [replace(m, forward_program=edited) for m in runs]
             if not any(m.wrong_gradients for m in after):
                 continue  # no gradient is wrong beside the step
-            forward = _combined(program, edits, partial(step_change, right_values=right_values))
+            forward = _combined(program, edits, partial(edit_step, right_values=right_values))
             for back in _backward_hypotheses(program, after, late):
                 yield forward + back
 
 
 def _combined(
-    program: Program, edits: Sequence[Edit], change: Callable[[Edit], Change]
+    program: Program, edits: Sequence[Edit], change: Callable[[Edit, ReplaceableLayer], None]
 ) -> Hypothesis:
-    parts = [hypothesis(program, edit, change(edit), "forward") for edit in edits]
+    parts = [hypothesis(program, edit, partial(change, edit), "forward") for edit in edits]
     return sum(parts[1:], parts[0])
 
 

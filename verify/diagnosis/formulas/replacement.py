@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ....reference.arrays import Array
 from ....reference.cell import State
 from ....reference.parameters import Parameters
-from ...mutants import Change
-from ...mutants.replaceable_layer import At, ReplaceableLayer
+from ...mutants.replaceable_layer import At, ReplaceableLayer, taken_apart
 from ...numbers.tape import Pull, custom
 from .edits import Edit
-from .program import Program, gradient, named, program_of
-
-
-class NoProgram(RuntimeError):
-    """The cell has no program to edit."""
+from .program import Program, gradient, named, right_program
 
 
 @dataclass(frozen=True)
@@ -36,17 +31,14 @@ class ProgrammedPass:
         """Return a layer's pass: the programs that it runs, or the cell's own."""
         if isinstance(layer.unroll, cls):
             return layer.unroll
-        program = program_of(layer.cell.name)
-        if program is None:
-            raise NoProgram(f"there is no program of {layer.cell.name}")
+        program = right_program(layer.cell.name)
         return cls(program, program)
 
     def __call__(self, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
         """Return the outputs and the final state of a pass."""
 
         def rule(*arrays: Array) -> tuple[Sequence[Array], Pull]:
-            q = Parameters(p.shapes, dict(zip(p, arrays[: len(p)], strict=True)))
-            x, start = arrays[len(p)], arrays[len(p) + 1 :]
+            q, x, start = taken_apart(p, arrays)
             run = self.forward.run(named(q), x, start, at.lengths)
             saved = self.backward.run(named(q), x, start, at.lengths) if self.right_values else run
 
@@ -62,41 +54,23 @@ class ProgrammedPass:
         return y, tuple(final)
 
 
-def backward_change(edit: Edit) -> Change:
-    """Return the change that edits a layer's backward pass."""
-
-    def change(layer: ReplaceableLayer) -> None:
-        current = ProgrammedPass.of(layer)
-        layer.unroll = ProgrammedPass(
-            current.forward, edit.applied_to(current.backward), current.right_values
-        )
-
-    return change
+def edit_backward_pass(edit: Edit, layer: ReplaceableLayer) -> None:
+    """Edit a layer's backward pass."""
+    current = ProgrammedPass.of(layer)
+    layer.unroll = replace(current, backward=edit.applied_to(current.backward))
 
 
-def step_change(edit: Edit, *, right_values: bool) -> Change:
-    """Return the change that edits a layer's step and leaves its backward formulas right."""
-
-    def change(layer: ReplaceableLayer) -> None:
-        current = ProgrammedPass.of(layer)
-        layer.unroll = ProgrammedPass(
-            edit.applied_to(current.forward), current.backward, right_values
-        )
-
-    return change
+def edit_step(edit: Edit, layer: ReplaceableLayer, *, right_values: bool) -> None:
+    """Edit a layer's step, and leave its backward formulas right."""
+    current = ProgrammedPass.of(layer)
+    edited = edit.applied_to(current.forward)
+    layer.unroll = replace(current, forward=edited, right_values=right_values)
 
 
-def differentiated_step_change(edit: Edit) -> Change:
-    """Return the change that edits a layer's step, and differentiates the edited step."""
-
-    def change(layer: ReplaceableLayer) -> None:
-        program = program_of(layer.cell.name)
-        if program is None:
-            raise NoProgram(f"there is no program of {layer.cell.name}")
-        edited = edit.applied_to(getattr(layer.step, "program", program))
-        layer.step = _Step(edited)
-
-    return change
+def edit_differentiated_step(edit: Edit, layer: ReplaceableLayer) -> None:
+    """Edit a layer's step, and differentiate the edited step."""
+    right = right_program(layer.cell.name)
+    layer.step = _Step(edit.applied_to(getattr(layer.step, "program", right)))
 
 
 @dataclass(frozen=True)

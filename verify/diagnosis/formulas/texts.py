@@ -28,6 +28,12 @@ o = sigmoid(a_o)
 c_new = f * c_old + i * g
 """
 
+OUTPUT_GATE = """
+tanh_c = tanh(c_new)
+do = {0} * tanh(c_new)
+da_o = {0} * tanh(c_new) * o * (1 - o)
+"""
+
 LSTM_GATES = """
 di = dc * g
 df = dc * c_old
@@ -90,9 +96,7 @@ def _lstm(output: str = "h_new = o * tanh(c_new)", arriving: str = "", slots: st
     back = f"""
     dh = dy + dh_next
     {arriving}
-    tanh_c = tanh(c_new)
-    do = {d} * tanh(c_new)
-    da_o = {d} * tanh(c_new) * o * (1 - o)
+    {OUTPUT_GATE.format(d)}
     dc = dc_next + {d} * o * (1 - tanh(c_new) ** 2)
     {LSTM_GATES}
     {LSTM_BACK}
@@ -107,9 +111,7 @@ def _peephole(cell_read: str) -> Text:
     new = cell_read == "c_new"
     back = f"""
     dh = dy + dh_next
-    tanh_c = tanh(c_new)
-    do = dh * tanh(c_new)
-    da_o = dh * tanh(c_new) * o * (1 - o)
+    {OUTPUT_GATE.format("dh")}
     dc = dc_next + dh * o * (1 - tanh(c_new) ** 2){" + da_o * p_o" if new else ""}
     {LSTM_GATES}
     {LSTM_BACK}
@@ -131,9 +133,7 @@ def _coupled() -> Text:
     """
     back = f"""
     dh = dy + dh_next
-    tanh_c = tanh(c_new)
-    do = dh * tanh(c_new)
-    da_o = dh * tanh(c_new) * o * (1 - o)
+    {OUTPUT_GATE.format("dh")}
     dc = dc_next + dh * o * (1 - tanh(c_new) ** 2)
     di = dc * (g - c_old)
     dg = dc * i

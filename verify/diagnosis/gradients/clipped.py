@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 
@@ -17,41 +18,39 @@ from ..hypotheses import Hypothesis
 LIMITS = (1.0, 5.0, 10.0, 0.5, 0.25, 0.1, 2.0, 3.0)
 """Usual limits of norms."""
 
-GROUPS = {
-    "all parameters together": ("parameters",),
-    "all parameters, of x and of the initial states together": ("parameters", "x", "initial"),
-    "each array": (),
-}
+PARAMETERS = "all parameters together"
+EVERYTHING = "all parameters, of x and of the initial states together"
+EACH = "each array"
 FIX = "return the gradients as they are: clip, if at all, after the backward pass"
 
 
 def clipped() -> Iterator[Hypothesis]:
     """Yield limits of the norm of gradients, beyond which they are scaled down."""
-    for words, group in GROUPS.items():
-        for limit in LIMITS:
-            yield Hypothesis(
-                (f"norm of {words} clipped at {limit:g}",),
-                (f"The gradients of {words} are scaled down where their norm exceeds {limit:g}.",),
-                (partial(_scaled, group, limit),), (FIX,), ("gradient",),
-            )  # fmt: skip
+    for group, limit in product((PARAMETERS, EVERYTHING, EACH), LIMITS):
+        yield Hypothesis(
+            (f"norm of {group} clipped at {limit:g}",),
+            (f"The gradients of {group} are scaled down where their norm exceeds {limit:g}.",),
+            (partial(_scaled, group, limit),), (FIX,), ("gradient",),
+        )  # fmt: skip
 
 
-def _scaled(group: Sequence[str], limit: float, layer: ReplaceableLayer) -> None:
-    def share(arrays: Sequence[Floats]) -> float:
+def _scaled(group: str, limit: float, layer: ReplaceableLayer) -> None:
+    def shortened(arrays: Sequence[Floats]) -> list[Floats]:
         norm = float(np.sqrt(sum(float((a.astype(np.float64) ** 2).sum()) for a in arrays)))
-        return limit / norm if norm > limit else 1.0
+        factor = limit / norm if norm > limit else 1.0
+        return [d * d.dtype.type(factor) for d in arrays]
 
     def function(pulled: Pulled) -> Pulled:
-        named, x, initial = pulled.parameters, pulled.x, pulled.initial
-        if not group:
-            by = {n: d * d.dtype.type(share([d])) for n, d in named.items()}
-            first = tuple(d * d.dtype.type(share([d])) for d in initial)
-            return replace(pulled, parameters=by, x=x * x.dtype.type(share([x])), initial=first)
-        whole = len(group) > 1
-        factor = x.dtype.type(share([*named.values(), *((x, *initial) if whole else ())]))
-        scaled = replace(pulled, parameters={n: factor * d for n, d in named.items()})
-        if not whole:
-            return scaled
-        return replace(scaled, x=factor * x, initial=tuple(factor * d for d in initial))
+        count = len(pulled.parameters)
+        arrays = [*pulled.parameters.values(), pulled.x, *pulled.initial]
+        scaled = {
+            PARAMETERS: [*shortened(arrays[:count]), *arrays[count:]],
+            EVERYTHING: shortened(arrays),
+            EACH: [d for array in arrays for d in shortened([array])],
+        }[group]
+        named = dict(zip(pulled.parameters, scaled, strict=False))
+        return replace(
+            pulled, parameters=named, x=scaled[count], initial=tuple(scaled[count + 1 :])
+        )
 
     gives(layer, function)

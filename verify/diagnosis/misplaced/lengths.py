@@ -16,9 +16,8 @@ from ....reference.sequence import only
 from ...cases.options import Options
 from ...mutants import mutants
 from ...mutants.gradient import gives
-from ...mutants.parts import takes
+from ...mutants.parts import masked, takes
 from ...mutants.replaceable_layer import At, ReplaceableLayer, UnrollPart, WritePart
-from ...subjects.protocol import Inputs
 from ..hypotheses import NOTHING_WRONG, Hypothesis, of_mutant
 from .moves import along, move_final, state_groups
 
@@ -47,12 +46,12 @@ def ends(family: str, offered: Options) -> Iterator[Hypothesis]:
     if not offered.lengths:
         return
     q13, q17 = (of_mutant(m) for m in mutants() if m.id in ("Q13", "Q17"))
-    masked = Hypothesis((), (), (_dx_masked,))
-    yield q17 + masked
+    dx_masked = Hypothesis((), (), (_dx_masked,))
+    yield q17 + dx_masked
     elsewhere = [*_other_row_ends(family), *_rows_of_others(family)]
     if offered.bidirectional:
         elsewhere += _turned_otherwise()
-    for reaching in (NOTHING_WRONG, q17, q17 + masked, q13):
+    for reaching in (NOTHING_WRONG, q17, q17 + dx_masked, q13):
         yield from (replace(h + reaching, needs=("lengths",)) for h in elsewhere)
 
 
@@ -119,9 +118,7 @@ def _rows_of_others(family: str) -> Iterator[Hypothesis]:
 
 
 def _dx_masked(layer: ReplaceableLayer) -> None:
-    gives(layer, lambda pulled: replace(
-        pulled, x=pulled.x if layer.inputs.lengths is None
-        else _masked(pulled.x, layer.inputs.lengths)))  # fmt: skip
+    gives(layer, lambda pulled: replace(pulled, x=masked(pulled.x, layer.inputs.lengths)))
 
 
 def _clipped(layer: ReplaceableLayer, lengths: Array) -> Array:
@@ -148,30 +145,15 @@ def _other_finals(function: Ends, which: Sequence[int], layer: ReplaceableLayer)
 
 def _read_zeros(layer: ReplaceableLayer) -> None:
     """Let the layer read zeros in the padding, as after unpacking packed input."""
-
-    def masked(inputs: Inputs) -> Inputs:
-        if inputs.lengths is None:
-            return inputs
-        active = np.arange(len(inputs.x))[:, None, None] < np.asarray(inputs.lengths)[:, None]
-        return replace(inputs, x=only(active, inputs.x))
-
-    takes(layer, masked)
+    takes(layer, lambda inputs: replace(inputs, x=masked(inputs.x, inputs.lengths)))
 
 
 def _goes_on(layer: ReplaceableLayer) -> None:
     def write(right: WritePart, y: Array, final: State, none: None) -> tuple[Array, State]:
-        lengths = layer.inputs.lengths
-        if lengths is not None:
-            y = _masked(y, lengths)
-        return right(y, final, none)
+        return right(masked(y, layer.inputs.lengths), final, none)
 
     layer.read_lengths = lambda lengths: None
     layer.wrap("write", write)
-
-
-def _masked(y: Array, lengths: Array) -> Array:
-    active = np.arange(len(y))[:, None, None] < np.asarray(lengths)[:, None]
-    return only(active, y)
 
 
 def _move_with_lengths(
@@ -194,7 +176,7 @@ ACTIVE: dict[str, Callable[[At, int], At]] = {
 
 
 def _turned_otherwise() -> Iterator[Hypothesis]:
-    for ahead, back, (mask, active), masked in product(
+    for ahead, back, (mask, active), zeroed in product(
         (True, False), (True, False), ACTIVE.items(), (False, True)
     ):
         if ahead and (back or mask):
@@ -202,9 +184,9 @@ def _turned_otherwise() -> Iterator[Hypothesis]:
         inward = "reads each row from its last step" if ahead else "reads padding before the rows"
         outward = "are turned back within each row" if back else "are turned back with the padding"
         yield Hypothesis(
-            (f"backward direction {inward}, outputs {outward}{mask}{', masked' * masked}",),
+            (f"backward direction {inward}, outputs {outward}{mask}{', masked' * zeroed}",),
             (f"The backward direction {inward}{mask}, and its outputs {outward}.",),
-            (partial(_turned, ahead, back, active, masked),),
+            (partial(_turned, ahead, back, active, zeroed),),
             ("turn each row within its length, on the way in and on the way out: step k is "
              "x[length - 1 - k]",), ("padding", "forward"),
         )  # fmt: skip
@@ -214,14 +196,14 @@ def _turned(
     ahead: bool,
     back: bool,
     active: Callable[[At, int], At],
-    masked: bool,
+    zeroed: bool,
     layer: ReplaceableLayer,
 ) -> None:
     turn = layer.turn
 
     def turn_back(direction: int, y: Array, lengths: Array | None) -> Array:
         y = turn(direction, y, lengths if back else None)
-        return _masked(y, lengths) if masked and lengths is not None else y
+        return masked(y, lengths) if zeroed else y
 
     def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
         backward_with_lengths = at.direction and at.lengths is not None

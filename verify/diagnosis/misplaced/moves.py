@@ -16,7 +16,7 @@ import numpy as np
 from ....reference.arrays import Floats
 from ...cases.options import Options
 from ...mutants.gradient import gives
-from ...mutants.parts import pulls, pulls_outputs, returns, some, takes
+from ...mutants.parts import pulls, pulls_outputs, returns, some, takes, takes_states
 from ...mutants.replaceable_layer import ReplaceableLayer
 from ...numbers.tape import rearranged
 from ..hypotheses import Hypothesis
@@ -198,9 +198,7 @@ def move_y(layer: ReplaceableLayer, function: Shift) -> None:
 
 def move_initial(which: Sequence[int], layer: ReplaceableLayer, function: Shift) -> None:
     """Let a layer read moved initial states."""
-    move = partial(rearranged, function=function)
-    takes(layer, lambda inputs: replace(
-        inputs, state=inputs.state and some(inputs.state, which, move)))  # fmt: skip
+    takes_states(layer, which, partial(rearranged, function=function))
 
 
 def move_final(which: Sequence[int], layer: ReplaceableLayer, function: Shift) -> None:
@@ -213,7 +211,8 @@ def _move_dfinal(which: Sequence[int], layer: ReplaceableLayer, function: Shift)
     pulls(layer, lambda pair: (pair[0], some(pair[1], which, function)))
 
 
-def _move_dinitial(which: Sequence[int], layer: ReplaceableLayer, function: Shift) -> None:
+def move_dinitial(which: Sequence[int], layer: ReplaceableLayer, function: Shift) -> None:
+    """Let a layer return moved gradients of the initial states."""
     gives(layer, lambda pulled: replace(pulled, initial=some(pulled.initial, which, function)))
 
 
@@ -247,7 +246,7 @@ def targets(family: str) -> Iterator[tuple[Target, tuple[Move, ...]]]:
             (f"final {words}", "", verb, move_final, False),
             (f"initial {words}", "", verb, move_initial, False),
             (f"gradient of the final {words}", " that is read", "is", _move_dfinal, True),
-            (f"gradient of the initial {words}", "", "is", _move_dinitial, True),
+            (f"gradient of the initial {words}", "", "is", move_dinitial, True),
         ):
             phrase = f"The {name}{read}"
             yield Target(name, phrase, verb_of_target, partial(move, which), gradient), states

@@ -7,7 +7,7 @@ All is expressed in the layer's own arrays, so that gradients go to the entries 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, permutations, product
 
@@ -74,6 +74,12 @@ def read_as(target: str, source: str, selected: Callable[[Pass], bool]) -> Sourc
         }
 
     return sources
+
+
+def _together(pairs: Sequence[tuple[str, str]]) -> Sources:
+    """Return sources that read, in every pass, the second array of each pair for the first."""
+    every = [read_as(target, source, lambda own: True) for target, source in pairs]
+    return lambda shapes: {name: read for each in every for name, read in each(shapes).items()}
 
 
 def laid(order: Sequence[int], a: Floats) -> Floats:
@@ -213,26 +219,18 @@ def _modules(names: Sequence[str]) -> Iterator[Hypothesis]:
         members.setdefault(module, []).append(member)
     for target, source in permutations(members, 2):
         if len(members[target]) > 1 and members[target] == members[source]:
-            sources = [
-                read_as(f"{target}.{m}", f"{source}.{m}", lambda own: True) for m in members[target]
-            ]
+            read = [(f"{target}.{m}", f"{source}.{m}") for m in members[target]]
             statement = f"{source} is called in the place of {target}."
-            yield replace(
-                _hypothesis(statement, f"call {target}: it is never read there", sources[0]),
-                sources=tuple(sources),
-            )
+            yield _hypothesis(statement, f"call {target}: it is never read there", _together(read))
 
 
 def _exchanged(shapes: Shapes, names: Sequence[str]) -> Iterator[Hypothesis]:
     """Yield that two arrays of one shape are exchanged, or the two rows of one."""
     for one, other in combinations(names, 2):
         if shapes[f"{one}_l0"] == shapes[f"{other}_l0"]:
-            there, back = (
-                read_as(*pair, lambda own: True) for pair in ((one, other), (other, one))
-            )
             yield _hypothesis(
                 f"{one} and {other} are exchanged.", f"read {one} and {other} each for itself",
-                lambda shapes, there=there, back=back: there(shapes) | back(shapes),  # type: ignore[misc]
+                _together([(one, other), (other, one)]),
             )  # fmt: skip
     for name in (n for n in names if shapes[f"{n}_l0"][0] == 2):
         yield _hypothesis(

@@ -9,7 +9,6 @@ from typing import Any
 from ...mutants import Change
 from ...mutants.replaceable_layer import Part, ReplaceableLayer
 from ..hypotheses import Hypothesis
-from ..observation import Observation
 from ..search import Explainer
 
 PARTS = ("run", "read_cotangents", "give_gradients", "read_tangents")
@@ -18,8 +17,8 @@ PARTS = ("run", "read_cotangents", "give_gradients", "read_tangents")
 
 def without_lengths(explainer: Explainer, candidates: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
     """Yield mistakes made without lengths alone, if only observations without lengths deviate."""
-    deviating = {_has_lengths(o) for o in explainer.observations if o.deviating}
-    right = {_has_lengths(o) for o in explainer.observations if not o.deviating}
+    deviating = {o.has_lengths for o in explainer.observations if o.deviating}
+    right = {o.has_lengths for o in explainer.observations if not o.deviating}
     if deviating != {False} or True not in right:
         return
     for hypothesis in candidates:
@@ -32,10 +31,6 @@ def without_lengths(explainer: Explainer, candidates: Iterable[Hypothesis]) -> I
                 changes=(_on_one_path(hypothesis.changes),),
                 fixes=(" and ".join(hypothesis.fixes),),
             )
-
-
-def _has_lengths(observation: Observation) -> bool:
-    return any(c.inputs and c.inputs.lengths is not None for c in observation.calls)
 
 
 def _on_one_path(changes: tuple[Change, ...]) -> Change:

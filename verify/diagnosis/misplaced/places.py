@@ -82,68 +82,61 @@ def between(offered: Options) -> Iterator[Hypothesis]:
                 ("give each layer the outputs of the one below it, and nothing else",),
                 ("forward",), needs=("layers",),
             )  # fmt: skip
+    if offered.missing(("bidirectional", "layers")):
+        return
     for where in ("", " on the way to the next layer"):
-        if not offered.missing(("bidirectional", "layers")):
-            yield Hypothesis(
-                (f"directions exchanged{where}",),
-                ("The outputs of the backward direction stand before those of the forward "
-                 f"direction{where}.",),
-                (partial(_directions_exchanged, not where),),
-                ("put the forward direction's outputs first",), ("forward",),
-                needs=("bidirectional",),
-            )  # fmt: skip
-
-    if not offered.missing(("bidirectional", "layers")):
         yield Hypothesis(
-            ("backward outputs not turned back on the way to the next layer",),
-            ("On the way to the next layer, the outputs of the backward direction stand in the "
-             "order of computation, not in that of the input.",),
-            (lambda layer: layer.wrap("drop", lambda right, y: _turned_half(layer, right(y))),),
-            ("turn the backward direction's outputs back in time before the next layer reads "
-             "them",), ("forward",), needs=("bidirectional", "layers"),
+            (f"directions exchanged{where}",),
+            ("The outputs of the backward direction stand before those of the forward "
+             f"direction{where}.",),
+            (partial(_directions_exchanged, not where),),
+            ("put the forward direction's outputs first",), ("forward",), needs=("bidirectional",),
         )  # fmt: skip
+    yield Hypothesis(
+        ("backward outputs not turned back on the way to the next layer",),
+        ("On the way to the next layer, the outputs of the backward direction stand in the order "
+         "of computation, not in that of the input.",),
+        (lambda layer: layer.wrap("drop", lambda right, y: _turned_half(layer, right(y))),),
+        ("turn the backward direction's outputs back in time before the next layer reads them",),
+        ("forward",), needs=("bidirectional", "layers"),
+    )  # fmt: skip
 
 
 def _turned_half(layer: ReplaceableLayer, y: Floats) -> Floats:
-    half = layer.case.H if layer.case.P is None or not layer.case.P else layer.case.P
+    half = layer.case.P or layer.case.H
     turned = layer.turn(1, y[:, :, half:], layer.inputs.lengths)
     return np.concatenate([y[:, :, :half], turned], axis=-1) if layer.case.bidirectional else y
 
 
-def _x_again(layer: ReplaceableLayer) -> None:
-    first_input: list[Floats] = []
+def _input_of_call(layer: ReplaceableLayer) -> list[Floats]:
+    """Return a list that holds the input of each call, and nothing else, when it begins."""
+    held: list[Floats] = []
 
-    def remember(inputs: Inputs) -> Inputs:
-        first_input[:] = [inputs.x]
+    def hold(inputs: Inputs) -> Inputs:
+        held[:] = [inputs.x]
         return inputs
 
-    def drop(right: Callable[[Floats], Floats], y: Floats) -> Floats:
-        return right(first_input[0] if first_input[0].shape == y.shape else y)
+    takes(layer, hold)
+    return held
 
-    takes(layer, remember)
-    layer.wrap("drop", drop)
+
+def _x_again(layer: ReplaceableLayer) -> None:
+    held = _input_of_call(layer)
+    layer.wrap("drop", lambda right, y: right(held[0] if held[0].shape == y.shape else y))
 
 
 def _added(first: bool, last: bool, layer: ReplaceableLayer) -> None:
-    below: list[Floats] = []
-
-    def remember(inputs: Inputs) -> Inputs:
-        below[:] = [inputs.x]
-        return inputs
+    below = _input_of_call(layer)
 
     def added(y: Floats) -> Floats:
         same_shape = below[-1].shape == y.shape and (first or len(below) > 1)
         below.append(y + below[-1] if same_shape else y)
         return below[-1]
 
-    def drop(right: Callable[[Floats], Floats], y: Floats) -> Floats:
-        return right(added(y))
-
     def write(right: WritePart, y: Floats, final: State, lengths: Floats) -> tuple[Floats, State]:
         return right(added(y) if last else y, final, lengths)
 
-    takes(layer, remember)
-    layer.wrap("drop", drop)
+    layer.wrap("drop", lambda right, y: right(added(y)))
     layer.wrap("write", write)
 
 

@@ -14,14 +14,13 @@ from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ...cases.options import Options
 from ...mutants import Change
-from ...mutants.gradient import gives
-from ...mutants.parts import returns, some, takes
+from ...mutants.parts import returns, some, takes, takes_states
 from ...mutants.replaceable_layer import At, ReadStatePart, ReplaceableLayer, UnrollPart
 from ...numbers.tape import instead, plain
 from ...subjects.protocol import Inputs
 from ..formulas.activations import OF_ROWS
 from ..hypotheses import Hypothesis
-from .moves import move_final, move_initial, state_groups
+from .moves import move_dinitial, move_final, move_initial, state_groups
 from .passes import ALWAYS, LEVELS, OTHERS, Other, Pass
 
 PassPredicate = Callable[[Pass], bool]
@@ -65,17 +64,8 @@ def _groups(family: str) -> Iterator[tuple[str, tuple[int, ...]]]:
 def _not_read(which: Sequence[int], selected: PassPredicate) -> Change:
     def change(layer: ReplaceableLayer) -> None:
         passes = product(range(layer.case.layers), (False, True)[: layer.case.directions])
-        keep = np.array(
-            [not selected(Pass(*level_and_direction)) for level_and_direction in passes]
-        )[:, None, None]
-
-        def masked(inputs: Inputs) -> Inputs:
-            mask = keep.astype(inputs.x.dtype)
-            return replace(
-                inputs, state=inputs.state and some(inputs.state, which, lambda s: s * mask)
-            )
-
-        takes(layer, masked)
+        keep = np.array([not selected(Pass(*place)) for place in passes], layer.case.number_type)
+        takes_states(layer, which, lambda s: s * keep[:, None, None])
 
     return change
 
@@ -131,15 +121,11 @@ def _starting(which: Sequence[int], value: float, layer: ReplaceableLayer, *, al
 
 def states_without_gradient(family: str) -> Iterator[Hypothesis]:
     """Yield hypotheses that the gradient of an initial state is 0."""
-
-    def change(which: Sequence[int], layer: ReplaceableLayer) -> None:
-        gives(layer, lambda pulled: replace(
-            pulled, initial=some(pulled.initial, which, lambda d: 0 * d)))  # fmt: skip
-
     for words, which in _groups(family):
         yield Hypothesis(
             (f"no gradient of the initial {words}",),
-            (f"The gradient of the initial {words} is 0.",), (partial(change, which),),
+            (f"The gradient of the initial {words} is 0.",),
+            (partial(move_dinitial, which, function=lambda d: 0 * d),),
             ("return the cotangent that is left after the first step: look for a detach",),
             ("gradient",),
         )  # fmt: skip
@@ -209,8 +195,7 @@ def _start_from(
     def read(s: Array) -> Array:
         return rows(s) if followed else instead(s, rows(plain(s)))
 
-    takes(layer, lambda inputs: replace(
-        inputs, state=inputs.state and some(inputs.state, which, read)))  # fmt: skip
+    takes_states(layer, which, read)
 
 
 def carried_over(family: str, offered: Options) -> Iterator[Hypothesis]:

@@ -15,7 +15,7 @@ from ...subjects.protocol import Subject
 from ..discovery import Discovery
 from ..hypotheses import NOTHING_WRONG, Hypothesis
 from ..observation import OUTPUTS, VALUES, Experiment, basic, plain_case
-from ..search import Explainer, observations
+from ..search import Explainer
 from . import mixture as mixtures
 from . import normalisation
 from .clip import clipped
@@ -48,7 +48,7 @@ def character(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Discover
         random = not _repeats(training)
     except REFUSALS:
         return Discovery()
-    judge = _in_evaluation(examined, explainer) if varying else explainer
+    judge = explainer.of(examined, [*basic(examined, explainer.dtype)]) if varying else explainer
     partial: list[str] = []
     for relation in _measured(experiment, step, random=random):
         residual, experiments = _residual(relation.hypothesis, judge, rest)
@@ -97,12 +97,6 @@ def _repeats(experiment: StepExperiment) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(first.outputs, second.outputs, strict=True))
 
 
-def _in_evaluation(examined: Subject, explainer: Explainer) -> Explainer:
-    """Return an explainer of the layer in evaluation, if it is random in training."""
-    observed = list(observations(examined, list(basic(examined, explainer.dtype))))
-    return Explainer(examined, explainer.dtype, observed)
-
-
 def _measured(experiment: StepExperiment, step: Step, *, random: bool) -> Iterator[Relation]:
     """Yield the relations that one step fulfils, if it deviates from the equations."""
     cell = experiment.cell
@@ -130,18 +124,16 @@ def _residual(
     if (residual := judge.residual_of(hypothesis)) > 1:
         return residual, len(judge.observations)
     case = plain_case(judge.subject, judge.dtype, D=4, H=4, seed=17)
-    observed = list(observations(judge.subject, [Experiment(VALUES, case), *rest]))
-    further = Explainer(judge.subject, judge.dtype, observed).residual_of(hypothesis)
-    return max(residual, further), len(judge.observations) + len(observed)
+    further = judge.of(judge.subject, [Experiment(VALUES, case), *rest])
+    count = len(judge.observations) + len(further.observations)
+    return max(residual, further.residual_of(hypothesis)), count
 
 
 def _fits_outputs(hypothesis: Hypothesis, judge: Explainer) -> bool:
     """Whether a hypothesis explains the outputs, regardless of gradients."""
     plain = [s.experiment for s in judge.observations if s.experiment.check == VALUES]
     outputs = [replace(experiment, check=OUTPUTS) for experiment in plain]
-    observed = list(observations(judge.subject, outputs))
-    explainer = Explainer(judge.subject, judge.dtype, observed)
-    return bool(observed) and explainer.residual_of(hypothesis) <= 1
+    return bool(plain) and judge.of(judge.subject, outputs).residual_of(hypothesis) <= 1
 
 
 def _in_training(

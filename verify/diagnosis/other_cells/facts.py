@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 
 from ....reference.cell import State
-from ....reference.parameters import Parameters
+from ...mutants.parts import changed
 from ...subjects.called import under_test
 from ...subjects.inputs import draw_inputs
 from .normalisation import gains
@@ -64,10 +64,7 @@ def facts(experiment: StepExperiment, step: Step) -> tuple[str, tuple[str, ...]]
 def right(experiment: StepExperiment, step: Step) -> bool:
     """Whether one step is that of the equations."""
     wanted = experiment.right(step.p, step.x, step.old)
-    return all(
-        distance(a, b) <= experiment.exact
-        for a, b in zip(step.outputs, (wanted[0], *wanted), strict=True)
-    )
+    return _changes(step.outputs, (wanted[0], *wanted)) <= experiment.exact
 
 
 def scale_effect(experiment: StepExperiment, step: Step) -> str:
@@ -129,7 +126,7 @@ def _unread(e: StepExperiment, step: Step) -> Iterator[Fact]:
         if _change(step, e.run(old=old)) == 0 and _changes(e.right(old=old), e.right()) > 0:
             yield Fact(f"The old {name} has no influence on the step.")
     for name in step.p:
-        moved = Parameters(step.p.shapes, {n: a + 1 if n == name else a for n, a in step.p.items()})
+        moved = changed(step.p, **{name: step.p[name] + 1})
         if np.any(step.p[name]) and _change(step, e.run(p=moved)) == 0:
             yield Fact(f"Adding 1 to all of {name} has no influence on the step.")
 
@@ -159,8 +156,8 @@ def _normalised(e: StepExperiment, step: Step) -> Iterator[Fact]:
             if measured_gains := gains(e):
                 yield Fact(measured_gains.words)
             break
-    shifted = Parameters(step.p.shapes, {n: a + 1 if n == "b" else a for n, a in step.p.items()})
-    if "b" in step.p and e.case.bias and _change(step, e.run(p=shifted)) <= UNCHANGED:
+    shifted = changed(step.p, b=step.p["b"] + 1) if "b" in step.p and e.case.bias else None
+    if shifted and _change(step, e.run(p=shifted)) <= UNCHANGED:
         yield Fact(
             "a constant that is added to the pre-activations of all units is taken away again.",
             other=True,
@@ -177,8 +174,7 @@ def _scales_with_what_it_multiplies(e: StepExperiment, step: Step, names: Sequen
 
 def _have_influence(e: StepExperiment, step: Step, names: Sequence[str]) -> bool:
     """Whether other numbers in each of these arrays change the step."""
-    reversed_ = ({n: a[..., ::-1] if n == name else a for n, a in step.p.items()} for name in names)
-    others = (Parameters(step.p.shapes, arrays) for arrays in reversed_)
+    others = (changed(step.p, **{name: step.p[name][..., ::-1]}) for name in names)
     return all(_change(step, e.run(p=p)) > UNCHANGED for p in others)
 
 

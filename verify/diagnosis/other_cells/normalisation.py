@@ -66,15 +66,12 @@ class Norm:
     def words(self) -> str:
         """The normalised numbers in words."""
         eps = f"ε = {self.epsilon:g}" if self.epsilon else "no ε"
-        gain = f", times {self.gain:g}" if self.gain != 1 else ""
-        return self._kind(eps) + gain
-
-    def _kind(self, eps: str) -> str:
-        return {
+        words = {
             "variance": f"to mean 0 and variance 1 ({eps})",
             "deviation": f"to mean 0 and standard deviation 1, by n − 1 ({eps} outside the root)",
             "square": f"to a root mean square of 1 ({eps}), the mean stays",
         }[self.kind]
+        return f"{words}, times {self.gain:g}" if self.gain != 1 else words
 
     def __call__(self, z: Array) -> Array:
         """Normalise, with the gradient."""

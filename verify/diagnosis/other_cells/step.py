@@ -63,13 +63,11 @@ class StepExperiment:
     ``p``, ``x`` (B, D) and ``old`` are the drawn numbers; every run may replace some.
     """
 
-    def __init__(
-        self, subject: Subject, dtype: str, *, B: int = 16, D: int = 4, H: int = 4
-    ) -> None:
+    def __init__(self, subject: Subject, dtype: str, *, B: int = 16) -> None:
         """Draw the numbers."""
         options = subject.options
         self.subject = subject
-        self.case = Case(T=1, B=B, D=D, H=H, state=options.state, bias=options.bias, dtype=dtype)
+        self.case = Case(T=1, B=B, D=4, H=4, state=options.state, bias=options.bias, dtype=dtype)
         self.map = subject.parameter_map(self.case)
         inputs = draw_inputs(subject, self.case)
         (self.p,) = self.map.to_reference(inputs.parameters)
@@ -88,7 +86,8 @@ class StepExperiment:
         arrays = self._arrays(p or self.p)
         (p,) = self.map.to_reference(arrays)
         state = tuple(s[None] for s in old) if self.case.state else None
-        result = self._layer().forward(Inputs(arrays, x[None], state, None))
+        built = under_test(self.subject).build(self.case)
+        result = built.forward(Inputs(arrays, x[None], state, None))
         return Step(p, x, old, tuple(np.asarray(s[0]) for s in result.final), result.y[0])
 
     def right(
@@ -98,11 +97,11 @@ class StepExperiment:
         (p,) = self.map.to_reference(self._arrays(p or self.p))
         return self.cell.step(p, self.x if x is None else x, old or self.old)[0]
 
-    def sequence(self, x: Array, old: State | None = None) -> Result:
-        """Run x (T, B, D) from a state."""
+    def sequence(self, x: Array) -> Result:
+        """Run x (T, B, D) from the drawn state."""
         case = replace(self.case, T=len(x))
         built = under_test(self.subject).build(case)
-        state = tuple(s[None] for s in old or self.old) if case.state else None
+        state = tuple(s[None] for s in self.old) if case.state else None
         return built.forward(Inputs(self._arrays(self.p), x, state, None))
 
     def steps(self, count: int) -> Array:
@@ -121,9 +120,6 @@ class StepExperiment:
     def _arrays(self, p: Parameters) -> dict[str, Array]:
         packed = self.map.pack([p])
         return {name: np.asarray(a, self.x.dtype) for name, a in packed.items()}
-
-    def _layer(self) -> Built:
-        return under_test(self.subject).build(self.case)
 
 
 def distance(a: Array, b: Array) -> float:

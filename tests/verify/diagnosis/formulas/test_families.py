@@ -1,5 +1,7 @@
 """The programs of the cells beyond RNN, LSTM and GRU, and the slips that are named in them."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from gatewise.verify.diagnosis.formulas.edits import Edit
 from gatewise.verify.diagnosis.formulas.groups import backward_edits
 from gatewise.verify.diagnosis.formulas.measurement import measured, small_case
 from gatewise.verify.diagnosis.formulas.program import named, program_of, statement
-from gatewise.verify.diagnosis.formulas.replacement import differentiated_step_change
+from gatewise.verify.diagnosis.formulas.replacement import edit_differentiated_step
 from gatewise.verify.diagnosis.formulas.texts_of_families import ALL, TEXTS
 from gatewise.verify.diagnosis.hypotheses import Guess, Hypothesis
 from gatewise.verify.mutants import right_subject
@@ -112,7 +114,8 @@ def test_a_normalisation_is_differentiated():
     """Its mean and deviation are of traced arrays, too."""
     seen = measured(right_subject("lstm-layer-norm"), small_case(GIVEN, "float64", 2))
     case = seen.case
-    guess = Guess(GIVEN, Hypothesis(("none",), (), (differentiated_step_change(Edit("", (), 0)),)))
+    change = partial(edit_differentiated_step, Edit("", (), 0))
+    guess = Guess(GIVEN, Hypothesis(("none",), (), (change,)))
     again = measured(guess.as_subject, case)
     for name, array in seen.gradients.items():
         np.testing.assert_allclose(again.gradients[name], array, atol=1e-12, err_msg=name)

@@ -148,4 +148,4 @@ NOWHERE = "3 * dh * np.sin(c) * o"
 def test_the_place_is_told_where_no_edit_fits(text, right, wrong, place):
     subject = layer(text, right, wrong)
     assert not list(relations.candidates(subject, "float64"))
-    assert place in " ".join(departures(Explainer(subject, "float64", []), []))
+    assert place in " ".join(departures(Explainer(subject, "float64", [])))
