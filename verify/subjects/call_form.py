@@ -200,32 +200,37 @@ class Trial:
         named = {name: draw(f"form {name}", shape, 0.35) for name, shape in self.shapes.items()}
         x = draw("form x", (case.T, case.B, case.D))
         state = tuple(draw(f"form {k}", (1, case.B, case.H)) for k in range(self.states))
-        plain = Inputs(named, x, None if form.takes == NONE else state, None)
+        inputs = Inputs(named, x, None if form.takes == NONE else state, None)
         try:
-            result = self.run(form, plain)
-            y, final = result.y, [s.shape for s in result.final]
-            shape = (1, case.B, case.H)
-            if y.shape != (case.T, *shape[1:]):
+            result = self.run(form, inputs)
+            if result.y.shape != (case.T, case.B, case.H):
                 return NO_FIT
-            if len(final) < self.states > 1:
+            if len(result.final) < self.states > 1:
                 return WITHHELD
-            by_x = self.run(form, replace(plain, x=_changed(x))).y != y
-            if by_x[0].any(-1).sum() > 1 and not by_x[1:, ROW].any():
-                return NO_FIT  # a row and a step are exchanged
-            if form.alone and not by_x[1:, ROW].any():
-                return NO_FIT  # a cell, which broadcasts its h over all steps
-            by_state = np.zeros(case.B, bool)
-            if plain.state is not None:
-                states = tuple(map(_changed, state))
-                by_state = (self.run(form, replace(plain, state=states)).y != y).any((0, 2))
+            own = self._by_row(form, inputs, result)
         except SubjectUnavailable:
             raise
         except Exception:  # the class's own: it is not called so
             return NO_FIT
-        own = plain.state is None or np.array_equal(by_state, np.arange(case.B) == ROW)
-        if final != [shape] * self.states:
+        if own is None:
+            return NO_FIT
+        if [s.shape for s in result.final] != [s.shape for s in state]:
             return OTHER_SHAPES if own and form.passes else NO_FIT
         return OWN_ROWS if own else OTHER_ROWS
+
+    def _by_row(self, form: CallForm, inputs: Inputs, result: Result) -> bool | None:
+        """Whether one row of the states changes its row of y alone; None if x has other axes."""
+        by_x = self.run(form, replace(inputs, x=_changed(inputs.x))).y != result.y
+        later = by_x[1:, ROW].any()
+        if by_x[0].any(-1).sum() > 1 and not later:
+            return None  # what changed is a step of one row, not a row of one step
+        if form.alone and not later:
+            return None  # a cell, which broadcasts its h over all steps
+        if inputs.state is None:
+            return True
+        states = tuple(map(_changed, inputs.state))
+        by_state = self.run(form, replace(inputs, state=states)).y != result.y
+        return np.array_equal(by_state.any((0, 2)), np.arange(self.case.B) == ROW)
 
 
 def _changed(array: Floats) -> Floats:
