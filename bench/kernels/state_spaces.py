@@ -186,8 +186,3 @@ OF_OUTPUTS = tuple(WRONG[name] for name in (
 def fits(kind: type[Chunks], problem: Problem) -> bool:
     """Return whether a wrong submission gives wrong results on a problem."""
     return problem.returns == "outputs" or kind not in OF_OUTPUTS
-
-
-def state_space(kind: type[Any], problem: Problem) -> type[Any]:
-    """Return a submission to a problem."""
-    return type("ModelNew", (kind,), {"problem": problem, "__module__": __name__})
