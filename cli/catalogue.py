@@ -114,14 +114,12 @@ def _probe(families: Sequence[str]) -> list[Description]:
 
 def _print_problems(descriptions: Sequence[Description]) -> None:
     """Print why subjects cannot run here, once per reason."""
+    from ..reports.section import grouped
     from ..verify.subjects import family
 
-    reasons: dict[str, dict[str, None]] = {}
-    for description in descriptions:
-        if description.problem:
-            reasons.setdefault(description.problem, {})[family(description.named.name)] = None
-    for reason, names in reasons.items():
-        say(f"{', '.join(names)}: {reason}")
+    pairs = ((d.problem, family(d.named.name)) for d in descriptions if d.problem)
+    for reason, names in grouped(pairs).items():
+        say(f"{', '.join(dict.fromkeys(names))}: {reason}")
 
 
 @click.command()

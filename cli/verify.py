@@ -390,6 +390,7 @@ def _junit(run: Run) -> str:
 
 def _grades(run: Run) -> str:
     """Return one CSV line per subject."""
+    from ..reports.tables import inert
     from ..verify.runs.findings import findings
 
     text = io.StringIO(newline="")
@@ -397,15 +398,10 @@ def _grades(run: Run) -> str:
     table.writerow(("subject", "verdict", "passed", "failed", "checks", "what is wrong"))
     for finding in findings(run.in_order, run.diagnoses):
         passed = sum(v.status == "passed" for v in finding.verdicts)
-        row = (finding.subject, finding.verdict, passed, len(finding.wrong), len(finding.verdicts))
-        table.writerow((*map(_cell, row), _cell(finding.cause)))
+        counts = (passed, len(finding.wrong), len(finding.verdicts))
+        row = (finding.subject, finding.verdict, *counts, finding.cause)
+        table.writerow(map(inert, row))
     return text.getvalue()
-
-
-def _cell(value: object) -> str:
-    """Return a value as a cell that no spreadsheet takes for a formula."""
-    text = str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _write_scripts(results: Sequence[Finding], folder: Path) -> Iterator[Path]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...reference.cells import cell_named
 from ...reference.functions import Array
-from ...reference.parameters import Sizes
 from .ledger import LAW, OPEN, Evidence, claim
 from .material import (
     FAR,
@@ -68,7 +66,9 @@ def reset_gate(e: Evidence, rng: np.random.Generator) -> None:
     changes = {r: _changes(rng, r) for r in (-FAR, FAR)}
     candidate = e.number("r = 0: largest change of the candidate", changes[-FAR][0])
     state = e.number("r = 0: largest change of the new state", changes[-FAR][1])
-    rnn = e.number("r = 1: candidate against the vanilla RNN's update", _against_rnn(rng))
+    plain = draw("gru-keeps-old", rng, B=64, biases={"r": FAR})
+    rnn = e.number("r = 1: candidate against the vanilla RNN's update",
+                   apart(plain.step()[1]["n"], plain.rnn()))  # fmt: skip
     lost = e.number("r = 1: largest |h_t - h_{t-1}|", changes[FAR][2])
     e.says("at r = 0 the new state does not depend on the old one", state == 0,
            f"at r = 0 another h_(t-1) changes h_t by up to {state:.3g}: u_t ⊙ h_(t-1) is still"
@@ -85,13 +85,6 @@ def _changes(rng: np.random.Generator, r: float) -> tuple[float, float, float]:
     changed = sample.with_state(rng.standard_normal(sample.state[0].shape))
     ((h,), gates), ((h2,), gates2) = sample.step(), changed.step()
     return apart(gates["n"], gates2["n"]), apart(h, h2), apart(h, sample.state[0])
-
-
-def _against_rnn(rng: np.random.Generator) -> float:
-    sample, rnn = draw("gru-keeps-old", rng, B=64, biases={"r": FAR}), cell_named("rnn")
-    sizes = Sizes(sample.x.shape[1], sample.state[0].shape[1])
-    p = type(sample.p)(rnn.shapes(sizes), {k: sample.p[k][2:3] for k in ("W", "U", "b")})
-    return apart(sample.step()[1]["n"], rnn.step(p, sample.x, sample.state)[0][0])
 
 
 @claim(

@@ -46,6 +46,12 @@ class Sample:
         new, gates = self.step()
         return self.cell.vjp(self.p, self.x, self.state, gates, new, cotangent)[2]
 
+    def rnn(self) -> Array:
+        """Return a' of the vanilla RNN with the weights of the gate in place 2, the candidate."""
+        rnn, weights = cell_named("rnn"), {name: self.p[name][2:3] for name in ("W", "U", "b")}
+        shapes = rnn.shapes(Sizes(self.x.shape[1], self.state[0].shape[1]))
+        return rnn.step(Parameters(shapes, weights), self.x, self.state[:1])[0][0]
+
     def slope(self, k: int, direction: Array) -> State:
         """Return the derivative of the new states in old state ``k``, by a complex step."""
 
