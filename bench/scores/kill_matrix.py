@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -194,14 +195,10 @@ def decide(
                   planned=[row.id for row in planned])  # fmt: skip
     undecided = [row for row in planned if row.id not in done]
     on_plan(len(undecided))
-    pool = Here(jobs, PATIENT, MEMORY)
-    try:
-        with run.locked(folder):
-            for row in decided(undecided, pool, settings["budget"], seed, full=settings["full"]):
-                run.append(folder, {"id": row.id, "status": "OK", "row": asdict(row)})
-                yield row
-    finally:
-        pool.close()
+    with closing(Here(jobs, PATIENT, MEMORY)) as pool, run.locked(folder):
+        for row in decided(undecided, pool, settings["budget"], seed, full=settings["full"]):
+            run.append(folder, {"id": row.id, "status": "OK", "row": asdict(row)})
+            yield row
 
 
 def rows(values: Iterable[Mapping[str, Any]]) -> list[Row]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -143,8 +143,7 @@ def _parameter(problem: Problem, name: str, array: Array) -> Bounded:
     if name != "b":
         return exact(problem, array)
     half = exact(problem, array / 2)
-    both: Bounded = half + half
-    return both
+    return cast(Bounded, half + half)
 
 
 def exact(problem: Problem, array: Array) -> Bounded:
