@@ -83,11 +83,11 @@ def _tell(run: BenchRun) -> None:
         against = " and ".join(sorted({r.baseline for r in alike if r.baseline}))
         click.echo(f"\n{cell} {dtype}{f', as fast as {against}' if against else ''}")
         if rows:
-            print_rows(COLUMNS, rows, as_json=False)
+            print_rows(COLUMNS, rows)
     if rungs := ladder.table(analyses):
         click.echo("\nThe ladder, counts of one call")
         counts = [[str(cell) for cell in row[:-1]] for row in rungs.rows]  # without what is new
-        print_rows(rungs.headings[:-1], counts, as_json=False)
+        print_rows(rungs.headings[:-1], counts)
     untimed = [r.entry for r in analyses if r.entry.message]
     for reason, names in grouped((f"{e.status}: {e.message}", e.subject) for e in untimed).items():
         say(f"{', '.join(dict.fromkeys(names))}: {reason}")

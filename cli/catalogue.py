@@ -99,7 +99,7 @@ def subjects(names: Sequence[str], probe: bool, no_versions: bool, as_json: bool
         return
     columns = ["subject", "cell", "dtypes", *([] if no_versions else ["version"]), "convention"]
     lines = [row | ({"version": "not available"} if row["problem"] else {}) for row in rows]
-    print_rows(columns, [[str(line[key]) for key in columns] for line in lines], as_json=False)
+    print_rows(columns, [[str(line[key]) for key in columns] for line in lines])
     _print_problems(descriptions)
 
 
