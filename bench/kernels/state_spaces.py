@@ -114,11 +114,9 @@ class Quotient(Chunks):
 
 class StateOfChunkLost(Chunks):
     def run(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = []
-        for x_, A_, B_, C_ in zip(*self.parts(x, A, B, C), strict=True):
-            y, last = self.chunk(x_, A_, B_, C_, S)
-            outputs.append(y)
-        return torch.cat(outputs, 2), last
+        parts = zip(*self.parts(x, A, B, C), strict=True)
+        chunks = [self.chunk(x_, A_, B_, C_, S) for x_, A_, B_, C_ in parts]
+        return torch.cat([y for y, _ in chunks], 2), chunks[-1][1]
 
 
 class ReadBeforeWrite(Steps):
