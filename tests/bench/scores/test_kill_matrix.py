@@ -41,12 +41,11 @@ def test_a_check_that_a_mutant_invents_is_refused(monkeypatch):
     assert f"mutant {invented.id}: killed_by: no check is called forwrd\n" in done.output
 
 
-def test_an_interrupted_matrix_goes_on_where_it_was(decided, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_an_interrupted_matrix_goes_on_where_it_was(decided, here):
     decide, seen = decided
     decide.stop = "mutant:L01[lstm-peephole] float64"
     stopped = invoke("mutants L01 C03 --budget quick")
-    (folder,) = (tmp_path / "runs").iterdir()
+    (folder,) = (here / "runs").iterdir()
 
     assert stopped.exit_code == 3
     assert f"go on with: gatewise mutants --resume runs/{folder.name}" in stopped.stderr
