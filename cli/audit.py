@@ -153,7 +153,7 @@ def _print(rows: Sequence[Row]) -> None:
         for row in meant
     ]  # fmt: skip
     columns = ("mutant", "what is wrong with it", "models", "", "by which test, or why")
-    print_rows(columns, cells, as_json=False)
+    print_rows(columns, cells)
     for row in meant:
         if row.result == "survived":
             click.echo(f"{row.mutant} survived: {row.statement}")

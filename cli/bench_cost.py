@@ -88,7 +88,7 @@ def _tell(rows: Sequence[CostRow]) -> None:
         click.echo(f"{shape} {rows[0].dtype}")
         for columns in (OPERATIONS, MEMORY):
             rows_of = [[cell(r) for cell in columns.values()] for r in alike]
-            print_rows([*columns], rows_of, as_json=False)
+            print_rows([*columns], rows_of)
     say(LEGEND)
 
 

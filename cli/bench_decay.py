@@ -138,4 +138,4 @@ def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from ..reports.terminal import print_rows
 
     if rows:
-        print_rows(headings, rows, as_json=False)
+        print_rows(headings, rows)

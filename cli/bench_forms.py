@@ -76,4 +76,4 @@ def _tell(run: BenchRun) -> None:
         ["-" if c is None else c if isinstance(c, str) else f"{c:.3g}" for c in row]
         for row in worst(rows(run.rows))
     ]
-    print_rows(HEADINGS, cells, as_json=False)
+    print_rows(HEADINGS, cells)

@@ -48,7 +48,7 @@ def _tell(run: BenchRun) -> None:
     ]  # fmt: skip
     headings = ("task", "cell", "lag", "right, median", "over seeds", "seeds that learned it",
                 "by guessing")  # fmt: skip
-    print_rows(headings, shares, as_json=False)
+    print_rows(headings, shares)
     untested = [row for row in run.rows if row["status"] != "OK"]
     if untested:
         say(f"not tested: {len(untested)} of {len(run.planned)}: {untested[0].get('message', '')}")

@@ -71,6 +71,7 @@ def command(options: RunOptions, **settings: Any) -> None:
 def _tell(run: BenchRun) -> None:
     from ..bench.speed.analysis import analysed
     from ..bench.speed.plan import Wanted, left_out
+    from ..reports.section import grouped
     from ..reports.sections import ladder
     from ..reports.terminal import print_rows
 
@@ -82,17 +83,14 @@ def _tell(run: BenchRun) -> None:
         against = " and ".join(sorted({r.baseline for r in alike if r.baseline}))
         click.echo(f"\n{cell} {dtype}{f', as fast as {against}' if against else ''}")
         if rows:
-            print_rows(COLUMNS, rows, as_json=False)
+            print_rows(COLUMNS, rows)
     if rungs := ladder.table(analyses):
         click.echo("\nThe ladder, counts of one call")
         counts = [[str(cell) for cell in row[:-1]] for row in rungs.rows]  # without what is new
-        print_rows(rungs.headings[:-1], counts, as_json=False)
-    reasons: dict[str, dict[str, None]] = {}
-    for r in analyses:
-        if r.entry.message:
-            reasons.setdefault(f"{r.entry.status}: {r.entry.message}", {})[r.entry.subject] = None
-    for reason, names in reasons.items():
-        say(f"{', '.join(names)}: {reason}")
+        print_rows(rungs.headings[:-1], counts)
+    untimed = [r.entry for r in analyses if r.entry.message]
+    for reason, names in grouped((f"{e.status}: {e.message}", e.subject) for e in untimed).items():
+        say(f"{', '.join(dict.fromkeys(names))}: {reason}")
     statuses = Counter(r.entry.status for r in analyses)
     say(", ".join(f"{count} {status}" for status, count in statuses.items()))
     for omission in left_out(Wanted.checked(**run.settings)):

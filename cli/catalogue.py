@@ -99,7 +99,7 @@ def subjects(names: Sequence[str], probe: bool, no_versions: bool, as_json: bool
         return
     columns = ["subject", "cell", "dtypes", *([] if no_versions else ["version"]), "convention"]
     lines = [row | ({"version": "not available"} if row["problem"] else {}) for row in rows]
-    print_rows(columns, [[str(line[key]) for key in columns] for line in lines], as_json=False)
+    print_rows(columns, [[str(line[key]) for key in columns] for line in lines])
     _print_problems(descriptions)
 
 
@@ -114,14 +114,12 @@ def _probe(families: Sequence[str]) -> list[Description]:
 
 def _print_problems(descriptions: Sequence[Description]) -> None:
     """Print why subjects cannot run here, once per reason."""
+    from ..reports.section import grouped
     from ..verify.subjects import family
 
-    reasons: dict[str, dict[str, None]] = {}
-    for description in descriptions:
-        if description.problem:
-            reasons.setdefault(description.problem, {})[family(description.named.name)] = None
-    for reason, names in reasons.items():
-        say(f"{', '.join(names)}: {reason}")
+    pairs = ((d.problem, family(d.named.name)) for d in descriptions if d.problem)
+    for reason, names in grouped(pairs).items():
+        say(f"{', '.join(dict.fromkeys(names))}: {reason}")
 
 
 @click.command()

@@ -57,7 +57,7 @@ def compare(
         say(f"{pair.before} and {pair.after}: {comparison.sentence(pair)}")
         for table in comparison.tables(pair):
             say(f"\n{table.title}")
-            print_rows(table.headings, [[*map(str, row)] for row in table.rows], as_json=False)
+            print_rows(table.headings, [[*map(str, row)] for row in table.rows])
     if output is not None:
         write(output, or_usage(lambda: compared(comparisons, output)))
         click.echo(f"comparison: {output.resolve()}", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -83,14 +84,12 @@ def _identify(
     if like is not None and like not in LIKE:
         raise click.UsageError(f"--like {like}: expected one of {', '.join(LIKE)}")
     common.or_usage(lambda: require_device(device, [name]))
-    named, isolated = Named(name, like, device=device), Isolated(memory)
-    try:
+    with closing(Isolated(memory)) as isolated:
+        named = Named(name, like, device=device)
         answer: dict[str, Any] = isolated.ask("identify", named, timeout, seed=seed)
-        if answer.get("unknown"):
-            raise click.UsageError(answer["problem"])
-        return answer
-    finally:
-        isolated.close()
+    if answer.get("unknown"):
+        raise click.UsageError(answer["problem"])
+    return answer
 
 
 def _for_programs(name: str, result: Identification, answer: dict[str, Any]) -> dict[str, Any]:
@@ -118,9 +117,9 @@ def _print(name: str, result: Identification) -> None:
     common.say(f"\n{name}: {formula.summary(result.nearest)}")
     rows = list(_rows(result))
     if result.stated is None:
-        print_rows(("field", "found"), [row[:2] for row in rows], as_json=False)
+        print_rows(("field", "found"), [row[:2] for row in rows])
     else:
-        print_rows(("field", "found", "stated"), rows, as_json=False)
+        print_rows(("field", "found", "stated"), rows)
     for line in formula.plain(result.nearest):
         common.say(f"  {line}")
     common.say(

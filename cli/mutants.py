@@ -133,7 +133,7 @@ def _print(rows: Sequence[Row], folder: Path) -> None:
         for row in rows
     ]  # fmt: skip
     columns = ("subject", "dtype", "what is wrong with it", "", "by", "cases", "seconds")
-    print_rows(columns, cells, as_json=False)
+    print_rows(columns, cells)
     planted = [row for row in rows if row.expected]
     same = [row for row in rows if not row.expected]
     killed = sum(row.right for row in planted)

@@ -241,17 +241,21 @@ def _run(request: Request, folder: Path, jobs: int, executor: str | None) -> Run
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except ClusterLost as error:
-        resume = f"gatewise verify --resume {common.quoted(folder)} --executor {executor}"
-        common.stop(f"{error}; finished verdicts are kept; go on with: {resume}", COULD_NOT_RUN)
+        resumption = f"{_resumption(folder)} --executor {executor}"
+        common.stop(f"{error}; finished verdicts are kept; {resumption}", COULD_NOT_RUN)
     except OSError as error:
         common.stop(f"{folder}: cannot be written ({error.strerror})", COULD_NOT_RUN)
     except KeyboardInterrupt:
-        resume = f"gatewise verify --resume {common.quoted(folder)}"
-        common.stop(f"interrupted; finished verdicts are kept; go on with: {resume}", COULD_NOT_RUN)
+        kept = f"finished verdicts are kept; {_resumption(folder)}"
+        common.stop(f"interrupted; {kept}", COULD_NOT_RUN)
     run = replace(runs[0], verdicts=(*runs[0].verdicts, *verdicts))
     if run.untested:
         common.stop(f"{folder}: {len(run.untested)} planned checks have no verdict", COULD_NOT_RUN)
     return run
+
+
+def _resumption(folder: Path) -> str:
+    return f"go on with: gatewise verify --resume {common.quoted(folder)}"
 
 
 def _require_subjects(names: Sequence[str], resume: Path | None) -> None:
@@ -374,11 +378,8 @@ def _diagnose(request: Request, run: Run, folder: Path, jobs: int) -> Run:
                 run = replace(run, diagnoses=(*run.diagnoses, record))
                 advance(record.subject)
     except KeyboardInterrupt:
-        resume = f"gatewise verify --resume {common.quoted(folder)}"
-        message = (
-            f"interrupted while explaining failures; all verdicts are kept; go on with: {resume}"
-        )
-        common.stop(message, COULD_NOT_RUN)
+        kept = f"all verdicts are kept; {_resumption(folder)}"
+        common.stop(f"interrupted while explaining failures; {kept}", COULD_NOT_RUN)
     return run
 
 
@@ -390,6 +391,7 @@ def _junit(run: Run) -> str:
 
 def _grades(run: Run) -> str:
     """Return one CSV line per subject."""
+    from ..reports.tables import inert
     from ..verify.runs.findings import findings
 
     text = io.StringIO(newline="")
@@ -397,15 +399,10 @@ def _grades(run: Run) -> str:
     table.writerow(("subject", "verdict", "passed", "failed", "checks", "what is wrong"))
     for finding in findings(run.in_order, run.diagnoses):
         passed = sum(v.status == "passed" for v in finding.verdicts)
-        row = (finding.subject, finding.verdict, passed, len(finding.wrong), len(finding.verdicts))
-        table.writerow((*map(_cell, row), _cell(finding.cause)))
+        counts = (passed, len(finding.wrong), len(finding.verdicts))
+        row = (finding.subject, finding.verdict, *counts, finding.cause)
+        table.writerow(map(inert, row))
     return text.getvalue()
-
-
-def _cell(value: object) -> str:
-    """Return a value as a cell that no spreadsheet takes for a formula."""
-    text = str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _write_scripts(results: Sequence[Finding], folder: Path) -> Iterator[Path]:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gatewise.bench.claims.ledger import claims
 from gatewise.reference.documents import TITLES
-from gatewise.reports import conventions, field
-from gatewise.reports.markdown import grid
+from gatewise.reports import conventions, field, markdown
 from gatewise.reports.section import Table
 from gatewise.reports.typeset import mathml
 from gatewise.verify.checks import subject_checks
@@ -46,20 +45,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_page: Any) -> str:
+def on_page_markdown(text: str, **_page: Any) -> str:
     """Put the matrix of the field where a page has a place for it."""
-    if MATRIX not in markdown:
-        return markdown
-    return markdown.replace(MATRIX, f"{field.matrix(_history())}\n\n{field.legend()}")
+    if MATRIX not in text:
+        return text
+    return text.replace(MATRIX, f"{field.matrix(_history())}\n\n{field.legend()}")
 
 
 def _history() -> Sequence[field.Standing]:
     return field.complete(field.read(HISTORY), subjects())
-
-
-def the_field() -> Iterator[str]:
-    """Yield how every framework's layers stand, and stood before."""
-    yield from field.page(_history())
 
 
 def equations() -> Iterator[str]:
@@ -105,7 +99,7 @@ def stated_conventions() -> Iterator[str]:
         yield from (f"{paragraph}\n" for paragraph in section.intro)
         for part in section.parts:
             if isinstance(part, Table):
-                yield grid(part.headings, part.rows, part.numeric)
+                yield markdown.grid(part.headings, part.rows, part.numeric)
 
 
 def documents_claims() -> Iterator[str]:
@@ -144,8 +138,7 @@ def findings() -> Iterator[str]:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table of Markdown."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines) + "\n"
+    return markdown.table(headings, ([*map(_cell, row)] for row in rows)) + "\n"
 
 
 def _cell(text: Any) -> str:
@@ -153,7 +146,7 @@ def _cell(text: Any) -> str:
 
 
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
-    "field.md": the_field,
+    "field.md": lambda: field.page(_history()),
     "reference/equations.md": equations,
     "checks.md": checks,
     "reference/conventions.md": stated_conventions,

@@ -20,7 +20,7 @@ from ..verify.runs.status import STATUSES, Outcome
 from ..verify.subjects import family
 from ..verify.subjects.protocol import Subject
 from . import summary, tables
-from .markdown import plain
+from .markdown import plain, table
 from .section import grouped
 
 CONFORMS, DEVIATES, IN_PART, UNTESTED, NOT_OFFERED, FAILS = (
@@ -156,13 +156,10 @@ def matrix(history: Iterable[Standing]) -> str:
         columns[next((name for name, cells in COLUMNS.items() if standing.cell in cells),
                 "others")].append(standing)  # fmt: skip
     names = [name for name in COLUMNS if any(columns[name] for columns in places.values())]
-    lines = [f"| framework | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
-    lines += [
-        f"| [{plain(name)}](field.md#{_anchor(name)}) | "
-        f"{' | '.join(_marks(columns[column]) for column in names)} |"
+    return table(["framework", *names], (
+        [f"[{plain(name)}](field.md#{_anchor(name)})", *(_marks(columns[n]) for n in names)]
         for name, columns in places.items()
-    ]
-    return "\n".join(lines)
+    ))  # fmt: skip
 
 
 def legend() -> str:
@@ -173,11 +170,12 @@ def legend() -> str:
 
 def _marks(standing: Sequence[Standing]) -> str:
     """Return the worst mark of several layers per dtype; dtypes with the same mark are joined."""
-    alike: dict[str, list[str]] = {}
-    for dtype, short in SHORT.items():
-        verdicts = {layer.verdict for layer in standing if layer.dtype == dtype}
-        if verdicts:
-            alike.setdefault(next(name for name in MARKS if name in verdicts), []).append(short)
+    of_dtypes = grouped((layer.dtype, layer.verdict) for layer in standing)
+    alike = grouped(
+        (next(name for name in MARKS if name in of_dtypes[dtype]), short)
+        for dtype, short in SHORT.items()
+        if dtype in of_dtypes
+    )
     return "<br>".join(_mark(name, " ".join(shorts)) for name, shorts in alike.items())
 
 
@@ -219,21 +217,17 @@ def _details(name: str, standings: Sequence[Standing]) -> Iterator[str]:
     yield f"### {name} {{#{_anchor(name)}}}\n"
     yield f"{plain(versions) or 'Not installed when it was held'}.\n"
     dtypes = [dtype for dtype in SHORT if any(s.dtype == dtype for s in standings)]
-    by_subject: dict[str, dict[str, Standing]] = {}
-    for s in standings:
-        by_subject.setdefault(s.subject, {})[s.dtype] = s
-    lines = [f"| layer | {' | '.join(dtypes)} |", "|---" * (1 + len(dtypes)) + "|"]
-    lines += [
-        f"| {plain(subject)} | {' | '.join(_count(row.get(dtype)) for dtype in dtypes)} |"
-        for subject, row in by_subject.items()
-    ]
-    yield "\n".join(lines) + "\n"
-    reasons: dict[str, dict[str, None]] = {}
-    for s in standings:
-        for reason in s.deviations:
-            reasons.setdefault(reason, {})[s.subject] = None
-    lines = [f"* {plain(', '.join(names))}: {plain(why)}\n" for why, names in reasons.items()]
-    yield "".join(lines)
+    by_place = {s.place: s for s in standings}
+    rows = (
+        [plain(subject), *(_count(by_place.get((subject, dtype))) for dtype in dtypes)]
+        for subject in dict.fromkeys(s.subject for s in standings)
+    )
+    yield table(["layer", *dtypes], rows) + "\n"
+    reasons = grouped((reason, s.subject) for s in standings for reason in s.deviations)
+    yield "".join(
+        f"* {plain(', '.join(dict.fromkeys(names)))}: {plain(why)}\n"
+        for why, names in reasons.items()
+    )
 
 
 def _count(standing: Standing | None) -> str:

@@ -92,16 +92,14 @@ def svg(chart: Any, *, standing_alone: bool = False) -> str:
     import vl_convert
 
     spec = _on_white(chart) if standing_alone else specification(chart)
-    drawn: str = vl_convert.vegalite_to_svg(spec)
-    return drawn
+    return str(vl_convert.vegalite_to_svg(spec))
 
 
 def png(chart: Any, scale: float = 2.0) -> bytes:
     """Return a chart as a PNG with black text on white."""
     import vl_convert
 
-    drawn: bytes = vl_convert.vegalite_to_png(_on_white(chart), scale=scale)
-    return drawn
+    return bytes(vl_convert.vegalite_to_png(_on_white(chart), scale=scale))
 
 
 def _on_white(chart: Any) -> dict[str, Any]:
@@ -114,8 +112,7 @@ def library() -> str:
     """Return the JavaScript of interactive figures: Vega and its parts."""
     import vl_convert
 
-    bundled: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return bundled
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ..verify.runs.verdict import Verdict
 from . import figures, summary, words
 from .comparison import Comparison, section, sentence
 from .junit import junit
-from .markdown import code, markdown, plain, sections_as_markdown, tallies
+from .markdown import code, markdown, plain, sections_as_markdown, table, tallies
 from .section import Figure
 from .sections import sections
 from .summary import Headline
@@ -183,29 +183,22 @@ def _provenance(runs: Sequence[Run | BenchRun]) -> Iterator[str]:
 
 
 def _file_table(sizes: Mapping[str, int]) -> Iterator[str]:
-    lines = [
-        f"| [{name}]({name}) | {description} | {_size(sizes[name])} |"
-        for name, description in FORMS.items()
-        if name in sizes
-    ]
+    rows = [(f"[{n}]({n})", about, _size(sizes[n])) for n, about in FORMS.items() if n in sizes]
     data = sum(size for name, size in sizes.items() if name.startswith("runs/"))
-    lines.append(
-        f"| [runs](runs) | the runs, for `gatewise report` and `compare` | {_size(data)} |"
-    )
+    rows.append(("[runs](runs)", "the runs, for `gatewise report` and `compare`", _size(data)))
     yield "## Files"
-    yield "\n".join(["| file | what it is | size |", "|---|---|---:|", *lines])
+    yield table(("file", "what it is", "size"), rows, [2])
 
 
 def _figure_table(drawn: Mapping[str, Figure]) -> Iterator[str]:
     if not drawn:
         return
-    lines = [
-        f"| [{plain(figure.title)}](figures/{id}.svg) | [PNG](figures/{id}.png) "
-        f"| [CSV](figures/{id}.csv) | {plain(figure.alt)} |"
-        for id, figure in drawn.items()
-    ]
     yield "## Figures"
-    yield "\n".join(["| figure | | data | what it shows |", "|---|---|---|---|", *lines])
+    yield table(("figure", "", "data", "what it shows"), (
+        (f"[{plain(figure.title)}](figures/{id}.svg)", f"[PNG](figures/{id}.png)",
+         f"[CSV](figures/{id}.csv)", plain(figure.alt))
+        for id, figure in drawn.items()
+    ))  # fmt: skip
 
 
 def _size(count: int) -> str:

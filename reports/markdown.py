@@ -36,9 +36,9 @@ def markdown(*runs: Run | BenchRun, limit: int = LIMIT) -> str:
     return fitted(blocks, limit)
 
 
-def sections_as_markdown(contents: Iterable[Section], limit: int = LIMIT) -> str:
-    """Return only sections, in at most ``limit`` characters."""
-    return fitted([block for section in contents for block in _section(section)], limit)
+def sections_as_markdown(contents: Iterable[Section]) -> str:
+    """Return only sections, in at most ``LIMIT`` characters."""
+    return fitted([block for section in contents for block in _section(section)], LIMIT)
 
 
 def fitted(blocks: Sequence[str], limit: int) -> str:
@@ -73,11 +73,17 @@ def code(text: str) -> str:
 
 def grid(headings: Sequence[str], rows: Iterable[Sequence[Cell]], numeric: Iterable[int]) -> str:
     """Return a table; the ``numeric`` columns are aligned right."""
+    cells = ([plain(c) if isinstance(c, str) else words.cell(c) for c in row] for row in rows)
+    return table([*map(plain, headings)], cells, numeric)
+
+
+def table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], numeric: Iterable[int] = ()
+) -> str:
+    """Return a table whose cells are Markdown; the ``numeric`` columns are aligned right."""
     aligned = set(numeric)
     rule = ["---:" if n in aligned else "---" for n in range(len(headings))]
-    lines = [[plain(h) for h in headings], rule]
-    lines += [[plain(c) if isinstance(c, str) else words.cell(c) for c in row] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *rows))
 
 
 def _conformance(runs: Sequence[Run]) -> Iterator[str]:
@@ -94,16 +100,10 @@ def _conformance(runs: Sequence[Run]) -> Iterator[str]:
         yield f"_And {len(wrong) - FINDINGS} more subjects that do not conform._"
     yield tallies(rows)
     if declared := summary.gaps(rows, KNOWN):
-        yield "\n".join(
-            [
-                f"**{STATUSES[KNOWN].emoji} {STATUSES[KNOWN].title}**",
-                "",
-                *(
-                    f"- {plain(', '.join(gap.subjects))}: {plain(', '.join(gap.checks))}: "
-                    f"{plain(gap.reason)}"
-                    for gap in declared
-                ),
-            ]
+        yield f"**{STATUSES[KNOWN].emoji} {STATUSES[KNOWN].title}**\n\n" + "\n".join(
+            f"- {plain(', '.join(gap.subjects))}: {plain(', '.join(gap.checks))}: "
+            f"{plain(gap.reason)}"
+            for gap in declared
         )
 
 

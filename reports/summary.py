@@ -15,6 +15,7 @@ from ..verify.runs.run import Run
 from ..verify.runs.status import STATUSES, Outcome, rank
 from ..verify.runs.verdict import Planned, Verdict
 from ..verify.subjects import adapter, family
+from .section import grouped
 
 FEW = 8
 """The most subjects that a headline names one by one."""
@@ -243,15 +244,13 @@ def not_planned(rows: Sequence[Entry]) -> tuple[Gap, ...]:
 
 
 def _group(reasons: Iterable[tuple[Planned, str]]) -> tuple[Gap, ...]:
-    checks: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for planned, reason in reasons:
-        dtypes = checks.setdefault((planned.subject, reason), {})
-        dtypes.setdefault(planned.check, []).append(planned.dtype)
-    alike: dict[tuple[tuple[str, ...], str], list[str]] = {}
-    for (subject, reason), dtypes in checks.items():
-        words = tuple(f"{check} {' '.join(formats)}" for check, formats in dtypes.items())
-        alike.setdefault((words, reason), []).append(subject)
-    return tuple(Gap(tuple(names), words, reason) for (words, reason), names in alike.items())
+    dtypes = grouped(((p.subject, reason, p.check), p.dtype) for p, reason in reasons)
+    words = grouped(
+        ((subject, reason), f"{check} {' '.join(formats)}")
+        for (subject, reason, check), formats in dtypes.items()
+    )
+    alike = grouped(((tuple(w), reason), subject) for (subject, reason), w in words.items())
+    return tuple(Gap(tuple(names), w, reason) for (w, reason), names in alike.items())
 
 
 def closest(rows: Sequence[Entry]) -> Entry | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..verify.numbers.arithmetic import ARITHMETICS
@@ -41,9 +41,7 @@ MOST = 15_000
 def grid(rows: Sequence[Entry]) -> Grid:
     """Arrange entries by check, subject and dtype, each in order of appearance."""
     by_place = {row.planned: row for row in rows}
-    dtypes: dict[str, dict[str, None]] = {}
-    for row in rows:
-        dtypes.setdefault(row.planned.subject, {})[row.planned.dtype] = None
+    dtypes = grouped(dict.fromkeys((row.planned.subject, row.planned.dtype) for row in rows))
     cells = _by_subject(rows, "cell")
     places = [(subject, dtype) for subject, names in dtypes.items() for dtype in names]
     columns = tuple(Column(name, cells[name], tuple(names)) for name, names in dtypes.items())
@@ -52,13 +50,10 @@ def grid(rows: Sequence[Entry]) -> Grid:
         check: tuple(by_place.get(Planned(subject, check, dtype)) for subject, dtype in places)
         for check in checks
     }
-    all_versions = dict.fromkeys(
-        row.verdict.version for row in rows if row.verdict and row.verdict.version
-    )
-    versions = (
-        dict.fromkeys(map(_package_version, all_versions)) if len(columns) > 1 else all_versions
-    )
-    return Grid(columns, lines, tuple(versions))
+    versions = [row.verdict.version for row in rows if row.verdict and row.verdict.version]
+    if len(columns) > 1:
+        versions = [*map(_package_version, versions)]
+    return Grid(columns, lines, tuple(dict.fromkeys(versions)))
 
 
 def _package_version(version: str) -> str:
@@ -78,33 +73,23 @@ class Tally:
 def tallies(rows: Sequence[Entry]) -> tuple[Tally, ...]:
     """Return each subject with its version and its statuses, counted over checks and dtypes."""
     versions = _by_subject(rows, "version")
-    counted = _count(rows, lambda row: row.planned.subject)
+    statuses = grouped((row.planned.subject, row.status) for row in rows)
     return tuple(
-        Tally(name, _package_version(versions[name]), dict(n)) for name, n in counted.items()
+        Tally(name, _package_version(versions[name]), Counter(of_subject))
+        for name, of_subject in statuses.items()
     )
 
 
 def by_check(rows: Sequence[Entry]) -> tuple[Tally, ...]:
     """Return each check with its statuses, counted over subjects and dtypes."""
-    counted = _count(rows, lambda row: row.planned.check)
-    return tuple(Tally(name, "", dict(count)) for name, count in counted.items())
-
-
-def _count(rows: Sequence[Entry], key: Callable[[Entry], str]) -> dict[str, Counter[str]]:
-    counts: dict[str, Counter[str]] = {}
-    for row in rows:
-        counts.setdefault(key(row), Counter())[row.status] += 1
-    return counts
+    statuses = grouped((row.planned.check, row.status) for row in rows)
+    return tuple(Tally(name, "", Counter(of_check)) for name, of_check in statuses.items())
 
 
 def _by_subject(rows: Sequence[Entry], field: str) -> dict[str, str]:
     """Return, for each subject, the distinct values of a field of its verdicts."""
-    values: dict[str, dict[str, None]] = {}
-    for row in rows:
-        words = values.setdefault(row.planned.subject, {})
-        if row.verdict and (word := getattr(row.verdict, field)):
-            words[word] = None
-    return {subject: ", ".join(words) for subject, words in values.items()}
+    values = grouped((row.planned.subject, getattr(row.verdict, field, "")) for row in rows)
+    return {name: ", ".join(filter(None, dict.fromkeys(words))) for name, words in values.items()}
 
 
 COARSEST_FIRST = tuple(ARITHMETICS)
@@ -190,10 +175,11 @@ class Standing:
 
 def standings(rows: Sequence[Entry]) -> dict[str, tuple[Standing, ...]]:
     """Return each subject's standing for every equation that the run tested."""
-    statuses: dict[str, dict[str, list[str]]] = {}
-    for row in rows:
-        for name in row.equations:
-            statuses.setdefault(name, {}).setdefault(row.planned.subject, []).append(row.status)
+    of_equations = grouped((name, row) for row in rows for name in row.equations)
+    statuses = {
+        name: grouped((row.planned.subject, row.status) for row in tested)
+        for name, tested in of_equations.items()
+    }
     return {
         name: tuple(
             Standing(

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import textwrap
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from rich.text import Text
 from ..verify.runs.findings import UNJUDGED, WIDTH, Finding, laid_out
 from ..verify.runs.status import STATUSES, Outcome, shown
 from ..verify.runs.verdict import UNSHARP, Verdict
+from .section import grouped
 
 FEW = 3
 """The most subjects that are shown one after the other; more become a table."""
@@ -132,9 +133,7 @@ def subject_table(findings: Sequence[Finding]) -> Table:
 def common_causes(findings: Sequence[Finding]) -> Iterator[str]:
     """Yield the causes that several subjects share, the most frequent first."""
     explained = (f for f in findings if f.diagnosis is not None and f.diagnosis.explanations)
-    causes = defaultdict[str, list[str]](list)
-    for finding in explained:
-        causes[finding.cause].append(finding.name)
+    causes = grouped((finding.cause, finding.name) for finding in explained)
     for cause, names in sorted(causes.items(), key=lambda item: -len(item[1])):
         if len(names) > 1:
             yield f"{len(names)} times: {cause} ({', '.join(names)})"
@@ -150,13 +149,10 @@ def counts(verdicts: Sequence[Verdict]) -> str:
 
 def unsharp(verdicts: Sequence[Verdict]) -> Iterator[str]:
     """Yield the passed checks that prove nothing at the requested sizes."""
-    by_words: dict[str, list[str]] = {}
-    for v in verdicts:
-        _, words, sizes = v.message.partition(UNSHARP)
-        if words and v.status == "passed":
-            by_words.setdefault(f"{words}{sizes}", []).append(f"{v.check} ({v.dtype})")
-    for words, checks in by_words.items():
-        yield f"{words}: {', '.join(checks)}"
+    blunt = (v for v in verdicts if v.status == "passed" and UNSHARP in v.message)
+    by_sizes = grouped((v.message.partition(UNSHARP)[2], f"{v.check} ({v.dtype})") for v in blunt)
+    for sizes, checks in by_sizes.items():
+        yield f"{UNSHARP}{sizes}: {', '.join(checks)}"
 
 
 def profile(verdicts: Sequence[Verdict]) -> str:
@@ -190,7 +186,9 @@ def print_findings(findings: Sequence[Finding]) -> None:
             click.echo("numbers: largest error in units of its bound")
 
 
-def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], *, as_json: bool) -> None:
+def print_rows(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, as_json: bool = False
+) -> None:
     """Print rows as a table, or as JSON objects."""
     if as_json:
         objects = [dict(zip(columns, row, strict=True)) for row in rows]

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping
 
 from ..verify.runs.verdict import Verdict
+from .section import grouped
 
 LONGEST = 4000
 """The most characters of one text of a run."""
@@ -104,10 +105,5 @@ def isolation(verdicts: Iterable[Verdict]) -> str:
 
 def families(ids: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Group ids like ``gradient[lstm]`` by the part before the bracket."""
-    groups: dict[str, list[str]] = {}
-    for id in ids:
-        family, _, member = id.partition("[")
-        members = groups.setdefault(family, [])
-        if member:
-            members.append(member.removesuffix("]"))
-    return {family: tuple(members) for family, members in groups.items()}
+    members = grouped(id.partition("[")[::2] for id in ids)
+    return {family: tuple(m.removesuffix("]") for m in of if m) for family, of in members.items()}

@@ -3,7 +3,7 @@
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,19 @@ def pytest_collection_finish() -> None:
 def root() -> Path:
     """The repository's root, which is the package."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def other(root: Path) -> Callable[[str], str]:
+    """Name a subject of a framework that does not exist."""
+    return lambda name: f"{root}/tests/doubles/other_frameworks.py:{name}"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, in which the test runs."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -60,9 +60,8 @@ def test_a_verdict_or_a_run_that_is_missing_is_red(tmp_path):
     assert (row.red, row.note) == (True, "no verdicts")
 
 
-def test_tests_are_counted_and_a_red_one_is_red(tmp_path, monkeypatch):
-    monkeypatch.setattr(portable, "OUT", tmp_path)
-    monkeypatch.chdir(tmp_path)
+def test_tests_are_counted_and_a_red_one_is_red(here, monkeypatch):
+    monkeypatch.setattr(portable, "OUT", here)
     Path("tests").mkdir()
     Path("tests/test_made.py").write_text(MADE, encoding="utf-8")
     row = portable.tested(

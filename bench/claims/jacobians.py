@@ -12,7 +12,7 @@ from ...reference.cells import cell_named
 from ...reference.functions import Array
 from ...reference.parameters import Parameters, Sizes
 from .ledger import LAW, OPEN, Evidence, claim
-from .material import FAR, Sample, adjoint_error, apart, draw, logit, with_inputs, with_recurrent
+from .material import FAR, Sample, adjoint_error, apart, draw, logit, with_gates
 
 DRAWS, STEPS = 200, 10_000
 ROUNDING = 64 * 2.0**-53
@@ -89,12 +89,12 @@ def jacobian_norm(e: Evidence, rng: np.random.Generator) -> None:
     cell, H = cell_named("rnn"), 6
     e.ground(DERIVATIVE, adjoint_error(draw("rnn", rng), rng) <= ROUNDING)
     zero = cell.random_parameters(rng, Sizes(H, H)).map(lambda a: 0 * a)
-    two = with_recurrent(zero, {"a": 2 * np.eye(H)})
+    two = with_gates(zero, U={"a": 2 * np.eye(H)})
     largest = e.number("‖J‖₂ at W = 2I, s = 0", _norm(cell, two, np.zeros(H), np.zeros(H)))
     norms, ratios = [], []
     for gain in np.geomspace(0.1, 10, 10 * DRAWS):
         sample = draw("rnn", rng, D=H, H=H, B=1)
-        p = with_recurrent(sample.p, {"a": sample.p.U_a * gain})
+        p = with_gates(sample.p, U={"a": sample.p.U_a * gain})
         J = _norm(cell, p, sample.x[0] * rng.uniform(0, 2), sample.state[0][0] * rng.uniform(0, 2))
         norms.append(J)
         ratios.append(J / np.linalg.norm(p.U_a, 2))
@@ -120,7 +120,7 @@ def carousel(e: Evidence, rng: np.random.Generator) -> None:
     e.ground(DERIVATIVE, adjoint_error(draw("lstm", rng), rng) <= ROUNDING)
     for f in (1.0, 0.999):
         sample = draw("lstm", rng, B=2, H=3, biases={"f": logit(f), "i": -FAR})
-        p = with_inputs(with_recurrent(sample.p, {"f": 0 * sample.p.U_f}), {"f": 0.0})
+        p = with_gates(sample.p, U={"f": 0.0}, W={"f": 0.0})
         arrived[f] = _carry(replace(sample, p=p), steps)
         e.number(f"what is left of 1 after {steps} steps, f = {f:g}", arrived[f].mean())
     exact = e.number("largest |product - 1|, f = 1 and i = 0", apart(arrived[1.0], 1.0))

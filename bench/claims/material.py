@@ -15,7 +15,6 @@ from ...verify.numbers.complex_step import derivative
 from ..decay.adjoint import log_norms
 from ..decay.problem import Problem
 from ..decay.rates import slope
-from ..decay.spectra import Exponents, exponents
 from ..decay.trajectory import Bound, Inputs, random_unit_cotangent
 
 FAR = 1000.0
@@ -46,6 +45,12 @@ class Sample:
         new, gates = self.step()
         return self.cell.vjp(self.p, self.x, self.state, gates, new, cotangent)[2]
 
+    def rnn(self) -> Array:
+        """Return a' of the vanilla RNN with the weights of the gate in place 2, the candidate."""
+        rnn, weights = cell_named("rnn"), {name: self.p[name][2:3] for name in ("W", "U", "b")}
+        shapes = rnn.shapes(Sizes(self.x.shape[1], self.state[0].shape[1]))
+        return rnn.step(Parameters(shapes, weights), self.x, self.state[:1])[0][0]
+
     def slope(self, k: int, direction: Array) -> State:
         """Return the derivative of the new states in old state ``k``, by a complex step."""
 
@@ -74,12 +79,7 @@ def draw(
     cell = cell_named(name)
     p = cell.random_parameters(rng, Sizes(D, H)).map(lambda a: a * scale)
     state = tuple(rng.standard_normal((B, H)) for _ in cell.states)
-    return Sample(cell, with_biases(p, biases or {}), rng.standard_normal((B, D)), state)
-
-
-def with_biases(p: Parameters, biases: Mapping[str, float]) -> Parameters:
-    """Return the parameters with the biases of some gates replaced by a number each."""
-    return _with("b", p, biases)
+    return Sample(cell, with_gates(p, b=biases or {}), rng.standard_normal((B, D)), state)
 
 
 def logit(share: float) -> float:
@@ -89,21 +89,13 @@ def logit(share: float) -> float:
     return float(np.log(share / (1 - share)))
 
 
-def with_recurrent(p: Parameters, matrices: Mapping[str, Array]) -> Parameters:
-    """Return the parameters with U of some gates replaced by matrices (H, H)."""
-    return _with("U", p, matrices)
-
-
-def with_inputs(p: Parameters, matrices: Mapping[str, Array | float]) -> Parameters:
-    """Return the parameters with W of some gates replaced by matrices (D, H), or by a number."""
-    return _with("W", p, matrices)
-
-
-def _with(name: str, p: Parameters, values: Mapping[str, Array | float]) -> Parameters:
-    array = np.array(p[name])
-    for gate, value in values.items():
-        array[p.shapes[name].gates.index(gate)] = value
-    return Parameters(p.shapes, {**p, name: array})
+def with_gates(p: Parameters, **arrays: Mapping[str, Array | float]) -> Parameters:
+    """Return the parameters with W, U or b of some gates replaced, by an array or a number each."""
+    changed = {name: np.array(p[name]) for name in arrays}
+    for name, values in arrays.items():
+        for gate, value in values.items():
+            changed[name][p.shapes[name].gates.index(gate)] = value
+    return Parameters(p.shapes, {**p, **changed})
 
 
 def adjoint_error(sample: Sample, rng: np.random.Generator) -> float:
@@ -171,14 +163,6 @@ def log_gradients(
         if not trajectory.overflowed:
             curve[:] = log_norms(trajectory, instance.cotangent, range(steps + 1))[:, -1]
     return curves.T
-
-
-def lyapunov(
-    name: str, p: Parameters, rng: np.random.Generator, *, steps: int, transient: int
-) -> Exponents:
-    """Return the Lyapunov exponents of the whole state with N(0, 1) input."""
-    jacobians = problem(name, p, rng).jacobians(transient)
-    return exponents(jacobians, steps=steps, transient=transient)
 
 
 def rate(logs: Array, transient: int) -> float:

@@ -10,8 +10,9 @@ from ...reference.parameters import Parameters, Sizes
 from ...reference.sequence import unroll
 from ..cost.layer import parameters
 from ..decay.closed_forms import half_life as direct_half_life
+from ..decay.spectra import exponents
 from .ledger import OPEN, Evidence, claim
-from .material import FAR, half_life, log_gradients, lyapunov, rate, with_biases
+from .material import FAR, half_life, log_gradients, problem, rate, with_gates
 from .vanishing_gradient import SIZES, gaussian, torch_default
 
 DRAWS, STEPS, TRANSIENT = 6, 300, 30
@@ -64,8 +65,9 @@ def _exponents(e: Evidence, seed: int, plain: float) -> None:
         ("gru-keeps-old", "GRU, b_z = 1", {"z": 1.0}),
     ):
         rng = np.random.default_rng(seed)
-        p = with_biases(torch_default(name, rng), biases)
-        spectrum = lyapunov(name, p, rng, steps=STEPS, transient=TRANSIENT)
+        instance = problem(name, with_gates(torch_default(name, rng), b=biases), rng)
+        jacobians = instance.jacobians(TRANSIENT)
+        spectrum = exponents(jacobians, steps=STEPS, transient=TRANSIENT)
         largest[label] = e.number(f"{label}: first Lyapunov exponent", spectrum.values[0], "1/step")
         residuals.append(abs(spectrum.residual))
     residual = np.max(residuals)  # NaN if one is, where max() would pass over it
@@ -95,7 +97,7 @@ def _rate(
 ) -> float:
     """Return the decay rate of one draw; record the first draw's curve under ``label``."""
     rng = np.random.default_rng(seed)
-    p = with_biases(torch_default(name, rng, Sizes(SIZES.D, H)), biases or {})
+    p = with_gates(torch_default(name, rng, Sizes(SIZES.D, H)), b=biases or {})
     logs = log_gradients(name, p, rng, STEPS)
     if e is not None and not any(curve.series == label for curve in e.curves):
         shown = np.median(logs[:101], axis=1) - np.median(logs[0])
@@ -127,10 +129,10 @@ def initial_state(e: Evidence, rng: np.random.Generator) -> None:
         "RNN, PyTorch's default": ("rnn", torch_default("rnn", rng)),
         "LSTM, PyTorch's default": ("lstm", torch_default("lstm", rng)),
         "GRU, PyTorch's default": ("gru-keeps-old", torch_default("gru-keeps-old", rng)),
-        "LSTM, b_f = 5": ("lstm", with_biases(torch_default("lstm", rng), {"f": 5.0})),
+        "LSTM, b_f = 5": ("lstm", with_gates(torch_default("lstm", rng), b={"f": 5.0})),
         "RNN, W ~ N(0, 3²/H): chaos": ("rnn", gaussian("rnn", 3.0, rng)),
         "LSTM, f = 1 and i = 0": (
-            "lstm", with_biases(torch_default("lstm", rng), {"f": FAR, "i": -FAR})),
+            "lstm", with_gates(torch_default("lstm", rng), b={"f": FAR, "i": -FAR})),
     }  # fmt: skip
     forgotten = {}
     for name, (cell, p) in cases.items():

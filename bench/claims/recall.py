@@ -24,7 +24,7 @@ from ...reference.parameters import Parameters, Sizes
 from ...reference.sequence import Unrolled, backpropagate, unroll
 from ..timing.significance import wilson
 from .ledger import OPEN, Evidence, claim
-from .material import with_biases
+from .material import with_gates
 from .vanishing_gradient import torch_default
 
 Gradients: TypeAlias = dict[str, Array]
@@ -205,7 +205,7 @@ def _remembers(name: str, lag: int, seed: int) -> bool:
     """Train one layer by Adam, clipped; return whether it recalls the sign on new sequences."""
     rng, task = np.random.default_rng(seed), Recall(lag)
     cell, biases = CONTESTANTS[name]
-    p = with_biases(torch_default(cell, rng, Sizes(2, HIDDEN)), biases)
+    p = with_gates(torch_default(cell, rng, Sizes(2, HIDDEN)), b=biases)
     start = Model.start(cell_named(cell), p, task.classes, rng)
     rule = adam(0.01, lambda gradient: clip_by_global_norm(gradient, 1.0))
     end, _ = learn(start, task, rng, rule, STEPS, enough=0.1)

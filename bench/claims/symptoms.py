@@ -13,7 +13,7 @@ from ...reference.gradient_clipping import clip_by_global_norm, clip_by_value, g
 from ...reference.output import cross_entropy_vjp
 from ...reference.parameters import Parameters, Sizes
 from .ledger import OPEN, Evidence, claim
-from .material import with_recurrent
+from .material import with_gates
 from .recall import Changed, Gradients, Model, Recall, descent, learn
 
 HIDDEN, SEEDS, STEPS, LAG = 16, 6, 80, 50
@@ -151,7 +151,7 @@ def _far_back(rng: np.random.Generator) -> float:
     Without input the states are 0 and stay finite; the gradient grows by 1.5 a step.
     """
     start = model("rnn", 1.0, Recall(LAG), rng)
-    p = with_recurrent(start.p, {"a": 1.5 * np.linalg.qr(start.p.U_a)[0]})
+    p = with_gates(start.p, U={"a": 1.5 * np.linalg.qr(start.p.U_a)[0]})
     start = Model(start.cell, p, start.V, start.b)
     with np.errstate(all="ignore"):
         _, gradient = start.loss(np.zeros((FAR_BACK, 1, 2)), np.eye(2)[:1])

@@ -13,7 +13,7 @@ from ...reference.parameters import Parameters, Sizes
 from ..decay.adjoint import loss
 from ..decay.closed_forms import counterexample
 from .ledger import OPEN, POSSIBLE, Evidence, claim
-from .material import half_life, log_gradients, problem, rate, with_biases, with_recurrent
+from .material import half_life, log_gradients, problem, rate, with_gates
 
 SIZES = Sizes(D=8, H=64)
 ROWS, TRANSIENT = 4, 20
@@ -38,13 +38,13 @@ def gaussian(name: str, gain: float, rng: np.random.Generator) -> Parameters:
 def scaled_to(norm: float, rng: np.random.Generator) -> Parameters:
     """Draw an RNN whose ‖W‖₂ is ``norm``."""
     p = gaussian("rnn", 1.0, rng)
-    return with_recurrent(p, {"a": p.U_a * (norm / np.linalg.norm(p.U_a, 2))})
+    return with_gates(p, U={"a": p.U_a * (norm / np.linalg.norm(p.U_a, 2))})
 
 
 def orthogonal(gain: float, rng: np.random.Generator) -> Parameters:
     """Draw an RNN whose recurrent matrix is orthogonal times a gain."""
     p = gaussian("rnn", 1.0, rng)
-    return with_recurrent(p, {"a": gain * np.linalg.qr(p.U_a)[0]})
+    return with_gates(p, U={"a": gain * np.linalg.qr(p.U_a)[0]})
 
 
 @claim(
@@ -128,12 +128,12 @@ def _measure_gated_cells(e: Evidence) -> None:
     H, mu = 3, 2.5
     cell, sizes = cell_named("lstm"), Sizes(1, H)
     zero = cell.random_parameters(np.random.default_rng(0), sizes).map(lambda a: 0 * a)
-    p = with_biases(with_recurrent(zero, {"g": mu * np.eye(H)}), {"f": 1.0})
+    p = with_gates(zero, U={"g": mu * np.eye(H)}, b={"f": 1.0})
     lstm = _radius(state_jacobian(cell, p, np.zeros(1), (np.zeros(H), np.zeros(H))))
     f = 1 / (1 + np.exp(-1.0))
     gru_cell = cell_named("gru-keeps-old")
     zero = gru_cell.random_parameters(np.random.default_rng(0), sizes).map(lambda a: 0 * a)
-    q = with_recurrent(zero, {"n": mu * np.eye(H)})
+    q = with_gates(zero, U={"n": mu * np.eye(H)})
     gru = _radius(state_jacobian(gru_cell, q, np.zeros(1), (np.zeros(H),)))
     e.number(f"LSTM at 0, U_g = {mu:g} I, b_f = 1: growth a step", lstm)
     e.number(f"GRU at 0, U_n = {mu:g} I: growth a step", gru)

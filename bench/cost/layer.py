@@ -64,12 +64,12 @@ class Cost:
     @cached_property
     def forward(self) -> Work:
         """The forward pass."""
-        return _total(step.forward * self.T for _, step in self._passes())
+        return sum((step.forward * self.T for _, step in self._passes()), Work())
 
     @cached_property
     def backward_data(self) -> Work:
         """The gradients of inputs and states: cotangents through the layer."""
-        return _total(self._data(level, step) for level, step in self._passes())
+        return sum((self._data(level, step) for level, step in self._passes()), Work())
 
     def _data(self, level: int, step: StepCost) -> Work:
         steps = step.state * self.T + step.slopes * self.T
@@ -82,12 +82,12 @@ class Cost:
     @cached_property
     def backward_weights(self) -> Work:
         """The gradients of the parameters: products over all steps and rows at once."""
-        return _total(step.weights * self.T for _, step in self._passes())
+        return sum((step.weights * self.T for _, step in self._passes()), Work())
 
     @cached_property
     def recomputed(self) -> Work:
         """The products of the forward pass that the reference computes again."""
-        return _total(step.recomputed * self.T for _, step in self._passes())
+        return sum((step.recomputed * self.T for _, step in self._passes()), Work())
 
     @cached_property
     def sequential(self) -> dict[str, int]:
@@ -176,20 +176,16 @@ class Cost:
         """Return the fewest words that a pass must move to and from memory."""
         return self.step_words(phase, streamed=streamed) + self.parallel_words(phase)
 
-    def intensity(self, phase: str, bytes_a_word: int, *, streamed: bool) -> float:
-        """Return the flop per byte moved of the sequential part; 0 if nothing is moved."""
-        moved = self.step_words(phase, streamed=streamed) * bytes_a_word
-        return self.sequential[phase] / moved if moved else 0.0
+    def intensity(self, bytes_a_word: int) -> float:
+        """Return the flop per byte of the forward recurrence, streamed; 0 if nothing is moved."""
+        moved = self.step_words("forward", streamed=True) * bytes_a_word
+        return self.sequential["forward"] / moved if moved else 0.0
 
 
 def _amount(phase: str, forward: int, backward: int, saved: int = 0) -> int:
     """Return the amount of a pass; training is both, and writes the ``saved`` words."""
     training = forward + saved + backward
     return {"forward": forward, "backward": backward, "training": training}[phase]
-
-
-def _total(parts: Iterator[Work]) -> Work:
-    return sum(parts, Work())
 
 
 # The rows of ``gatewise bench cost``, which CI can compare.
@@ -270,7 +266,7 @@ def row(cell: Cell, shape: Shape, dtype: str = "float32") -> CostRow:
         kept=cost.saved,
         moved=cost.words() * size,
         streamed=cost.words(streamed=True) * size,
-        intensity=round(cost.intensity("forward", size, streamed=True), 6),
+        intensity=round(cost.intensity(size), 6),
         units=shape.T * shape.B * shape.H * shape.layers * shape.directions,
     )
 

@@ -9,7 +9,7 @@ no code here. Counting a million units takes no longer than counting one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import cache
 from operator import add
@@ -86,9 +86,6 @@ class Tape:
             before = max((depth[r] for r in line.reads), default=0)
             depth.append(before + (number in among and line.kind == kind))
         return max(depth, default=0)
-
-    def __iter__(self) -> Iterator[tuple[int, Operation]]:
-        return iter(enumerate(self.lines))
 
 
 class Counted(NumberSystem):
@@ -333,51 +330,43 @@ class _Counter:
             recomputed=self._work(repeated),
             chain=tape.longest(PRODUCT, sequential),
             chain_back=tape.longest(PRODUCT, pulled & state),
-            saved=self._saved_words(backward) + self._words(self._lines(repeated)),
-            projected=self._words(self._lines(self._products(forward - sequential))),
-            deltas=self._read_by(self._products(weights)),
-            states=sum(tape.lines[s.line].words for s in self.old),
+            saved=self._saved_words(backward) + self._words(repeated),
+            projected=self._words(self._products(forward - sequential)),
+            deltas=self._words(self._read_by(self._products(weights))),
+            states=self._words(s.line for s in self.old),
             recurrent=self._parameters_of(sequential),
             feeding=self._parameters_of(forward - sequential),
         )
-
-    def _lines(self, numbers: Iterable[int]) -> list[Operation]:
-        return [self.tape.lines[number] for number in sorted(numbers)]
 
     def _products(self, among: set[int]) -> set[int]:
         return {number for number in among if self.tape.lines[number].kind == PRODUCT}
 
     def _work(self, among: set[int]) -> Work:
-        costs = dict.fromkeys((PRODUCT, POINTWISE, ACTIVATION), 0)
-        for line in self._lines(among):
-            if line.kind in costs:
-                costs[line.kind] += line.cost
-        calls = len(self._products(among))
-        return Work(costs[PRODUCT], costs[POINTWISE], costs[ACTIVATION], calls)
+        lines = [self.tape.lines[number] for number in among]
+        product, pointwise, activation = (
+            sum(line.cost for line in lines if line.kind == kind)
+            for kind in (PRODUCT, POINTWISE, ACTIVATION)
+        )
+        return Work(product, pointwise, activation, len(self._products(among)))
 
-    def _words(self, lines: Iterable[Operation]) -> int:
-        return sum(line.words for line in lines)
+    def _words(self, numbers: Iterable[int]) -> int:
+        return sum(self.tape.lines[number].words for number in numbers)
+
+    def _read_by(self, numbers: Iterable[int]) -> set[int]:
+        return {read for number in numbers for read in self.tape.lines[number].reads}
 
     def _saved_words(self, backward: set[int]) -> int:
         """Return the words of the gates and states that the backward half reads, each state once.
 
         The state after one step is the state before the next.
         """
-        read = {r for line in self._lines(backward) for r in line.reads}
-        states = sum(
-            self.tape.lines[old.line].words
-            for old, new in zip(self.old, self.new, strict=True)
-            if {old.line, new.line} & read
-        )
+        read = self._read_by(backward)
+        pairs = zip(self.old, self.new, strict=True)
+        states = [old.line for old, new in pairs if {old.line, new.line} & read]
         gates = {g.line for g in self.gates.values()} - {s.line for s in (*self.old, *self.new)}
-        return states + self._words(self._lines(gates & read))
-
-    def _read_by(self, products: set[int]) -> int:
-        """Return the words of the operands of some products, each array once."""
-        read = {r for line in self._lines(products) for r in line.reads}
-        return self._words(self._lines(read))
+        return self._words(states) + self._words(gates & read)
 
     def _parameters_of(self, among: set[int]) -> int:
         """Return the words of the parameters that the products among some lines read."""
-        read = {r for line in self._lines(self._products(among)) for r in line.reads}
-        return self._words(self._lines(read & {array.line for array in self.p.values()}))
+        read = self._read_by(self._products(among))
+        return self._words(read & {array.line for array in self.p.values()})

@@ -100,13 +100,13 @@ def tanh_chi(gain: float, drive: float) -> float:
     return gain**2 * _mean((1 - np.tanh(math.sqrt(q) * NODES) ** 2) ** 2)
 
 
-def pascanu_bound(U: Array, gamma: float = 1.0) -> float:
-    """Return ln(γ ‖U‖₂), the most that the log-norm of a gradient grows per step.
+def pascanu_bound(U: Array) -> float:
+    """Return ln ‖U‖₂, the most that the log-norm of a gradient grows per step if slopes are <= 1.
 
-    γ bounds the slope of the activation. Pascanu, Mikolov & Bengio 2013 (arXiv:1211.5063) print
-    the largest *eigenvalue* where their proof needs this norm; see ``counterexample``.
+    Pascanu, Mikolov & Bengio 2013 (arXiv:1211.5063) print the largest *eigenvalue* where their
+    proof needs this norm; see ``counterexample``.
     """
-    return math.log(gamma * float(np.linalg.norm(U, 2)))
+    return math.log(float(np.linalg.norm(U, 2)))
 
 
 def counterexample() -> tuple[Array, Array, Array]:

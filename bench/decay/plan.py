@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ...reference.cells import gating_cells
@@ -28,17 +28,13 @@ SWEPT = ("rnn", "lstm", "gru")
 """The cells whose settings vary, unless cells are named."""
 
 
-@dataclass(frozen=True)
-class Size:
-    """Default values of the options; the first of ``hidden`` is the usual one."""
+@dataclass(frozen=True, kw_only=True)
+class Size(Effort):
+    """Values of the options; the first of ``hidden`` is the usual one."""
 
-    steps: int
-    seeds: int
-    hidden: tuple[int, ...]
-    gains: tuple[float, ...]
-    forget_biases: tuple[float, ...]
-    lyapunov_steps: int
-    horizon_steps: int
+    hidden: Sequence[int]
+    gains: Sequence[float]
+    forget_biases: Sequence[float]
     cost_steps: int
     adjoint_memory: tuple[int, ...]
     lyapunov_memory: tuple[int, ...]
@@ -80,39 +76,34 @@ def plan(
         if (subject := adapter(name)) is None:
             raise UnknownSubject(f"subject {name!r}: expected one of those of: gatewise subjects")
         layers.append(subject)
-    options = {
+    options: dict[str, Any] = {
         "cells": list(cells), "steps": steps, "seeds": seeds, "hidden": list(hidden),
         "gains": list(gains), "forget_biases": list(forget_biases),
         "lyapunov_steps": lyapunov_steps, "full": full,
         "subjects": [layer.name for layer in layers], "dtypes": list(dtypes),
     }  # fmt: skip
-    size = FULL if full else DEFAULT
+    given = {field.name: options[field.name] for field in fields(Size) if options.get(field.name)}
+    size = replace(FULL if full else DEFAULT, **given)
     names = [measured_cell(name).name for name in cells] or list(gating_cells())
-    effort = Effort(
-        steps or size.steps, seeds or size.seeds, lyapunov_steps or size.lyapunov_steps,
-        size.horizon_steps,
-    )  # fmt: skip
     if layers:
-        numbers = seeds_of(seed, effort.seeds)
+        numbers = seeds_of(seed, size.seeds)
         pieces = [
             _piece(f"layer/{layer.name}/{dtype}/{setting}", of_layer, layer.name, setting, dtype,
-                   effort.steps, numbers)
+                   size.steps, numbers)
             for layer in layers for width in hidden or size.hidden[:1]
             for setting in [_usual(layer.cells[0], width)]
             for dtype in dtypes or chosen_dtypes(layer.dtypes, None)
         ]  # fmt: skip
         return Plan(KIND, seed, options, pieces)
-    widths = tuple(hidden) or size.hidden
-    usual = [_usual(name, widths[0]) for name in names]
+    usual = [_usual(name, size.hidden[0]) for name in names]
     settings = dict.fromkeys(usual)
     for name in names if cells or full else SWEPT:
-        values = (widths, tuple(gains) or size.gains, tuple(forget_biases) or size.forget_biases)
-        settings |= dict.fromkeys(_vary(_usual(name, widths[0]), *values))
+        settings |= dict.fromkeys(_vary(_usual(name, size.hidden[0]), size))
     pieces = [
         *(_piece(f"validation/{law.id}", _validate, law) for law in LAWS),
-        *(_piece(f"decay/{setting}", measured, setting, effort, seed, deep=setting in usual)
+        *(_piece(f"decay/{setting}", measured, setting, size, seed, deep=setting in usual)
           for setting in settings),
-        *(_piece(f"clipping/{setting}", exploded, setting, 3 * effort.steps, seed)
+        *(_piece(f"clipping/{setting}", exploded, setting, 3 * size.steps, seed)
           for setting in EXPLODING if setting.cell in names),
         _piece("cost/lstm/H64", cost, 64, size.cost_steps, seed, size.adjoint_memory,
                size.lyapunov_memory),
@@ -124,16 +115,14 @@ def _usual(name: str, hidden: int) -> Setting:
     return Setting(name, hidden, GAIN, BIAS if keeping_gate(measured_cell(name)) else None)
 
 
-def _vary(
-    base: Setting, widths: Sequence[int], gains: Sequence[float], biases: Sequence[float]
-) -> Iterator[Setting]:
+def _vary(base: Setting, size: Size) -> Iterator[Setting]:
     """Yield settings that differ from ``base`` in one value."""
-    for gain in gains if has_gain(measured_cell(base.cell)) else ():
-        yield Setting(base.cell, base.hidden, float(gain), base.forget_bias)
-    for bias in biases if base.forget_bias is not None else ():
-        yield Setting(base.cell, base.hidden, base.gain, float(bias))
-    for width in widths:
-        yield Setting(base.cell, width, base.gain, base.forget_bias)
+    for gain in size.gains if has_gain(measured_cell(base.cell)) else ():
+        yield replace(base, gain=float(gain))
+    for bias in size.forget_biases if base.forget_bias is not None else ():
+        yield replace(base, forget_bias=float(bias))
+    for width in size.hidden:
+        yield replace(base, hidden=width)
 
 
 def _piece(id: str, measure: Callable[..., Row], *arguments: Any, **options: Any) -> Piece:

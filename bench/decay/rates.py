@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 
 LEVEL = 0.95
 
@@ -42,7 +42,7 @@ class Band:
     high: list[float | None]
 
 
-def slope(lags: Sequence[int] | Array, logs: Array) -> float:
+def slope(lags: Sequence[int] | Floats, logs: Floats) -> float:
     """Return the least-squares slope of ``logs`` per step; NaN where they are not all finite."""
     if not np.isfinite(logs).all() or len(logs) < 2:
         return math.nan
@@ -50,7 +50,7 @@ def slope(lags: Sequence[int] | Array, logs: Array) -> float:
     return float(away @ (logs - logs.mean()) / (away @ away))
 
 
-def rate(slopes: Array) -> Rate:
+def rate(slopes: Floats) -> Rate:
     """Return the mean of the slopes that are numbers, with its interval."""
     finite = slopes[np.isfinite(slopes)]
     if len(finite) == 0:
@@ -70,17 +70,17 @@ def half_life(rate: float) -> float:
     return math.log(2) / abs(rate) if rate else math.inf
 
 
-def band(logs: Array) -> Band:
+def band(logs: Floats) -> Band:
     """Return the band of curves (seeds, lags), by order statistics: -inf among them is allowed."""
     points = np.quantile(logs, [0.1, 0.5, 0.9], axis=0, method="nearest")
     return Band(*([or_none(round(value, 5)) for value in row] for row in points.tolist()))
 
 
-def log_of_mean(logs: Array) -> Array:
-    """Return the log of the mean of exp(``logs``) over the first axis."""
-    largest = np.where(np.isfinite(top := logs.max(axis=0)), top, 0.0)
-    with np.errstate(divide="ignore"):
-        return largest + np.log(np.exp(logs - largest).mean(axis=0))
+def log_of_mean(logs: Floats) -> float:
+    """Return the log of the mean of exp(``logs``), (n,)."""
+    from scipy.special import logsumexp
+
+    return float(logsumexp(logs)) - math.log(len(logs))
 
 
 def or_none(value: float) -> float | None:

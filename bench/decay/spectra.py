@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...reference.arrays import Floats
 from ...reference.cell import Cell
-from ...reference.functions import Array
 from .adjoint import LN2
 from .biased import BiasedCell
 from .problem import has_gain, keeping_gate
@@ -38,8 +38,8 @@ class Exponents:
     mean of ln |det J| by LU factors, independent of QR.
     """
 
-    values: Array
-    errors: Array
+    values: Floats
+    errors: Floats
     log_det: float
     lost: int = 0
 
@@ -55,13 +55,13 @@ class Exponents:
 
 
 def exponents(
-    jacobians: Iterable[Array], *, steps: int, transient: int, qr_every: int = 1, seed: int = 0
+    jacobians: Iterable[Floats], *, steps: int, transient: int, qr_every: int = 1, seed: int = 0
 ) -> Exponents:
     """Measure over ``steps`` Jacobians (n, n), after ``transient`` in which the frame settles."""
     rest = iter(jacobians)
     first = next(rest)
     n, parts, factored = len(first), min(PARTS, steps), -transient
-    frame = np.linalg.qr(np.random.default_rng(seed).standard_normal((n, n)))[0]
+    frame = _frame(n, seed)
     sums, log_det, rank, finite = np.zeros((parts, n)), 0.0, n, n
     for t, J in enumerate(itertools.chain([first], rest), start=1 - transient):
         frame, logs = J @ frame, np.zeros(n)
@@ -85,7 +85,12 @@ def exponents(
     return _exponents(sums, np.diff(ends), log_det / steps, max(0, rank - finite))
 
 
-def _above_noise(diagonal: Array, carried: Array, steps: int) -> int:
+def _frame(n: int, seed: int) -> Floats:
+    """Draw an orthonormal frame (n, n)."""
+    return np.linalg.qr(np.random.default_rng(seed).standard_normal((n, n)))[0]
+
+
+def _above_noise(diagonal: Floats, carried: Floats, steps: int) -> int:
     """Return the number of directions that are above rounding noise after ``steps``.
 
     A step's product rounds a column by n u of its norm, u the unit roundoff, and that error then
@@ -98,7 +103,7 @@ def _above_noise(diagonal: Array, carried: Array, steps: int) -> int:
     return int(lost.argmax()) if lost.any() else len(diagonal)
 
 
-def _exponents(sums: Array, lengths: Array, log_det: float, lost: int) -> Exponents:
+def _exponents(sums: Floats, lengths: Floats, log_det: float, lost: int) -> Exponents:
     """Return the exponents from the sums of logs in each part (parts, n) and the parts' lengths."""
     values = sums.sum(axis=0) / lengths.sum()
     finite, errors = np.isfinite(values), np.zeros(len(values))
@@ -124,9 +129,7 @@ FAR = 1000
 """The largest difference of exponents that matters; beyond, one of two numbers counts as 0."""
 
 
-def log_singular_values(
-    jacobians: Iterable[Array], lags: Sequence[int], seed: int = 0
-) -> Iterator[Array]:
+def log_singular_values(jacobians: Iterable[Floats], lags: Sequence[int]) -> Iterator[Floats]:
     """Yield the logs of the singular values (n,), descending, of the first ``lags`` Jacobians.
 
     ``lags`` ascend. -inf where the product is singular.
@@ -135,7 +138,7 @@ def log_singular_values(
     for lag, J in enumerate(jacobians, start=1):
         if lag == 1:
             n = len(J)
-            frame = np.linalg.qr(np.random.default_rng(seed).standard_normal((n, n)))[0]
+            frame = _frame(n, 0)
             mantissas, exponents, rank = np.eye(n), np.zeros(n, dtype=np.int64), n
         frame, R = np.linalg.qr(J @ frame)
         mantissas, exponents = _multiply(R, mantissas, exponents)
@@ -149,7 +152,7 @@ def log_singular_values(
             return
 
 
-def _multiply(R: Array, mantissas: Array, exponents: Array) -> tuple[Array, Array]:
+def _multiply(R: Floats, mantissas: Floats, exponents: Floats) -> tuple[Floats, Floats]:
     """Return the rows of R @ T, T = 2^exponents mantissas, as mantissas and exponents."""
     sizes, exponent = np.frexp(np.abs(R))
     reach = np.where(sizes > 0, exponent + exponents, np.iinfo(np.int32).min)
@@ -159,13 +162,13 @@ def _multiply(R: Array, mantissas: Array, exponents: Array) -> tuple[Array, Arra
     return _normal(rows, largest)
 
 
-def _normal(rows: Array, exponents: Array) -> tuple[Array, Array]:
+def _normal(rows: Floats, exponents: Floats) -> tuple[Floats, Floats]:
     """Move powers of two from the rows, or columns of a transpose, to their exponents."""
     shifts = np.frexp(np.abs(rows).max(axis=1))[1]
     return np.ldexp(rows, -shifts[:, None]), exponents + shifts
 
 
-def _log_singular_values(mantissas: Array, exponents: Array) -> Array:
+def _log_singular_values(mantissas: Floats, exponents: Floats) -> Floats:
     """Return ln σ by one-sided Jacobi on the rows 2^exponents mantissas, in rounds of pairs."""
     rows, tolerance = mantissas, len(mantissas) * float(np.finfo(float).eps)
     for _ in range(MOST_SWEEPS):
@@ -183,7 +186,7 @@ def _log_singular_values(mantissas: Array, exponents: Array) -> Array:
     return -np.sort(-logs)
 
 
-def _rotate(rows: Array, exponents: Array, pairs: Array) -> tuple[Array, float]:
+def _rotate(rows: Floats, exponents: Floats, pairs: Floats) -> tuple[Floats, float]:
     """Make the rows of every pair orthogonal; return the rows, and the largest cosine before.
 
     With ρ = 2^(e_j - e_i) <= 1 the rotation's tangent is t = ρ u, and both u and t ρ = ρ² u are
@@ -208,7 +211,7 @@ def _rotate(rows: Array, exponents: Array, pairs: Array) -> tuple[Array, float]:
     return rows, float(np.nan_to_num(cosines).max(initial=0.0))
 
 
-def _rounds(n: int) -> Iterator[Array]:
+def _rounds(n: int) -> Iterator[Floats]:
     """Yield pairs (2, n // 2) such that each of 0 ... n - 1 meets every other number once."""
     players = list(range(n + n % 2))
     half = len(players) // 2
@@ -238,13 +241,12 @@ def direct_rate(cell: Cell, transition: Transition, steps: Iterable[Step]) -> fl
     return float(np.mean(logs))
 
 
-def _kept_share(cell: Cell, transition: Transition, step: Step) -> Array:
+def _kept_share(cell: Cell, transition: Transition, step: Step) -> Floats:
     """Return the share that every unit keeps in one step, (H,)."""
     x, state, gates, new = step
     if "c" not in cell.states and has_gain(cell):
         name, sign = keeping_gate(cell) or ("", 0)
-        return gates[name][0] if sign > 0 else 1 - gates[name][0]
+        return np.asarray(gates[name][0] if sign > 0 else 1 - gates[name][0])
     k = cell.states.index("c") if "c" in cell.states else 0
     ones = tuple(np.full(s.shape, float(j == k)) for j, s in enumerate(state))
-    share: Array = transition.pull(x, state, gates, new, ones)[k][0]  # the block is diagonal
-    return share
+    return np.asarray(transition.pull(x, state, gates, new, ones)[k][0])  # the block is diagonal

@@ -8,9 +8,9 @@ demand a run also has the sums of every mutant.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -247,7 +247,7 @@ def plan(*, seed: int, path: str, with_mutants: bool) -> Plan:
     pieces = [Piece(layer.name, layer.row) for layer in layers]
     if with_mutants:
         pieces += [
-            Piece(f"{layer.name}: {mutant.id}", layer.row_of(mutant))
+            Piece(f"{layer.name}: {mutant.id}", partial(layer.row_of, mutant))
             for layer in layers
             for mutant in mutants()
             if layer.cell in mutant.cells and not mutant.isolated
@@ -255,17 +255,22 @@ def plan(*, seed: int, path: str, with_mutants: bool) -> Plan:
     return Plan(KIND, seed, {"path": path, "with_mutants": with_mutants}, pieces)
 
 
+@dataclass(frozen=True)
 class Layer:
-    """A layer with published sums; the sums of the equations are computed once."""
+    """A layer with published sums: the publication, the group, and the cell's name in it."""
 
-    def __init__(self, setting: Publication, group: Group, cell: str) -> None:
-        """Set the publication, the group, and the cell's name in it."""
-        self.setting, self.group, self.cell = setting, group, cell
-        self.name = f"{group.name}: {cell}"
-        self.sums = cache(self._sums)
+    setting: Publication
+    group: Group
+    cell: str
 
-    def _sums(self) -> tuple[PublishedSum, ...]:
-        """Return the printed sums beside those of the equations."""
+    @property
+    def name(self) -> str:
+        """The group's name, and the cell's."""
+        return f"{self.group.name}: {self.cell}"
+
+    @cached_property
+    def sums(self) -> tuple[PublishedSum, ...]:
+        """The printed sums beside those of the equations."""
         by_equations = expected(self.setting, self.group, self.cell)
         return tuple(
             PublishedSum(quantity, printed, by_equations[quantity].value,
@@ -275,25 +280,21 @@ class Layer:
 
     def row(self) -> Mapping[str, Any]:
         """Return a ``LayerRow`` as JSON values."""
-        sums = [asdict(published) for published in self.sums()]
+        sums = [asdict(published) for published in self.sums]
         return {"group": self.group.name, "cell": self.cell, "sums": sums}
 
-    def row_of(self, mutant: Mutant) -> Callable[[], Mapping[str, Any]]:
-        """Return a function that computes a ``MutantRow`` as JSON values."""
-
-        def measure() -> Mapping[str, Any]:
-            row = {"group": self.group.name, "cell": self.cell, "mutant": mutant.id,
-                   "statement": mutant.statement}  # fmt: skip
-            try:
-                computed = sums_by(mutant_subject(mutant, self.cell), self.setting, self.group,
-                                   self.cell)  # fmt: skip
-            except Exception as error:  # a mutant may do anything
-                everything = [published.quantity for published in self.sums()]
-                raised = f"{type(error).__name__}: {error}"[:200]
-                return row | {"rejected_by": everything, "raised": raised}
-            return row | {"rejected_by": rejected(self.sums(), computed)}
-
-        return measure
+    def row_of(self, mutant: Mutant) -> Mapping[str, Any]:
+        """Compute a ``MutantRow`` as JSON values."""
+        row = {"group": self.group.name, "cell": self.cell, "mutant": mutant.id,
+               "statement": mutant.statement}  # fmt: skip
+        try:
+            subject = mutant_subject(mutant, self.cell)
+            computed = sums_by(subject, self.setting, self.group, self.cell)
+        except Exception as error:  # a mutant may do anything
+            everything = [published.quantity for published in self.sums]
+            raised = f"{type(error).__name__}: {error}"[:200]
+            return row | {"rejected_by": everything, "raised": raised}
+        return row | {"rejected_by": rejected(self.sums, computed)}
 
 
 def rejected(sums: Sequence[PublishedSum], computed: Mapping[str, float]) -> list[str]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...verify.subjects.kernel_problems import Problem
-from .submissions import Loop, Weights, submission
+from .submissions import Loop, Weights
 
 States = tuple[Tensor, ...]
 
@@ -42,10 +42,6 @@ class Cheat:
     def fits(self, problem: Problem) -> bool:
         """Return whether the cheat applies to a problem."""
         return FITS[self.problems](problem)
-
-    def submission(self, problem: Problem) -> type[Loop]:
-        """Return the submitted class."""
-        return submission(self.kind, problem)
 
 
 CHEATS: list[Cheat] = []

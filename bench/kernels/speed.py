@@ -44,7 +44,7 @@ def measured(name: str, like: str, forbid: str = "", device: str = "cpu") -> dic
     """
     import torch
 
-    from .state_spaces import Chunks, state_space
+    from .state_spaces import Chunks
     from .submissions import Wrapper, submission
 
     subject = cast("Kernel", subject_named(name, like, forbid, device=device))
@@ -53,8 +53,7 @@ def measured(name: str, like: str, forbid: str = "", device: str = "cpu") -> dic
     small = inside(problem, case)
     within = embedded(problem, case, small)
     drawn = within.leaves(leaves(problem, small), leaves(problem, case))
-    spaces = isinstance(problem, StateSpace)
-    model = state_space(Chunks, problem) if spaces else submission(Wrapper, problem)
+    model = submission(Chunks if isinstance(problem, StateSpace) else Wrapper, problem)
     reference = kernel(model, "torch's own module", like, device=device)
     call, torchs = (layer.build(case).ready(drawn) for layer in (subject, reference))
     with one_thread(torch):

@@ -114,11 +114,9 @@ class Quotient(Chunks):
 
 class StateOfChunkLost(Chunks):
     def run(self, x: Tensor, A: Tensor, B: Tensor, C: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = []
-        for x_, A_, B_, C_ in zip(*self.parts(x, A, B, C), strict=True):
-            y, last = self.chunk(x_, A_, B_, C_, S)
-            outputs.append(y)
-        return torch.cat(outputs, 2), last
+        parts = zip(*self.parts(x, A, B, C), strict=True)
+        chunks = [self.chunk(x_, A_, B_, C_, S) for x_, A_, B_, C_ in parts]
+        return torch.cat([y for y, _ in chunks], 2), chunks[-1][1]
 
 
 class ReadBeforeWrite(Steps):
@@ -186,8 +184,3 @@ OF_OUTPUTS = tuple(WRONG[name] for name in (
 def fits(kind: type[Chunks], problem: Problem) -> bool:
     """Return whether a wrong submission gives wrong results on a problem."""
     return problem.returns == "outputs" or kind not in OF_OUTPUTS
-
-
-def state_space(kind: type[Any], problem: Problem) -> type[Any]:
-    """Return a submission to a problem."""
-    return type("ModelNew", (kind,), {"problem": problem, "__module__": __name__})

@@ -263,6 +263,6 @@ HONEST: dict[str, type[Loop]] = {
 """Right submissions."""
 
 
-def submission(kind: type[Loop], problem: Problem) -> type[Loop]:
-    """Return a submission to a problem."""
+def submission(kind: type[Any], problem: Problem) -> type[Any]:
+    """Return a submission to a problem: a class of a loop, or of chunks of a state space."""
     return type("ModelNew", (kind,), {"problem": problem, "__module__": __name__})

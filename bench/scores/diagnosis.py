@@ -14,6 +14,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -112,23 +113,18 @@ def _row(
 
 
 def _failing(subject: MutantSubject, checks: Sequence[str], dtype: str) -> list[Verdict]:
-    verdicts = []
-    for check in map(check_named, checks):
-        if not subject.options.missing(check.needs):
-            verdicts.append(hold(subject, check, dtype))
-    return [v for v in verdicts if v.wrong]
+    concerned = (c for c in map(check_named, checks) if not subject.options.missing(c.needs))
+    return [v for v in (hold(subject, check, dtype) for check in concerned) if v.wrong]
 
 
 def _in_a_process(mutant: Mutant, subject: MutantSubject) -> Diagnosis:
     """Hold a program that misbehaves to its checks in worker processes, and diagnose it."""
-    named, isolated = Named(subject.name), Isolated(MEMORY)
-    try:
+    named = Named(subject.name)
+    with closing(Isolated(MEMORY)) as isolated:
         verdicts = [
             isolated.hold(Task(named, check, mutant.dtypes[0], "standard", 0), PATIENCE)
             for check in mutant.killed_by
         ]
-    finally:
-        isolated.close()
     return next(iter(diagnoses(verdicts, [named], memory=MEMORY)))
 
 

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import click
@@ -246,25 +245,14 @@ COLUMNS: score.Columns = {
 
 @click.command()
 @click.option("--pass", "chosen", multiple=True, help="Only of this pass; several may be given.")
-@score.sample_option
-@score.seed_option
-@score.jobs_option
-@score.misses_option
-@score.json_option
-def main(
-    chosen: Sequence[str],
-    sample: int | None,
-    seed: int,
-    jobs: int,
-    misses: Path | None,
-    as_json: bool,
-) -> None:
+@score.sampled
+def main(chosen: Sequence[str], sample: int | None, seed: int, jobs: int, **options: Any) -> None:
     """Score and print."""
     edited = islice(effective_edits(chosen or names(), seed), sample)
     tasks: list[score.Work[Row]] = [(row, (name, edit.number)) for name, edit in edited]
     rows = sorted(score.results(tasks, jobs), key=lambda r: (r.name, r.line, r.number))
     score.tell("Edits of backward passes", COLUMNS, rows, totals(rows), missed=lambda r: r.missed,
-         misses=misses, as_json=as_json)  # fmt: skip
+               **options)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from ...verify.subjects.kernel_problems import (
 )
 from ...verify.subjects.torch_module import one_thread
 from ..kernels.cheats import CHEATS, SMALL_D, SMALL_H, restore
-from ..kernels.state_spaces import RIGHT, WRONG, Chunks, fits, state_space
+from ..kernels.state_spaces import RIGHT, WRONG, Chunks, fits
 from ..kernels.submissions import HONEST, Wrapper, submission
 from . import score
 
@@ -95,17 +95,12 @@ def submissions(problem: Problem) -> tuple[dict[str, Any], dict[str, Any]]:
     return HONEST, {cheat.name: cheat.kind for cheat in CHEATS if cheat.fits(problem)}
 
 
-def submission_to(kind: type[Any], problem: Problem) -> type[Any]:
-    """Return a submission to a problem."""
-    return (state_space if issubclass(kind, Chunks) else submission)(kind, problem)
-
-
 def by_benchmark(kind: type[Any], problem: Problem) -> tuple[bool, bool]:
     """Return whether all trials are within each of ``TOLERANCES``, by torch.allclose."""
     scaled, models = small(problem), []
     for model in (Chunks if isinstance(problem, StateSpace) else Wrapper, kind):
         torch.manual_seed(0)
-        models.append(submission_to(model, scaled)(*scaled.init_arguments(scaled.own_case)))
+        models.append(submission(model, scaled)(*scaled.init_arguments(scaled.own_case)))
     close = dict.fromkeys(TOLERANCES, True)
     for seed in range(TRIALS):
         torch.manual_seed(seed)
@@ -161,7 +156,7 @@ def row(number: int, name: str) -> Row:
     honest, wrong = submissions(problem)
     kind = (honest | wrong)[name]
     strict, loose = by_benchmark(kind, problem)
-    subject = kernel(submission_to(kind, problem), name, problem.name)
+    subject = kernel(submission(kind, problem), name, problem.name)
     restore()
     check, message = by_gatewise(subject)
     seconds = time.perf_counter() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -74,50 +75,42 @@ class Row:
         return f"mutant:{self.mutant}[{self.cell}]"
 
 
-@dataclass
-class Matrix:
-    """Runs checks on mutants: until one fails, or with ``full`` all of them."""
+def decided(
+    rows: Sequence[Row], pool: Here, budget: str, seed: int, *, full: bool
+) -> Iterator[Row]:
+    """Run checks on mutants, until one fails or with ``full`` all; yield each decided row."""
+    waiting: dict[Future[list[Verdict]], tuple[Row, list[str]]] = {}
 
-    pool: Here
-    budget: str
-    seed: int
-    full: bool = False
+    def ask(row: Row, checks: list[str]) -> None:
+        task = Task(Named(row.name), checks[0], row.dtype, budget, seed, shrink=False)
+        may_hang = _by_id()[row.mutant].isolated
+        waiting[pool.hold([task], IMPATIENT if may_hang else PATIENT)] = row, checks[1:]
 
-    def decided(self, rows: Sequence[Row]) -> Iterator[Row]:
-        """Yield each row as soon as it is decided."""
-        waiting: dict[Future[list[Verdict]], tuple[Row, list[str]]] = {}
+    for row in rows:
+        ask(row, order(row))
+    while waiting:
+        finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in finished:
+            row, remaining = waiting.pop(future)
+            (verdict,) = future.result()
+            _note(row, verdict)
+            if remaining and (full or not row.killed_by):
+                ask(row, remaining)
+            else:
+                yield row
 
-        def ask(row: Row, checks: list[str]) -> None:
-            task = Task(Named(row.name), checks[0], row.dtype, self.budget, self.seed, shrink=False)
-            may_hang = _by_id()[row.mutant].isolated
-            seconds = IMPATIENT if may_hang else PATIENT
-            waiting[self.pool.hold([task], seconds)] = row, checks[1:]
 
-        for row in rows:
-            ask(row, self._order(row))
-        while waiting:
-            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in finished:
-                row, remaining = waiting.pop(future)
-                (verdict,) = future.result()
-                _note(row, verdict)
-                if remaining and (self.full or not row.killed_by):
-                    ask(row, remaining)
-                else:
-                    yield row
-
-    def _order(self, row: Row) -> list[str]:
-        """Return the checks that should fail, then all others that concern the cell."""
-        mutant = _by_id()[row.mutant]
-        if isinstance(mutant, QuantisationMutant):
-            return list(dict.fromkeys((*mutant.killed_by, *HELD_TO)))
-        subject = mutant_subject(mutant, row.cell)
-        concerned = [
-            c.id for c in subject_checks()
-            if c.concerns(subject) and not subject.options.missing(c.needs)
-        ]  # fmt: skip
-        first = [id for id in mutant.killed_by if id in concerned]
-        return [*first, *(id for id in concerned if id not in first)]
+def order(row: Row) -> list[str]:
+    """Return the checks that should fail, then all others that concern the cell."""
+    mutant = _by_id()[row.mutant]
+    if isinstance(mutant, QuantisationMutant):
+        return list(dict.fromkeys((*mutant.killed_by, *HELD_TO)))
+    subject = mutant_subject(mutant, row.cell)
+    concerned = [
+        c.id for c in subject_checks()
+        if c.concerns(subject) and not subject.options.missing(c.needs)
+    ]  # fmt: skip
+    return sorted(concerned, key=lambda check: (*mutant.killed_by, check).index(check))
 
 
 def _by_id() -> dict[str, Wrong]:
@@ -202,15 +195,10 @@ def decide(
                   planned=[row.id for row in planned])  # fmt: skip
     undecided = [row for row in planned if row.id not in done]
     on_plan(len(undecided))
-    pool = Here(jobs, PATIENT, MEMORY)
-    try:
-        with run.locked(folder):
-            matrix = Matrix(pool, settings["budget"], seed, settings["full"])
-            for row in matrix.decided(undecided):
-                run.append(folder, {"id": row.id, "status": "OK", "row": asdict(row)})
-                yield row
-    finally:
-        pool.close()
+    with closing(Here(jobs, PATIENT, MEMORY)) as pool, run.locked(folder):
+        for row in decided(undecided, pool, settings["budget"], seed, full=settings["full"]):
+            run.append(folder, {"id": row.id, "status": "OK", "row": asdict(row)})
+            yield row
 
 
 def rows(values: Iterable[Mapping[str, Any]]) -> list[Row]:

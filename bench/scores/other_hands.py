@@ -216,11 +216,7 @@ COLUMNS: score.Columns = {
 @click.option("--style", "styles", multiple=True, type=click.Choice(STYLES), help="Only this.")
 @click.option("--mutant", "ids", multiple=True, metavar="ID", help="Only this one.")
 @click.option("--list", "listing", is_flag=True, help="Say what is written, and what is not.")
-@score.sample_option
-@score.seed_option
-@score.jobs_option
-@score.misses_option
-@score.json_option
+@score.sampled
 def main(
     styles: Sequence[str],
     ids: Sequence[str],
@@ -228,8 +224,7 @@ def main(
     sample: int | None,
     seed: int,
     jobs: int,
-    misses: Path | None,
-    as_json: bool,
+    **options: Any,
 ) -> None:
     """Score and print."""
     if listing:
@@ -243,7 +238,7 @@ def main(
     todo: list[score.Work[Row]] = [(row, (hand.style, hand.cell, hand.id)) for hand in mixed]
     rows = sorted(score.results(todo, jobs), key=lambda r: (r.id, r.cell, r.style))
     score.tell("The catalogue in other hands", COLUMNS, rows, totals(rows),
-         missed=lambda r: not r.named, misses=misses, as_json=as_json)  # fmt: skip
+               missed=lambda r: not r.named, **options)  # fmt: skip
 
 
 def listed() -> Iterator[str]:

@@ -104,6 +104,13 @@ misses_option = click.option(
 )  # fmt: skip
 
 
+def sampled(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a score over a sample: --sample, --seed, --jobs, --misses and --json."""
+    for option in (json_option, misses_option, jobs_option, seed_option, sample_option):
+        command = option(command)
+    return command
+
+
 def print_table(title: str, columns: Columns, rows: Sequence[Any]) -> None:
     """Print rows as a table, if there are any."""
     if not rows:

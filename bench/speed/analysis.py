@@ -135,7 +135,7 @@ def _with_comparisons(run: BenchRun, analyses: list[Row]) -> list[Row]:
     """Compare each row with its baseline, and a rung with the one below, given the noise floor."""
     floor, chosen_baseline = rows.floor(run), str(run.settings.get("baseline", ""))
     effort = STANDARD if run.settings.get("full") else QUICK
-    comparisons: list[tuple[int, str, Comparison]] = []
+    comparisons: dict[tuple[int, str], Comparison] = {}
     for number, row in enumerate(analyses):
         peers = {e.subject: e.timing for e in row.group.entries
                  if e.of == row.entry.of and e.timing is not None}  # fmt: skip
@@ -144,19 +144,17 @@ def _with_comparisons(run: BenchRun, analyses: list[Row]) -> list[Row]:
             continue
         turns = Rounds(peers, effort, run.seed)
         baseline = baseline_of([*peers][::-1], chosen_baseline)
-        if baseline != subject:
-            analyses[number] = replace(analyses[number], baseline=baseline)
-            comparisons.append((number, "comparison", turns.compare(subject, baseline, floor)))
-        if below := ladder.below(subject, peers):
-            analyses[number] = replace(analyses[number], below=below)
-            comparisons.append((number, "gain", turns.compare(subject, below, floor)))
-    verdicts = corrected([comparison for *_, comparison in comparisons])
-    for (number, name, _), verdict in zip(comparisons, verdicts, strict=True):
-        if name == "comparison":
-            analyses[number] = replace(analyses[number], comparison=verdict)
-        else:
-            analyses[number] = replace(analyses[number], gain=verdict)
-    return analyses
+        baseline = "" if baseline == subject else baseline
+        below = ladder.below(subject, peers)
+        analyses[number] = replace(row, baseline=baseline, below=below)
+        for role, other in (("baseline", baseline), ("below", below)):
+            if other:
+                comparisons[number, role] = turns.compare(subject, other, floor)
+    verdicts = dict(zip(comparisons, corrected([*comparisons.values()]), strict=True))
+    return [
+        replace(row, comparison=verdicts.get((k, "baseline")), gain=verdicts.get((k, "below")))
+        for k, row in enumerate(analyses)
+    ]
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:

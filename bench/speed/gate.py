@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Array, Floats
 from ...reference.parameters import Parameters
 from ...verify.numbers.arithmetic import ARITHMETICS, FINER, HALVES, Arithmetic
 from ...verify.numbers.bounded import Bounded
@@ -143,8 +143,7 @@ def _parameter(problem: Problem, name: str, array: Array) -> Bounded:
     if name != "b":
         return exact(problem, array)
     half = exact(problem, array / 2)
-    both: Bounded = half + half
-    return both
+    return cast(Bounded, half + half)
 
 
 def exact(problem: Problem, array: Array) -> Bounded:
@@ -221,7 +220,7 @@ class _Comparison:
     )
     later: int = 0
 
-    def compare(self, kind: str, quantity: str, got: Array, want: Bounded) -> None:
+    def compare(self, kind: str, quantity: str, got: Floats, want: Bounded) -> None:
         """Compare an array with its oracle, and record its relative error."""
         self.ledger.compare(quantity, got, want)
         scale = float(np.max(np.abs(want.value), initial=0.0))
@@ -247,7 +246,7 @@ class _Comparison:
         if len(result.final) != len(names):
             raise Mismatch(f"final states: expected {len(names)}, got {len(result.final)}")
 
-    def _later_steps(self, y: Array) -> None:
+    def _later_steps(self, y: Floats) -> None:
         """Compare some later steps with one step of the reference from the contender's outputs."""
         problem, steps = self.problem, self.want.steps
         if len(problem.layer.pass_sizes) > 1 or problem.shape.T < steps + 2:
@@ -271,31 +270,20 @@ class _Comparison:
                 if name not in pulled.parameters:
                     raise Mismatch(f"gradient of {name}: expected shape {want.shape}, got none")
                 self.compare("gradients", f"gradient of {name}", pulled.parameters[name], want)
-        steps, places = self.want.steps, self.problem.places
-        self._compare_at_places(
-            "gradient of x", pulled.x, self.problem.x.shape, self.want.x, steps, places
-        )
-        names = self.problem.layer.cell.states
-        for k, name in enumerate(names):
+        self._compare_at_places("gradient of x", pulled.x, self.problem.x.shape, self.want.x)
+        for k, name in enumerate(self.problem.layer.cell.states):
             got = pulled.initial[k] if k < len(pulled.initial) else None
-            shape, want = self.problem.state[k].shape, self.want.initial[k]
-            self._compare_at_places(
-                f"gradient of initial {name}", got, shape, want, shape[0], places
-            )
+            shape = self.problem.state[k].shape
+            self._compare_at_places(f"gradient of initial {name}", got, shape, self.want.initial[k])
 
     def _compare_at_places(
-        self,
-        quantity: str,
-        got: Array | None,
-        shape: tuple[int, ...],
-        want: Bounded,
-        first: int,
-        places: Array,
+        self, quantity: str, got: Floats | None, shape: tuple[int, ...], want: Bounded
     ) -> None:
-        """Compare got[:first, places] with the expected numbers, and everything else with 0."""
+        """Compare the witnesses' first rows with the expected numbers, everything else with 0."""
         if got is None or np.shape(got) != shape:
             got_shape = None if got is None else np.shape(got)
             raise Mismatch(f"{quantity}: expected shape {shape}, got {got_shape}")
+        first, places = want.shape[0], self.problem.places
         self.compare("gradients", quantity, got[:first][:, places], want)
         rest = np.array(got)
         rest[:first, places] = 0

@@ -34,9 +34,7 @@ def version() -> str:
 class NumPyPrepared(Prepared):
     """A contender on NumPy, which reports its memory to ``tracemalloc``."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem)
-        self.run: Any = None
+    run: Any = None
 
     @abstractmethod
     def pulled(self, run: Any, cotangents: Cotangents) -> Any:

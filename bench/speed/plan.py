@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -97,10 +98,8 @@ def plan(*, seed: int, **options: Any) -> Plan:
     last = pieces_of_groups[-1]
 
     def measure_last() -> Mapping[str, Any]:
-        try:
+        with closing(process):
             return last.measure()
-        finally:
-            process.close()
 
     pieces = [*_first(wanted, process, seed), *pieces_of_groups[:-1], Piece(last.id, measure_last)]
     return Plan("speed", seed, options, pieces)
@@ -217,11 +216,8 @@ def _cells_of(name: str, like: str | None) -> tuple[str, ...]:
     if subject := adapter(name):
         return subject.cells
     check_family(name)
-    isolated = Isolated(memory=0, paths=[str(Path.cwd())])
-    try:
+    with closing(Isolated(memory=0, paths=[str(Path.cwd())])) as isolated:
         description = isolated.describe(Named(name, like), availability.TIMEOUT)
-    finally:
-        isolated.close()
     if problem := description.problem:
         raise UnknownSubject(problem if name in problem else f"{name}: {problem}")
     return description.cells

@@ -45,13 +45,12 @@ class SpeedProcess(Isolated):
     def plain(self, do: str, **request: Any) -> dict[str, Any]:
         """Return the answer to any request but a group; UnsupportedError says why there is none."""
         try:
-            return self._answer(do, **request)
+            return dict(self._answer(do, **request))
         except (ProcessEnded, TimedOut) as end:
             raise UnsupportedError(f"{self.last_case}: {end}") from end
 
-    def _answer(self, do: str, **request: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self._ask({"do": do, **request}, self.timeout)["answer"]
-        return answer
+    def _answer(self, do: str, **request: Any) -> Any:
+        return self._ask({"do": do, **request}, self.timeout)["answer"]
 
     def group(self, request: Request) -> dict[str, Any]:
         """Return the row of a group; a contender that ends the process has only a status in it.
@@ -62,7 +61,7 @@ class SpeedProcess(Isolated):
         while True:
             try:
                 row = self._answer("group", group=asdict(request))
-                return row | {"entries": [*row["entries"], *map(asdict, gone)]}
+                return {**row, "entries": [*row["entries"], *map(asdict, gone)]}
             except (ProcessEnded, TimedOut) as end:
                 status, message = _status(end)
                 lost = [self.last_case] if self.last_case in request.subjects else request.subjects

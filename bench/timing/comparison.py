@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 from .measurement import (
     NOISY,
     OK,
@@ -90,9 +90,9 @@ class Rounds:
         )
 
 
-def log_ratios(a: Sequence[float], b: Sequence[float]) -> Array:
+def log_ratios(a: Sequence[float], b: Sequence[float]) -> Floats:
     """Return log(a/b), round by round."""
-    return np.log(np.array(a) / np.array(b))
+    return np.asarray(np.log(np.array(a) / np.array(b)))
 
 
 def decide(low: float, high: float, p: float, floor: float) -> str:
@@ -137,7 +137,7 @@ def rounds(
     return Rounds(dict(zip(calls, timings, strict=True)), effort, seed)
 
 
-def turn(rng: np.random.Generator, count: int) -> Array:
+def turn(rng: np.random.Generator, count: int) -> Floats:
     """Draw the order of a round (count,): on this coin the test rests (``significance``)."""
     return rng.permutation(count)
 

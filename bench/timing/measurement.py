@@ -157,9 +157,9 @@ def sample(call: Call, loops: int, clock: Clock = WALL) -> Sample:
     return Sample((took - away) / loops, away / loops)
 
 
-def overhead(clock: Clock = WALL, readings: int = 200) -> float:
+def overhead(clock: Clock = WALL) -> float:
     """Return the seconds that reading the clock costs, or its step if that is longer."""
-    times = [clock.seconds() for _ in range(readings)]
+    times = [clock.seconds() for _ in range(200)]
     return min((b - a for a, b in pairwise(times) if b > a), default=0.0)
 
 
@@ -239,10 +239,6 @@ class Warmed:
         """Take one sample."""
         return sample(self.call, self.loops, self.clock)
 
-    def measured(self, samples: Sequence[Sample]) -> float:
-        """Return how many seconds were measured, without those of other programs."""
-        return self.loops * sum(s.seconds for s in samples)
-
 
 def warmed(call: Call, effort: Effort, clock: Clock) -> Warmed:
     """Call until times stop falling, for at most a quarter of the patience."""
@@ -302,9 +298,9 @@ def sampled(
         if now - started >= effort.patience * len(ready) or n >= effort.most:
             return ready, samples
         if n >= look and now - begun >= effort.seconds * len(ready):
-            pairs = zip(ready, samples, strict=True)
             measured = all(
-                warm_call.measured(series) >= effort.seconds for warm_call, series in pairs
+                warm_call.loops * sum(s.seconds for s in series) >= effort.seconds
+                for warm_call, series in zip(ready, samples, strict=True)
             )
             if measured and is_enough(ready, samples):
                 return ready, samples

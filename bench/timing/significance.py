@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...reference.functions import Array
+from ...reference.arrays import Floats
 
 
-def p_value(log_ratios: Array, floor: float) -> float:
+def p_value(log_ratios: Floats, floor: float) -> float:
     """Return the p-value of the hypothesis that the log ratios (n,) lie within ``floor`` of 0.
 
     Two-sided: twice the smaller of the two one-sided tests at the floor's ends.
@@ -54,7 +54,7 @@ RESAMPLES = 1000
 LEVEL = 0.95
 
 
-def interval(samples: Sequence[float] | Array, rng: np.random.Generator) -> tuple[float, float]:
+def interval(samples: Sequence[float] | Floats, rng: np.random.Generator) -> tuple[float, float]:
     """Return the 95 % percentile interval of the median of ``samples`` (n,), in their order.
 
     The samples of a busy machine are autocorrelated: what disturbs one disturbs its neighbours, and
@@ -65,18 +65,16 @@ def interval(samples: Sequence[float] | Array, rng: np.random.Generator) -> tupl
     return float(low), float(high)
 
 
-def medians(
-    samples: Sequence[float] | Array, rng: np.random.Generator, resamples: int = RESAMPLES
-) -> Array:
-    """Return the medians (resamples,) of series of random blocks of the samples (n,)."""
+def medians(samples: Sequence[float] | Floats, rng: np.random.Generator) -> Floats:
+    """Return the medians (RESAMPLES,) of series of random blocks of the samples (n,)."""
     series = np.asarray(samples, dtype=np.float64)
     n, length = len(series), block_length(series)
-    starts = rng.integers(n, size=(resamples, -(-n // length), 1))
-    places = (starts + np.arange(length)).reshape(resamples, -1)[:, :n] % n
-    return np.median(series[places], axis=1)
+    starts = rng.integers(n, size=(RESAMPLES, -(-n // length), 1))
+    places = (starts + np.arange(length)).reshape(RESAMPLES, -1)[:, :n] % n
+    return np.asarray(np.median(series[places], axis=1))
 
 
-def block_length(series: Array) -> int:
+def block_length(series: Floats) -> int:
     """Return the length of blocks for the median of a series (n,): 1 if nothing is correlated.
 
     The variance of a median depends on the autocorrelation of the signs of the samples about it, so
@@ -101,7 +99,7 @@ def block_length(series: Array) -> int:
     return int(np.clip(np.ceil(length), 1, max(1, n // 4)))
 
 
-def _last_correlated(correlation: Array, n: int) -> int:
+def _last_correlated(correlation: Floats, n: int) -> int:
     """Return the lag after which five autocorrelations in a row do not differ from 0."""
     small = np.abs(correlation[1:]) < 2 * np.sqrt(np.log10(n) / n)
     runs = np.convolve(small, np.ones(5), mode="valid")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -32,18 +31,10 @@ def _section(kind: str, runs: Sequence[BenchRun]) -> Section:
     with _fitting(kind):
         section: Section = importlib.import_module(f".{kind}", __package__).section(runs)
     parts = (
-        replace(part, chart=_guard(kind, part.chart)) if isinstance(part, Figure) else part
+        replace(part, chart=_fitting(kind)(part.chart)) if isinstance(part, Figure) else part
         for part in section.parts
     )
     return replace(section, parts=tuple(parts))
-
-
-def _guard(kind: str, chart: Callable[[], Any]) -> Callable[[], Any]:
-    def guarded() -> Any:
-        with _fitting(kind):
-            return chart()
-
-    return guarded
 
 
 @contextmanager

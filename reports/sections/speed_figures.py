@@ -105,12 +105,9 @@ def passes(analyses: Sequence[Row]) -> Figure | None:
 
 def _rows_by_pass(analyses: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
     """Return, by group and contender, the rows by pass, if the gradient of data was timed alone."""
-    by_pass: dict[tuple[str, str], dict[str, Row]] = {}
-    for row in analyses:
-        if row.entry.timing:
-            by_pass.setdefault((row.group.id, row.entry.subject), {})[row.entry.of] = row
-    needed = {FORWARD, BACKWARD, DATA}
-    return {key: rows for key, rows in by_pass.items() if needed <= rows.keys()}
+    timed = grouped(((r.group.id, r.entry.subject), r) for r in analyses if r.entry.timing)
+    by_pass = {key: {row.entry.of: row for row in rows} for key, rows in timed.items()}
+    return {key: rows for key, rows in by_pass.items() if rows.keys() >= {FORWARD, BACKWARD, DATA}}
 
 
 def _some(passes: Mapping[tuple[str, str], dict[str, Row]]) -> list[dict[str, Row]]:
@@ -265,10 +262,8 @@ def values(analyses: Iterable[Row]) -> list[dict[str, Any]]:
 
 def cells(analyses: Iterable[Row]) -> dict[str, str]:
     """Return each cell's name in the legend of shapes; cells of one contender are "other cells"."""
-    kinds: dict[str, set[str]] = {}
-    for row in analyses:
-        kinds.setdefault(row.group.cell, set()).add(kind(row))
-    often = [cell for cell in kinds if len(kinds[cell]) > 1][:MOST_SHAPES]
+    kinds = grouped((row.group.cell, kind(row)) for row in analyses)
+    often = [cell for cell in kinds if len({*kinds[cell]}) > 1][:MOST_SHAPES]
     return {cell: cell if cell in often else "other cells" for cell in kinds}
 
 
@@ -283,7 +278,7 @@ TOOLTIP = ["contender:N", "cell:N", "pass:N", "shape:N", "us:Q", "gflops:Q", "st
 
 def against_sizes(analyses: Sequence[Row]) -> Figure | None:
     """Return the figure of microseconds per step against H, B and T, all else fixed."""
-    chosen = _of_most_rows(analyses, TRAINING)
+    chosen = _of_most_rows(analyses)
     panels = {size: _longest_series(chosen, size) for size in "HBT"}
     panels = {size: rows for size, rows in panels.items() if rows}
     if not panels:
@@ -343,12 +338,12 @@ def edges(cell: str, *, backward: bool = False) -> tuple[int, ...]:
     return (SMALL[kind][backward], PERSISTENT_WIDTH) if kind in SMALL else ()
 
 
-def _of_most_rows(analyses: Sequence[Row], phase: str) -> list[Row]:
-    """Return the timed rows of a pass, for the cell and dtype with the most rows.
+def _of_most_rows(analyses: Sequence[Row]) -> list[Row]:
+    """Return the timed rows of training, for the cell and dtype with the most rows.
 
     A run of the ladder beside others has many contenders, at one shape.
     """
-    timed = [r for r in analyses if r.entry.of == phase and r.entry.timing]
+    timed = [r for r in analyses if r.entry.of == TRAINING and r.entry.timing]
     timed = [r for r in timed if r.shape.layers == r.shape.directions == 1]
     if not timed:
         return []
@@ -375,7 +370,7 @@ def _longest_series(analyses: Sequence[Row], size: str) -> list[Row]:
 
 def heat(analyses: Sequence[Row]) -> Figure | None:
     """Return the figure of speedups over the baseline, over H and B."""
-    chosen = [r for r in _of_most_rows(analyses, TRAINING) if r.comparison]
+    chosen = [r for r in _of_most_rows(analyses) if r.comparison]
     steps = max((r.shape.T for r in chosen), default=0)
     chosen = [r for r in chosen if r.shape.T == steps]
     if not chosen:

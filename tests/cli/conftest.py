@@ -6,7 +6,6 @@ from commands import invoke
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(here):
     """Run the command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
     return invoke

@@ -181,10 +181,9 @@ def test_a_request_has_all_of_a_family():
 
 
 @pytest.mark.parametrize("command", ["verify", "diagnose"])
-def test_no_such_family_is_a_usage_error(command, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_no_such_family_is_a_usage_error(command, here):
     result = invoke(command, "nothing:*")
 
     assert result.exit_code == 2
     assert "there is no family 'nothing'" in result.stderr
-    assert not list(tmp_path.iterdir())
+    assert not list(here.iterdir())

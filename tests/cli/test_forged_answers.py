@@ -19,8 +19,7 @@ FORGED = (
 
 
 @pytest.fixture(params=FORGED, ids=lambda answer: str(answer)[:30])
-def forged(request, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def forged(request, here, monkeypatch):
     monkeypatch.setattr(Isolated, "ask", lambda *_, **__: dict(request.param))
     monkeypatch.setattr(Isolated, "describe", lambda _, named, timeout: Description(named))
 
@@ -45,11 +44,10 @@ def test_a_diagnosis(forged):
     assert "\x1b" not in found.message
 
 
-def test_what_stands_beside_a_recording_is_left_alone(tmp_path, monkeypatch):
+def test_what_stands_beside_a_recording_is_left_alone(here):
     """A folder that is called like the unfinished recording is somebody's."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "there.part").mkdir()
-    (tmp_path / "there.part" / "mine").write_text("kept")
+    (here / "there.part").mkdir()
+    (here / "there.part" / "mine").write_text("kept")
     result = invoke("record torch:LSTM -o there")
     assert result.exit_code == 3
-    assert (tmp_path / "there.part" / "mine").read_text() == "kept"
+    assert (here / "there.part" / "mine").read_text() == "kept"

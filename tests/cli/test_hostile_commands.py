@@ -37,9 +37,8 @@ VALUES = (
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(here, monkeypatch):
     """An empty folder in which nothing takes long."""
-    monkeypatch.chdir(tmp_path)
 
     def ended(*_, **__):
         raise ProcessEnded("the process ended itself with exit code 1")
@@ -54,7 +53,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setattr(mutants, "_see", lambda *_, **__: None)
     monkeypatch.setattr(runner, "choose", chosen)
     install(monkeypatch, Pool(other="failed"))
-    return tmp_path
+    return here
 
 
 def chosen(patterns):

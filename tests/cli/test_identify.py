@@ -5,12 +5,6 @@ import json
 import pytest
 
 
-@pytest.fixture
-def other(root):
-    """Name a subject of a framework that does not exist."""
-    return lambda name: f"{root}/tests/doubles/other_frameworks.py:{name}"
-
-
 def test_identify_tells_the_convention(run):
     result = run("identify torch:GRU")
 

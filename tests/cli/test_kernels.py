@@ -30,9 +30,8 @@ class Ignores(ModelNew):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "kernel.py").write_text(MODULE, encoding="utf-8")
+def run(here):
+    (here / "kernel.py").write_text(MODULE, encoding="utf-8")
     return lambda line, *more: invoke(f"verify {line}", *more)
 
 

@@ -33,12 +33,11 @@ FILES = {
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    (tmp_path / "homework").mkdir()
+def folder(here):
+    (here / "homework").mkdir()
     for name, text in FILES.items():
-        (tmp_path / "homework" / name).write_text(text)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+        (here / "homework" / name).write_text(text)
+    return here
 
 
 def grades(*arguments):

@@ -16,9 +16,8 @@ D, H = 3, 4
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(here):
     """A file of two nodes, the second with its gates in another order, and their source."""
-    monkeypatch.chdir(tmp_path)
     layers = {name: files.torch_layer("GRU", D, H, seed=k) for k, name in enumerate("ab")}
     nodes = []
     for name, layer in layers.items():
@@ -26,9 +25,9 @@ def folder(tmp_path, monkeypatch):
         if name == "b":
             weights["W"] = np.roll(weights["W"], H, axis=1)
         nodes.append(files.node(name, "GRU", weights, state=True))
-    files.written(tmp_path / "m.onnx", nodes, D=D, H=H)
+    files.written(here / "m.onnx", nodes, D=D, H=H)
     np.savez("w.npz", **{f"{n}.{k}": v for n, own in layers.items() for k, v in own.items()})
-    return tmp_path
+    return here
 
 
 def test_nodes_are_listed(folder):

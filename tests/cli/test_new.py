@@ -12,8 +12,7 @@ from gatewise.reference.cells import cells
 
 
 @pytest.fixture
-def new(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def new(here):
     return lambda *arguments: invoke("new", *arguments)
 
 

@@ -18,10 +18,7 @@ from pools import Pool, install
 DEEP = "[" * 100_000
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+VERIFY = "verify torch:LSTM --check smoke,forward --dtype float64"
 
 
 @pytest.fixture
@@ -29,7 +26,18 @@ def pool(here, monkeypatch):
     return install(monkeypatch, Pool())
 
 
-VERIFY = "verify torch:LSTM --check smoke,forward --dtype float64"
+@pytest.fixture
+def run(pool, here):
+    """The folder of a finished run."""
+    invoke(VERIFY)
+    (folder,) = (here / "runs").iterdir()
+    return folder
+
+
+def edit_header(folder, change):
+    header = json.loads((folder / "run.json").read_text())
+    change(header)
+    (folder / "run.json").write_text(json.dumps(header))
 
 
 @pytest.mark.parametrize("seconds", ["1e10", "1e300", "inf", "nan", "-inf", "0"])
@@ -87,9 +95,7 @@ def test_a_full_disk_hides_no_mistake(here, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["page.html", "page.md", "page.xml", "page.json"])
-def test_every_form_of_report_on_a_full_disk(pool, here, name):
-    invoke(VERIFY)
-    (run,) = (here / "runs").iterdir()
+def test_every_form_of_report_on_a_full_disk(run, here, name):
     (here / name).symlink_to("/dev/full")
     refused(invoke("report", run, "-o", name), 3, "cannot be written (No space left on device)")
     refused(invoke(VERIFY, "--report", name), 3, "cannot be written (No space left on device)")
@@ -160,12 +166,9 @@ def test_a_failing_layers_text_is_printed(here, monkeypatch):
     assert invoke("compare", run, run).exit_code == 0
 
 
-def test_half_a_character_in_a_runs_fields(pool, here):
-    invoke(VERIFY)
-    (run,) = (here / "runs").iterdir()
-    header = json.loads((run / "run.json").read_text())
-    header["machine"]["processor"] = header["command"] = "\ud800"
-    (run / "run.json").write_text(json.dumps(header))
+def test_half_a_character_in_a_runs_fields(run):
+    half = "\ud800"
+    edit_header(run, lambda h: h.update(command=half, machine=h["machine"] | {"processor": half}))
     assert invoke("compare", run, run).exit_code == 0
     assert invoke("report", run, "-o", "a.html").exit_code == 0
 
@@ -207,8 +210,7 @@ def test_the_exit_code_is_of_what_was_seen(here, monkeypatch, kind):
         elif kind == "lost":
             path.unlink()
         else:
-            header = json.loads((folder / "run.json").read_text())
-            (folder / "run.json").write_text(json.dumps(header | {"budget": "thorough"}))
+            edit_header(folder, lambda header: header.update(budget="thorough"))
 
     real = run_files.append
     monkeypatch.setattr(run_files, "append", lambda *given: (real(*given), edit()))
@@ -233,9 +235,7 @@ def test_a_run_that_was_changed_is_no_success(here, monkeypatch):
     refused(invoke(VERIFY, "--budget", "quick"), 3, "2 passed")
 
 
-def test_a_run_is_added_to_by_one_process(pool, here):
-    invoke(VERIFY)
-    (run,) = (here / "runs").iterdir()
+def test_a_run_is_added_to_by_one_process(run):
     before = (run / "verdicts.jsonl").read_text()
     with run_files.locked(run):
         refused(invoke("verify --resume", run), 2, "another process is adding to this run")
@@ -260,20 +260,16 @@ def test_a_secret_seed(pool, here):
     refused(invoke(VERIFY, "--sizes", "T=x"), 2, "sizes 'T=x': expected numbers of T, B, D, H")
 
 
-def test_another_hypothesis_draws_other_cases(pool, here, monkeypatch):
+def test_another_hypothesis_draws_other_cases(run, monkeypatch):
     """So a run is gone on with by the version that began it."""
-    invoke(VERIFY)
-    (run,) = (here / "runs").iterdir()
     real = session.versions()
     assert real["hypothesis"] == run_files.read_checks(run).versions["hypothesis"]
     monkeypatch.setattr(session, "versions", lambda: real | {"hypothesis": "6.100"})
     refused(invoke("verify --resume", run), 2, "drawn by Hypothesis", "and here is 6.100")
 
 
-def test_resume_says_whose_code_it_runs(pool, here):
+def test_resume_says_whose_code_it_runs(run):
     """The folder may be somebody else's."""
-    invoke(VERIFY)
-    (run,) = (here / "runs").iterdir()
     assert f"--resume runs the code that {run} names: torch:LSTM" in (
         invoke("verify --resume", run).stderr
     )
@@ -295,15 +291,11 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_request_that_was_damaged(pool, here, damage):
+def test_a_request_that_was_damaged(run, damage):
     """Of a run without a verdict, so that no digest tells: each value is looked at."""
-    invoke(VERIFY)
-    (run,) = (here / "runs").iterdir()
     (run / "verdicts.jsonl").write_text("")
     change, words = DAMAGE[damage]
-    header = json.loads((run / "run.json").read_text())
-    change(header)
-    (run / "run.json").write_text(json.dumps(header))
+    edit_header(run, change)
     refused(invoke("verify --resume", run), 2, words)
 
 
@@ -311,17 +303,13 @@ def test_a_request_that_was_damaged(pool, here, damage):
     {"check": "nothing"}, {"dtype": "float31"}, {"subject": "torch:GRU"}, {"seed": 7},
     {"plan": ""}, {"seed": -1}, {"cases": -1},
 ], ids=str)  # fmt: skip
-def test_a_verdict_that_is_not_the_plans(pool, here, change):
-    invoke(VERIFY)
-    (run,) = (here / "runs").iterdir()
+def test_a_verdict_that_is_not_the_plans(run, change):
     first, second = (run / "verdicts.jsonl").read_text().splitlines()
     (run / "verdicts.jsonl").write_text(f"{first}\n{json.dumps(json.loads(second) | change)}\n")
     refused(invoke("verify --resume", run), 2)
 
 
-def test_a_verdict_twice(pool, here):
-    invoke(VERIFY)
-    (run,) = (here / "runs").iterdir()
+def test_a_verdict_twice(run):
     text = (run / "verdicts.jsonl").read_text()
     (run / "verdicts.jsonl").write_text(text + text)
     refused(invoke("verify --resume", run), 2, "or stands there twice")

@@ -15,17 +15,16 @@ LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(here):
     """A file of an LSTM as it should be, one with a clip, and a quantised one; what they are of."""
-    monkeypatch.chdir(tmp_path)
     layer = files.layer("LSTM", D, H)
     whole = {n: a.astype(np.int8) for n, a in layer.items()}
     nodes = [files.Node("a", LSTM, [layer]), files.Node("b", LSTM, [layer], {"cellClip": 0.5}),
              files.Node("c", LSTM, [whole])]  # fmt: skip
-    files.written(tmp_path / "m.tflite", nodes)
-    files.written(tmp_path / "source.tflite", nodes[:1] * 2)
+    files.written(here / "m.tflite", nodes)
+    files.written(here / "source.tflite", nodes[:1] * 2)
     np.savez("in.npz", x=np.random.default_rng(0).standard_normal((2, 5, D)))
-    return tmp_path
+    return here
 
 
 def test_nodes_are_listed(folder):

@@ -73,15 +73,14 @@ def files():
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(here):
     """A folder with every file that the documentation defines, and the examples."""
     for path in EXAMPLES.iterdir():
         if path.is_file():
-            shutil.copy(path, tmp_path)
+            shutil.copy(path, here)
     for title, text in files().items():
-        (tmp_path / title).write_text(text, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+        (here / title).write_text(text, encoding="utf-8")
+    return here
 
 
 def printed(command):
@@ -214,16 +213,15 @@ SLIPS = {
 
 
 @pytest.mark.parametrize("kind", SLIPS)
-def test_a_slip_in_each_kind_of_code_is_told(kind, tmp_path, monkeypatch):
+def test_a_slip_in_each_kind_of_code_is_told(kind, here):
     packages, file, right, wrong, subject, words = SLIPS[kind]
     for package in packages:
         needed(package)
     for title, text in files().items():
-        (tmp_path / title).write_text(text, encoding="utf-8")
+        (here / title).write_text(text, encoding="utf-8")
     text = files()[file]
     assert text.count(right) == 1
-    (tmp_path / file).write_text(text.replace(right, wrong), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
+    (here / file).write_text(text.replace(right, wrong), encoding="utf-8")
     checks = "smoke,forward,gradient" if "dy[t]" in right or "a_next" in right else "smoke,forward"
     command = f"verify {subject} --budget quick --check {checks}"
     if packages == JAX:  # which compiles anew for every size: identify makes few calls

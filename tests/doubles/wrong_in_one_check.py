@@ -147,10 +147,12 @@ def cheat(name, number=36, **options):
 
     def subject():
         from gatewise.bench.kernels.cheats import CHEATS
+        from gatewise.bench.kernels.submissions import submission
         from gatewise.verify.subjects.kernel import kernel
         from gatewise.verify.subjects.kernel_problems import PROBLEMS
 
-        kind = next(each for each in CHEATS if each.name == name)
-        return kernel(kind.submission(PROBLEMS[number]), name, f"kernelbench:{number}", **options)
+        (kind,) = (cheat.kind for cheat in CHEATS if cheat.name == name)
+        model = submission(kind, PROBLEMS[number])
+        return kernel(model, name, f"kernelbench:{number}", **options)
 
     return subject

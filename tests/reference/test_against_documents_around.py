@@ -133,37 +133,33 @@ def test_one_hot_and_embedding():
     np.testing.assert_array_equal(embedding(numbers, table), floats(d2.embed(rows, table.tolist())))
 
 
+def held(case, label, printed, **options):
+    """Hold an RNN of several parts to printed code, which takes x and W, U and b of each part."""
+    layer = Layer(cell_named("rnn"), case.sizes, **options)
+    p = layer.random_parameters(case.generator("p"))
+    x = case.normal("x", (case.T, 1, case.D))
+    parts = [[q[name][0].T.tolist() for name in "WUb"] for q in p]
+    want = floats(printed(x[:, 0].tolist(), *parts))[:, None]
+    ledger = Ledger()
+    ledger.compare(LABELS[label], want, layer.forward([q.map(exact) for q in p], exact(x)).y)
+    ledger.assert_within()
+
+
 @transcribed
 def test_d4_bidirectional(case):
     """E26: forward outputs beside backward outputs in input order."""
-    layer = Layer(cell_named("rnn"), case.sizes, bidirectional=True)
-    p = layer.random_parameters(case.generator("p"))
-    x, zero = case.normal("x", (case.T, 1, case.D)), [0] * case.H
-    ways = [
-        lambda xs, q=q: d3.rnn(
-            xs, zero, q["W"][0].T.tolist(), q["U"][0].T.tolist(), q["b"][0].tolist()
-        )
-        for q in p
-    ]
-    printed = floats(d4.bidirectional(x[:, 0].tolist(), *ways))[:, None]
-    ledger = Ledger()
-    got = layer.forward([q.map(exact) for q in p], exact(x)).y
-    ledger.compare(LABELS["bidirectional"], printed, got)
-    ledger.assert_within()
+
+    def printed(x, *parts):
+        return d4.bidirectional(x, *(lambda x, q=q: d3.rnn(x, [0] * case.H, *q) for q in parts))
+
+    held(case, "bidirectional", printed, bidirectional=True)
 
 
 @transcribed
 def test_d3_deep_rnn(case):
     """E27: “RNN can be deep also”."""
-    layer = Layer(cell_named("rnn"), case.sizes, layers=2)
-    p = layer.random_parameters(case.generator("p"))
-    x, zero = case.normal("x", (case.T, 1, case.D)), [0] * case.H
-    stack = [(q["W"][0].T.tolist(), q["U"][0].T.tolist(), q["b"][0].tolist()) for q in p]
-    printed = floats(d3.deep_rnn(x[:, 0].tolist(), [zero, zero], stack)[-1])[:, None]
-    ledger = Ledger()
-    got = layer.forward([q.map(exact) for q in p], exact(x)).y
-    ledger.compare(LABELS["stacked"], printed, got)
-    ledger.assert_within()
+    zeros = [[0] * case.H] * 2
+    held(case, "stacked", lambda x, *parts: d3.deep_rnn(x, zeros, parts)[-1], layers=2)
 
 
 def test_n1_agrees_with_the_transcription():

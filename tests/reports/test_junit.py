@@ -83,16 +83,15 @@ def test_counts():
     assert other.find("testcase").get("time") == "1.500"
 
 
-def test_the_command_writes_it(root, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_command_writes_it(root, here):
     arguments = ["verify", f"{root}/tests/doubles/plain_numpy.py:GRU", "--check", "forward,padding",
                  "--budget", "quick", "--junit"]  # fmt: skip
     result = invoke(*arguments, "ci/junit.xml")
-    suite = ET.parse(tmp_path / "ci" / "junit.xml").find("testsuite")
+    suite = ET.parse(here / "ci" / "junit.xml").find("testsuite")
 
     assert result.exit_code == 3  # padding was asked for, and nothing of it was judged
     assert (suite.get("tests"), suite.get("skipped"), suite.get("failures")) == ("4", "2", "0")
-    (tmp_path / "file").write_text("")
+    (here / "file").write_text("")
     result = invoke(*arguments, "file/junit.xml")
     refused(result, 3, "cannot be written")
-    assert len(list((tmp_path / "runs").iterdir())) == 1
+    assert len(list((here / "runs").iterdir())) == 1

@@ -25,7 +25,7 @@ VERDICT = Verdict("a:B", "rnn", "smoke", "", [], "float64", 0)
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_tables_fit_and_break_no_word(width, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", str(width))
-    terminal.print_rows(HEADINGS, ROWS, as_json=False)
+    terminal.print_rows(HEADINGS, ROWS)
     lines = capsys.readouterr().out.splitlines()
     words = " ".join(lines).replace("│", " ").split()
 
@@ -37,7 +37,7 @@ def test_tables_fit_and_break_no_word(width, monkeypatch, capsys):
 
 def test_a_word_that_is_wider_than_the_terminal_stays_whole(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "20")
-    terminal.print_rows(("a", "b"), [("x" * 30, "y")], as_json=False)
+    terminal.print_rows(("a", "b"), [("x" * 30, "y")])
     assert "x" * 30 in capsys.readouterr().out
 
 

@@ -103,7 +103,7 @@ def test_chains_and_dependence():
     lines = tape.below(a) & tape.above(chained)
     assert tape.longest(PRODUCT, lines) == 2
     assert aside.line not in tape.below(a)
-    assert [line.cost for _, line in tape if line.kind == PRODUCT] == [128] * 3
+    assert [line.cost for line in tape.lines if line.kind == PRODUCT] == [128] * 3
 
 
 @EVERY
@@ -150,7 +150,7 @@ def test_bytes_of_an_lstm():
 def test_intensity_of_a_streamed_recurrence():
     """Half the batch in flop for each byte, in float32, where the state is wide."""
     cost = cost_of(cell_named("lstm"), Shape(10, 16, 4096, 4096))
-    assert cost.intensity("forward", 4, streamed=True) == pytest.approx(16 / 2, rel=0.02)
+    assert cost.intensity(4) == pytest.approx(16 / 2, rel=0.02)
 
 
 def test_deepbench_row():

@@ -33,7 +33,7 @@ ONE = SETTING.groups[0]
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
 def test_every_published_sum_is_within_its_bound(layer):
-    ratios = {published.quantity: published.ratio for published in layer.sums()}
+    ratios = {published.quantity: published.ratio for published in layer.sums}
     assert ratios.keys() == layer.group.sums[layer.cell].keys()
     assert max(ratios.values()) <= 1, ratios
 
@@ -67,7 +67,7 @@ def test_one_row_stands_for_all():
 def test_a_right_layer_is_not_rejected():
     """By the route that mutants take."""
     layer = next(one for one in LAYERS if one.name == "one direction: gru")
-    assert rejected(layer.sums(), sums_by(right_subject("gru"), SETTING, ONE, "gru")) == []
+    assert rejected(layer.sums, sums_by(right_subject("gru"), SETTING, ONE, "gru")) == []
 
 
 @pytest.mark.parametrize(("id", "quantities"), [
@@ -77,7 +77,7 @@ def test_a_right_layer_is_not_rejected():
 def test_conventions_that_the_gru_does_not_have_are_rejected(id, quantities):
     layer = next(one for one in LAYERS if one.name == "one direction: gru")
     (mutant,) = (m for m in mutants() if m.id == id)
-    assert quantities <= {*layer.row_of(mutant)()["rejected_by"]}
+    assert quantities <= {*layer.row_of(mutant)["rejected_by"]}
 
 
 @pytest.fixture

@@ -143,15 +143,14 @@ def test_a_loss_that_is_no_number_ends_the_training():
     assert found.loss is None
 
 
-def test_the_command_trains_tells_and_reports(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_command_trains_tells_and_reports(here):
     command = ["bench", "memory", "--task", "copy", "--cell", "rnn", "--cell", "gru", "--lag", "2",
                "--seeds", "2", "--updates", "2", "--parameters", "200"]  # fmt: skip
     told = invoke(*command, "--report", "page.html")
 
     assert told.exit_code == 0, told.output
     assert "copy" in told.stdout
-    assert "Right answers against lag" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Right answers against lag" in (here / "page.html").read_text(encoding="utf-8")
     asked = invoke(*command, "--json")
     assert {row["id"] for row in json.loads(asked.stdout)} == {
         f"copy {cell} lag 2 seed {k}" for cell in ("rnn", "gru") for k in (0, 1)
@@ -169,8 +168,7 @@ def test_a_wrong_option_is_one_sentence(options, words):
     assert words in told.stderr
 
 
-def test_without_torch_nothing_is_tested(tmp_path, monkeypatch):
+def test_without_torch_nothing_is_tested(here, monkeypatch):
     monkeypatch.setattr(memory, "find_spec", lambda name: None)
-    monkeypatch.chdir(tmp_path)
     told = invoke("bench memory --lag 2 --seeds 1")
     assert "not tested: 12 of 12: torch is not installed" in told.stdout

@@ -8,7 +8,7 @@ import pytest
 from commands import invoke
 from gatewise.bench import run
 from gatewise.bench.scores import kill_matrix
-from gatewise.bench.scores.kill_matrix import Matrix, Row
+from gatewise.bench.scores.kill_matrix import Row
 from gatewise.reports.sections import sections
 from gatewise.verify.subjects import subject_named
 from made_runs import bench_run
@@ -19,7 +19,7 @@ def decided(monkeypatch):
     """Nothing is run: rows are killed by the check that should see them; Ctrl-C before ``stop``."""
     seen = []
 
-    def decide(self, rows):
+    def decide(rows, *settings, full):
         for row in rows:
             if row.id == getattr(decide, "stop", None):
                 raise KeyboardInterrupt
@@ -27,7 +27,7 @@ def decided(monkeypatch):
             row.killed_by = row.expected[:1]
             yield row
 
-    monkeypatch.setattr(Matrix, "decided", decide)
+    monkeypatch.setattr(kill_matrix, "decided", decide)
     return decide, seen
 
 
@@ -41,12 +41,11 @@ def test_a_check_that_a_mutant_invents_is_refused(monkeypatch):
     assert f"mutant {invented.id}: killed_by: no check is called forwrd\n" in done.output
 
 
-def test_an_interrupted_matrix_goes_on_where_it_was(decided, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_an_interrupted_matrix_goes_on_where_it_was(decided, here):
     decide, seen = decided
     decide.stop = "mutant:L01[lstm-peephole] float64"
     stopped = invoke("mutants L01 C03 --budget quick")
-    (folder,) = (tmp_path / "runs").iterdir()
+    (folder,) = (here / "runs").iterdir()
 
     assert stopped.exit_code == 3
     assert f"go on with: gatewise mutants --resume runs/{folder.name}" in stopped.stderr
@@ -99,7 +98,7 @@ def test_settings_are_those_of_the_run(decided, tmp_path):
 def test_layers_that_quantise_wrongly_are_held_to_checks_of_their_arithmetic():
     """The one that is about the mistake first, and none that right layers of it may fail."""
     (row,) = kill_matrix.blank_rows(kill_matrix.choose(["Z14"]))
-    order = Matrix(None, "quick", 0)._order(row)
+    order = kill_matrix.order(row)
 
     assert row.id == "mutant:Z14[lstm] float32"
     assert "activations of 8 bits" in subject_named(row.name).version()

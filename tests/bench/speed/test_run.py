@@ -1,6 +1,7 @@
 """A run of the speed bench: who is wrong, crashes, hangs or starves gets a status and no time."""
 
 import json
+from contextlib import closing
 
 import pytest
 
@@ -99,11 +100,9 @@ def test_a_call_that_takes_too_long_is_not_timed(contenders):
 def test_what_ends_its_process_is_told_and_the_others_are_timed(root, name, status, said):
     """The group is measured again without it."""
     bad, good = f"{root}/tests/doubles/faulty.py:{name}", "numpy:lstm"
-    process = SpeedProcess(threads=1, memory=1024, timeout=15.0 if name == "Hangs" else 120.0)
-    try:
+    timeout = 15.0 if name == "Hangs" else 120.0
+    with closing(SpeedProcess(threads=1, memory=1024, timeout=timeout)) as process:
         found = process.group(group([bad, good], passes=(FORWARD,)))
-    finally:
-        process.close()
     told = {e["subject"]: e for e in found["entries"]}
     assert told[good]["status"] in ("OK", "NOISY")
     assert (told[bad]["status"], told[bad]["timing"]) == (status, None)
@@ -114,13 +113,12 @@ def bench(*arguments):
     return invoke("bench speed", *arguments)
 
 
-def test_the_command(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_command(here):
     done = bench("numpy:lstm", "numpy-fast:lstm", "--shapes", "H=8/16,B=1/2,T=4", "--pass",
                  "forward,training")  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "A/A noise floor" in done.output
-    (folder,) = (tmp_path / "runs").iterdir()
+    (folder,) = (here / "runs").iterdir()
     read = run.read(folder)
     found = analysed(read)
     assert len(found) == 4 * 2 * 2
@@ -149,18 +147,16 @@ def _draw(runs):
         assert all(figures.svg(figure.chart()).startswith("<svg") for figure in drawn)
 
 
-def test_without_a_gpu(tmp_path, monkeypatch):
+def test_without_a_gpu(here, monkeypatch):
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(planning, "_first", lambda *given: ())  # the machine is not the matter
     done = bench("cudnn:LSTM", "--shapes", "smoke")
     refused(done, 3, "cudnn:LSTM: UNSUPPORTED: there is no CUDA device that PyTorch can use")
 
 
-def test_bad_options_are_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_bad_options_are_a_sentence(here):
     for arguments in (["no:such"], ["--shapes", "H=1"], ["--pass", "up"], ["--cell", "x"]):
         done = bench(*arguments)
         assert (done.exit_code, "Traceback" in done.output) == (2, False)

@@ -72,16 +72,15 @@ STRONG = """
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, server):
+def run(here, monkeypatch, server):
     """Run the command in a folder with files of these names and contents; suites run in forks."""
     if FORKS:
         monkeypatch.setattr(suite, "subprocess", server.double)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def command(*arguments, **files):
         for name, text in files.items():
-            (tmp_path / f"{name}.py").write_text(textwrap.dedent(text), encoding="utf-8")
+            (here / f"{name}.py").write_text(textwrap.dedent(text), encoding="utf-8")
         return invoke("audit", *arguments)
 
     return command
@@ -185,10 +184,9 @@ def test_tests_that_the_right_layer_fails_are_no_suite(run):
 ])  # fmt: skip
 def test_what_cannot_be_audited(run, arguments, message, code):
     """One sentence, and the exit code says whose mistake it is."""
-    mine = "class GRU:\n    def forward(self, x): pass\nclass Odd(GRU): pass\nclass LSTM: pass\n"
+    forward = "    def forward(self, x): pass\n"
+    mine = f"class GRU:\n{forward}class Odd:\n{forward}class LSTM: pass\n"
     right = "import mine\ndef test(): pass\n"
-    mine = mine.replace("class Odd(GRU)", "class Odd")
-    mine = mine.replace("class Odd: pass", "class Odd:\n    def forward(self, x): pass")
     result = run(*arguments, mine=mine, test_right=right, test_wrong="def test(): assert 0\n")
     assert result.exit_code == code, result.output
     assert message in said(result)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from gatewise.bench.kernels import state_spaces
-from gatewise.bench.kernels.state_spaces import RIGHT, WRONG, Chunks, fits, state_space
+from gatewise.bench.kernels.state_spaces import RIGHT, WRONG, Chunks, fits
+from gatewise.bench.kernels.submissions import submission
 from gatewise.bench.scores.kernel_gate import by_benchmark
 from gatewise.reference.forms import form_named
 from gatewise.verify.checks import check_named, kernel_oracle
@@ -43,7 +44,7 @@ NAMED = {
 
 
 def of(kind, number):
-    return kernel(state_space(kind, STATE_SPACES[number]), "ModelNew", f"kernelbench:{number}")
+    return kernel(submission(kind, STATE_SPACES[number]), "ModelNew", f"kernelbench:{number}")
 
 
 def held(subject, check, case=None):

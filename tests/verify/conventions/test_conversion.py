@@ -26,12 +26,6 @@ def torch_arrays(kind="LSTM", dtype=torch.float64, **options):
     return arrays_of(getattr(torch.nn, kind)(3, 4, dtype=dtype, **options))
 
 
-@pytest.fixture
-def other(root):
-    """Name a subject of a framework that does not exist."""
-    return lambda name: f"{root}/tests/doubles/other_frameworks.py:{name}"
-
-
 def same(one, other):
     return one.keys() == other.keys() and all(np.array_equal(one[n], other[n]) for n in one)
 
@@ -160,8 +154,7 @@ def test_arrays_that_are_not_the_sources(name):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def run(here):
     return invoke
 
 

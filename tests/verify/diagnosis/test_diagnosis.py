@@ -181,11 +181,10 @@ class Keras(LSTM):
 
 
 @pytest.fixture
-def tell(tmp_path, monkeypatch):
+def tell(here, monkeypatch):
     """Run ``gatewise diagnose`` in an empty folder, on few checks."""
     few = tuple(map(check_named, ("smoke", "forward")))
     monkeypatch.setattr(session, "subject_checks", lambda: few)
-    monkeypatch.chdir(tmp_path)
     named = ("--dtype", "float64", "--jobs", "1")
     return lambda *given: invoke("diagnose", *given, *named)
 
@@ -247,12 +246,9 @@ def ended(status, message):
     return Verdict("mini:Bad", "lstm", "forward", "", [], "float64", 0, status, message=message)
 
 
-def test_a_resumed_run_explains_what_is_not_explained_yet(tmp_path, monkeypatch):
+def test_a_resumed_run_explains_what_is_not_explained_yet(here, monkeypatch):
     """What was explained before the interruption is told again, not looked for again."""
-    (tmp_path / "bad.py").write_text(
-        TWO_BAD.format(tests=str(Path(__file__).parents[2] / "doubles"))
-    )
-    monkeypatch.chdir(tmp_path)
+    (here / "bad.py").write_text(TWO_BAD.format(tests=str(Path(__file__).parents[2] / "doubles")))
     asked = []
 
     def interrupted(named, dtype, failing, *_others):
@@ -269,7 +265,7 @@ def test_a_resumed_run_explains_what_is_not_explained_yet(tmp_path, monkeypatch)
     stopped = invoke(*command)
     assert stopped.exit_code == 3
     assert "interrupted while explaining failures; all verdicts are kept" in stopped.stderr
-    (run,) = (tmp_path / "runs").iterdir()
+    (run,) = (here / "runs").iterdir()
     assert [one.subject for one in run_files.read(run).diagnoses] == ["bad.py:One"]
 
     done = invoke("verify --resume", run)

@@ -3,18 +3,19 @@
 import pytest
 
 from gatewise.bench.kernels.cheats import CHEATS, restore
+from gatewise.bench.kernels.submissions import submission
 from gatewise.verify.checks import check_named
 from gatewise.verify.diagnosis.kernels import diagnose_submission
 from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.subjects.kernel import kernel
 from gatewise.verify.subjects.kernel_problems import PROBLEMS, long_runs, sizes
 
-KINDS = {cheat.name: cheat for cheat in CHEATS}
+KINDS = {cheat.name: cheat.kind for cheat in CHEATS}
 
 
 def diagnosed(name, number=35, check="kernel-output"):
     problem = PROBLEMS[number]
-    subject = kernel(KINDS[name].submission(problem), name, problem.name)
+    subject = kernel(submission(KINDS[name], problem), name, problem.name)
     case = next(iter((long_runs if check == "kernel-steps" else sizes)(problem)))
     verdict = hold(subject, check_named(check), "float32", budget=BUDGETS["quick"], case=case)
     assert verdict.wrong

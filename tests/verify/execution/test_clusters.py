@@ -110,7 +110,7 @@ def test_an_answer_that_cannot_be_read_is_an_end():
     assert isinstance(executors._then(asked, list).exception(timeout=1), TypeError)
 
 
-def test_what_was_finished_is_kept(monkeypatch, tmp_path):
+def test_what_was_finished_is_kept(monkeypatch, here):
     pool = install(monkeypatch, Pool())
     real, count = pool.hold, []
 
@@ -121,12 +121,11 @@ def test_what_was_finished_is_kept(monkeypatch, tmp_path):
     monkeypatch.setattr(pool, "hold", hold)
     monkeypatch.setattr(pool, "lost", lambda: "the cluster has gone")
     monkeypatch.setattr(session, "LOOK", 0.01)
-    monkeypatch.chdir(tmp_path)
     result = invoke("verify torch:LSTM --check smoke,forward --dtype float64")
 
     assert result.exit_code == 3
     assert "the cluster has gone; finished verdicts are kept; go on with: gatewise" in result.output
-    (path,) = tmp_path.glob("runs/*/verdicts.jsonl")
+    (path,) = here.glob("runs/*/verdicts.jsonl")
     assert path.read_text().count("\n") == 1
 
 

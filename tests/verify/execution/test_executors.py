@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
@@ -16,20 +16,10 @@ from gatewise.verify.execution.isolation import Isolated
 from gatewise.verify.execution.late import Late
 from gatewise.verify.execution.tasks import Description, Named, Task
 from gatewise.verify.runs import run as run_files
-from judgements import verdict_is
+from judgements import told, verdict_is
 from processes import Mark, needs_proc
 
 CHECKS = "smoke,forward,gradient,batch-single,padding"
-TIMES = ("seconds", "subject_seconds", "oracle_seconds")
-
-
-def told(folder):
-    """Every verdict by what it is about, without the times; none is missing or twice there."""
-    run = run_files.read(folder)
-    assert run.untested == ()
-    assert len(run.verdicts) == len(run.planned)
-    verdicts = {(v.subject, v.check, v.dtype): asdict(v) for v in run.verdicts}
-    return {k: {n: x for n, x in v.items() if n not in TIMES} for k, v in verdicts.items()}
 
 
 @pytest.fixture(scope="module")
@@ -139,18 +129,16 @@ def verify(*arguments):
     return invoke("verify torch:RNN", *arguments)
 
 
-def test_no_scheduler_is_a_usage_error(tmp_path, monkeypatch):
+def test_no_scheduler_is_a_usage_error(here, monkeypatch):
     distributed = pytest.importorskip("distributed")
     real = distributed.Client
     monkeypatch.setattr(distributed, "Client", lambda address, timeout: real(address, timeout="1s"))
-    monkeypatch.chdir(tmp_path)
     result = verify("--executor", "tcp://127.0.0.1:1")
 
     refused(result, 2, "--executor tcp://127.0.0.1:1: no scheduler answers there")
 
 
-def test_without_dask_it_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_without_dask_it_says_what_to_install(here, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     refused(verify("--executor", "tcp://127.0.0.1:1"), 2, "pip install 'dask[distributed]'")
 

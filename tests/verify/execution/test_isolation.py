@@ -4,6 +4,7 @@ import io
 import json
 import re
 import time
+from contextlib import closing
 
 import pytest
 
@@ -123,11 +124,8 @@ def test_the_clock_starts_again_with_the_first_answer(tmp_path, monkeypatch):
     """What a compiler does before that does not count against the calls that follow."""
     (tmp_path / "slow_worker.py").write_text(SLOW)
     monkeypatch.setattr(Isolated, "WORKER", "slow_worker")
-    isolated = Isolated(paths=[str(tmp_path)])
-    try:
+    with closing(Isolated(paths=[str(tmp_path)])) as isolated:
         found = [isolated.ask("", Named("a:B"), timeout) for timeout in (1.6, 1.6, 0.6)]
-    finally:
-        isolated.close()
 
     assert found[:2] == [{}, {}], "two seconds of work, never more than one without a word"
     assert re.match(r"no answer after 0.\d s; a layer that is only slow gets more time with "
@@ -149,11 +147,8 @@ def test_a_layer_cannot_give_itself_more_time(tmp_path, monkeypatch):
     """It may write to the worker's output: that is neither an answer nor an error of ours."""
     (tmp_path / "hostile_worker.py").write_text(HOSTILE)
     monkeypatch.setattr(Isolated, "WORKER", "hostile_worker")
-    isolated = Isolated(paths=[str(tmp_path)])
-    try:
+    with closing(Isolated(paths=[str(tmp_path)])) as isolated:
         verdict = isolated.hold(Task(Named("a:B"), "forward", "float64", "quick", 0), 1.0)
-    finally:
-        isolated.close()
 
     verdict_is(verdict, "timeout", "(check forward in float64, nonsense)")
     assert verdict.seconds < 20

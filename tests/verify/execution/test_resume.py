@@ -6,17 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 
 import pytest
 
 from commands import invoke, refused
 from gatewise.verify.runs import run as run_files
+from judgements import told
 from processes import Mark, needs_proc
 
 pytestmark = needs_proc
 CHECKS = "smoke,forward,gradient,batch-single,purity,final,carry,no-steps"
-TIMES = ("seconds", "subject_seconds", "oracle_seconds")
 MOMENT = 0.02
 CHANGED = "is of another plan than run.json, which was changed since"
 
@@ -39,15 +38,6 @@ def finish(arguments, cwd):
     assert mark.left_behind() == []
     assert done.returncode == 1, done.stderr
     return done
-
-
-def told(folder):
-    """Every verdict by what it is about, without the times."""
-    run = run_files.read(folder)
-    assert run.untested == ()
-    verdicts = {(v.subject, v.check, v.dtype): asdict(v) for v in run.verdicts}
-    assert len(verdicts) == len(run.verdicts) == len(run.planned)
-    return {k: {n: x for n, x in v.items() if n not in TIMES} for k, v in verdicts.items()}
 
 
 def contents(folder):

@@ -112,8 +112,7 @@ def test_the_replayed_verdict_is_the_live_one():
             )  # fmt: skip
 
 
-def test_a_recorded_mutant_fails_on_the_command_line(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_recorded_mutant_fails_on_the_command_line(here):
     done = invoke("record mutant:L01[lstm] -o wrong")
     assert done.exit_code == 0, done.output
     assert "gatewise verify recording:wrong" in done.output
@@ -273,11 +272,10 @@ def test_a_recording_is_replaced(tmp_path, lstm):
     ("nowhere.py:Layer", 2, "there is no file"),
     ("recording:nowhere", 2, "there is no such file"),
 ])  # fmt: skip
-def test_what_cannot_be_recorded_is_said(name, code, words, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_what_cannot_be_recorded_is_said(name, code, words, here):
     done = invoke("record", name, "-o", "there")
     refused(done, code, words)
-    assert not list(tmp_path.iterdir())
+    assert not list(here.iterdir())
 
 
 def test_a_recording_cannot_be_recorded(lstm, tmp_path):

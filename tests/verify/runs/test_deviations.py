@@ -122,13 +122,12 @@ def test_a_file_with_a_mistake_is_refused(read, text, message):
     assert message in str(caught.value)
 
 
-def test_the_command(root, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_command(root, here):
     subject = f"{root}/tests/doubles/faulty.py:WritesIntoItsInput"
     declared = DECLARED.replace("my.py:LSTM", subject).replace('"padding"', '"purity"')
 
     def verify(expires):
-        (tmp_path / "known.toml").write_text(
+        (here / "known.toml").write_text(
             declared.replace('dtype = "float32"', "").replace("2027-06-30", expires)
         )
         arguments = ["verify", subject, "--check", "purity", "--budget", "quick", "--seed", "2",

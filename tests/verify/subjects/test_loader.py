@@ -35,17 +35,16 @@ NUMBER = 3
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(here, monkeypatch):
     """A folder with a module of layers, which imports its neighbour, and modules that fail."""
-    (tmp_path / "beside_it.py").write_text("WIDTH = 3")
-    (tmp_path / "my_layers.py").write_text(LAYERS)
-    (tmp_path / "my_layers.txt").write_text(LAYERS)
-    (tmp_path / "needs.py").write_text("import not_installed_anywhere")
-    (tmp_path / "breaks.py").write_text("1 / 0")
-    (tmp_path / "typo.py").write_text("class LSTM(:")
-    monkeypatch.chdir(tmp_path)
+    (here / "beside_it.py").write_text("WIDTH = 3")
+    (here / "my_layers.py").write_text(LAYERS)
+    (here / "my_layers.txt").write_text(LAYERS)
+    (here / "needs.py").write_text("import not_installed_anywhere")
+    (here / "breaks.py").write_text("1 / 0")
+    (here / "typo.py").write_text("class LSTM(:")
     monkeypatch.setattr(sys, "path", list(sys.path))
-    yield tmp_path
+    yield here
     for name in ("beside_it", "my_layers", "needs", "breaks", "typo"):
         sys.modules.pop(name, None)
 

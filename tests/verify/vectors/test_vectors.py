@@ -137,8 +137,7 @@ def test_expectations_are_those_of_the_reference(chosen):
     assert np.all(np.abs(y - vector.expected["y"].value) <= vector.expected["y"].bound)
 
 
-def test_the_commands(chosen, document, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_commands(chosen, document, here, monkeypatch):
     monkeypatch.setattr(selection, "candidates", lambda cell, dtype, seed: iter(CASES))
 
     said = invoke("vectors export --cell rnn -o v --format npz")
@@ -148,14 +147,14 @@ def test_the_commands(chosen, document, tmp_path, monkeypatch):
         assert "1/expected/y" in arrays
     outputs = {str(test.id): computed(test) for test in document.tests}
     plain = {test: {n: a.tolist() for n, a in named.items()} for test, named in outputs.items()}
-    (tmp_path / "right.json").write_text(json.dumps(plain), encoding="utf-8")
+    (here / "right.json").write_text(json.dumps(plain), encoding="utf-8")
     assert invoke("vectors check v --outputs right.json").exit_code == 0
     first = next(iter(plain))
     del plain[first]
-    (tmp_path / "few.json").write_text(json.dumps(plain), encoding="utf-8")
+    (here / "few.json").write_text(json.dumps(plain), encoding="utf-8")
     few = invoke("vectors check v --outputs few.json")
     refused(few, 3, f"test {first} not tested")
-    np.savez(tmp_path / "wrong.npz", **{f"{test}/y": 0.9 * named["y"] + 0.1
+    np.savez(here / "wrong.npz", **{f"{test}/y": 0.9 * named["y"] + 0.1
                                         for test, named in outputs.items()})  # fmt: skip
     wrong = invoke("vectors check v --outputs wrong.npz --json")
     assert wrong.exit_code == 1
