@@ -3,6 +3,7 @@
 What is particular to a framework follows the two tables; what is not installed is skipped.
 """
 
+import functools
 import importlib.util
 import re
 from dataclasses import replace
@@ -183,13 +184,41 @@ def held(subject, check, dtype=None, case=None):
     )
 
 
+@functools.cache
+def pairs_saturate():
+    """Whether ONNX Runtime adds pairs of products in 16 bits here, as without VNNI; see findings.
+
+    Two products of 255 and 127 are 64770, which 16 bits do not hold.
+    """
+    onnx, runtime = (pytest.importorskip(name) for name in ("onnx", "onnxruntime"))
+    helper = onnx.helper
+    a = helper.make_tensor_value_info("a", onnx.TensorProto.UINT8, [4, 8])
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.INT32, [4, 4])
+    b = onnx.numpy_helper.from_array(np.full((8, 4), 127, np.int8), "b")
+    node = helper.make_node("MatMulInteger", ["a", "b"], ["y"])
+    graph = helper.make_graph([node], "product", [a], [y], [b])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    session = runtime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (products,) = session.run(None, {"a": np.full((4, 8), 255, np.uint8)})
+    return bool((products != 8 * 255 * 127).any())
+
+
+SATURATED = ("forward", "zero-point", "channel-scale", "tie-rounding")
+"""The checks that fail for ``onnxruntime-quantised:LSTM`` where pairs of products saturate."""
+
+
 @pytest.mark.parametrize(
     ("name", "check", "dtype"), [row for rows in PASSES for row in product(*rows)]
 )
 def test_it_passes(name, check, dtype):
+    """What a framework gets wrong on some processors alone has to fail there."""
     verdict = held(installed(name), check, dtype)
 
     expected = "passed"
+    if name == "onnxruntime-quantised:LSTM" and check in SATURATED and pairs_saturate():
+        expected = "failed"
     if name.startswith("keras:") and check == "gradient":
         expected = "passed" if keras.BACKEND in keras.WITH_GRADIENTS else "not supported"
     assert verdict.status == expected, verdict.message
