@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 from ..cases.case import Case
@@ -44,12 +45,15 @@ from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
 from .misplaced.chunks import chunks
 from .misplaced.passes import passes
-from .misplaced.paths import without_lengths
 from .misplaced.places import places
 from .observation import Experiment, basic, thorough
 from .other_cells.character import character
 from .other_form import in_another_form
 from .own_order import without_own_order
+from .scopes.calls import edited_under_conditions, separating, under_conditions
+from .scopes.mixed import mixed
+from .scopes.passes import in_some_passes
+from .scopes.steps import at_some_steps
 from .search import Explainer, Search, observations
 
 MOST = 4
@@ -119,9 +123,15 @@ def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
         *places(explainer.subject, gradients=gradients),
         *passes(explainer.subject, gradients=gradients),
     ]
-    yield from filter(explainer.possible, candidates)
+    yield from sorted(filter(explainer.possible, candidates), key=_concerns(explainer))
     if not search.fits:
         yield from explainer.with_conventions(candidates)
+
+
+def _concerns(explainer: Explainer) -> Callable[[Hypothesis], bool]:
+    """Return a key that puts mistakes first that concern the only options that are wrong."""
+    options = {condition.needs for condition, _, _ in separating(explainer)} - {""}
+    return lambda hypothesis: options.isdisjoint(hypothesis.needs)
 
 
 def between_chunks(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -158,24 +168,45 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     yield from explainer.pairs(hypotheses(explainer.subject, explainer.dtype), search)
 
 
-def one_path(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield what is wrong where no lengths are given alone."""
+def scoped(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield mistakes that are made in some calls, passes or steps alone, where that shows."""
+    catalogue = partial(hypotheses, explainer.subject, explainer.dtype)
+    yield from edited_under_conditions(explainer, search)
+    yield from in_some_passes(explainer, search, catalogue)
+    yield from at_some_steps(explainer, search, catalogue)
+    yield from under_conditions(explainer, catalogue)
+
+
+def everywhere_and_elsewhere(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield what explains plain calls alone, with every mistake of calls with more options."""
     gradients = not explainer.outputs_deviate
-    every = (
-        singles(explainer, search), cuts(explainer, search),
-        places(explainer.subject, gradients=gradients),
-    )  # fmt: skip
-    yield from without_lengths(explainer, chain.from_iterable(every))
+    catalogue = partial(hypotheses, explainer.subject, explainer.dtype)
+
+    def every() -> Iterator[Hypothesis]:
+        yield from catalogue()
+        yield from places(explainer.subject, gradients=gradients)
+        yield from passes(explainer.subject, gradients=gradients)
+
+    yield from mixed(explainer, (singles, conventions, steps, backward_passes), every)
+
+
+def under_one_condition(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield right numbers in the wrong place, and cut gradients, under one condition alone."""
+    gradients = not explainer.outputs_deviate
+    yield from under_conditions(
+        explainer,
+        lambda: chain(cuts(explainer, search), places(explainer.subject, gradients=gradients)),
+    )
 
 
 STAGES: tuple[Stage, ...] = (
-    singles, cuts, backward_passes, conventions, misplaced, steps, outputs_first,
+    singles, cuts, scoped, backward_passes, conventions, misplaced, steps, outputs_first,
 )  # fmt: skip
 STAGES_OF_GIVEN: tuple[Stage, ...] = (singles, slips, between_chunks)
 """The stages for cells that read their gates as inputs: they have no weights to misread."""
 
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
-LAST_STAGES: tuple[Stage, ...] = (one_path, pairs)
+LAST_STAGES: tuple[Stage, ...] = (everywhere_and_elsewhere, under_one_condition, pairs)
 REMARKS: tuple[Remark, ...] = (departures,)
 
 

@@ -170,6 +170,11 @@ def from_size(subject: Subject, case: Case, part: str) -> str:
     return ""
 
 
+def first_wrong_size(subject: Subject, case: Case, experiment: str, most: int) -> int | None:
+    """Return the smallest number of steps with which a layer is wrong; None if none is."""
+    return _threshold(lambda n: _wrong(subject, replace(case, T=n), experiment), most)
+
+
 def _wrong(subject: Subject, case: Case, experiment: str = VALUES) -> bool:
     """Whether a layer deviates, raises, or drops outputs of its last layer."""
     observation = observe(subject, Experiment(experiment, case))

@@ -288,6 +288,10 @@ def deep_case(subject: Subject, plain: Case, **sizes: Any) -> Case:
     )  # fmt: skip
 
 
+SHUFFLED = 37
+"""A seed with which sorting rows by their lengths moves them in cycles of more than three rows."""
+
+
 def basic(subject: Subject, dtype: str) -> Iterator[Experiment]:
     """Yield plain experiments: one layer; then depth, lengths, calls in a row, tangents.
 
@@ -311,6 +315,7 @@ def thorough(subject: Subject, dtype: str) -> Iterator[Experiment]:
         Experiment(VALUES, replace(plain, D=5, H=5, layers=2, seed=17)),
         Experiment(VALUES, replace(plain, state=False, seed=6)),
         Experiment(VALUES, replace(plain, lengths=True, seed=7)),
+        Experiment(VALUES, replace(plain, lengths=True, B=6, T=8, seed=SHUFFLED)),
         *(
             Experiment(VALUES, replace(plain, lengths=True, layout=name, B=5, T=7, seed=18))
             for name in RAGGED

@@ -159,6 +159,10 @@ class Explainer:
         ]
         return replace(self, observations=without_gradients, _order=None)
 
+    def of(self, observations: Sequence[Observation]) -> Explainer:
+        """Return an explainer of some of the observations."""
+        return replace(self, observations=list(observations), _order=None)
+
     def possible(self, hypothesis: Hypothesis) -> bool:
         """Whether all deviating observations use the options that a hypothesis needs."""
         return not any(

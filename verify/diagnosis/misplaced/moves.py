@@ -270,6 +270,7 @@ def moved(target: Target, move: Move, *, batch_first: bool = False) -> Hypothesi
         (f"{target.name}: {move.name}{' if batch-first' if batch_first else ''}",),
         (f"{when}{target.phrase[1:]} {target.verb} {move.words}.",), (change,), (move.fix,),
         ("gradient" if target.gradient else "forward",),
+        needs=("layout",) if batch_first else (),
     )  # fmt: skip
 
 
