@@ -50,7 +50,12 @@ from .observation import Experiment, basic, thorough
 from .other_cells.character import character
 from .other_form import in_another_form
 from .own_order import without_own_order
-from .scopes.calls import edited_under_conditions, separating, under_conditions
+from .scopes.calls import (
+    conditions_seen,
+    edited_under_conditions,
+    separating,
+    under_conditions,
+)
 from .scopes.mixed import mixed
 from .scopes.passes import in_some_passes
 from .scopes.steps import at_some_steps
@@ -61,6 +66,9 @@ MOST = 4
 
 LARGEST = 200_000
 """The largest size of further failing cases, in steps times rows times units."""
+
+SHORT = 50
+"""The most steps of the further experiments that test what holds in some calls alone."""
 
 NEAR = 10.0
 """The largest deviation, in levels of rounding, of a mistake that is mentioned without fitting.
@@ -173,8 +181,14 @@ def scoped(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     catalogue = partial(hypotheses, explainer.subject, explainer.dtype)
     yield from edited_under_conditions(explainer, search)
     yield from in_some_passes(explainer, search, catalogue)
-    yield from at_some_steps(explainer, search, catalogue)
+    yield from at_some_steps(explainer, search, catalogue, at_least=3)
     yield from under_conditions(explainer, catalogue)
+
+
+def after_the_first_step(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield mistakes at all steps but the first, where no edit of the formulas explains them."""
+    catalogue = partial(hypotheses, explainer.subject, explainer.dtype)
+    yield from at_some_steps(explainer, search, catalogue, at_least=2)
 
 
 def everywhere_and_elsewhere(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -206,8 +220,13 @@ STAGES_OF_GIVEN: tuple[Stage, ...] = (singles, slips, between_chunks)
 """The stages for cells that read their gates as inputs: they have no weights to misread."""
 
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
-LAST_STAGES: tuple[Stage, ...] = (everywhere_and_elsewhere, under_one_condition, pairs)
-REMARKS: tuple[Remark, ...] = (departures,)
+LAST_STAGES: tuple[Stage, ...] = (
+    everywhere_and_elsewhere, under_one_condition, after_the_first_step, pairs,
+)  # fmt: skip
+CONFINED: tuple[Stage, ...] = (scoped, under_one_condition, after_the_first_step)
+"""The stages whose hypotheses hold in some calls, passes or steps: all experiments test them."""
+
+REMARKS: tuple[Remark, ...] = (departures, conditions_seen)
 
 
 def diagnose(
@@ -412,6 +431,8 @@ def searched(
     for stage in stages:
         explainer.consider(stage(explainer, search), search)
         explainer.sift(search, rest)
+        if stage in CONFINED:
+            explainer.sift(search, [e for e in more if e.case.T <= SHORT])
         if len(search.fits) > 1:
             explainer.sift(search, more, until=1)
         if search.fits or not search.complete:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 from ...cases.case import Case
+from ...runs.verdict import Verdict
 from ..formulas.measurement import small_case
 from ..formulas.relations import computing
 from ..hypotheses import Hypothesis
+from ..location import first_wrong_size, wrong
+from ..observation import VALUES
 from ..search import Explainer, Search
 from .scope import CallPredicate, Scope, in_calls
 from .sections import Section, sections_measured
@@ -125,3 +128,31 @@ def with_options(case: Case, options: dict[str, Any]) -> Case:
 
 def _lacks(explainer: Explainer, case: Case) -> bool:
     return bool(explainer.subject.options.lacking(case))
+
+
+LONGEST = 40
+"""The most steps among which the first wrong number is looked for."""
+
+
+def conditions_seen(explainer: Explainer, failing: Sequence[Verdict]) -> Iterator[str]:
+    """Yield the conditions of wrong calls, for layers that no hypothesis explains."""
+    for _, scope, _ in separating(explainer):
+        yield f"{scope.words} it is wrong; all other calls that were made are right."
+    subject, dtype = explainer.subject, explainer.dtype
+    case = small_case(subject, dtype, 3)
+    if not wrong(subject, case):
+        return
+    size = first_wrong_size(subject, case, VALUES, LONGEST)
+    if size is not None and size > 1:
+        steps = "one step" if size == 2 else f"{size - 1} steps"
+        yield f"A call of {steps} is right; from {size} steps on it is wrong."
+    if not wrong(subject, replace(case, B=1)):
+        yield "A single row is right; with two rows it is wrong."
+    if (
+        case.state
+        and subject.options.default_state
+        and not wrong(subject, replace(case, state=False))
+    ):
+        yield "Without an initial state it is right."
+    if subject.options.bias and not wrong(subject, replace(case, bias=False)):
+        yield "Without biases it is right."

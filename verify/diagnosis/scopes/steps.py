@@ -75,9 +75,16 @@ def _ordinal(number: int) -> str:
 
 
 def at_some_steps(
-    explainer: Explainer, search: Search, candidates: Callable[[], Iterable[Hypothesis]]
+    explainer: Explainer,
+    search: Search,
+    candidates: Callable[[], Iterable[Hypothesis]],
+    *,
+    at_least: int,
 ) -> Iterator[Hypothesis]:
-    """Yield states and gradients that are lost at some steps, and mistakes made there alone."""
+    """Yield states and gradients that are lost at some steps, and mistakes made there alone.
+
+    Sequences of fewer than ``at_least`` steps have to be right.
+    """
     subject, dtype = explainer.subject, explainer.dtype
     outputs = explainer.outputs_deviate
     if not (outputs or subject.options.gradient):
@@ -85,7 +92,7 @@ def at_some_steps(
     state = subject.options.state and (outputs or not subject.options.default_state)
     case = replace(small_case(subject, dtype, 1), state=state)
     size = first_wrong_size(subject, case, VALUES, LONGEST)
-    if size is None or size < 2:
+    if size is None or size < at_least:
         return
     family = subject.cells[0].partition("-")[0]
     if not outputs:
