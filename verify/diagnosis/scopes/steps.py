@@ -96,7 +96,7 @@ def at_some_steps(
         return
     family = subject.cells[0].partition("-")[0]
     if not outputs:
-        for first in (size - 2, size - 1):
+        for first in (size - 1, size - 2):
             for steps in _steps(first) if first > 0 else _from_the_first():
                 yield from _scoped(steps, _cuts(family))
         return
@@ -215,29 +215,44 @@ def _keep(which: tuple[int, ...], layer: ReplaceableLayer) -> None:
 
 
 def _cuts(family: str) -> Iterator[Hypothesis]:
-    """Yield states that are detached after a step, with the output of that step or without."""
-    for (words, which), shown in product(_named_states(family), (False, True)):
-        what = "before the output is taken" if shown else "after the output is taken"
+    """Yield states that are detached before or after a step, with its output or without."""
+    for (words, which), (when, cut) in product(_named_states(family), CUTS.items()):
         yield Hypothesis(
-            (f"{words} detached {what}",),
-            (f"The {words} is detached {what}, so that no gradient passes.",),
-            (partial(_cut, which, shown),),
+            (f"{words} detached {when}",),
+            (f"The {words} is detached {when}, so that no gradient passes.",),
+            (partial(cut, which),),
             ("let the gradient through: look for a detach, a stop_gradient, .data or .item()",),
             ("gradient", "gradient-window"),
         )  # fmt: skip
 
 
-def _cut(which: tuple[int, ...], shown: bool, layer: ReplaceableLayer) -> None:
+def _cut_on_reading(which: tuple[int, ...], layer: ReplaceableLayer) -> None:
+    def step(right: StepPart, at: At, p: Parameters, x: Array, state: State) -> State:
+        return right(at, p, x, some(state, which, _detached))
+
+    layer.wrap("step", step)
+
+
+def _cut_after_output(which: tuple[int, ...], layer: ReplaceableLayer) -> None:
     def carry(right: CarryPart, at: At, new: State, old: State) -> State:
         return right(at, some(new, which, _detached), old)
 
+    layer.wrap("carry", carry)
+
+
+def _cut_before_output(which: tuple[int, ...], layer: ReplaceableLayer) -> None:
     def step(right: StepPart, at: At, p: Parameters, x: Array, state: State) -> State:
         return some(right(at, p, x, state), which, _detached)
 
-    if shown:
-        layer.wrap("step", step)
-    else:
-        layer.wrap("carry", carry)
+    layer.wrap("step", step)
+
+
+CUTS = {
+    "before the step reads it": _cut_on_reading,
+    "after the output is taken": _cut_after_output,
+    "before the output is taken": _cut_before_output,
+}
+"""Where a state may be detached in a step."""
 
 
 def _detached(state: Array) -> Array:
