@@ -115,7 +115,7 @@ def edited_under_conditions(explainer: Explainer, search: Search) -> Iterator[Hy
         cases = (small_case(subject, explainer.dtype, T) for T in (1, 2, 3))
         sections = (Section(with_options(case, options)) for case in cases)
         runs = sections_measured(subject, [s for s in sections if not _lacks(explainer, s.case)])
-        for hypothesis in islice(computing(runs, lambda: deadline.passed), MOST):
+        for hypothesis in islice(computing(runs, lambda: deadline.passed, together=False), MOST):
             yield in_calls(scope, hypothesis)
             if deadline.passed:
                 return

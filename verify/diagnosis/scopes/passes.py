@@ -106,7 +106,7 @@ def in_some_passes(
         if any(subject.options.lacking(s.case) for s in sections):
             continue
         runs = sections_measured(subject, sections)
-        edits = islice(computing(runs, lambda: deadline.passed), MOST)
+        edits = islice(computing(runs, lambda: deadline.passed, together=False), MOST)
         for hypothesis in (*edits, *filter(_of_a_pass, candidates())):
             yield in_passes(group.scope, group.selected, hypothesis)
             if deadline.passed:

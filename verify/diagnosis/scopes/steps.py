@@ -121,7 +121,8 @@ def _edited(explainer: Explainer, case: Case, first: int) -> list[Hypothesis]:
     """Return the edits of the step that compute the first wrong step."""
     cases = (replace(case, T=first + 1, seed=seed) for seed in (1, 2))
     runs = sections_measured(explainer.subject, [Section(c, first=first) for c in cases])
-    return [*islice(computing(runs, lambda: explainer.deadline.passed), MOST)]
+    edits = computing(runs, lambda: explainer.deadline.passed, together=False)
+    return [*islice(edits, MOST)]
 
 
 def _of_a_step(hypothesis: Hypothesis) -> bool:
