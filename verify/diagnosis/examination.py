@@ -59,7 +59,7 @@ from .scopes.calls import (
 from .scopes.mixed import mixed
 from .scopes.passes import in_some_passes
 from .scopes.steps import at_some_steps
-from .search import Explainer, Search, observations
+from .search import NEAR, Explainer, Search, observations
 
 MOST = 4
 """The most failing cases, of different checks, that a search explains first."""
@@ -69,14 +69,6 @@ LARGEST = 200_000
 
 SHORT = 50
 """The most steps of the further experiments that test what holds in some calls alone."""
-
-NEAR = 10.0
-"""The largest deviation, in levels of rounding, of a mistake that is mentioned without fitting.
-
-Mistakes that fit deviate by less than 1, which includes a margin for other programs' rounding; the
-others deviate by 1e3 to 1e12. A value in between suggests a mistake that fits up to an unforeseen
-rounding.
-"""
 
 FEW = 2
 """The most explanations of the outputs alone that are combined with mistakes of gradients."""
@@ -319,7 +311,7 @@ def _diagnose_values(
     if finding.explanations:
         return _diagnosis_of_finding(diagnosis, finding, search.tried)
     if not search.fits and not is_coarser:
-        search = searched(explainer, rest, LAST_STAGES, search)
+        search = searched_last(explainer, rest, search)
     fits = [explainer.in_words_of_convention(h) for h in ranked(search.fits, failures)]
     diagnosis.explanations, order_notes = without_own_order(subject, [h.explanation for h in fits])
     if arithmetic and is_coarser and not diagnosis.explanations:
@@ -437,6 +429,24 @@ def searched(
             explainer.sift(search, more, until=1)
         if search.fits or not search.complete:
             break
+    return search
+
+
+def searched_last(explainer: Explainer, rest: Sequence[Experiment], search: Search) -> Search:
+    """Run the last stages; then let mistakes fit that miss by a few levels of rounding.
+
+    They have to come as near in all experiments, gradients included.
+    """
+    search = searched(explainer, rest, LAST_STAGES, search)
+    if search.fits:
+        return search
+    seen = [*explainer.observations, *observations(explainer.subject, rest)]
+    wide = explainer.of(seen).widened(NEAR)
+    for hypothesis in search.near:
+        residual = NEAR * wide.residual_of(hypothesis)
+        if residual <= NEAR:
+            search.fits.append(hypothesis)
+            search.residual = max(search.residual, residual)
     return search
 
 

@@ -159,12 +159,12 @@ def from_size(subject: Subject, case: Case, part: str) -> str:
     plain = Case(T=2, B=1, D=2, H=3, state=subject.options.state, dtype=case.dtype, scale="tiny")
     if case.H > SMALL:
         wide = replace(plain, scale="unit")
-        H = _threshold(lambda n: wrong(subject, replace(wide, H=n)), MOST_UNITS)
+        H = threshold(lambda n: wrong(subject, replace(wide, H=n)), MOST_UNITS)
         if H is not None and H > 1:
             return f"right up to {H - 1} hidden units, wrong from {H}"
     if case.T > SMALL:
         experiment = VALUES if part == "gradients" else OUTPUTS
-        T = _threshold(lambda n: wrong(subject, replace(plain, T=n), experiment), MOST_STEPS)
+        T = threshold(lambda n: wrong(subject, replace(plain, T=n), experiment), MOST_STEPS)
         if T is not None and T > 1:
             return f"right up to {T - 1} steps, wrong from {T}"
     return ""
@@ -172,7 +172,7 @@ def from_size(subject: Subject, case: Case, part: str) -> str:
 
 def first_wrong_size(subject: Subject, case: Case, experiment: str, most: int) -> int | None:
     """Return the smallest number of steps with which a layer is wrong; None if none is."""
-    return _threshold(lambda n: wrong(subject, replace(case, T=n), experiment), most)
+    return threshold(lambda n: wrong(subject, replace(case, T=n), experiment), most)
 
 
 def wrong(subject: Subject, case: Case, experiment: str = VALUES) -> bool:
@@ -186,7 +186,7 @@ def wrong(subject: Subject, case: Case, experiment: str = VALUES) -> bool:
     return bool(observation.deviating or observation.wrong or any(dropped))
 
 
-def _threshold(wrong: Callable[[int], bool], most: int) -> int | None:
+def threshold(wrong: Callable[[int], bool], most: int) -> int | None:
     """Return the smallest size that is wrong, where all larger ones are; None if none is."""
     low, high = 0, 1
     while not wrong(high):

@@ -16,13 +16,16 @@ from ....reference.cell import State
 from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ...cases.case import Case
-from ...mutants.parts import some
+from ...mutants.parts import pulls, some
 from ...mutants.replaceable_layer import At, CarryPart, ReplaceableLayer, StepPart, UnrollPart
+from ...numbers.ledger import Mismatch
 from ...numbers.tape import instead, plain
-from ..formulas.measurement import small_case
+from ...subjects.called import NotOffered, SubjectCrashed
+from ...subjects.protocol import Subject
+from ..formulas.measurement import measured, small_case
 from ..formulas.relations import computing
 from ..hypotheses import Hypothesis
-from ..location import first_wrong_size
+from ..location import first_wrong_size, threshold
 from ..misplaced.moves import state_groups
 from ..observation import VALUES
 from ..search import Explainer, Search
@@ -91,21 +94,37 @@ def at_some_steps(
         return
     state = subject.options.state and (outputs or not subject.options.default_state)
     case = replace(small_case(subject, dtype, 1), state=state)
-    size = first_wrong_size(subject, case, VALUES, LONGEST)
+    size = (
+        first_wrong_size(subject, case, VALUES, LONGEST) if outputs
+        else threshold(partial(_wrong_from_outputs, subject, case), LONGEST)
+    )  # fmt: skip
     if size is None or size < at_least:
         return
     family = subject.cells[0].partition("-")[0]
     if not outputs:
-        for first in (size - 1, size - 2):
+        for final, first in product((False, True), (size - 1, size - 2)):
             for steps in _steps(first) if first > 0 else _from_the_first():
-                yield from _scoped(steps, _cuts(family))
+                yield from _scoped(steps, _cuts(family, final=final))
         return
     for steps in _steps(size - 1):
         yield from _scoped(steps, _losses(family))
     yield from _windows(size - 1)
+    edits = _edited(explainer, case, size - 1)
     for steps in _steps(size - 1):
-        edits = _edited(explainer, case, size - 1)
         yield from _scoped(steps, (*edits, *filter(_of_a_step, candidates())))
+
+
+def _wrong_from_outputs(subject: Subject, case: Case, steps: int) -> bool:
+    """Whether gradients of the outputs alone are wrong, without those of the final states."""
+    try:
+        m = measured(subject, replace(case, T=steps), lambda dy, ends: (dy, _zeros(ends)))
+    except (SubjectCrashed, NotOffered, Mismatch, ValueError):
+        return False
+    return bool(m.wrong_gradients)
+
+
+def _zeros(arrays: State) -> State:
+    return tuple(0 * a for a in arrays)
 
 
 def _from_the_first() -> Iterator[Steps]:
@@ -215,16 +234,22 @@ def _keep(which: tuple[int, ...], layer: ReplaceableLayer) -> None:
     layer.wrap("carry", carry)
 
 
-def _cuts(family: str) -> Iterator[Hypothesis]:
+def _cuts(family: str, *, final: bool) -> Iterator[Hypothesis]:
     """Yield states that are detached before or after a step, with its output or without."""
+    end = ", and the final one is detached, too" if final else ""
     for (words, which), (when, cut) in product(_named_states(family), CUTS.items()):
+        cuts = (partial(cut, which), partial(_cut_final, which))
         yield Hypothesis(
-            (f"{words} detached {when}",),
-            (f"The {words} is detached {when}, so that no gradient passes.",),
-            (partial(cut, which),),
+            (f"{words} detached {when}{end}",),
+            (f"The {words} is detached {when}, so that no gradient passes{end}.",),
+            cuts if final else cuts[:1],
             ("let the gradient through: look for a detach, a stop_gradient, .data or .item()",),
             ("gradient", "gradient-window"),
         )  # fmt: skip
+
+
+def _cut_final(which: tuple[int, ...], layer: ReplaceableLayer) -> None:
+    pulls(layer, lambda pair: (pair[0], some(pair[1], which, lambda d: 0 * d)))
 
 
 def _cut_on_reading(which: tuple[int, ...], layer: ReplaceableLayer) -> None:
