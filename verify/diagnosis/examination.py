@@ -213,7 +213,7 @@ STAGES_OF_GIVEN: tuple[Stage, ...] = (singles, slips, between_chunks)
 
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
 LAST_STAGES: tuple[Stage, ...] = (
-    everywhere_and_elsewhere, under_one_condition, after_the_first_step, pairs,
+    under_one_condition, everywhere_and_elsewhere, after_the_first_step, pairs,
 )  # fmt: skip
 CONFINED: tuple[Stage, ...] = (scoped, under_one_condition, after_the_first_step)
 """The stages whose hypotheses hold in some calls, passes or steps: all experiments test them."""

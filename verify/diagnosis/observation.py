@@ -300,6 +300,8 @@ def basic(subject: Subject, dtype: str) -> Iterator[Experiment]:
     offered, plain = subject.options, plain_case(subject, dtype)
     yield Experiment(VALUES, plain)
     yield Experiment(VALUES, deep_case(subject, plain, B=4, seed=1))
+    if plain.state and offered.default_state:
+        yield Experiment(VALUES, replace(plain, T=2, state=False, seed=20))
     yield Experiment("reweight", replace(plain, T=2, seed=2))
     if offered.jvp:
         yield Experiment("jvp", replace(plain, T=3, seed=16))
