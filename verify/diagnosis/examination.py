@@ -45,7 +45,7 @@ from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
 from .misplaced.chunks import chunks
 from .misplaced.passes import passes
-from .misplaced.places import places
+from .misplaced.places import outputs, places
 from .observation import Experiment, basic, thorough
 from .other_cells.character import character
 from .other_form import in_another_form
@@ -172,7 +172,9 @@ def scoped(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     """Yield mistakes that are made in some calls, passes or steps alone, where that shows."""
     catalogue = partial(hypotheses, explainer.subject, explainer.dtype)
     yield from edited_under_conditions(explainer, search)
-    yield from in_some_passes(explainer, search, catalogue)
+    yield from in_some_passes(
+        explainer, search, lambda: chain(catalogue(), outputs(explainer.subject.cells[0]))
+    )
     yield from at_some_steps(explainer, search, catalogue, at_least=3)
     yield from under_conditions(explainer, catalogue)
 

@@ -9,6 +9,7 @@ from itertools import combinations, product
 import numpy as np
 
 from ....reference.arrays import Floats
+from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ...cases.case import Case
 from ...mutants.replaceable_layer import ReadPart, ReplaceableLayer
@@ -46,7 +47,7 @@ def _keep(roles: Sequence[str], followed: bool, layer: ReplaceableLayer) -> None
         for name, array in kept.items():
             layer.memory.setdefault(name, np.array(plain(array)))
 
-        def read_from(name: str, array: Floats) -> Floats:
+        def read_from(name: str, array: Array) -> Array:
             share = float(followed or name in fresh)
             return instead(array, layer.memory[name], lambda d: share * d)
 

@@ -85,9 +85,18 @@ CONDITIONS = (
 def separating(explainer: Explainer) -> Iterator[tuple[Condition, Scope, dict[str, Any]]]:
     """Yield the conditions under which all wrong calls are made, and not all right ones."""
     for condition in CONDITIONS:
-        for scope, options in condition.scopes():
-            if scope.separates(explainer.observations):
-                yield condition, scope, options
+        (with_it, options), (without, others) = condition.scopes()
+        for scope, own, opposite in ((with_it, options, others), (without, others, options)):
+            if scope.separates(explainer.observations) and _confirmed(explainer, opposite):
+                yield condition, scope, own
+
+
+def _confirmed(explainer: Explainer, opposite: dict[str, Any]) -> bool:
+    """Whether the smallest wrong case is right with the opposite option."""
+    subject = explainer.subject
+    cases = [o.experiment.case for o in explainer.observations if o.deviating]
+    case = replace(min(cases, key=lambda c: c.T * c.B * c.layers * c.directions), **opposite)
+    return not subject.options.lacking(case) and not wrong(subject, case)
 
 
 def under_conditions(

@@ -39,7 +39,7 @@ class Scope:
 
     def separates(self, observations: Sequence[Observation]) -> bool:
         """Whether all deviating calls are in the scope, and some that are right are not."""
-        deviating, right = set(), set()
+        deviating, right = set[bool](), set[bool]()
         for observation in observations:
             wrong = {key[0] for key in observation.deviating}
             for number, call in enumerate(observation.calls):

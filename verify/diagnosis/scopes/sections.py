@@ -66,7 +66,7 @@ def _measured(subject: Subject, section: Section) -> Measurement:
     own = slice(direction * width, (direction + 1) * width)
     outputs = {"y": result.y[::turn, :, own][first:]}
     outputs |= {f"final {s}": a[k] for s, a in zip(cell.states, result.final, strict=True)}
-    gradients = {}
+    gradients: Mapping[str, Floats] = {}
     if isinstance(result, Pulled) and not first:
         gradients = _gradients(subject, case, result, passes, k)
     return Measurement(

@@ -117,14 +117,12 @@ def at_some_steps(
 def _wrong_from_outputs(subject: Subject, case: Case, steps: int) -> bool:
     """Whether gradients of the outputs alone are wrong, without those of the final states."""
     try:
-        m = measured(subject, replace(case, T=steps), lambda dy, ends: (dy, _zeros(ends)))
+        m = measured(
+            subject, replace(case, T=steps), lambda dy, ends: (dy, tuple(0 * d for d in ends))
+        )
     except (SubjectCrashed, NotOffered, Mismatch, ValueError):
         return False
     return bool(m.wrong_gradients)
-
-
-def _zeros(arrays: State) -> State:
-    return tuple(0 * a for a in arrays)
 
 
 def _from_the_first() -> Iterator[Steps]:
