@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -49,6 +50,13 @@ def purity(subject: SubjectUnderTest, case: Case) -> Ledger:
     later = by_name(state_names(subject, case), result)
     _unchanged(ledger, copies, later, "a later call changed an earlier result,")
     return ledger
+
+
+def _from_a_state(subject: Subject, dtype: str) -> Iterator[Case]:
+    """Yield a case with an initial state, which code that updates its state in place spoils."""
+    case = Case(T=2, B=2, D=3, H=2, P=1 if subject.cells[0] == "lstm-projected" else 0, dtype=dtype)
+    if not subject.options.lacking(case):
+        yield case
 
 
 def _snapshot(inputs: Inputs) -> dict[str, Floats]:
@@ -222,6 +230,7 @@ CHECKS = (
         "purity",
         "A call changes neither its arguments nor the results of earlier calls.",
         purity,
+        forced=_from_a_state,
         share=0.2,
     ),
     SubjectCheck(

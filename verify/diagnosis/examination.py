@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 from ..cases.case import Case
@@ -44,13 +45,21 @@ from .hypotheses import Hypothesis, hypotheses
 from .location import TRAINING, locate
 from .misplaced.chunks import chunks
 from .misplaced.passes import passes
-from .misplaced.paths import without_lengths
-from .misplaced.places import places
+from .misplaced.places import outputs, places
 from .observation import Experiment, basic, thorough
 from .other_cells.character import character
 from .other_form import in_another_form
 from .own_order import without_own_order
-from .search import Explainer, Search, observations
+from .scopes.calls import (
+    conditions_seen,
+    edited_under_conditions,
+    separating,
+    under_conditions,
+)
+from .scopes.mixed import mixed
+from .scopes.passes import in_some_passes
+from .scopes.steps import at_some_steps
+from .search import NEAR, Explainer, Search, observations
 
 MOST = 4
 """The most failing cases, of different checks, that a search explains first."""
@@ -58,13 +67,8 @@ MOST = 4
 LARGEST = 200_000
 """The largest size of further failing cases, in steps times rows times units."""
 
-NEAR = 10.0
-"""The largest deviation, in levels of rounding, of a mistake that is mentioned without fitting.
-
-Mistakes that fit deviate by less than 1, which includes a margin for other programs' rounding; the
-others deviate by 1e3 to 1e12. A value in between suggests a mistake that fits up to an unforeseen
-rounding.
-"""
+SHORT = 50
+"""The most steps of the further experiments that test what holds in some calls alone."""
 
 FEW = 2
 """The most explanations of the outputs alone that are combined with mistakes of gradients."""
@@ -116,9 +120,15 @@ def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
         *places(explainer.subject, gradients=gradients),
         *passes(explainer.subject, gradients=gradients),
     ]
-    yield from filter(explainer.possible, candidates)
+    yield from sorted(filter(explainer.possible, candidates), key=_concerns(explainer))
     if not search.fits:
         yield from explainer.with_conventions(candidates)
+
+
+def _concerns(explainer: Explainer) -> Callable[[Hypothesis], bool]:
+    """Return a key that puts mistakes first that concern the only options that are wrong."""
+    options = {condition.needs for condition, _, _ in separating(explainer)} - {""}
+    return lambda hypothesis: options.isdisjoint(hypothesis.needs)
 
 
 def between_chunks(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -155,24 +165,57 @@ def pairs(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     yield from explainer.pairs(hypotheses(explainer.subject, explainer.dtype), search)
 
 
-def one_path(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield what is wrong where no lengths are given alone."""
+def scoped(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield mistakes that are made in some calls, passes or steps alone, where that shows."""
+    catalogue = partial(hypotheses, explainer.subject, explainer.dtype)
+    yield from edited_under_conditions(explainer, search)
+    yield from in_some_passes(
+        explainer, search, lambda: chain(catalogue(), outputs(explainer.subject.cells[0]))
+    )
+    yield from at_some_steps(explainer, search, catalogue, at_least=3)
+    yield from under_conditions(explainer, catalogue)
+
+
+def after_the_first_step(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield mistakes at all steps but the first, where no edit of the formulas explains them."""
+    catalogue = partial(hypotheses, explainer.subject, explainer.dtype)
+    yield from at_some_steps(explainer, search, catalogue, at_least=2)
+
+
+def everywhere_and_elsewhere(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield what explains plain calls alone, with every mistake of calls with more options."""
     gradients = not explainer.outputs_deviate
-    every = (
-        singles(explainer, search), cuts(explainer, search),
-        places(explainer.subject, gradients=gradients),
-    )  # fmt: skip
-    yield from without_lengths(explainer, chain.from_iterable(every))
+    catalogue = partial(hypotheses, explainer.subject, explainer.dtype)
+
+    def every() -> Iterator[Hypothesis]:
+        yield from catalogue()
+        yield from places(explainer.subject, gradients=gradients)
+        yield from passes(explainer.subject, gradients=gradients)
+
+    yield from mixed(explainer, (singles, conventions, steps, backward_passes), every)
+
+
+def under_one_condition(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield right numbers in the wrong place, and cut gradients, under one condition alone."""
+    gradients = not explainer.outputs_deviate
+    yield from under_conditions(
+        explainer,
+        lambda: chain(cuts(explainer, search), places(explainer.subject, gradients=gradients)),
+    )
 
 
 STAGES: tuple[Stage, ...] = (
-    singles, cuts, backward_passes, conventions, misplaced, steps, outputs_first,
+    singles, cuts, scoped, backward_passes, conventions, misplaced, steps, outputs_first,
 )  # fmt: skip
 STAGES_OF_GIVEN: tuple[Stage, ...] = (singles, slips, between_chunks)
 """The stages for cells that read their gates as inputs: they have no weights to misread."""
 
 EXAMINATIONS: tuple[Examination, ...] = (on_a_grid, character)
-LAST_STAGES: tuple[Stage, ...] = (one_path, pairs)
+LAST_STAGES: tuple[Stage, ...] = (
+    under_one_condition, everywhere_and_elsewhere, after_the_first_step, pairs,
+)  # fmt: skip
+CONFINED: tuple[Stage, ...] = (scoped, under_one_condition, after_the_first_step)
+"""The stages whose hypotheses hold in some calls, passes or steps: all experiments test them."""
 
 
 def diagnose(
@@ -265,7 +308,7 @@ def _diagnose_values(
     if finding.explanations:
         return _diagnosis_of_finding(diagnosis, finding, search.tried)
     if not search.fits and not is_coarser:
-        search = searched(explainer, rest, LAST_STAGES, search)
+        search = searched_last(explainer, rest, search)
     fits = [explainer.in_words_of_convention(h) for h in ranked(search.fits, failures)]
     diagnosis.explanations, order_notes = without_own_order(subject, [h.explanation for h in fits])
     if arithmetic and is_coarser and not diagnosis.explanations:
@@ -278,7 +321,9 @@ def _diagnose_values(
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
         notes += [*output_notes(explainer), *finding.notes]
-        notes += [] if reads_gates else [*departures(explainer)]
+        notes += (
+            [] if reads_gates else [*departures(explainer), *conditions_seen(explainer, failing)]
+        )
     diagnosis.notes = tuple(notes)
     return diagnosis
 
@@ -379,10 +424,30 @@ def searched(
     for stage in stages:
         explainer.consider(stage(explainer, search), search)
         explainer.sift(search, rest)
+        if stage in CONFINED:
+            explainer.sift(search, [e for e in more if e.case.T <= SHORT])
         if len(search.fits) > 1:
             explainer.sift(search, more, until=1)
         if search.fits or not search.complete:
             break
+    return search
+
+
+def searched_last(explainer: Explainer, rest: Sequence[Experiment], search: Search) -> Search:
+    """Run the last stages; then let mistakes fit that miss by a few levels of rounding.
+
+    They have to come as near in all experiments, gradients included.
+    """
+    search = searched(explainer, rest, LAST_STAGES, search)
+    if search.fits:
+        return search
+    seen = [*explainer.observations, *observations(explainer.subject, rest)]
+    wide = explainer.of(seen).widened(NEAR)
+    for hypothesis in search.near:
+        residual = NEAR * wide.residual_of(hypothesis)
+        if residual <= NEAR:
+            search.fits.append(hypothesis)
+            search.residual = max(search.residual, residual)
     return search
 
 

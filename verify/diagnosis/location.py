@@ -155,7 +155,7 @@ def _passes_without(subject: Subject, short: Sequence[tuple[str, Case]], name: s
     if not possible or any(run_check(under_test(subject), experiment)[0] for experiment in able):
         return False
     return not any(
-        _wrong(subject, case) for case in [*dict.fromkeys(c for _, c in possible)][:ENOUGH]
+        wrong(subject, case) for case in [*dict.fromkeys(c for _, c in possible)][:ENOUGH]
     )
 
 
@@ -164,18 +164,23 @@ def from_size(subject: Subject, case: Case, part: str) -> str:
     plain = Case(T=2, B=1, D=2, H=3, state=subject.options.state, dtype=case.dtype, scale="tiny")
     if case.H > SMALL:
         wide = replace(plain, scale="unit")
-        H = _threshold(lambda n: _wrong(subject, replace(wide, H=n)), MOST_UNITS)
+        H = threshold(lambda n: wrong(subject, replace(wide, H=n)), MOST_UNITS)
         if H is not None and H > 1:
             return f"right up to {H - 1} hidden units, wrong from {H}"
     if case.T > SMALL:
         experiment = VALUES if part == "gradients" else OUTPUTS
-        T = _threshold(lambda n: _wrong(subject, replace(plain, T=n), experiment), MOST_STEPS)
+        T = threshold(lambda n: wrong(subject, replace(plain, T=n), experiment), MOST_STEPS)
         if T is not None and T > 1:
             return f"right up to {T - 1} steps, wrong from {T}"
     return ""
 
 
-def _wrong(subject: Subject, case: Case, experiment: str = VALUES) -> bool:
+def first_wrong_size(subject: Subject, case: Case, experiment: str, most: int) -> int | None:
+    """Return the smallest number of steps with which a layer is wrong; None if none is."""
+    return threshold(lambda n: wrong(subject, replace(case, T=n), experiment), most)
+
+
+def wrong(subject: Subject, case: Case, experiment: str = VALUES) -> bool:
     """Whether a layer deviates, raises, or drops outputs of its last layer."""
     observation = observe(subject, Experiment(experiment, case))
     dropped = (
@@ -186,7 +191,7 @@ def _wrong(subject: Subject, case: Case, experiment: str = VALUES) -> bool:
     return bool(observation.deviating or observation.wrong or any(dropped))
 
 
-def _threshold(wrong: Callable[[int], bool], most: int) -> int | None:
+def threshold(wrong: Callable[[int], bool], most: int) -> int | None:
     """Return the smallest size that is wrong, where all larger ones are; None if none is."""
     low, high = 0, 1
     while not wrong(high):

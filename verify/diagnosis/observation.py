@@ -293,6 +293,10 @@ def deep_case(subject: Subject, plain: Case, **sizes: Any) -> Case:
     )  # fmt: skip
 
 
+SHUFFLED = 37
+"""A seed with which sorting rows by their lengths moves them in cycles of more than three rows."""
+
+
 def basic(subject: Subject, dtype: str) -> Iterator[Experiment]:
     """Yield plain experiments: one layer; then depth, lengths, calls in a row, tangents.
 
@@ -301,6 +305,8 @@ def basic(subject: Subject, dtype: str) -> Iterator[Experiment]:
     offered, plain = subject.options, plain_case(subject, dtype)
     yield Experiment(VALUES, plain)
     yield Experiment(VALUES, deep_case(subject, plain, B=4, seed=1))
+    if plain.state and offered.default_state:
+        yield Experiment(VALUES, replace(plain, T=2, state=False, seed=20))
     yield Experiment("reweight", replace(plain, T=2, seed=2))
     if offered.jvp:
         yield Experiment("jvp", replace(plain, T=3, seed=16))
@@ -316,6 +322,7 @@ def thorough(subject: Subject, dtype: str) -> Iterator[Experiment]:
         Experiment(VALUES, replace(plain, D=5, H=5, layers=2, seed=17)),
         Experiment(VALUES, replace(plain, state=False, seed=6)),
         Experiment(VALUES, replace(plain, lengths=True, seed=7)),
+        Experiment(VALUES, replace(plain, lengths=True, B=6, T=8, seed=SHUFFLED)),
         *(
             Experiment(VALUES, replace(plain, lengths=True, layout=name, B=5, T=7, seed=18))
             for name in RAGGED

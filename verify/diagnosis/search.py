@@ -22,6 +22,14 @@ from .stand_in import StandIn
 PLAIN_CASE = Case(1, 1, 1, 1)
 """A case without options."""
 
+NEAR = 10.0
+"""The largest deviation, in levels of rounding, of a mistake that is mentioned without fitting.
+
+Mistakes that fit deviate by less than 1, which includes a margin for other programs' rounding; the
+others deviate by 1e3 to 1e12. A value in between suggests a mistake that fits up to an unforeseen
+rounding.
+"""
+
 LONG = 200
 """The number of steps, over all passes, above which shorter experiments are compared first."""
 
@@ -39,6 +47,8 @@ Place = tuple[int, Key]
 class Search:
     """The hypotheses that fit all observations, and the nearest other one.
 
+    ``near`` are those that hardly miss: another order of operations may round more than foreseen.
+
     ``residual``, the largest of those that fit, and ``runner_up``, that of the nearest other, are
     in units of the rounding level; ``complete``: whether all hypotheses were tried in time.
     """
@@ -49,6 +59,7 @@ class Search:
     runner_up_name: str = ""
     tried: int = 0
     complete: bool = True
+    near: list[Hypothesis] = field(default_factory=list)
 
     def note(self, hypothesis: Hypothesis, off: float) -> bool:
         """Count a hypothesis with its deviation; return whether it fits."""
@@ -56,9 +67,12 @@ class Search:
         if off <= 1:
             self.fits.append(hypothesis)
             self.residual = max(self.residual, off)
-        elif off < self.runner_up:
+            return True
+        if off < NEAR:
+            self.near.append(hypothesis)
+        if off < self.runner_up:
             self.runner_up, self.runner_up_name = off, " ".join(hypothesis.statements)
-        return off <= 1
+        return False
 
 
 @dataclass
@@ -161,6 +175,17 @@ class Explainer:
             for observation in self.observations
         ]
         return replace(self, observations=without_gradients, _order=None)
+
+    def widened(self, factor: float) -> Explainer:
+        """Return an explainer that allows differences that are larger by a factor."""
+        return self.with_observations([
+            replace(o, levels={key: factor * level for key, level in o.levels.items()})
+            for o in self.observations
+        ])  # fmt: skip
+
+    def with_observations(self, observations: Sequence[Observation]) -> Explainer:
+        """Return an explainer of some of the observations."""
+        return replace(self, observations=list(observations), _order=None)
 
     def possible(self, hypothesis: Hypothesis) -> bool:
         """Whether all deviating observations use the options that a hypothesis needs."""

@@ -240,7 +240,7 @@ def in_form(subject: Subject, name: str) -> Subject:
 
 def _inherited(value: Any) -> str | None:
     """Return the class of torch.nn from which a class derives, or None."""
-    if not isinstance(value, type) or hasattr(value, "cell"):
+    if not isinstance(value, type) or loader.says_its_cell(value):
         return None
     names = (f"torch.nn.{base.__name__}" for base in value.__mro__
              if base.__module__ == "torch.nn.modules.rnn")  # fmt: skip
@@ -327,7 +327,7 @@ def adapted(
         return given_arrays(value, name, import_lines, device)
     if declaration := declaration_of(value, name):
         return declared(value, name, declaration, import_lines, device)
-    if hasattr(value, "cell") and hasattr(value, "forward"):
+    if loader.says_its_cell(value) and hasattr(value, "forward"):
         from .explicit import explicit
 
         return explicit(value, name, import_lines)

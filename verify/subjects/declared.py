@@ -46,7 +46,7 @@ from .differentiated import STATE_NAMES, Arrays, arrays_of, flat, pulled_by
 from .framework import Plain, imported
 from .frameworks import families
 from .inputs import draw_inputs
-from .loader import UnknownSubject
+from .loader import UnknownSubject, says_its_cell
 from .protocol import Built, Cotangents, Inputs, OneCell, Pulled, Result
 from .ragged import ARGUMENTS, RaggedLayer, arguments, ragged_cases, ragged_options
 from .recurrence import Recurrence
@@ -532,7 +532,7 @@ def one_state(recurrence: Recurrence | None) -> dict[str, int]:
 def declaration_of(value: Any, name: str) -> Declaration | None:
     """Return the declaration of a class or a function, None if it has none."""
     decorated: Declaration | None = getattr(value, DECLARATION, None)
-    if decorated is not None or not hasattr(value, "cell"):
+    if decorated is not None or not says_its_cell(value):
         return decorated
     cell = getattr(value.cell, "__func__", value.cell)  # a step is no method
     outside_catalogue = cell is None or callable(cell)

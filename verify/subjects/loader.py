@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from dataclasses import dataclass
 from glob import glob
@@ -169,3 +170,11 @@ def _imported(where: str, name: str) -> ModuleType:
         raise SubjectUnavailable(
             f"subject {name!r}: importing {where} raised {words(error)}"
         ) from error
+
+
+def says_its_cell(value: object) -> bool:
+    """Whether an object has a ``cell``; a method of that name, which takes self, says nothing."""
+    cell = getattr(value, "cell", None)
+    if not inspect.isfunction(cell):
+        return hasattr(value, "cell")
+    return next(iter(inspect.signature(cell).parameters), "") != "self"

@@ -11,6 +11,7 @@ from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.checks.oracle import expected
 from gatewise.verify.execution.judge import Budget, hold
+from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.called import under_test
 from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 from judgements import verdict_is
@@ -199,3 +200,25 @@ class Keeps(miniatures.Right):
 def test_rounding_alone_is_no_influence():
     verdict_is(held(Keeps(), "influence", replace(CASE, lengths=False, seed=3)), "failed",
                "W_i of pass 0: changing it changes nothing")  # fmt: skip
+
+
+class UpdatesInPlace:
+    """The new state is written into the initial one."""
+
+    cell = "rnn"
+
+    def forward(self, params, x, state):
+        h = np.zeros((x.shape[1], params["b"].shape[1]), x.dtype) if state is None else state[0]
+        y = []
+        for x_t in x:
+            h[:] = np.tanh(x_t @ params["W"][0] + h @ params["U"][0] + params["b"][0])
+            y.append(h.copy())
+        return np.stack(y), (h.copy(),)
+
+
+def test_a_state_that_is_written_into_is_seen_in_every_budget():
+    """Whatever is drawn, one case has an initial state."""
+    subject = adapted(UpdatesInPlace, "test:layer", None)
+    first = next(iter(CHECKS["purity"].forced(subject, "float64")))
+    assert first.state
+    verdict_is(held(subject, "purity", first), "failed", "forward wrote into state 0")

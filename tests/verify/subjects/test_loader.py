@@ -25,6 +25,11 @@ class Told(torch.nn.LSTM):
     like = "torch.nn.LSTM"
 
 
+class Celled(torch.nn.LSTM):
+    def cell(self, x, h, c):
+        return h, c
+
+
 class Holder:
     class GRU(torch.nn.GRU):
         pass
@@ -58,6 +63,7 @@ def verify(*arguments):
     ("./my_layers.py:LSTM", "torch.nn.LSTM", "lstm"),
     ("my_layers:LSTM", "torch.nn.LSTM", "lstm"),
     ("my_layers.py:Told", None, "lstm"),
+    ("my_layers.py:Celled", None, "lstm"),
     ("my_layers.py:Holder.GRU", "torch.nn.GRU", "gru"),
     ("torch.nn:RNN", "torch.nn.RNN", "rnn"),
 ])  # fmt: skip

@@ -187,7 +187,8 @@ def _scope(program: Program, section: str, number: int) -> Scope:
         return Scope(all_names.alike([*saved_names, *later, *computed(program.back), *finals]))
     parameters = [n for n in names.forward if not is_saved(n)]
     available = [*saved_names, *later, *parameters, *computed(program.back[:number])]
-    sums = {s.target: s.value for s in program.back[:number] if len(terms(s.value)) > 1}
+    earlier = (*program.forward, *program.back[:number])
+    sums = {s.target: s.value for s in earlier if len(terms(s.value)) > 1}
     return Scope(
         names.alike(available), names.square, sums, frozenset(saved_names), frozenset(later)
     )

@@ -186,6 +186,7 @@ def variants(node: ast.expr, scope: Scope) -> Iterator[Variant]:
         case ast.BinOp(left, ast.MatMult() as op, ast.Name(id) as right) if id in scope.square:
             turned = ast.BinOp(left, op, ast.Attribute(right, "T", ast.Load()))
             yield Variant(turned, (right, " is transposed"), 1)
+            yield from _taken_out(left, right)
         case ast.BinOp(left, ast.Div(), right):
             yield Variant(left, ("the division by ", right, " is missing"), 0)
         case ast.BinOp(_, ast.Pow()):
@@ -235,6 +236,16 @@ def _product(parts: Sequence[ast.expr]) -> Iterator[Variant]:
         left, right = product(parts[:k]), product(parts[k:])
         yield Variant(total([(1, left), (1, right)]), ("+ stands in the place of a *",), 4)
         yield Variant(total([(1, left), (-1, right)]), ("- stands in the place of a *",), 4)
+
+
+def _taken_out(left: ast.expr, matrix: ast.expr) -> Iterator[Variant]:
+    """Yield a product with a square matrix in which a factor acts after it, not before."""
+    parts = factors(left)
+    for k, part in enumerate(parts) if len(parts) > 1 else ():
+        rest = product(swapped(parts, k))
+        after = product([part, ast.BinOp(rest, ast.MatMult(), matrix)])
+        words = (part, " multiplies the product with ", matrix, ", not ", rest, " before it")
+        yield Variant(after, words, 1)
 
 
 def _distributed(
@@ -385,6 +396,10 @@ def _name(node: ast.Name, scope: Scope) -> Iterator[Variant]:
             other_step = name(f"{node.id}__{shift}")
             so: Words = (other_step, " stands in the place of ", node, beyond(node.id, shift))
             yield Variant(other_step, so, 2)
+    if scope.in_forward_step and node.id.endswith("_old"):
+        for function in ("tanh", "sigmoid", "relu"):
+            squashed = call(function, node)
+            yield Variant(squashed, (squashed, " stands in the place of ", node), 2)
     if node.id in GATES and scope.alike:
         ranks = {node.id: 1} | {n: 3 for n in alike if scope.in_forward_step and n in GATES}
         for replacement, rank in ranks.items():

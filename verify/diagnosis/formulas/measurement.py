@@ -200,7 +200,7 @@ def slices(
 
     The map from the reference's gradient to the layer's shows the place of each number.
     """
-    numbered = _numbered(p)
+    numbered = numbered_parameters(p)
     flat = np.full(sum(a.size for a in numbered.values()) + 1, np.nan)
     numbers = subject.parameter_map(case).from_reference([Parameters(p.shapes, numbered)])
     for name, places in numbers.items():
@@ -212,7 +212,7 @@ def slices(
         yield name, getattr(parameters, name)
 
 
-def _numbered(p: Parameters) -> dict[str, Floats]:
+def numbered_parameters(p: Parameters) -> dict[str, Floats]:
     """Return the parameters with entries 1, 2, ..."""
     count, numbered = 0, {}
     for name, array in p.items():

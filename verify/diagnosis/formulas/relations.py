@@ -76,25 +76,29 @@ def candidates(
 
 
 def computing(
-    runs: Sequence[Measurement], late: Callable[[], bool] = lambda: False
+    runs: Sequence[Measurement], late: Callable[[], bool] = lambda: False, *, together: bool = True
 ) -> Iterator[Hypothesis]:
-    """Yield the edits that compute the measured results of a layer."""
+    """Yield the edits that compute the measured results of a layer, also two ``together``."""
     program = program_of(runs[0].cell_name) if runs else None
     if program is None:
         return
     if any(m.wrong_outputs for m in runs):
-        yield from _forward_hypotheses(program, runs, late)
+        yield from _forward_hypotheses(program, runs, late, together=together)
     elif any(m.wrong_gradients for m in runs):
-        yield from _backward_hypotheses(program, runs, late)
+        yield from _backward_hypotheses(program, runs, late, together=together)
 
 
 def _backward_hypotheses(
-    program: Program, runs: Sequence[Measurement], late: Callable[[], bool]
+    program: Program,
+    runs: Sequence[Measurement],
+    late: Callable[[], bool],
+    *,
+    together: bool = True,
 ) -> Iterator[Hypothesis]:
     alone = _distinct(program, fitting(program, runs))
     for edit in alone[:MOST]:
         yield _backward_hypothesis(program, edit)
-    if not alone:
+    if together and not alone:
         for first, second in two_together(program, runs, late):
             yield _backward_hypothesis(program, first) + _backward_hypothesis(program, second)
 
@@ -232,14 +236,14 @@ def _in_a_projection(change: Change, layer: ReplaceableLayer) -> None:
 
 
 def _forward_hypotheses(
-    program: Program, runs: Sequence[Measurement], late: Callable[[], bool]
+    program: Program, runs: Sequence[Measurement], late: Callable[[], bool], *, together: bool
 ) -> Iterator[Hypothesis]:
     """Yield edits of the step: one, two together, or one with another order of the gates."""
     edits = (*_sorted(forward_edits(program)), *forward_groups(program.cell))
     fits = (edit for edit in edits if all(_computes(m, edit.applied_to(program)) for m in runs))
     alone = [(edit,) for edit in _distinct(program, fits)[:PAIRS]]
     yield from _with_backward_passes(program, runs, alone, late)
-    if alone:
+    if alone or not together:
         return
     for order, edit in in_other_orders(program, runs[0], late):
         reordered_runs = [reordered(m, order) for m in runs]

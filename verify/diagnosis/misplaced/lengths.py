@@ -66,10 +66,17 @@ def _other_row_ends(family: str) -> Iterator[Hypothesis]:
             change = partial(_other_finals, lengths, which)
             ways.append((f"final {state}", f"The final {own} {of_row}", change))
         for name, words, change in ways:
+            changes = (_read_zeros, change) if zeros else (change,)
             yield Hypothesis(
-                (f"{name} {where}{padding}",), (f"{words}.",),
-                (_read_zeros, change) if zeros else (change,), (fix,), ("padding", "final"),
+                (f"{name} {where}{padding}",), (f"{words}.",), changes, (fix,),
+                ("padding", "final"),
             )  # fmt: skip
+            if name == "rows end":
+                yield Hypothesis(
+                    (f"{name} {where}{padding}, outputs masked",),
+                    (f"{words}, while their outputs are those up to the length.",),
+                    (*changes, _outputs_masked), (fix,), ("padding", "final"),
+                )  # fmt: skip
     yield Hypothesis(
         ("the state goes on through the padding",),
         ("The outputs stop at the end of a row, but its state goes on through the padding.",),
@@ -119,6 +126,14 @@ def _rows_of_others(family: str) -> Iterator[Hypothesis]:
 
 def _dx_masked(layer: ReplaceableLayer) -> None:
     gives(layer, lambda pulled: replace(pulled, x=masked(pulled.x, layer.inputs.lengths)))
+
+
+def _outputs_masked(layer: ReplaceableLayer) -> None:
+    def write(right: WritePart, y: Array, final: State, lengths: Array) -> tuple[Array, State]:
+        own = layer.inputs.lengths
+        return right(y if own is None else _masked(y, own), final, lengths)
+
+    layer.wrap("write", write)
 
 
 def _clipped(layer: ReplaceableLayer, lengths: Array) -> Array:

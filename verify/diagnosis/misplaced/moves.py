@@ -201,6 +201,11 @@ def move_initial(which: Sequence[int], layer: ReplaceableLayer, function: Shift)
     takes_states(layer, which, partial(rearranged, function=function))
 
 
+def _move_inner(layer: ReplaceableLayer, function: Shift) -> None:
+    """Let every layer above the lowest read moved outputs of the one below it."""
+    layer.wrap("drop", lambda right, y: rearranged(right(y), function))
+
+
 def move_final(which: Sequence[int], layer: ReplaceableLayer, function: Shift) -> None:
     """Let a layer return moved final states."""
     move = partial(rearranged, function=function)
@@ -239,6 +244,7 @@ def targets(family: str) -> Iterator[tuple[Target, tuple[Move, ...]]]:
         *along(ROW, 1), *along(UNIT, 2), *strides("states"),
     )  # fmt: skip
     yield Target("x", "The input x", "is", move_x), sequence
+    yield Target("inner", "The input of every layer above the lowest", "is", _move_inner), sequence
     yield Target("y", "The outputs y", "are", move_y), outputs
     for words, which in state_groups(family).items():
         verb = "are" if words == "states" else "is"
@@ -269,12 +275,15 @@ def moved(target: Target, move: Move, *, batch_first: bool = False) -> Hypothesi
         (f"{target.name}: {move.name}{' if batch-first' if batch_first else ''}",),
         (f"{when}{target.phrase[1:]} {target.verb} {move.words}.",), (change,), (move.fix,),
         ("gradient" if target.gradient else "forward",),
+        needs=("layout",) if batch_first else (),
     )  # fmt: skip
 
 
 def moves(family: str, offered: Options, *, gradients: bool) -> Iterator[Hypothesis]:
     """Yield every move of one target, and moves of inputs and outputs together."""
     selected = [pair for pair in targets(family) if pair[0].gradient is gradients]
+    if not offered.layers:
+        selected = [pair for pair in selected if pair[0].name != "inner"]
     for target, all_moves in selected:
         possible = list(all_moves)
         if not offered.bidirectional:

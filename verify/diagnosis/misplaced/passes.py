@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, permutations, product
+from typing import Any
 
 import numpy as np
 
@@ -188,6 +189,8 @@ def passes(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
                 yield _hypothesis(
                     wrong_pass.words.format(words), wrong_pass.fix, sources, (wrong_pass.needs,)
                 )
+    if not (gradients or offered.missing(("layers", "bidirectional"))):
+        yield from _directions_at_some_levels(groups)
     for (target, source), (where, (selected, needs)) in product(
         permutations(names, 2), LEVELS.items()
     ):
@@ -209,6 +212,21 @@ def passes(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
     if len(shapes[f"{weights[0]}_l0"]) == 2:
         axes = ("gates", "units", "inputs")
     yield from _blocks(subject, weights, axes, returned=gradients)
+
+
+def _directions_at_some_levels(groups: Mapping[str, tuple[str, ...]]) -> Iterator[Hypothesis]:
+    """Yield that a direction reads parameters of the other in the lowest layer alone, or above."""
+    of_directions = [other for other in OTHERS if other.needs == "bidirectional"]
+    levels = {where: LEVELS[where] for where in (" above the lowest layer", " in the lowest layer")}
+    for other, (words, group), (where, (selected, needs)) in product(
+        of_directions, groups.items(), levels.items()
+    ):
+
+        def read(own: Pass, layers: int, other: Other = other, selected: Any = selected) -> Any:
+            return other.where(own, layers) if selected(own) else None
+
+        statement = f"{other.words.format(words).removesuffix('.')}{where}."
+        yield _hypothesis(statement, other.fix, read_from(group, read), (other.needs, *needs))
 
 
 def _modules(names: Sequence[str]) -> Iterator[Hypothesis]:

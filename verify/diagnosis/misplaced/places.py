@@ -20,12 +20,14 @@ from ..formulas.edits import names_of
 from ..formulas.phrases import notation
 from ..formulas.program import Statement, named, program_of, statement
 from ..hypotheses import Hypothesis
+from .kept import kept_arrays
 from .lengths import ends
 from .moves import DIRECTION, along, halves, move_y, moves, state_groups
 from .slots import biases, exchanged, terms
 from .states import (
     carried_over,
     ends_elsewhere,
+    ends_of_outputs,
     other_starts,
     states,
     states_of_other_passes,
@@ -48,11 +50,13 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
         yield from states_of_other_passes(offered)
         yield from between(offered)
         yield from outputs(subject.cells[0])
+        yield from ends_of_outputs()
         yield from ends_elsewhere(family, offered)
         yield from ends(family, offered)
         yield from biases(subject)
         yield from exchanged(subject)
         yield from terms(subject)
+        yield from kept_arrays(subject)
         yield from units(family)
         yield from other_starts(family, offered)
         yield from carried_over(family, offered)
@@ -201,6 +205,8 @@ OF_RESULTS = {
              "put the rows of {} back: index with the inverse permutation, argsort(order)"),
     "twice": ("{} put back by the permutation itself, not by its inverse",
               "put the rows of {} back with argsort(order), not with order"),
+    "again": ("{} put back once more than they were sorted",
+              "put the rows of {} back once: they are in the order of the input already"),
 }  # fmt: skip
 OF_START = {
     "left": ("the initial states are not sorted with the rows",
@@ -213,9 +219,9 @@ OF_START = {
 
 def sorted_rows(family: str, offered: Options) -> Iterator[Hypothesis]:
     """Yield hypotheses that results stay in the order of the lengths, or are put back wrongly."""
-    ways = ("", "left", "twice")
+    results_ways, start_ways = ("", *OF_RESULTS), ("", *OF_START)
     for (order_words, order), y, final, start, (state, which) in product(
-        ORDERS.items(), ways, ways, ways, state_groups(family).items()
+        ORDERS.items(), results_ways, results_ways, start_ways, state_groups(family).items()
     ):
         alone = len(which) == 1 and family == "lstm"
         if not offered.lengths or not (y or final or start) or (alone and (y or start)):
@@ -250,6 +256,7 @@ def _sorted(
         falling = order(np.asarray(inputs.lengths))
         back = np.argsort(falling)
         index = {"": np.arange(len(back)), "left": falling, "twice": falling[falling]}
+        index["again"] = back
         # Initial states are indexed by the rows in their original order.
         start_index = {"": index[""], "left": back, "twice": back[back]}[start]
         start_states = inputs.state and tuple(s[:, start_index] for s in inputs.state)

@@ -115,7 +115,7 @@ def terms(subject: Subject) -> Iterator[Hypothesis]:
     A product may be missing alone or with its bias.
     """
     parameters = subject.parameter_map(Case(2, 2, 3, 4, dtype=subject.dtypes[0]))
-    names = {role: _arrays_of_role(parameters, role) for role in ("W", "U", "b")}
+    names = {role: arrays_of_role(parameters, role) for role in ("W", "U", "b")}
     biases = names["b"]
     paired = len(biases) > 1 and len(names["W"]) == len(names["U"]) == 1
     groups: dict[str, tuple[str, ...]] = {
@@ -144,7 +144,7 @@ def _sum(names: Mapping[str, Sequence[str]]) -> str:
     return ", ".join((*products, *names["b"]))
 
 
-def _arrays_of_role(parameters: ParameterMap, role: str) -> list[str]:
+def arrays_of_role(parameters: ParameterMap, role: str) -> list[str]:
     """Return the names, without a pass, of arrays that hold the reference's W, U or b."""
     nothing = {name: np.zeros(shape) for name, shape in parameters.shapes().items()}
     names = []

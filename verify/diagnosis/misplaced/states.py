@@ -282,3 +282,26 @@ def _ends_at(
         return y, tuple(o if k in which else s for k, (s, o) in states)
 
     layer.wrap("unroll", unroll)
+
+
+def ends_of_outputs() -> Iterator[Hypothesis]:
+    """Yield hypotheses that the final hidden state is looked up in the outputs."""
+    for words, index in {"the last": -1, "the first": 0}.items():
+        yield Hypothesis(
+            (f"final h is {words} output",),
+            (f"The final hidden state is y[{index}], {words} output in the order of the input, "
+             "also in the backward direction and in rows that are shorter.",),
+            (partial(_ends_in_outputs, index),),
+            ("return the state after the last step that each direction computes in each row",),
+            ("final", "forward"),
+        )  # fmt: skip
+
+
+def _ends_in_outputs(index: int, layer: ReplaceableLayer) -> None:
+    def unroll(right: UnrollPart, at: At, p: Parameters, x: Array) -> tuple[Array, State]:
+        y, final = right(at, p, x)
+        if len(x) == 0:
+            return y, final
+        return y, (layer.turn_back(at.direction, y, at.lengths)[index], *final[1:])
+
+    layer.wrap("unroll", unroll)

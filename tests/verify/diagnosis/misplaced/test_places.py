@@ -18,9 +18,9 @@ from gatewise.verify.diagnosis.dropout import NOT_JUDGED, RIGHT
 from gatewise.verify.diagnosis.examination import diagnose, judged
 from gatewise.verify.diagnosis.hypotheses import Guess, gathered, scattered
 from gatewise.verify.diagnosis.misplaced.passes import passes
-from gatewise.verify.diagnosis.misplaced.paths import without_lengths
 from gatewise.verify.diagnosis.misplaced.places import places
 from gatewise.verify.diagnosis.observation import VALUES, Experiment
+from gatewise.verify.diagnosis.scopes.calls import under_conditions
 from gatewise.verify.diagnosis.search import Explainer, observations
 from gatewise.verify.identification.identification import identify
 from gatewise.verify.mutants import mutant_subject, mutants
@@ -351,7 +351,7 @@ def test_a_mistake_on_the_path_without_lengths_alone_is_named():
     cases = (ROWS, Case(4, 3, 2, 3))
     seen = [*observations(subject, [Experiment(VALUES, case) for case in cases])]
     explainer = Explainer(subject, "float64", seen)
-    candidates = without_lengths(explainer, places(subject, gradients=False))
+    candidates = under_conditions(explainer, partial(places, subject, gradients=False))
     (said,) = [h.statements[0] for h in candidates if explainer.residual_of(h) <= 1]
     assert said == "Where no lengths are given: the outputs y are in the reverse order of the rows."
 
