@@ -321,11 +321,14 @@ def _diagnose_values(
     if not diagnosis.explanations:
         diagnosis.message = finding.message or diagnosis.message
         notes += [*output_notes(explainer), *finding.notes]
-        notes += (
-            [] if reads_gates else [*departures(explainer), *conditions_seen(explainer, failing)]
-        )
+        notes += [] if reads_gates else _remarks(explainer)
     diagnosis.notes = tuple(notes)
     return diagnosis
+
+
+def _remarks(explainer: Explainer) -> list[str]:
+    """Return sentences about a layer that no hypothesis explains."""
+    return [*departures(explainer), *conditions_seen(explainer)]
 
 
 def _diagnose_quantised(
@@ -442,7 +445,7 @@ def searched_last(explainer: Explainer, rest: Sequence[Experiment], search: Sear
     if search.fits:
         return search
     seen = [*explainer.observations, *observations(explainer.subject, rest)]
-    wide = explainer.of(seen).widened(NEAR)
+    wide = explainer.with_observations(seen).widened(NEAR)
     for hypothesis in search.near:
         residual = NEAR * wide.residual_of(hypothesis)
         if residual <= NEAR:

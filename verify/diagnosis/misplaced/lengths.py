@@ -131,7 +131,7 @@ def _dx_masked(layer: ReplaceableLayer) -> None:
 def _outputs_masked(layer: ReplaceableLayer) -> None:
     def write(right: WritePart, y: Array, final: State, lengths: Array) -> tuple[Array, State]:
         own = layer.inputs.lengths
-        return right(y if own is None else _masked(y, own), final, lengths)
+        return right(y if own is None else masked(y, own), final, lengths)
 
     layer.wrap("write", write)
 

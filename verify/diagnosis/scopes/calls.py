@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 from ...cases.case import Case
-from ...runs.verdict import Verdict
 from ..formulas.measurement import small_case
 from ..formulas.relations import computing
 from ..hypotheses import Hypothesis
@@ -143,7 +142,7 @@ LONGEST = 40
 """The most steps among which the first wrong number is looked for."""
 
 
-def conditions_seen(explainer: Explainer, failing: Sequence[Verdict]) -> Iterator[str]:
+def conditions_seen(explainer: Explainer) -> Iterator[str]:
     """Yield the conditions of wrong calls, for layers that no hypothesis explains."""
     for _, scope, _ in separating(explainer):
         yield f"{scope.words} it is wrong; all other calls that were made are right."

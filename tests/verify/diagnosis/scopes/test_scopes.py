@@ -168,7 +168,7 @@ def test_a_slip_on_the_path_with_lengths_alone_is_named():
     said = first_fit(explainer, edited_under_conditions(explainer, Search()))
     assert said.startswith("Where lengths are given: in the pre-activation of the candidate g, ")
     assert "b_g is missing" in said
-    assert [*conditions_seen(explainer, ())] == [
+    assert [*conditions_seen(explainer)] == [
         "Where lengths are given it is wrong; all other calls that were made are right."
     ]
 
