@@ -163,7 +163,7 @@ MORE = [
     ("gate-limits", Victim("L01[lstm]", "f = 1 and i = 0 keep the cell state")),
     ("gate-limits", Victim("F01[lstm]", "f = 0 and i = 0 clear the cell state")),
     ("causality", Victim(wrong.SeesTheLastInput, "y[")),
-    ("purity", Victim("S09[rnn]", "forward wrote into x")),
+    ("purity", Victim("S09[rnn]", "forward wrote into state 0")),
     ("purity", Victim("P10[rnn]", "a later call changed an earlier result, y")),
     ("repeat", Victim("D06[rnn]", "after other shapes: y: not the same bits as before")),
     ("dropout", Victim("M02[rnn]", "the second call has those of the first")),
