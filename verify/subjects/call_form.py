@@ -25,8 +25,8 @@ OF_ROWS = (*LENGTHS, "mask", "enforce_sorted")
 """Arguments of ``forward`` that are no states."""
 
 OWN_ROWS, OTHER_SHAPES, OTHER_ROWS = "own rows", "other shapes", "other rows"
-WITHHELD, NO_FIT = "withheld", "no fit"
-RANKS = (OWN_ROWS, OTHER_SHAPES, OTHER_ROWS, NO_FIT)
+OTHER_OUTPUTS, WITHHELD, NO_FIT = "other outputs", "withheld", "no fit"
+RANKS = (OWN_ROWS, OTHER_SHAPES, OTHER_ROWS, OTHER_OUTPUTS, NO_FIT)
 """How well a form fits, the best first."""
 
 ROW = 1
@@ -75,8 +75,10 @@ class CallForm:
 
         Lengths are None among them. Without any, x comes as a packed sequence.
         """
-        rnn, steps = torch.nn.utils.rnn, x.shape[0]
-        x = x.transpose(0, 1) if self.batch_first else x
+        rnn = torch.nn.utils.rnn
+        x = self._turned(x)
+        rows_first = self.batch_first or getattr(module, "batch_first", False) is True
+        time = int(rows_first)
         given = self._given(() if state is None else tensors(torch, state))
         ends = None if lengths is None else torch.from_numpy(lengths).to(x.device)
         if ends is None:
@@ -86,22 +88,27 @@ class CallForm:
             returned = module(x, *given, **named)
         else:
             packed = rnn.pack_padded_sequence(
-                x, ends.cpu(), batch_first=self.batch_first, enforce_sorted=False
+                x, ends.cpu(), batch_first=rows_first, enforce_sorted=False
             )
             returned = module(packed, *given)
         alone = torch.is_tensor(returned) or isinstance(returned, rnn.PackedSequence)
         y, *rest = [returned] if alone else returned
         if isinstance(y, rnn.PackedSequence):
-            y, _ = rnn.pad_packed_sequence(y, batch_first=self.batch_first)
-        y = y.transpose(0, 1) if self.batch_first else y
+            y, _ = rnn.pad_packed_sequence(y, batch_first=rows_first)
+        if ends is not None and y.shape[time] < x.shape[time]:  # it ends with the longest row
+            shape = [*y.shape]
+            shape[time] = x.shape[time] - y.shape[time]
+            y = torch.cat([y, y.new_zeros(shape)], time)
         final = tensors(torch, rest)
         if self.alone and (final or lengths is not None):
             raise TypeError("it returns more than its outputs, or has lengths")
         if self.alone:
-            final = (y[-1:] if self.passes else y[-1],)
-        if y.shape[0] < steps:  # it ends with the longest row
-            y = torch.cat([y, y.new_zeros((steps - y.shape[0], *y.shape[1:]))])
-        return y, final if self.passes else tuple(s[None] for s in final)
+            return self._turned(y), (y.select(time, -1)[None],)
+        return self._turned(y), final if self.passes else tuple(s[None] for s in final)
+
+    def _turned(self, array: Any) -> Any:
+        """Exchange the axes of rows and steps, if the class has the rows first."""
+        return array.transpose(0, 1) if self.batch_first else array
 
     def _given(self, states: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the arguments for the states (1, B, H)."""
@@ -110,10 +117,13 @@ class CallForm:
         states = states if self.passes else tuple(s[0] for s in states)
         return states if self.takes == APART or len(states) == 1 else (states,) if states else ()
 
-    def source(self, states: int) -> str:
-        """Return source of a function ``called(layer, x, state=None)`` for stand-alone scripts."""
+    def source(self, states: int, *, rows_first: bool) -> str:
+        """Return source of a function ``called(layer, x, state=None)`` for stand-alone scripts.
+
+        ``rows_first`` says whether the class is called with the batch first.
+        """
         one_by_one = self.takes == APART or states == 1
-        last = f"[y[{':, -1' if self.batch_first else '-1'}][None]]"
+        last = f"[y[{':, -1' if rows_first else '-1'}][None]]"
         return SOURCE.format(
             state="[s[0] for s in state]" if not self.passes else "list(state)",
             given="state" if one_by_one else "[tuple(state)]",
@@ -178,7 +188,8 @@ class Trial:
         """Return the form in which rows depend on their own arguments; None if it runs in none.
 
         Next best are torch's states that come back in other shapes, then states that are ignored
-        or reach other rows: the checks will say so. SubjectUnavailable if c is withheld.
+        or reach other rows, then outputs of another shape: the checks will say so. Raises
+        SubjectUnavailable if c is withheld.
         """
         fits: dict[CallForm, str] = {}
         for form in candidates:
@@ -203,8 +214,9 @@ class Trial:
         inputs = Inputs(named, x, None if form.takes == NONE else state, None)
         try:
             result = self.run(form, inputs)
+            same_states = [s.shape for s in result.final] == [s.shape for s in state]
             if result.y.shape != (case.T, case.B, case.H):
-                return NO_FIT
+                return OTHER_OUTPUTS if same_states else NO_FIT
             if len(result.final) < self.states > 1:
                 return WITHHELD
             own = self._by_row(form, inputs, result)
@@ -214,7 +226,7 @@ class Trial:
             return NO_FIT
         if own is None:
             return NO_FIT
-        if [s.shape for s in result.final] != [s.shape for s in state]:
+        if not same_states:
             return OTHER_SHAPES if own and form.passes else NO_FIT
         return OWN_ROWS if own else OTHER_ROWS
 

@@ -212,7 +212,8 @@ class TorchLike(TorchLayer):
             text += body.replace("STATES", str(len(self.convention.states)))
             text = text.replace("y, final = layer(*given)", "y, final = steps(layer, *given)")
         elif replace(form, batch_first=False) != TORCHS:
-            text += form.source(len(self.convention.states))
+            rows_first = called.layout == "batch-first"
+            text += form.source(len(self.convention.states), rows_first=rows_first)
             text = text.replace("y, final = layer(*given)", "y, final = called(layer, *given)")
         if not self._numbered:
             return text

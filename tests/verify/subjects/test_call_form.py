@@ -1,6 +1,7 @@
 """Classes that are called in a way of their own: it is found, and they are held in it."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,35 @@ class OutputsOfGRU(nn.Module):
         return torch.stack(y, 1)
 
 
+class OutputsFromZeros(OutputsOfGRU):
+    """Neither a state nor a final one has an axis of rows: y alone tells which axis they are."""
+
+    def forward(self, x):
+        return super().forward(x)
+
+
+class EitherAxis(WithLengths):
+    """States (B, H), and the batch first where its constructor is told so."""
+
+    def __init__(self, input_size, hidden_size, batch_first=True):
+        super().__init__(input_size, hidden_size)
+        self.batch_first = batch_first
+
+    def forward(self, x, state=None, lengths=None):
+        y, final = super().forward(x if self.batch_first else x.transpose(0, 1), state, lengths)
+        return y if self.batch_first else y.transpose(0, 1), final
+
+
+class OutputsOfEitherAxis(OutputsOfGRU):
+    def __init__(self, input_size, hidden_size, batch_first=False):
+        super().__init__(input_size, hidden_size)
+        self.batch_first = batch_first
+
+    def forward(self, x, h=None):
+        y = super().forward(x if self.batch_first else x.transpose(0, 1), h)
+        return y if self.batch_first else y.transpose(0, 1)
+
+
 FORMS = {
     WithoutAxis: "x is (B, T, D), states are (B, H)",
     Apart: "x is (B, T, D), states are (B, H), h and c are two arguments",
@@ -121,6 +151,7 @@ FORMS = {
     WithLengths: "x is (B, T, D), states are (B, H)",
     HiddenWidthFirst: "x is (B, T, D), states are (B, H)",
     OutputsOfGRU: "x is (B, T, D), states are (B, H), y is returned alone",
+    OutputsFromZeros: "x is (B, T, D), y is returned alone, no initial state",
 }
 
 
@@ -143,7 +174,7 @@ def test_the_form_is_found_and_the_layer_passes(layer):
     assert subject.version().endswith(f"Its calls: {FORMS[layer]}")
     for check in ("gradient", "carry"):
         verdict = held(subject, check)
-        takes_none = layer is WithoutState and check == "carry"
+        takes_none = layer in (WithoutState, OutputsFromZeros) and check == "carry"
         assert verdict.status == ("not supported" if takes_none else "passed"), verdict.message
     assert subject.options.lengths == (layer is WithLengths)
     if layer is WithLengths:
@@ -242,3 +273,29 @@ def test_outputs_of_another_shape_are_refused_in_a_sentence():
         SubjectUnavailable, match=r"y: expected shape \(T, B, H\) = \(3, 4, 6\), got"
     ):
         like(Last)
+
+
+@pytest.mark.parametrize("layer", [EitherAxis, OutputsOfEitherAxis])
+@pytest.mark.parametrize("layout", ["time-first", "batch-first"])
+def test_the_constructor_tells_the_axes_of_every_case(layer, layout):
+    """Rows that end are cut, and the last step taken, along the axis of steps."""
+    subject = like(layer)
+    case = Case(4, 3, 2, 5, layout=layout, state=False)
+
+    assert subject.called_as.text.startswith("states are (B, H)")
+    cases = [replace(case, lengths=True)] if subject.options.lengths else [case]
+    for each in (case, *cases):
+        verdict = hold(subject, CHECKS["forward"], "float64", case=each, seed_value=1)
+        assert verdict.status == "passed", verdict.message
+
+
+def test_a_step_that_is_missing_is_not_filled_in():
+    """Only rows that end may leave steps out."""
+
+    class WithoutTheLastStep(WithoutAxis):
+        def forward(self, x, state=None):
+            y, final = super().forward(x, state)
+            return y[:, :-1], final
+
+    with pytest.raises(SubjectUnavailable, match=r"y: expected shape"):
+        like(WithoutTheLastStep)

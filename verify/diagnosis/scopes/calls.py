@@ -121,17 +121,12 @@ def edited_under_conditions(explainer: Explainer, search: Search) -> Iterator[Hy
     subject, deadline = explainer.subject, explainer.deadline
     for _, scope, options in separating(explainer):
         cases = (small_case(subject, explainer.dtype, T) for T in (1, 2, 3))
-        sections = (Section(with_options(case, options)) for case in cases)
+        sections = (Section(replace(case, **options)) for case in cases)
         runs = sections_measured(subject, [s for s in sections if not _lacks(explainer, s.case)])
         for hypothesis in islice(computing(runs, lambda: deadline.passed, together=False), MOST):
             yield in_calls(scope, hypothesis)
             if deadline.passed:
                 return
-
-
-def with_options(case: Case, options: dict[str, Any]) -> Case:
-    """Return a case with other options; a width that a second layer reads stays its own."""
-    return replace(case, **options)
 
 
 def _lacks(explainer: Explainer, case: Case) -> bool:
