@@ -231,13 +231,14 @@ class Trial:
         return OWN_ROWS if own else OTHER_ROWS
 
     def _by_row(self, form: CallForm, inputs: Inputs, result: Result) -> bool | None:
-        """Whether one row of the states changes its row of y alone; None if x has other axes."""
+        """Whether one row of the states changes its row of y alone; None for no recurrence.
+
+        States tell which axis is that of the rows. Of a class that returns y alone only the
+        recurrence does, which a row has over its steps; a cell that broadcasts its h has none.
+        """
         by_x = self.run(form, replace(inputs, x=_changed(inputs.x))).y != result.y
-        later = by_x[1:, ROW].any()
-        if by_x[0].any(-1).sum() > 1 and not later:
-            return None  # what changed is a step of one row, not a row of one step
-        if form.alone and not later:
-            return None  # a cell, which broadcasts its h over all steps
+        if form.alone and not by_x[1:, ROW].any():
+            return None
         if inputs.state is None:
             return True
         states = tuple(map(_changed, inputs.state))
