@@ -126,6 +126,17 @@ class UpperSlip(hand_written.LSTM):
         return torch.sigmoid(o) * torch.tanh(c), c
 
 
+class BackwardSlip(hand_written.LSTM):
+    """In the backward direction the candidate has no tanh."""
+
+    def step(self, x, h, c, suffix):
+        if not suffix.endswith("_reverse"):
+            return super().step(x, h, c, suffix)
+        i, f, g, o = self.gates(x, h, suffix).chunk(4, dim=1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * g
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+
 class TurnedAlongRows(hand_written.LSTM):
     """The outputs of the backward direction are reversed along the rows, not the steps."""
 
@@ -141,6 +152,9 @@ class TurnedAlongRows(hand_written.LSTM):
     (UpperSlip, {"layers": 2},
      "In every layer above the lowest: in the candidate g, tanh is not applied to a_g: g = a_g, "
      "should be g = tanh(a_g)."),
+    (BackwardSlip, {"bidirectional": True},
+     "In the backward direction: in the candidate g, tanh is not applied to a_g: g = a_g, should "
+     "be g = tanh(a_g)."),
     (TurnedAlongRows, {"bidirectional": True},
      "In the backward direction the input is reversed in time, and the outputs are reversed along "
      "the rows."),
