@@ -125,6 +125,16 @@ def misplaced(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
         yield from explainer.with_conventions(candidates)
 
 
+def of_one_option(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield what is misplaced with an option, if calls with it are wrong and no others."""
+    options = {condition.needs for condition, _, _ in separating(explainer)} - {""}
+    if options and explainer.outputs_deviate:
+        for candidates in (places, passes):
+            for hypothesis in candidates(explainer.subject, gradients=False):
+                if not options.isdisjoint(hypothesis.needs) and explainer.possible(hypothesis):
+                    yield hypothesis
+
+
 def _concerns(explainer: Explainer) -> Callable[[Hypothesis], bool]:
     """Return a key that puts mistakes first that concern the only options that are wrong."""
     options = {condition.needs for condition, _, _ in separating(explainer)} - {""}
@@ -205,7 +215,7 @@ def under_one_condition(explainer: Explainer, search: Search) -> Iterator[Hypoth
 
 
 STAGES: tuple[Stage, ...] = (
-    singles, cuts, scoped, backward_passes, conventions, misplaced, steps, outputs_first,
+    singles, cuts, of_one_option, scoped, backward_passes, conventions, misplaced, steps, outputs_first,
 )  # fmt: skip
 STAGES_OF_GIVEN: tuple[Stage, ...] = (singles, slips, between_chunks)
 """The stages for cells that read their gates as inputs: they have no weights to misread."""

@@ -56,7 +56,7 @@ class At:
     """The position of a step: level and direction of its pass, and its time ``t`` in that pass.
 
     ``start`` is the initial state of the pass, ``lengths`` those of the rows, if they differ;
-    ``mask`` (T, B) marks the steps of rows that are padded in front.
+    ``mask`` (T, B) marks the steps of rows that are padded in front; the pass has ``steps`` steps.
     """
 
     level: int
@@ -65,6 +65,7 @@ class At:
     lengths: Array | None
     t: int = 0
     mask: Array | None = None
+    steps: int = 0
 
     @property
     def active(self) -> Array | None:
@@ -200,7 +201,7 @@ class ReplaceableLayer:
         none = self.cell.no_output(_plain(at.start))
         state, outputs = at.start, [zeros(at.start[0], (0, *none.shape))]
         for t, x_t in enumerate(rows(x)):
-            at = replace(at, t=t)
+            at = replace(at, t=t, steps=len(x))
             input_t = self.see(at, x_t)
             new = self.step(at, p, input_t, state)
             new_output = (self.output(at, p, input_t, state, new), *new[1:])

@@ -114,7 +114,12 @@ class Verdict:
 _AT = r"\(([^()]+), line (\d+), in ([^()]+)\)$"
 _RAISED = r"(\w+): .*" + _AT
 _RETURNED = r"(?:.*: )?(\S[^:]*): expected (shape|dtype) (.*), got (.*)"
+_PARAMETER = r"parameters?( \S+)?: .*"
 _NUMBER = r"(?<![\w.])[-+]?\d[\w.+-]*"
+
+
+OTHER_PARAMETERS = "it makes other parameters than it should"
+"""The cause of a layer whose constructor ignores an option."""
 
 
 def cause(message: str) -> str:
@@ -128,6 +133,8 @@ def cause(message: str) -> str:
         if attribute == "dtype":
             return f"{name} comes back in {got} for {expected} input"
         return f"{name} comes back in another shape than it should"
+    if re.fullmatch(_PARAMETER, message):
+        return OTHER_PARAMETERS
     if raised := re.match(_RAISED, message, re.DOTALL):
         return "{} at {}, line {}, in {}".format(*raised.groups())
     if re.match(r"\w*(Error|Exception|Interrupt|Warning|Exit|Crashed|Iteration)\b", message):

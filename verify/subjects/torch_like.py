@@ -148,7 +148,10 @@ class TorchLike(TorchLayer):
     def build(self, case: Case) -> TorchModule:
         """Return the layer; Mismatch for parameters of unexpected names or shapes."""
         module = self.module(import_torch(), case)
-        keys = self._keys(module, case)
+        try:
+            keys = self._keys(module, case)
+        except NoMapping as reason:
+            raise Mismatch(f"parameters: {reason}") from reason
         shapes = {keys[name]: tuple(p.shape) for name, p in module.named_parameters()}
         expected = dict(self.parameter_map(case).shapes())
         for name in sorted(expected.keys() | shapes.keys()):
@@ -219,7 +222,10 @@ class TorchLike(TorchLayer):
             return text
         named = '{f"{name}_l0": p for name, p in layer.named_parameters()}'
         if case.layers * case.directions > 1:
-            keys = self._keys(self.module(import_torch(), case), case)
+            try:
+                keys = self._keys(self.module(import_torch(), case), case)
+            except NoMapping:
+                return ""
             named = f"{{{keys!r}[name]: p for name, p in layer.named_parameters()}}"
         return text.replace("dict(layer.named_parameters())", named)
 

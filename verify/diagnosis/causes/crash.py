@@ -22,7 +22,7 @@ from ...checks.quantities import by_name
 from ...numbers.arithmetic import USUAL_DTYPES
 from ...numbers.ledger import Mismatch
 from ...runs.diagnosis import Explanation, Location
-from ...runs.verdict import Verdict, cause
+from ...runs.verdict import OTHER_PARAMETERS, Verdict, cause
 from ...subjects.called import PACKAGES, NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
 from ...subjects.protocol import Subject, SubjectUnavailable
@@ -102,7 +102,9 @@ def _cause(
 ) -> tuple[Cause, Trial]:
     trial, verdict = Trial.of(subject, name, verdicts)
     where, when = tuple(trial.conditions()), ""
-    if verdict.status == "crashed":
+    if name == OTHER_PARAMETERS:
+        statement = _other_parameters(trial.message() or verdict.message)
+    elif verdict.status == "crashed":
         statement = f"It raises {_raised(subject, verdict)}"
     else:
         statement = _returned(name, verdict, trial)
@@ -396,6 +398,19 @@ def _returned(name: str, verdict: Verdict, trial: Trial) -> str:
     return words
 
 
+def _other_parameters(message: str) -> str:
+    """Return the words for a parameter that is missing, superfluous or of another shape."""
+    parts = re.match(r"parameter (\S+): expected (none|\(.*?\)).*, got (none|\(.*?\))", message)
+    if parts is None:
+        return f"It does not make the parameters that it should: {message.partition(': ')[2]}"
+    name, expected, got = parts.groups()
+    if expected == "none":
+        return f"It makes a parameter {name} that it should not have"
+    if got == "none":
+        return f"It makes no parameter {name}"
+    return f"Its parameter {name} has the shape {got}, not {expected}"
+
+
 def _with_article(arrays: str) -> str:
     """Return arrays with an article, to begin a sentence without capitalising their names."""
     return f"The output {arrays}" if arrays.partition(" ")[0].strip(",") == "y" else f"The {arrays}"
@@ -425,6 +440,8 @@ def only(where: Sequence[str]) -> str:
 
 
 FIXES = (
+    (OTHER_PARAMETERS, "make the parameters for which the constructor's arguments ask, or do not "
+     "take an argument that the layer ignores"),
     (r"comes back in another shape", "return it in the shape that it should have: look for a "
      "transpose, squeeze, stack or reshape over the wrong axis"),
     (r"modified by an inplace operation", "do not write into what the backward pass needs: "

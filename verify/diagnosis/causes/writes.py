@@ -90,9 +90,9 @@ def written(subject: Subject, dtype: str, failing: Sequence[Verdict]) -> list[Wr
 
 
 def _written(subject: Subject, case: Case) -> Iterator[Writing]:
-    called, inputs = under_test(subject).build(case), draw_inputs(subject, case)
-    before = _arguments(inputs)
     try:
+        called, inputs = under_test(subject).build(case), draw_inputs(subject, case)
+        before = _arguments(inputs)
         result = called.attempt(lambda: called.built.forward(inputs))
     except (SubjectCrashed, NotOffered, Mismatch):
         return

@@ -99,6 +99,10 @@ ACTIVATIONS: dict[str, tuple[Scalar, str]] = {
     "hard_sigmoid_steep": (_clipped(0.25, 0.5, 0), "a hard sigmoid, clip(s / 4 + 0.5, 0, 1),"),
     "hard_sigmoid_half": (_clipped(0.5, 0.5, 0), "a hard sigmoid, clip(s / 2 + 0.5, 0, 1),"),
     "hardtanh": (_clipped(1, 0, -1), "hardtanh, clip(s, -1, 1),"),
+    "relu6": (
+        Activation(lambda s: np.clip(s, 0, 6), lambda s: (s > 0) & (s < 6)), "ReLU6, clip(s, 0, 6),"
+    ),
+    "clip_to_1": (_clipped(1, 0, 0), "clip(s, 0, 1)"),
     "softsign": (
         Activation(lambda s: s / (1 + np.abs(s)), lambda s: 1 / (1 + np.abs(s)) ** 2),
         "softsign, s / (1 + |s|),",

@@ -10,6 +10,7 @@ from itertools import combinations
 from itertools import product as product_of
 
 from ....reference.cells import cell_named
+from ....reference.cells.lstm_layer_norm import EPSILON
 from .activations import ACTIVATIONS, OF_ROWS
 from .edits import (
     OVERWRITTEN,
@@ -171,6 +172,10 @@ def _read_otherwise(program: Program) -> Iterator[Edit]:
     gates = [s.target for s in program.forward if len(s.target) == 1 and s.target != "q"]
     forms = [*gates, *olds, "c_new", "tanh(c_old)", "tanh(c_new)"]
     forms += [f"{g} * {old}" for g in gates for old in olds]
+    for old in olds:  # in the middle of its update
+        parts = terms(program.lines[old.replace("_old", "_new")][1].value)
+        added = [ast.unparse(part) for _, part in parts if len(parts) > 1]
+        forms += [*added, *(f"{old} + {part}" for part in added if old not in part)]
     ways = [{n: f} for n in (*olds, "c_new") for f in forms if f != n]
     for way in (*ways, {"c_old": "tanh(c_old)", "c_new": "tanh(c_new)"}):
         values = {n: expression(f) for n, f in way.items()}
@@ -225,11 +230,41 @@ def _normalised_otherwise(program: Program) -> Iterator[Edit]:
             where = _where(members)
             changed = _renamed("forward", members, {"deviation_of": other})
             yield Edit(where, (words,), 1, changed)
+    ways += _over_rows(gates)
     for words, new in ways if gates else ():
         values = {n: expression(text) for n, text in new.items()}
         named = [lines[n] for n in new]
         changed = tuple((("forward", k), s.with_value(values[s.target])) for k, s in named)
         yield Edit("the pre-activations", (words,), 1, changed)
+
+
+def _over_rows(gates: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield normalisations whose mean, or mean and deviation, are taken over the rows."""
+    products = {name: [f"p{name}_{k}" for k in gates] for name in "xh"}
+    sources = {f"n{name}_{k}": p for name in "xh" for k, p in zip(gates, products[name], strict=True)}
+    together = {n: products[n[1]] for n in sources} | {"n_c": ["c_raw"]}
+    sources["n_c"] = "c_raw"
+    for words, targets in {
+        "the product with W": [n for n in sources if n.startswith("nx_")],
+        "the product with U": [n for n in sources if n.startswith("nh_")],
+        "the products": [n for n in sources if n != "n_c"],
+        "the cell state": ["n_c"],
+        "the products and the cell state": [*sources],
+    }.items():
+        for statistics, deviation in {
+            "mean is": "(mean_of({squares}) + {eps}) ** 0.5",
+            "mean, but not the deviation from the mean of the units, is": "deviation_of({all})",
+            "mean and variance are": "(row_mean(row_centred({own}) ** 2) + {eps}) ** 0.5",
+        }.items():
+            yield (
+                f"where {words} {'is' if len(targets) == 1 else 'are'} normalised, the "
+                f"{statistics} taken over the rows, not over the units of each row",
+                {n: f"row_centred({sources[n]}) / "
+                    + deviation.format(
+                        squares=", ".join(f"row_centred({p}) ** 2" for p in together[n]),
+                        all=", ".join(together[n]), own=sources[n], eps=EPSILON,
+                    ) for n in targets},
+            )  # fmt: skip
 
 
 def _row_readings(program: Program) -> Iterator[Edit]:

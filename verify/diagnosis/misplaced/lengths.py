@@ -12,12 +12,12 @@ import numpy as np
 from ....reference.cell import State
 from ....reference.functions import Array
 from ....reference.parameters import Parameters
-from ....reference.sequence import only
+from ....reference.sequence import choose, only
 from ...cases.options import Options
 from ...mutants import mutants
 from ...mutants.gradient import gives
 from ...mutants.parts import masked, takes
-from ...mutants.replaceable_layer import At, ReplaceableLayer, UnrollPart, WritePart
+from ...mutants.replaceable_layer import At, CarryPart, ReplaceableLayer, UnrollPart, WritePart
 from ..hypotheses import NOTHING_WRONG, Hypothesis, of_mutant
 from .moves import along, move_final, state_groups
 
@@ -83,6 +83,7 @@ def _other_row_ends(family: str) -> Iterator[Hypothesis]:
         (_goes_on,), ("hold h (and c) where t >= length, not y alone",), ("padding",),
     )  # fmt: skip
 
+    yield from _states_of_ended_rows(family)
     for words_of_means, (seen, kept) in {
         "where()": (_active_rows, _active_rows), "a product": (_times, _times),
         "a product of the states alone": (lambda at, x: x, _times),
@@ -94,6 +95,35 @@ def _other_row_ends(family: str) -> Iterator[Hypothesis]:
             ("hold the state of a row that has ended: h = where(t < length, h_new, h_old)",),
             ("padding", "final"),
         )  # fmt: skip
+
+
+def _states_of_ended_rows(family: str) -> Iterator[Hypothesis]:
+    """Yield that one of two states of a row that has ended is not held, while the other is."""
+    for k, (state, other) in enumerate(("hc", "ch") if family == "lstm" else ()):
+        for so, kept in {
+            "goes on through the padding": lambda at, new, old, k: new[k],
+            f"is replaced by {other}": lambda at, new, old, k: old[1 - k],
+            "is the initial one": lambda at, new, old, k: at.start[k],
+        }.items():
+            yield Hypothesis(
+                (f"{state} of ended rows {so}",),
+                (f"Where a row has ended, its {state} {so}; its {other} is held.",),
+                (partial(_held_otherwise, k, kept),),
+                (f"hold {state} of a row that has ended as {other} is held",),
+                ("padding", "final"),
+            )  # fmt: skip
+
+
+def _held_otherwise(
+    k: int, kept: Callable[[At, State, State, int], Array], layer: ReplaceableLayer
+) -> None:
+    def carry(right: CarryPart, at: At, new: State, old: State) -> State:
+        held = list(right(at, new, old))
+        if at.active is not None:
+            held[k] = choose(at.active, held[k], kept(at, new, old, k))
+        return tuple(held)
+
+    layer.wrap("carry", carry)
 
 
 def _times(at: At, a: Array) -> Array:

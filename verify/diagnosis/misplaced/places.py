@@ -13,7 +13,7 @@ from ....reference.arrays import Floats
 from ....reference.cell import State
 from ...cases.options import Options
 from ...mutants.parts import some, takes
-from ...mutants.replaceable_layer import ReplaceableLayer, RunPart, WritePart
+from ...mutants.replaceable_layer import At, Part, ReplaceableLayer, RunPart, WritePart
 from ...numbers.tape import rearranged
 from ...subjects.protocol import Inputs, Result, Subject
 from ..formulas.edits import names_of
@@ -75,6 +75,14 @@ def between(offered: Options) -> Iterator[Hypothesis]:
             (_x_again,), ("give each layer the outputs of the one below it",), ("forward",),
             needs=("layers",),
         )  # fmt: skip
+        yield Hypothesis(
+            ("state of the layer below before its step",),
+            ("Every layer above the lowest reads h_{t-1} of the layer below it, the state before "
+             "the step, not h_t.",),
+            (_shown_before_the_step,),
+            ("give each layer the new state of the one below it",), ("forward",),
+            needs=("layers",),
+        )  # fmt: skip
         for first, last in product((True, False), (False, True)):
             suffix = ", and so are the outputs of the last layer" if last else ""
             layers = "every layer" if first else "every layer but the first"
@@ -122,6 +130,14 @@ def _input_of_call(layer: ReplaceableLayer) -> list[Floats]:
 
     takes(layer, hold)
     return held
+
+
+def _shown_before_the_step(layer: ReplaceableLayer) -> None:
+    def show(right: Part, at: At, new: State, old: State) -> Floats:
+        shown: Floats = right(at, new if at.level == layer.case.layers - 1 else old, old)
+        return shown
+
+    layer.wrap("show", show)
 
 
 def _x_again(layer: ReplaceableLayer) -> None:

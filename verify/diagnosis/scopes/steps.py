@@ -5,7 +5,8 @@ The first number of steps that is wrong tells which steps they can be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, product
@@ -17,16 +18,24 @@ from ....reference.functions import Array
 from ....reference.parameters import Parameters
 from ...cases.case import Case
 from ...mutants.parts import pulls, some
-from ...mutants.replaceable_layer import At, CarryPart, ReplaceableLayer, StepPart, UnrollPart
+from ...mutants.replaceable_layer import (
+    At,
+    CarryPart,
+    ReadPart,
+    ReplaceableLayer,
+    StepPart,
+    UnrollPart,
+)
 from ...numbers.ledger import Mismatch
 from ...numbers.tape import instead, plain
 from ...subjects.called import NotOffered, SubjectCrashed
 from ...subjects.protocol import Subject
 from ..formulas.measurement import measured, small_case
 from ..formulas.relations import computing
-from ..hypotheses import Hypothesis
+from ..hypotheses import Hypothesis, base
 from ..location import first_wrong_size, threshold
 from ..misplaced.moves import state_groups
+from ..misplaced.slots import arrays_of_role
 from ..observation import VALUES
 from ..search import Explainer, Search
 from .scope import AtPredicate, Scope, in_passes
@@ -65,11 +74,21 @@ def _steps(first: int) -> Iterator[Steps]:
         )
         yield Steps(f"From step {first} on", lambda at: at.t >= first)
     yield Steps(f"At step {first} alone", lambda at: at.t == first)
+    yield from _tail(first)
     chunk = first + 1
     yield Steps(
         f"At the last step of every {chunk} (steps {first}, {first + chunk}, ...)",
         lambda at: at.t % chunk == first,
     )
+
+
+def _tail(chunk: int) -> Iterator[Steps]:
+    """Yield the steps that a loop over whole chunks leaves over, in sequences that have both."""
+    if chunk > 1:
+        yield Steps(
+            f"At the steps after the last whole chunk of {chunk} (the last T mod {chunk})",
+            lambda at: at.steps > chunk and at.t >= at.steps - at.steps % chunk,
+        )
 
 
 def _ordinal(number: int) -> str:
@@ -108,6 +127,9 @@ def at_some_steps(
         return
     for steps in _steps(size - 1):
         yield from _scoped(steps, _losses(family))
+        yield from _stale(steps, family)
+    for steps in _tail(size - 1):
+        yield from _scoped(steps, _left_out(subject))
     yield from _windows(size - 1)
     edits = _edited(explainer, case, size - 1)
     for steps in _steps(size - 1):
@@ -214,6 +236,72 @@ def _losses(family: str) -> Iterator[Hypothesis]:
                                         "one.",),
             (partial(_keep, which),), (FIX,), ("forward", "carry"),
         )  # fmt: skip
+
+
+def _stale(steps: Steps, family: str) -> Iterator[Hypothesis]:
+    """Yield states that skip a step: a step reads what the one before it read."""
+    for words, which in _named_states(family):
+        hypothesis = Hypothesis(
+            (f"{words} of two steps before",),
+            (f"The {words} that is read is the one before the last step, not the one after it.",),
+            (), ("hand the state on from each step to the next",), ("forward", "carry"),
+        )  # fmt: skip
+        yield steps.scope.stated(hypothesis, partial(_read_again, which, steps.selected))
+
+
+def _read_again(
+    which: tuple[int, ...], selected: AtPredicate, layer: ReplaceableLayer
+) -> None:
+    before: dict[tuple[int, int], State] = {}
+
+    def step(right: StepPart, at: At, p: Parameters, x: Array, state: State) -> State:
+        last = before.get((at.level, at.direction), state)
+        if at.t > 0 and selected(at):
+            state = tuple(last[k] if k in which else s for k, s in enumerate(state))
+        before[at.level, at.direction] = state
+        return right(at, p, x, state)
+
+    layer.wrap("step", step)
+
+
+def _left_out(subject: Subject) -> Iterator[Hypothesis]:
+    """Yield parts of a step that are left out: its outputs, all of it, or what it takes of x."""
+    fix = "treat the last steps, of an incomplete chunk, like all others"
+    for name, statement, changes in (
+        ("outputs are 0", "The outputs are 0, and the states go on.", (_shown_as_0,)),
+        ("step left out", "The step is left out: its outputs are 0, and the states stay.",
+         (_shown_as_0, partial(_keep, (0, 1)))),
+    ):  # fmt: skip
+        yield Hypothesis((name,), (statement,), changes, (fix,), ("forward", "carry"))
+    parameters = subject.parameter_map(Case(2, 2, 3, 4, dtype=subject.dtypes[0]))
+    weights = arrays_of_role(parameters, "W")
+    beside = {re.sub("weight", "bias", name) for name in weights}
+    biases = [name for name in arrays_of_role(parameters, "b") if name in beside]
+    for arrays in (weights, [*weights, *biases])[: 1 + bool(biases)]:
+        yield Hypothesis(
+            (f"{' and '.join(arrays)} not read",),
+            (f"What the step takes of x is left out: {' and '.join(arrays)} are not read.",),
+            (partial(_without, arrays),), (fix,), ("forward", "carry"),
+        )  # fmt: skip
+
+
+def _shown_as_0(layer: ReplaceableLayer) -> None:
+    layer.wrap("show", lambda right, at, new, old: 0 * right(at, new, old))
+
+
+def _without(arrays: Sequence[str], layer: ReplaceableLayer) -> None:
+    """Let steps read 0 for some arrays."""
+    without: list[Parameters] = []
+
+    def read(right: ReadPart, named: Mapping[str, Array]) -> Sequence[Parameters]:
+        without[:] = right({n: 0 * a if base(n) in arrays else a for n, a in named.items()})
+        return right(named)
+
+    def step(right: StepPart, at: At, p: Parameters, x: Array, state: State) -> State:
+        return right(at, without[at.level * layer.case.directions + at.direction], x, state)
+
+    layer.wrap("read_parameters", read)
+    layer.wrap("step", step)
 
 
 def _lose(which: tuple[int, ...], lost: Lost, layer: ReplaceableLayer) -> None:
