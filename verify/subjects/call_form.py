@@ -201,20 +201,24 @@ class Trial:
                 "it returns y without c, and from y alone nobody can tell what c was: let it "
                 "return y, (h, c)"
             )
-        best = min(fits, key=lambda form: RANKS.index(fits[form]))
+        best = min(fits, key=lambda f: (RANKS.index(fits[f]) > 2, self._starts_apart(f), RANKS.index(fits[f])))
         return None if fits[best] == NO_FIT else best
 
-    def _fit(self, form: CallForm) -> str:
-        """Return one of ``RANKS``; a class without initial states fits by its x alone."""
+    def _inputs(self, form: CallForm) -> Inputs:
+        """Return the arguments of a call in a form."""
         case = self.case
         draw = case.normal
         named = {name: draw(f"form {name}", shape, 0.35) for name, shape in self.shapes.items()}
         x = draw("form x", (case.T, case.B, case.D))
         state = tuple(draw(f"form {k}", (1, case.B, case.H)) for k in range(self.states))
-        inputs = Inputs(named, x, None if form.takes == NONE else state, None)
+        return Inputs(named, x, None if form.takes == NONE else state, None)
+
+    def _fit(self, form: CallForm) -> str:
+        """Return one of ``RANKS``; a class without initial states fits by its x alone."""
+        case, inputs = self.case, self._inputs(form)
         try:
             result = self.run(form, inputs)
-            same_states = [s.shape for s in result.final] == [s.shape for s in state]
+            same_states = [s.shape for s in result.final] == [(1, case.B, case.H)] * self.states
             if result.y.shape != (case.T, case.B, case.H):
                 return OTHER_OUTPUTS if same_states else NO_FIT
             if len(result.final) < self.states > 1:
@@ -229,6 +233,16 @@ class Trial:
         if not same_states:
             return OTHER_SHAPES if own and form.passes else NO_FIT
         return OWN_ROWS if own else OTHER_ROWS
+
+    def _starts_apart(self, form: CallForm) -> bool:
+        """Whether states come back in other shapes from a call without a state than it takes."""
+        try:
+            final = self.run(form, self._inputs(replace(form, takes=NONE))).final
+        except SubjectUnavailable:
+            raise
+        except Exception:  # the class's own
+            return False
+        return any(s.shape != (1, self.case.B, self.case.H) for s in final)
 
     def _by_row(self, form: CallForm, inputs: Inputs, result: Result) -> bool | None:
         """Whether one row of the states changes its row of y alone; None for no recurrence.

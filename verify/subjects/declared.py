@@ -36,7 +36,7 @@ from ...reference.layer import Layer
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions import Convention
-from ..conventions.convention import GATES
+from ..conventions.convention import GATES, RECURRENT_BIAS
 from ..conventions.parameter_map import ConventionMap, OwnMap, ParameterMap
 from ..numbers.arithmetic import FLOAT64
 from ..numbers.bounded import Bounded
@@ -170,8 +170,17 @@ class Declaration:
         convention = self.weights
         if not isinstance(convention, Convention):
             convention = _stated(convention, str(self.cell))
-        changes: dict[str, Any] = {"order": self.order, "layout": self.layout, "bias": self.bias}
+        order = self.order.replace("c", "g") if self.cell == "lstm" else self.order
+        changes: dict[str, Any] = {"order": order, "layout": self.layout, "bias": self.bias}
+        if self.bias is None and sorted(order) == sorted(convention.order):
+            changes["bias"] = tuple(_reordered(b, convention.order, order) for b in convention.bias)
         return replace(convention, **{k: v for k, v in changes.items() if v})
+
+
+def _reordered(bias: str, before: str, order: str) -> str:
+    """Return the letters of a bias in another order, if they stood in that of the weights."""
+    letters = bias.replace(RECURRENT_BIAS, "n")
+    return "".join(bias[letters.index(g)] for g in order) if letters == before else bias
 
 
 def _stated(name: str, cell: str) -> Convention:

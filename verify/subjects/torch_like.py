@@ -127,6 +127,9 @@ class TorchLike(TorchLayer):
         """Return the versions of its package and of PyTorch, and the meaning of own names."""
         form = f". Its calls: {self.called_as.text}" if self.called_as.text else ""
         mapping = f"{PARAMETERS}{self.own.text}{form}" if self.own else ""
+        if self.nonlinearity:
+            mapping = mapping or f"{PARAMETERS}torch.nn's"
+            mapping += f". With {self.nonlinearity}, its default; the other nonlinearity is not tested"
         torch = torch_version(self.device)
         return (f"{self.package} ({torch})" if self.package else torch) + mapping
 
@@ -290,6 +293,7 @@ def torch_like(
     )  # fmt: skip
     if not callable(layer):
         raise SubjectUnavailable(f"{name} is no class")
+    subject = _with_its_nonlinearity(subject)
     try:
         subject = _with_own_names(subject)
     except SubjectUnavailable:
@@ -300,6 +304,15 @@ def torch_like(
     return _tried(subject)
 
 
+def _with_its_nonlinearity(subject: TorchLike) -> TorchLike:
+    """Return a subject like RNN that is held with the constructor's default nonlinearity."""
+    own = inspect.signature(subject.layer).parameters.get("nonlinearity")
+    if subject.convention.family != "rnn" or own is None or own.default not in ("tanh", "relu"):
+        return subject
+    convention = replace(subject.convention, candidate=own.default)
+    return replace(subject, convention=convention, nonlinearity=own.default)
+
+
 def fitting(
     layer: Any, name: str, kinds: Iterable[str] = tuple(REFERENCE), device: str = "cpu"
 ) -> list[str]:
@@ -308,7 +321,7 @@ def fitting(
     for kind in kinds:
         subject = TorchLike(name, REFERENCE[kind], Options(), kind=kind, layer=layer, device=device)
         try:
-            misfit = _misfit(_with_own_names(subject))
+            misfit = _misfit(_with_own_names(_with_its_nonlinearity(subject)))
         except SubjectUnavailable:
             continue
         if misfit is None:

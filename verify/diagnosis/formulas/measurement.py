@@ -116,15 +116,17 @@ def outputs_of(run: Run, cell: Cell) -> dict[str, Floats]:
     return {"y": run.y} | {f"final {s}": a for s, a in zip(cell.states, run.final, strict=True)}
 
 
-def measurements(subject: Subject, dtype: str, P: int = 0) -> list[Measurement]:
+def measurements(
+    subject: Subject, dtype: str, P: int = 0, scale: str = "unit"
+) -> list[Measurement]:
     """Run a layer on sequences of 1, 2 and 3 steps; [] if its cell has no program, or it raises.
 
-    ``P`` is the width of the projection of a layer that offers one.
+    ``P`` is the width of the projection of a layer that offers one, ``scale`` that of the weights.
     """
     if program_of(subject.cells[0]) is None:
         return []
     cases = (small_case(subject, dtype, T) for T in STEPS)
-    return runs([replace(case, P=P or case.P) for case in cases], subject)
+    return runs([replace(case, P=P or case.P, scale=scale) for case in cases], subject)
 
 
 def runs(cases: Iterable[Case], subject: Subject) -> list[Measurement]:

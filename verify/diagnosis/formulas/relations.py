@@ -68,10 +68,14 @@ def _bounded(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 def candidates(
     subject: Subject, dtype: str, late: Callable[[], bool] = lambda: False
 ) -> Iterator[Hypothesis]:
-    """Yield the edits that compute the results of a layer's small runs, with a projection last."""
-    runs = measurements(subject, dtype)
-    if subject.options.projection and not any(m.wrong_outputs | m.wrong_gradients for m in runs):
-        runs = measurements(subject, dtype, P=3)
+    """Yield the edits that compute the results of a layer's small runs.
+
+    If these are right, the runs have a projection, then large weights.
+    """
+    for P, scale in ((0, "unit"), (3 * subject.options.projection, "unit"), (0, "large")):
+        runs = measurements(subject, dtype, P, scale)
+        if any(m.wrong_outputs | m.wrong_gradients for m in runs):
+            break
     yield from computing(runs, late)
 
 
