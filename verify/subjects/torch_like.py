@@ -28,6 +28,7 @@ from ..runs.verdict import PARAMETERS
 from . import torch_module as torch_caller
 from .call_form import LENGTHS, NONE, TORCHS, CallForm, Trial, forms, tensors
 from .called import NotOffered, SubjectCrashed, layer_of, raised_by, state_shapes, with_care
+from .each_direction import in_each_direction
 from .inputs import draw_cotangents, draw_inputs
 from .loader import UnknownSubject
 from .own_names import CASE, NoMapping, OwnMap, OwnNames, own_names
@@ -117,6 +118,8 @@ class TorchLike(TorchLayer):
     """The form in which it is called, whatever an argument says of the batch axis."""
     device: str = "cpu"
     """The device on which it computes."""
+    halved: bool = False
+    """Whether it always has two directions; one is then half of what it computes."""
 
     @property
     def form(self) -> tuple[str, str] | None:
@@ -130,6 +133,7 @@ class TorchLike(TorchLayer):
         if self.nonlinearity:
             mapping = mapping or f"{PARAMETERS}torch.nn's"
             mapping += f". With {self.nonlinearity}, its default; the other nonlinearity is not tested"
+        mapping += ". One direction is half of a call in both" * self.halved
         torch = torch_version(self.device)
         return (f"{self.package} ({torch})" if self.package else torch) + mapping
 
@@ -201,7 +205,7 @@ class TorchLike(TorchLayer):
 
     def caller(self, case: Case) -> str:
         """Return source that imports, builds and calls the class; "" where it takes lengths."""
-        if case.lengths and self.lengths:
+        if self.halved or (case.lengths and self.lengths):
             return ""
         arguments = self._arguments(case)
         takes = self._names("dtype")
@@ -297,8 +301,11 @@ def torch_like(
     try:
         subject = _with_own_names(subject)
     except SubjectUnavailable:
-        _refuse_another(subject)
-        raise
+        halved = _with_each_direction(subject)
+        if halved is None:
+            _refuse_another(subject)
+            raise
+        subject = halved
     if _misfit(subject):
         _refuse_another(subject)
     return _tried(subject)
@@ -311,6 +318,20 @@ def _with_its_nonlinearity(subject: TorchLike) -> TorchLike:
         return subject
     convention = replace(subject.convention, candidate=own.default)
     return replace(subject, convention=convention, nonlinearity=own.default)
+
+
+def _with_each_direction(subject: TorchLike) -> TorchLike | None:
+    """Return a subject of an always bidirectional class that is held in one direction, too."""
+    if subject.steps:
+        return None
+    try:
+        torch = import_torch()
+        layer = with_care(lambda: in_each_direction(torch, subject.layer, *subject.widths(CASE)))
+        return layer and _with_own_names(replace(subject, layer=layer, halved=True))
+    except SubjectUnavailable:
+        return None
+    except Exception:  # the class's own
+        return None
 
 
 def fitting(
