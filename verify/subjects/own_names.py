@@ -533,6 +533,13 @@ def _tokens(name: str) -> list[str]:
     return [re.sub(r"(?<=.)gates?$", "", t) for t in tokens]  # inputgate, fgate
 
 
+def _abbreviates(token: str, word: str) -> bool:
+    """Whether a token is a word without some of its letters: upd, rst, fgt."""
+    letters = iter(word)
+    short = 2 < len(token) < len(word) and token[0] == word[0]
+    return short and all(letter in letters for letter in token)
+
+
 def gate_of(kind: str, name: str) -> str:
     """Return the letter of the gate in a parameter's name; "" if it names none or several."""
     if kind == "rnn":
@@ -547,6 +554,8 @@ def gate_of(kind: str, name: str) -> str:
             strong.add(words[token[-1]])  # xi, wxi, bhf
         elif re.fullmatch(r"[a-z][xh]", token) and token[0] in words:
             strong.add(words[token[0]])  # fx, fh
+        elif len(meant := {words[w] for w in words if _abbreviates(token, w)}) == 1:
+            strong |= meant
     if len(strong) == 1:
         return strong.pop()
     return weak[-1] if weak and not strong else ""
@@ -602,21 +611,24 @@ def _reset(experiment: Experiment, weights: Sequence[Packed], base: Convention) 
     """Return the side of the product with U_n on which r acts, whatever else is wrong.
 
     Unit 1 reads unit 0 alone: it then moves with the reset gate of unit 0, "before", or with its
-    own, "after"; "" if with neither or both.
+    own, "after"; "" if with neither, or with its own even where it reads nothing.
     """
     shapes = family.shapes(base, SIZES)
     state = experiment.with_passes(experiment.start("gru", "reset"))
     zeros = {name: np.zeros(shape) for name, shape in experiment.shapes.items()}
     outputs = []
-    for unit in (None, 0, 1):
+    for read, unit in ((1.0, None), (1.0, 0), (1.0, 1), (0.0, None), (0.0, 1)):
         slices = {n: np.zeros(slice_shape(shapes, n)) for a in weights for n in a.slices + a.below}
-        slices["U_n"][0, 1] = 1.0
+        slices["U_n"][0, 1] = read
         slices["W_r"][:, slice(0) if unit is None else unit] = 1.0
         arrays = zeros | {a.name: a.join(slices) for a in weights}
         x = np.ones((CASE.T, CASE.B, CASE.D))
         outputs.append(experiment.run(Inputs(arrays, x, state, None)).y[0, :, 1])
-    before, after = (not np.array_equal(outputs[0], y) for y in outputs[1:])
-    return ("before" if before else "after") if before != after else ""
+    neither, before, after, unread, alone = outputs
+    if not np.array_equal(before, neither):
+        return "before"
+    own = np.array_equal(alone, unread) and not np.array_equal(after, neither)
+    return "after" if own else ""
 
 
 def _unusual(weight: _Array, layout: str) -> bool:
