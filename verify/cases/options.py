@@ -32,6 +32,7 @@ WORDS = {
     "batch_first": "input with the batch first",
     "unbatched": "input without a batch axis",
     "dropout": "dropout",
+    "final_states": "all its final states",
     "named_parameters": "parameters under torch's names",
     "algorithms": "algorithms that change with the sizes",
     "equations": "equations for its numbers",
@@ -47,7 +48,8 @@ class Options:
     """The options that a subject offers; cases use only these.
 
     ``program`` is the form in which it computes, "" for steps, ``forms`` are those that it has.
-    ``reasons`` are pairs (option, the subject's message when it was tried).
+    Without ``final_states`` the first alone is returned; zeros stand for the others, and are not
+    judged. ``reasons`` are pairs (option, the subject's message when it was tried).
     """
 
     layers: bool = True
@@ -70,6 +72,7 @@ class Options:
     batch_first: bool = False
     unbatched: bool = False
     dropout: bool = False
+    final_states: bool = True
     named_parameters: bool = False
     algorithms: bool = False
     equations: bool = True

@@ -182,8 +182,9 @@ def _reference_run(
 
 
 def state_names(subject: Subject, case: Case) -> tuple[str, ...]:
-    """Return the names of the cell's states."""
-    return layer_of(subject, case).cell.states
+    """Return the names of the cell's states whose final values are judged."""
+    states = layer_of(subject, case).cell.states
+    return states if subject.options.final_states else states[:1]
 
 
 def compare_outputs(

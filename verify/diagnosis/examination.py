@@ -313,7 +313,7 @@ def _diagnose_values(
     stages = STAGES_OF_GIVEN if reads_gates else STAGES[:1] if is_coarser else STAGES
     search = searched(explainer, rest, stages)
     diagnosis.experiments += len(rest)
-    enough = search.fits or is_coarser or reads_gates
+    enough = search.fits or is_coarser or reads_gates or not subject.options.final_states
     finding = Discovery() if enough else examined(explainer, rest)
     if finding.explanations:
         return _diagnosis_of_finding(diagnosis, finding, search.tried)

@@ -38,21 +38,23 @@ class CallForm:
     """How a class is called: the axes of its x and states, and the arguments of its states.
 
     ``takes`` says whether several states are one argument, as torch's, or one each, or none is
-    taken; ``passes`` whether states have the axis of layers and directions, (1, B, H); ``alone``
-    whether a cell with one state returns its outputs alone.
+    taken; ``passes`` whether states have the axis of layers and directions, (1, B, H). If outputs
+    are returned alone, ``alone`` is the number of states: the first is the last output, and zeros
+    stand for the second.
     """
 
     batch_first: bool = False
     takes: str = TOGETHER
     passes: bool = True
-    alone: bool = False
+    alone: int = 0
 
     @property
     def text(self) -> str:
         """The form in words, where it is not torch's; "" if it is."""
         clauses = ["x is (B, T, D)"] * self.batch_first
         clauses += ["states are (B, H)"] * (not self.passes)
-        clauses += ["y is returned alone"] * self.alone
+        clauses += ["y is returned alone"] * (self.alone > 0)
+        clauses += ["so the final c is not tested"] * (self.alone > 1)
         clauses += {APART: ["h and c are two arguments"], NONE: ["no initial state"]}.get(
             self.takes, []
         )
@@ -103,7 +105,8 @@ class CallForm:
         if self.alone and (final or lengths is not None):
             raise TypeError("it returns more than its outputs, or has lengths")
         if self.alone:
-            return self._turned(y), (y.select(time, -1)[None],)
+            last = y.select(time, -1)[None]
+            return self._turned(y), (last, *[torch.zeros_like(last)] * (self.alone - 1))
         return self._turned(y), final if self.passes else tuple(s[None] for s in final)
 
     def _turned(self, array: Any) -> Any:
@@ -169,10 +172,9 @@ def forms(forward: Callable[..., Any], states: int, *, batch_first: bool) -> Ite
     takes = [TOGETHER] if anything or len(places) > 1 else [NONE]
     if states > 1 and (anything or len(places) > states):
         takes.append(APART)
-    alone = (False, True) if states == 1 else (False,)
-    for form in product(alone, (True, False), takes, {batch_first, True}):
-        returns_alone, passes, way, first = form
-        yield CallForm(first, way, passes, returns_alone)
+    for form in product((0, states), (True, False), takes, {batch_first, True}):
+        alone, passes, way, first = form
+        yield CallForm(first, NONE if alone > 1 else way, passes, alone)
 
 
 @dataclass(frozen=True)

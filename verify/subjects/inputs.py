@@ -33,8 +33,10 @@ def _draw_state(layer: Layer, case: Case, name: str, shape: tuple[int, ...]) -> 
 
 
 def draw_cotangents(subject: Subject, case: Case) -> tuple[Floats, tuple[Floats, ...]]:
-    """Draw cotangents on y and on the final states."""
+    """Draw cotangents on y and on the final states; 0 on those that are not returned."""
     layer = layer_of(subject, case)
     shapes = state_shapes(layer, case)
     dfinal = tuple(case.normal(f"dfinal {k}", shape) for k, shape in enumerate(shapes))
+    if not subject.options.final_states:
+        dfinal = (*dfinal[:1], *(0 * d for d in dfinal[1:]))
     return case.normal("dy", output_shape(layer, case)), dfinal

@@ -576,7 +576,10 @@ def _tried(subject: TorchLike) -> TorchLike:
     if subject.own:
         reasons["named_parameters"] = "they have names of their own"
     shown_reasons = tuple((option, reason) for option, reason in reasons.items() if reason)
-    options = Options(**offered, named_parameters=subject.own is None, reasons=shown_reasons)
+    options = Options(
+        **offered, named_parameters=subject.own is None, reasons=shown_reasons,
+        final_states=subject.called_as.alone < 2,
+    )  # fmt: skip
     tried = (*DTYPES, *(["tf32"] if is_cuda(subject.device) else []))
     dtypes = [
         d for d in tried if not _refusal(subject, replace(plain, dtype=d), partial(_run, subject))
@@ -612,7 +615,8 @@ def _refused_calls(subject: TorchLike, *, packs: bool) -> dict[str, str]:
             reasons[option] = NOT_OF_CELLS
             continue
         if option == "state" and subject.called_as.takes == NONE:
-            reasons[option] = "its forward takes none"
+            alone = subject.called_as.alone > 1
+            reasons[option] = "it returns y alone" if alone else "its forward takes none"
             continue
         needs_state = "default_state" in reasons and option != "default_state"
         case = replace(plain, state=plain.state or needs_state)

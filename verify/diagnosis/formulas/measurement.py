@@ -13,6 +13,7 @@ from ....reference.cell import Cell, State
 from ....reference.cells import cell_named
 from ....reference.parameters import Parameters
 from ...cases.case import Case
+from ...checks.oracle import state_names
 from ...numbers.ledger import Mismatch
 from ...subjects.called import NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
@@ -172,7 +173,8 @@ def measurement_of_call(
     (p,) = subject.parameter_map(case).to_reference(inputs.parameters)
     gradients = _gradients(subject, case, result, p, cell) if isinstance(result, Pulled) else {}
     final = tuple(s[0] for s in result.final)
-    outputs = {"y": result.y} | {f"final {s}": a for s, a in zip(cell.states, final, strict=True)}
+    judged = state_names(subject, case)
+    outputs = {"y": result.y} | {f"final {s}": a for s, a in zip(judged, final, strict=False)}
     if inputs.state is None:
         state = cell.initial_state(inputs.x, case.B, case.sizes)
     else:

@@ -94,7 +94,8 @@ class Trial:
     def _agrees(self, values: Mapping[str, Floats], count: int) -> Floats:
         m, good = self.m, np.ones(count, bool)
         measured = {f"{m.cell.states[0]}_new": m.outputs["y"][0]}
-        measured |= {f"{s}_new": m.outputs[f"final {s}"] for s in m.cell.states}
+        finals = {f"{s}_new": f"final {s}" for s in m.cell.states}
+        measured |= {new: m.outputs[n] for new, n in finals.items() if n in m.outputs}
         for name, array in measured.items():
             off = np.abs(values[name] - array)
             off = np.broadcast_to(off, (count, *array.shape)).reshape(count, -1).max(axis=1)

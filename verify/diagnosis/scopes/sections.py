@@ -15,6 +15,7 @@ from ....reference.cell import State
 from ....reference.cells import cell_named
 from ....reference.parameters import Parameters
 from ...cases.case import Case
+from ...checks.oracle import state_names
 from ...numbers.ledger import Mismatch
 from ...subjects.called import NotOffered, SubjectCrashed, under_test
 from ...subjects.inputs import draw_cotangents, draw_inputs
@@ -65,7 +66,8 @@ def _measured(subject: Subject, section: Section) -> Measurement:
     width = starts[k][0].shape[-1]
     own = slice(direction * width, (direction + 1) * width)
     outputs = {"y": result.y[::turn, :, own][first:]}
-    outputs |= {f"final {s}": a[k] for s, a in zip(cell.states, result.final, strict=True)}
+    judged = zip(state_names(subject, case), result.final, strict=False)
+    outputs |= {f"final {s}": a[k] for s, a in judged}
     gradients: Mapping[str, Floats] = {}
     if isinstance(result, Pulled) and not first:
         gradients = _gradients(subject, case, result, passes, k)
