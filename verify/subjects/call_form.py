@@ -40,19 +40,22 @@ class CallForm:
     ``takes`` says whether several states are one argument, as torch's, or one each, or none is
     taken; ``passes`` whether states have the axis of layers and directions, (1, B, H). If outputs
     are returned alone, ``alone`` is the number of states: the first is the last output, and zeros
-    stand for the second.
+    stand for the second. If each state is a list with an array for each layer, ``listed`` is the
+    number of states.
     """
 
     batch_first: bool = False
     takes: str = TOGETHER
     passes: bool = True
     alone: int = 0
+    listed: int = 0
 
     @property
     def text(self) -> str:
         """The form in words, where it is not torch's; "" if it is."""
         clauses = ["x is (B, T, D)"] * self.batch_first
         clauses += ["states are (B, H)"] * (not self.passes)
+        clauses += ["states are lists, (B, H) for each layer"] * (self.listed > 0)
         clauses += ["y is returned alone"] * (self.alone > 0)
         clauses += ["so the final c is not tested"] * (self.alone > 1)
         clauses += {APART: ["h and c are two arguments"], NONE: ["no initial state"]}.get(
@@ -102,6 +105,13 @@ class CallForm:
             shape[time] = x.shape[time] - y.shape[time]
             y = torch.cat([y, y.new_zeros(shape)], time)
         final = tensors(torch, rest)
+        if self.listed:
+            layers, more = divmod(len(final), self.listed)
+            if more or not layers or any(s.ndim != 2 for s in final):
+                raise TypeError("its states are no lists of (B, H)")
+            final = tuple(
+                torch.stack(final[k : k + layers]) for k in range(0, len(final), layers)
+            )
         if self.alone and (final or lengths is not None):
             raise TypeError("it returns more than its outputs, or has lengths")
         if self.alone:
@@ -118,6 +128,7 @@ class CallForm:
         if states and self.takes == NONE:
             raise TypeError("it takes no initial state")
         states = states if self.passes else tuple(s[0] for s in states)
+        states = tuple(map(list, states)) if self.listed else states
         return states if self.takes == APART or len(states) == 1 else (states,) if states else ()
 
     def source(self, states: int, *, rows_first: bool) -> str:
@@ -175,6 +186,8 @@ def forms(forward: Callable[..., Any], states: int, *, batch_first: bool) -> Ite
     for form in product((0, states), (True, False), takes, {batch_first, True}):
         alone, passes, way, first = form
         yield CallForm(first, NONE if alone > 1 else way, passes, alone)
+    for way, first in product(takes, {batch_first, True}):
+        yield CallForm(first, way, listed=states)
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,7 @@ class TorchLike(TorchLayer):
 
     def caller(self, case: Case) -> str:
         """Return source that imports, builds and calls the class; "" where it takes lengths."""
-        if self.halved or (case.lengths and self.lengths):
+        if self.halved or self.called_as.listed or (case.lengths and self.lengths):
             return ""
         arguments = self._arguments(case)
         takes = self._names("dtype")
