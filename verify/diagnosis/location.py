@@ -192,10 +192,13 @@ def wrong(subject: Subject, case: Case, experiment: str = VALUES) -> bool:
 
 
 def threshold(wrong: Callable[[int], bool], most: int) -> int | None:
-    """Return the smallest size that is wrong, where all larger ones are; None if none is."""
+    """Return the smallest size that is wrong, where all larger ones are; None if none is.
+
+    Sizes of 2**n + 1 are tried, since those of 2**n are whole chunks of 2, 4, 8, ...
+    """
     low, high = 0, 1
     while not wrong(high):
-        low, high = high, min(2 * high, most)
+        low, high = high, min(2 * high - (high > 1), most)
         if low == most:
             return None
     return low + 1 + bisect_left(range(low + 1, high), True, key=wrong)

@@ -137,6 +137,20 @@ LONGEST = 40
 """The most steps among which the first wrong number is looked for."""
 
 
+def _chunks_seen(explainer: Explainer) -> Iterator[str]:
+    """Yield that sequences of whole chunks of steps are right, and longer ones of others wrong."""
+    subject, dtype = explainer.subject, explainer.dtype
+    for chunk in (4, 8, 16, 32):
+        sizes = {n: wrong(subject, small_case(subject, dtype, n)) for n in (chunk, chunk + 1)}
+        if sizes == {chunk: False, chunk + 1: True}:
+            if not wrong(subject, small_case(subject, dtype, 2 * chunk)):
+                yield (
+                    f"It is right with up to {chunk} steps and with {2 * chunk}, wrong with "
+                    f"{chunk + 1}: look at the steps after the last whole chunk of {chunk}."
+                )
+            return
+
+
 def conditions_seen(explainer: Explainer) -> Iterator[str]:
     """Yield the conditions of wrong calls, for layers that no hypothesis explains."""
     for _, scope, _ in separating(explainer):
@@ -144,6 +158,7 @@ def conditions_seen(explainer: Explainer) -> Iterator[str]:
     subject, dtype = explainer.subject, explainer.dtype
     case = small_case(subject, dtype, 3)
     if not wrong(subject, case):
+        yield from _chunks_seen(explainer)
         return
     size = first_wrong_size(subject, case, VALUES, LONGEST)
     if size is not None and size > 1:

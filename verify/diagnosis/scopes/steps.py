@@ -5,8 +5,7 @@ The first number of steps that is wrong tells which steps they can be.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, product
@@ -21,7 +20,6 @@ from ...mutants.parts import pulls, some
 from ...mutants.replaceable_layer import (
     At,
     CarryPart,
-    ReadPart,
     ReplaceableLayer,
     StepPart,
     UnrollPart,
@@ -32,10 +30,9 @@ from ...subjects.called import NotOffered, SubjectCrashed
 from ...subjects.protocol import Subject
 from ..formulas.measurement import measured, small_case
 from ..formulas.relations import computing
-from ..hypotheses import Hypothesis, base
+from ..hypotheses import Hypothesis
 from ..location import first_wrong_size, threshold
 from ..misplaced.moves import state_groups
-from ..misplaced.slots import arrays_of_role
 from ..observation import VALUES
 from ..search import Explainer, Search
 from .scope import AtPredicate, Scope, in_passes
@@ -129,7 +126,7 @@ def at_some_steps(
         yield from _scoped(steps, _losses(family))
         yield from _stale(steps, family)
     for steps in _tail(size - 1):
-        yield from _scoped(steps, _left_out(subject))
+        yield from _scoped(steps, _left_out())
     yield from _windows(size - 1)
     edits = _edited(explainer, case, size - 1)
     for steps in _steps(size - 1):
@@ -264,7 +261,7 @@ def _read_again(
     layer.wrap("step", step)
 
 
-def _left_out(subject: Subject) -> Iterator[Hypothesis]:
+def _left_out() -> Iterator[Hypothesis]:
     """Yield parts of a step that are left out: its outputs, all of it, or what it takes of x."""
     fix = "treat the last steps, of an incomplete chunk, like all others"
     for name, statement, changes in (
@@ -273,15 +270,11 @@ def _left_out(subject: Subject) -> Iterator[Hypothesis]:
          (_shown_as_0, partial(_keep, (0, 1)))),
     ):  # fmt: skip
         yield Hypothesis((name,), (statement,), changes, (fix,), ("forward", "carry"))
-    parameters = subject.parameter_map(Case(2, 2, 3, 4, dtype=subject.dtypes[0]))
-    weights = arrays_of_role(parameters, "W")
-    beside = {re.sub("weight", "bias", name) for name in weights}
-    biases = [name for name in arrays_of_role(parameters, "b") if name in beside]
-    for arrays in (weights, [*weights, *biases])[: 1 + bool(biases)]:
+    for words, roles in (("", "W"), (", and so are the biases", "Wb")):
         yield Hypothesis(
-            (f"{' and '.join(arrays)} not read",),
-            (f"What the step takes of x is left out: {' and '.join(arrays)} are not read.",),
-            (partial(_without, arrays),), (fix,), ("forward", "carry"),
+            (f"x{words} not read",),
+            (f"What the step takes of x is left out{words}.",),
+            (partial(_without, roles),), (fix,), ("forward", "carry"),
         )  # fmt: skip
 
 
@@ -289,18 +282,13 @@ def _shown_as_0(layer: ReplaceableLayer) -> None:
     layer.wrap("show", lambda right, at, new, old: 0 * right(at, new, old))
 
 
-def _without(arrays: Sequence[str], layer: ReplaceableLayer) -> None:
-    """Let steps read 0 for some arrays."""
-    without: list[Parameters] = []
-
-    def read(right: ReadPart, named: Mapping[str, Array]) -> Sequence[Parameters]:
-        without[:] = right({n: 0 * a if base(n) in arrays else a for n, a in named.items()})
-        return right(named)
+def _without(roles: str, layer: ReplaceableLayer) -> None:
+    """Let steps read 0 for the arrays of some roles."""
 
     def step(right: StepPart, at: At, p: Parameters, x: Array, state: State) -> State:
-        return right(at, without[at.level * layer.case.directions + at.direction], x, state)
+        arrays = {n: 0 * a if n[0] in roles else a for n, a in p.items()}
+        return right(at, Parameters(p.shapes, arrays), x, state)
 
-    layer.wrap("read_parameters", read)
     layer.wrap("step", step)
 
 
