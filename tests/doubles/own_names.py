@@ -246,6 +246,15 @@ class SigmoidGRU(LinearPerGate):
         return torch.sigmoid(self.x_n(x) + self.h_n(r * h))
 
 
+class ResetsTheOldStateToo(LinearPerGate):
+    """Wrong: what z keeps has been reset."""
+
+    def step(self, x, h):
+        r = torch.sigmoid(self.x_r(x) + self.h_r(h))
+        z = torch.sigmoid(self.x_z(x) + self.h_z(h))
+        return ((1 - z) * self.candidate(x, h, r) + z * r * h,)
+
+
 class BatchFirstUnsaid(Joint):
     """Nothing says that its batch axis is the first."""
 

@@ -74,7 +74,7 @@ def _subsets(cotangents: Cotangents) -> list[Cotangents]:
 def _named(subject: Subject, case: Case, subset: Cotangents) -> str:
     names = ["y", *(f"final {s}" for s in state_names(subject, case))]
     cotangents = [subset[0], *subset[1]]
-    return ", ".join(n for n, d in zip(names, cotangents, strict=True) if d is not None)
+    return ", ".join(n for n, d in zip(names, cotangents, strict=False) if d is not None)
 
 
 CHECKS = (

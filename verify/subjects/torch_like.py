@@ -123,8 +123,11 @@ class TorchLike(TorchLayer):
 
     @property
     def form(self) -> tuple[str, str] | None:
-        """The kind and class that a recording stores; None for parameters of other names."""
-        return None if self.own else ("like", f"torch.nn.{self.kind}")
+        """The kind and class that a recording stores; None for parameters of other names.
+
+        None, too, with ReLU, which its class there would not compute.
+        """
+        return None if self.own or self.nonlinearity == "relu" else ("like", f"torch.nn.{self.kind}")
 
     def version(self) -> str:
         """Return the versions of its package and of PyTorch, and the meaning of own names."""

@@ -15,6 +15,7 @@ from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.called import under_test
 from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 from gatewise.verify.subjects.protocol import SubjectUnavailable
+from judgements import diagnosed
 
 CHECKS = {check.id: check for check in subject_checks() if not check.problems}
 
@@ -254,12 +255,80 @@ def test_a_wrong_layer_does_not_pass_by_a_form_of_its_own(layer, form, check):
 def test_an_lstm_without_its_cell_state_is_refused():
     """The refusal says what to return."""
 
-    class Outputs(LSTM):
+    class WithoutC(LSTM):
         def forward(self, x):
-            return self.run(x, self.zeros(x), self.zeros(x))[0]
+            return self.run(x, self.zeros(x), self.zeros(x))[:2]
 
     with pytest.raises(SubjectUnavailable, match=r"returns y without c.*return y, \(h, c\)"):
-        like(Outputs)
+        like(WithoutC)
+
+
+class OutputsOfLSTM(LSTM):
+    def forward(self, x, state=None):
+        return self.run(x, self.zeros(x), self.zeros(x))[0]
+
+
+class WrongOutputsOfLSTM(OutputsOfLSTM):
+    def candidate(self, g):
+        return g.sigmoid()
+
+
+def test_the_outputs_of_an_lstm_alone_are_held_and_its_c_is_not():
+    subject = like(OutputsOfLSTM)
+    form = "x is (B, T, D), y is returned alone, so the final c is not tested, no initial state"
+    assert subject.called_as.text == form
+    for check in ("forward", "gradient", "cotangents", "jvp", "repeat", "final", "bounds", "shapes"):
+        verdict = held(subject, check)
+        assert verdict.status == "passed", verdict.message
+    assert held(subject, "carry").status == held(subject, "transition").status == "not supported"
+    found = diagnosed(like(WrongOutputsOfLSTM), "forward", "gradient", seconds=60)
+    assert "sigmoid" in found.headline
+
+
+class ListOfStates(nn.Module):
+    """Several layers, whose states are a list of (B, H)."""
+
+    kind = "GRU"
+
+    def __init__(self, input_size, hidden_size, num_layers=1):
+        super().__init__()
+        widths = [input_size, *[hidden_size] * (num_layers - 1)]
+        self.cells = nn.ModuleList(nn.GRUCell(width, hidden_size) for width in widths)
+
+    def forward(self, x, states=None):
+        zeros = x.new_zeros(x.shape[1], self.cells[0].hidden_size)
+        states = [zeros] * len(self.cells) if states is None else states
+        assert isinstance(states, list)
+        y = []
+        for x_t in x:
+            new = []
+            for cell, h in zip(self.cells, states, strict=True):
+                x_t = cell(x_t, h)
+                new.append(x_t)
+            states = new
+            y.append(x_t)
+        return torch.stack(y), states
+
+
+def test_states_may_be_a_list_with_one_for_each_layer():
+    subject = like(ListOfStates)
+    assert subject.called_as.text == "states are lists, (B, H) for each layer"
+    case = Case(3, 2, 4, 5, layers=2)
+    verdict = hold(subject, CHECKS["gradient"], "float64", case=case, seed_value=1)
+    assert verdict.status == "passed", verdict.message
+
+
+def test_outputs_in_the_wrong_order_do_not_change_how_states_are_read():
+    """Rows of its states reach other rows of y in every form; it starts in one of them."""
+
+    class Reshaped(WithoutAxis):
+        def forward(self, x, state=None):
+            y, final = super().forward(x, state)
+            return y.transpose(0, 1).reshape(y.shape), final
+
+    subject = like(Reshaped)
+    assert subject.called_as.text == FORMS[WithoutAxis]
+    assert held(subject, "smoke").status == "passed"
 
 
 def test_outputs_of_another_shape_are_refused_in_a_sentence():

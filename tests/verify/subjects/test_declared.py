@@ -169,6 +169,18 @@ def test_jaxs_own_differentiation_is_held():
     assert outcome, outcome
 
 
+def test_a_declared_order_is_that_of_the_biases_too():
+    """Unless they are declared; the candidate of an LSTM may be called c."""
+    gru = gatewise.subject("gru", order="zrn")(lambda x, h0, a, b, c, d: x)
+    assert gru.__gatewise__.convention.bias == ("zrn", "zrm")
+    lstm = gatewise.subject("lstm", weights="keras", order="ifoc")(lambda x, state, a, b, c: x)
+    assert (lstm.__gatewise__.convention.order, lstm.__gatewise__.convention.bias) == (
+        "ifog", ("ifog",)
+    )  # fmt: skip
+    stated = gatewise.subject("gru", order="zrn", bias=("rzn", "rzm"))(lambda x, h0, a, b, c, d: x)
+    assert stated.__gatewise__.convention.bias == ("rzn", "rzm")
+
+
 def test_another_order_is_another_convention():
     declared = {"order": "zrn", "bias": ("zrn", "zrm")}
     assert not held(torch_gru(**declared), "gradient")

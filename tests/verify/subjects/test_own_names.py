@@ -125,6 +125,7 @@ def test_what_is_not_known_is_refused_with_code_to_write(layer, message):
     ("lstm", "W_ic", "g"), ("lstm", "b_o", "o"), ("lstm", "candidate.weight", "g"),
     ("lstm", "linear1.weight", ""), ("lstm", "inp.weight", "i"), ("gru", "updategate.bias", "z"),
     ("lstm", "fgate", "f"), ("rnn", "W", "a"),
+    ("gru", "W.upd", "z"), ("gru", "b.rst", "r"), ("lstm", "U.frgt", "f"), ("lstm", "ct.weight", ""),
 ])  # fmt: skip
 def test_names_of_gates(kind, name, letter):
     assert gate_of(kind, name) == letter
@@ -132,6 +133,7 @@ def test_names_of_gates(kind, name, letter):
 
 @pytest.mark.parametrize(("layer", "reset"), [
     (layers.ResetsTheInput, "after"), (layers.SigmoidGRU, "before"),
+    (layers.ResetsTheOldStateToo, "before"),
 ])  # fmt: skip
 def test_on_which_side_of_a_product_r_acts_is_seen_in_a_wrong_layer(layer, reset):
     assert like(layer).own.convention.reset == reset

@@ -10,6 +10,7 @@ from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import subject_checks
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.subjects import adapted
+from gatewise.verify.subjects.protocol import SubjectUnavailable
 
 CHECKS = {check.id: check for check in subject_checks() if not check.problems}
 STACKED = Case(3, 2, 4, 5, layers=2)
@@ -161,3 +162,46 @@ def test_unequal_passes_are_held_one_at_a_time():
 
     assert not options.layers
     assert dict(options.reasons)["layers"].startswith("the arrays of its further passes")
+
+
+class BothWays(nn.Module):
+    """Always bidirectional."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.fw = nn.GRU(input_size, hidden_size)
+        self.bw = nn.GRU(input_size, hidden_size)
+
+    def back(self, y):
+        return y.flip(0)
+
+    def forward(self, x, state=None):
+        ahead, behind = (None, None) if state is None else state.split(1)
+        y, h = self.fw(x, ahead)
+        z, g = self.bw(x.flip(0), behind)
+        return torch.cat([y, self.back(z)], -1), torch.cat([h, g])
+
+
+class NotTurnedBack(BothWays):
+    def back(self, y):
+        return y
+
+
+class SharesItsWeights(BothWays):
+    """Its halves cannot be told apart by what they depend on."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.bw = self.fw
+
+
+def test_a_class_that_is_always_bidirectional_is_held_in_one_direction_too():
+    right, wrong = (adapted(c, "own:layer", "torch.nn.GRU") for c in (BothWays, NotTurnedBack))
+    assert "One direction is half of a call in both" in right.version()
+    both = Case(3, 2, 4, 5, bidirectional=True)
+    for case in (Case(3, 2, 4, 5), both):
+        verdict = hold(right, CHECKS["gradient"], "float64", case=case, seed_value=1)
+        assert verdict.status == "passed", verdict.message
+    assert hold(wrong, CHECKS["forward"], "float64", case=both, seed_value=1).status == "failed"
+    with pytest.raises(SubjectUnavailable):
+        adapted(SharesItsWeights, "own:layer", "torch.nn.GRU")

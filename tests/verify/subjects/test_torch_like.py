@@ -2,8 +2,10 @@
 
 import functools
 import re
+from functools import partial
 
 import pytest
+import torch
 
 import hand_written
 import refusing
@@ -155,3 +157,21 @@ def test_a_backward_that_is_not_there_is_not_supported():
     assert not subject.options.gradient
     assert "inference only (refusing.py, line" in dict(subject.options.reasons)["gradient"]
     assert held(refusing.NoBackward, "forward").status == "passed"
+
+
+class ReluByDefault(torch.nn.RNN):
+    """As torch's RNN, with another default."""
+
+    def __init__(self, input_size, hidden_size, num_layers=1, nonlinearity="relu"):
+        super().__init__(input_size, hidden_size, num_layers, nonlinearity=nonlinearity)
+
+
+def test_a_layer_like_rnn_is_held_with_its_own_nonlinearity():
+    """The other is said not to be tested; partial() gives it."""
+    of_tanh = partial(ReluByDefault, nonlinearity="tanh")
+    for layer, cell in ((ReluByDefault, "rnn-relu"), (of_tanh, "rnn")):
+        subject = adapted(layer, "hand:layer", "torch.nn.RNN")
+        assert subject.cells[0] == cell
+        assert "its default; the other nonlinearity is not tested" in subject.version()
+        verdict = hold(subject, CHECKS["gradient"], "float64", budget=Budget(2, 1), seed_value=5)
+        verdict_is(verdict, "passed")

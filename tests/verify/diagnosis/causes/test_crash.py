@@ -121,6 +121,20 @@ def test_a_crash_and_wrong_numbers_are_both_told(checks):
     assert found.failed == tuple(v.check for v in failing) == checks
 
 
+@pytest.mark.parametrize(("layer", "said"), [
+    (hand_written.AlwaysHasABias,
+     "It makes a parameter bias_hh_l0 that it should not have, only without biases."),
+    (hand_written.IgnoresNumLayers,
+     "It makes no parameter weight_hh_l1, only with more than one layer."),
+])  # fmt: skip
+def test_an_option_that_is_ignored_is_a_cause(layer, said):
+    """Also where a failure asks for writes into the arguments, in a case that cannot be built."""
+    subject = subject_of(layer)
+    failing = failures(subject, "forward", "gradient", "purity", "shapes")
+    found = examination.diagnose(subject, "float64", failing)
+    assert found.headline == said
+
+
 def test_where_nothing_raises_there_is_no_cause():
     subject = subject_of(hand_written.SwapsGates)
     failing = failures(subject, "forward", "gradient")
@@ -134,6 +148,7 @@ def test_where_nothing_raises_there_is_no_cause():
      "RuntimeError: [torch.FloatTensor [2]] is at version 4"),
     ("y: expected dtype float64, got float32", "row 2: y: expected dtype float64, got float32"),
     ("gradient of W: expected shape (2,), got (3,)", "gradient of x: expected shape (2,), got ()"),
+    ("parameter b: expected none as torch.nn.GRU, got (3,)", "parameters: not named as the first's"),
 ])  # fmt: skip
 def test_messages_of_one_cause(one, other):
     assert cause(one) == cause(other) != ""

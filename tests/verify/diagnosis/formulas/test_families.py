@@ -90,6 +90,8 @@ SLIPS = [
     ("gru-keeps-old", "a_n = x @ W_n + (row_first(r) * h_old) @ U_n + b_n", "that of row 0, for"),
     ("gru", "a_n = r * (x @ W_n + b_n) + q", "the factor r multiplies (x_t @ W_n + b_n)"),
     ("gru-takes-new", "a_n = x @ W_n + (r * h_old) @ U_n; n = tanh(a_n) + b_n", "b_n is added aft"),
+    ("lstm-peephole", "a_f = x @ W_f + h_old @ U_f + b_f + p_f * (c_old + i * g)",
+     "(c_{t-1} + i * g) stands in the place of c_{t-1}"),
     ("rg-lru", "h_new = decay * h_old + (1 - decay ** 2) * i * a_u", "the root of"),
 ]
 
@@ -107,6 +109,8 @@ LAYER_NORM = [
      "the product with W of each gate is normalised by itself"),
     (["c_shown = c_raw"], "c_raw stands in the place of c_shown"),
     (["dev_c = deviation_less_1(c_raw)"], "the variance is divided by n - 1, not n"),
+    (["n_c = row_centred(c_raw) / (mean_of(row_centred(c_raw) ** 2) + 1e-5) ** 0.5"],
+     "where the cell state is normalised, the mean is taken over the rows"),
 ]  # fmt: skip
 
 
@@ -125,3 +129,8 @@ def test_a_normalisation_is_differentiated():
 def test_normalisations_are_told(lines, words):
     subject = adapted(slipped("lstm-layer-norm", *lines), "test:layer", None)
     assert words in next(relations.candidates(subject, "float64")).statements[0]
+
+
+def test_what_only_large_numbers_show_is_measured_with_large_weights():
+    subject = adapted(slipped("rnn-relu", "h_new = relu6(a_a)"), "test:layer", None)
+    assert "ReLU6" in next(relations.candidates(subject, "float64")).statements[0]

@@ -307,6 +307,49 @@ class OtherFinalC:
         return y, (h, c)
 
 
+def holding(kept):
+    """Return an LSTM whose rows that have ended hold h, and for c what ``kept`` says."""
+
+    class Layer:
+        cell = "lstm"
+
+        def forward(self, params, x, state, lengths=None):
+            y, zeros = [], np.zeros((x.shape[1], params["b"].shape[-1]), x.dtype)
+            h, c = state or (zeros, zeros)
+            for t, x_t in enumerate(x):
+                on = plain_numpy.active(lengths, t)
+                _, (new, cell) = plain_numpy.LSTM().forward(
+                    params, np.where(on, x_t, 0)[None], (h, c)
+                )
+                y.append(np.where(on, new, 0))
+                h, c = np.where(on, new, h), np.where(on, cell, kept(h, cell))
+            return np.stack(y), (h, c)
+
+    return Layer
+
+
+class LateLayers(torch.nn.RNN):
+    """Every layer reads what the one below it had put out before the step."""
+
+    def __init__(self, input_size, hidden_size, num_layers=1):
+        super().__init__(input_size, hidden_size, num_layers)
+
+    def forward(self, x, hx=None):
+        h = x.new_zeros(self.num_layers, x.shape[1], self.hidden_size) if hx is None else hx
+        y = []
+        for x_t in x:
+            h = torch.stack([
+                torch.tanh(
+                    torch.nn.functional.linear(below, getattr(self, f"weight_ih_l{k}"))
+                    + h[k] @ getattr(self, f"weight_hh_l{k}").T
+                    + getattr(self, f"bias_ih_l{k}") + getattr(self, f"bias_hh_l{k}")
+                )
+                for k, below in enumerate([x_t, *h[:-1]])
+            ])  # fmt: skip
+            y.append(h[-1])
+        return torch.stack(y), h
+
+
 DEEP = Case(4, 3, 2, 3, layers=2, bidirectional=True)
 ROWS = Case(4, 3, 2, 3, lengths=True)
 NAMED = [
@@ -324,6 +367,13 @@ NAMED = [
      "computation, not in that of the input."),
     (MaskedStates, None, ROWS,
      "The state of a row that has ended is set to 0, and so is its final state."),
+    (holding(lambda h, new: new), None, ROWS,
+     "Where a row has ended, its c goes on through the padding; its h is held."),
+    (holding(lambda h, new: h), None, ROWS,
+     "Where a row has ended, its c is replaced by h; its h is held."),
+    (LateLayers, "torch.nn.RNN", Case(4, 3, 2, 3, layers=2),
+     "Every layer above the lowest reads h_{t-1} of the layer below it, the state before the step, "
+     "not h_t."),
     (OtherFinalC, None, ROWS, "The final cell state is that at the end of the padding."),
 ]  # fmt: skip
 

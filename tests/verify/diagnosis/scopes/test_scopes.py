@@ -65,6 +65,65 @@ def test_a_state_that_is_lost_between_chunks_is_named_with_their_length():
     )
 
 
+class Unrolled:
+    """Two steps an iteration; the next one begins with the state between them."""
+
+    cell = "rnn"
+
+    def forward(self, params, x, state):
+        (h,) = state or (np.zeros((x.shape[1], params["U"].shape[-1]), x.dtype),)
+        y = []
+        for t, x_t in enumerate(x):
+            start = h if t % 2 == 0 or t == 0 else y[-1]
+            y.append(np.tanh(x_t @ params["W"][0] + start @ params["U"][0] + params["b"][0]))
+            h = y[-1] if t % 2 == 0 else h
+        return np.stack(y), (y[-1],)
+
+
+def whole(x):
+    return len(x) - len(x) % 4 if len(x) > 4 else len(x)
+
+
+class WholeChunks:
+    """Only whole chunks of four steps read x, in sequences that have one."""
+
+    cell = "lstm"
+
+    def forward(self, params, x, state):
+        right, end = plain_numpy.LSTM().forward, whole(x)
+        y, state = right(params, x[:end], state)
+        blind = {n: a if n == "U" else 0 * a for n, a in params.items()}
+        late, state = right(blind, x[end:], state)
+        return np.concatenate([y, late]), state
+
+
+@pytest.mark.parametrize(("layer", "cases", "statement"), [
+    (Unrolled, (Case(5, 2, 2, 3), Case(2, 2, 2, 3)),
+     "At every 2nd step (steps 2, 4, ...): the hidden state that is read is the one before the "
+     "last step, not the one after it."),
+    (WholeChunks, (Case(7, 2, 2, 3), Case(8, 2, 2, 3)),
+     "At the steps after the last whole chunk of 4 (the last T mod 4): what the step takes of x is "
+     "left out, and so are the biases."),
+])  # fmt: skip
+def test_what_goes_wrong_at_the_seams_of_a_loop_is_named(layer, cases, statement):
+    assert named_at_steps(explainer_of(layer, None, *cases)) == statement
+
+
+def test_steps_after_whole_chunks_are_told_where_nothing_explains_them():
+    class Cosine:
+        cell = "lstm"
+
+        def forward(self, params, x, state):
+            y, state = plain_numpy.LSTM().forward(params, x, state)
+            return np.concatenate([y[: whole(x)], np.cos(y[whole(x) :])]), state
+
+    said = [*conditions_seen(explainer_of(Cosine, None, Case(7, 2, 2, 3), PLAIN))]
+    assert said == [
+        "It is right with up to 4 steps and with 8, wrong with 5: look at the steps after the last "
+        "whole chunk of 4."
+    ]
+
+
 class DetachedCell(hand_written.LSTM):
     """The cell state alone is detached after every third step."""
 
