@@ -109,9 +109,7 @@ class CallForm:
             layers, more = divmod(len(final), self.listed)
             if more or not layers or any(s.ndim != 2 for s in final):
                 raise TypeError("its states are no lists of (B, H)")
-            final = tuple(
-                torch.stack(final[k : k + layers]) for k in range(0, len(final), layers)
-            )
+            final = tuple(torch.stack(final[k : k + layers]) for k in range(0, len(final), layers))
         if self.alone and (final or lengths is not None):
             raise TypeError("it returns more than its outputs, or has lengths")
         if self.alone:
@@ -216,7 +214,7 @@ class Trial:
                 "it returns y without c, and from y alone nobody can tell what c was: let it "
                 "return y, (h, c)"
             )
-        best = min(fits, key=lambda f: (RANKS.index(fits[f]) > 2, self._starts_apart(f), RANKS.index(fits[f])))
+        best = min(fits, key=lambda form: self._rank(form, fits[form]))
         return None if fits[best] == NO_FIT else best
 
     def _inputs(self, form: CallForm) -> Inputs:
@@ -248,6 +246,11 @@ class Trial:
         if not same_states:
             return OTHER_SHAPES if own and form.passes else NO_FIT
         return OWN_ROWS if own else OTHER_ROWS
+
+    def _rank(self, form: CallForm, fit: str) -> tuple[bool, bool, int]:
+        """Return what puts a form before others; in one that fits a call starts as it goes on."""
+        rank = RANKS.index(fit)
+        return rank > RANKS.index(OTHER_ROWS), self._starts_apart(form), rank
 
     def _starts_apart(self, form: CallForm) -> bool:
         """Whether states come back in other shapes from a call without a state than it takes."""

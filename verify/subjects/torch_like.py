@@ -125,9 +125,10 @@ class TorchLike(TorchLayer):
     def form(self) -> tuple[str, str] | None:
         """The kind and class that a recording stores; None for parameters of other names.
 
-        None, too, with ReLU, which its class there would not compute.
+        None, too, with ReLU, which that class would not compute.
         """
-        return None if self.own or self.nonlinearity == "relu" else ("like", f"torch.nn.{self.kind}")
+        stored = not self.own and self.nonlinearity != "relu"
+        return ("like", f"torch.nn.{self.kind}") if stored else None
 
     def version(self) -> str:
         """Return the versions of its package and of PyTorch, and the meaning of own names."""
@@ -135,7 +136,8 @@ class TorchLike(TorchLayer):
         mapping = f"{PARAMETERS}{self.own.text}{form}" if self.own else ""
         if self.nonlinearity:
             mapping = mapping or f"{PARAMETERS}torch.nn's"
-            mapping += f". With {self.nonlinearity}, its default; the other nonlinearity is not tested"
+            default = f"With {self.nonlinearity}, its default"
+            mapping += f". {default}; the other nonlinearity is not tested"
         mapping += ". One direction is half of a call in both" * self.halved
         torch = torch_version(self.device)
         return (f"{self.package} ({torch})" if self.package else torch) + mapping

@@ -277,7 +277,16 @@ def test_the_outputs_of_an_lstm_alone_are_held_and_its_c_is_not():
     subject = like(OutputsOfLSTM)
     form = "x is (B, T, D), y is returned alone, so the final c is not tested, no initial state"
     assert subject.called_as.text == form
-    for check in ("forward", "gradient", "cotangents", "jvp", "repeat", "final", "bounds", "shapes"):
+    for check in (
+        "forward",
+        "gradient",
+        "cotangents",
+        "jvp",
+        "repeat",
+        "final",
+        "bounds",
+        "shapes",
+    ):
         verdict = held(subject, check)
         assert verdict.status == "passed", verdict.message
     assert held(subject, "carry").status == held(subject, "transition").status == "not supported"

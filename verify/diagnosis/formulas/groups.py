@@ -241,7 +241,7 @@ def _normalised_otherwise(program: Program) -> Iterator[Edit]:
 def _over_rows(gates: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield normalisations whose mean, or mean and deviation, are taken over the rows."""
     products = {name: [f"p{name}_{k}" for k in gates] for name in "xh"}
-    sources = {f"n{name}_{k}": p for name in "xh" for k, p in zip(gates, products[name], strict=True)}
+    sources = {f"n{name}_{k}": f"p{name}_{k}" for name in "xh" for k in gates}
     together = {n: products[n[1]] for n in sources} | {"n_c": ["c_raw"]}
     sources["n_c"] = "c_raw"
     for words, targets in {

@@ -246,9 +246,7 @@ def _stale(steps: Steps, family: str) -> Iterator[Hypothesis]:
         yield steps.scope.stated(hypothesis, partial(_read_again, which, steps.selected))
 
 
-def _read_again(
-    which: tuple[int, ...], selected: AtPredicate, layer: ReplaceableLayer
-) -> None:
+def _read_again(which: tuple[int, ...], selected: AtPredicate, layer: ReplaceableLayer) -> None:
     before: dict[tuple[int, int], State] = {}
 
     def step(right: StepPart, at: At, p: Parameters, x: Array, state: State) -> State:

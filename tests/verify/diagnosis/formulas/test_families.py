@@ -90,8 +90,11 @@ SLIPS = [
     ("gru-keeps-old", "a_n = x @ W_n + (row_first(r) * h_old) @ U_n + b_n", "that of row 0, for"),
     ("gru", "a_n = r * (x @ W_n + b_n) + q", "the factor r multiplies (x_t @ W_n + b_n)"),
     ("gru-takes-new", "a_n = x @ W_n + (r * h_old) @ U_n; n = tanh(a_n) + b_n", "b_n is added aft"),
-    ("lstm-peephole", "a_f = x @ W_f + h_old @ U_f + b_f + p_f * (c_old + i * g)",
-     "(c_{t-1} + i * g) stands in the place of c_{t-1}"),
+    (
+        "lstm-peephole",
+        "a_f = x @ W_f + h_old @ U_f + b_f + p_f * (c_old + i * g)",
+        "(c_{t-1} + i * g) stands in the place of c_{t-1}",
+    ),
     ("rg-lru", "h_new = decay * h_old + (1 - decay ** 2) * i * a_u", "the root of"),
 ]
 
