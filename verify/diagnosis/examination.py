@@ -215,7 +215,8 @@ def under_one_condition(explainer: Explainer, search: Search) -> Iterator[Hypoth
 
 
 STAGES: tuple[Stage, ...] = (
-    singles, cuts, of_one_option, scoped, backward_passes, conventions, misplaced, steps, outputs_first,
+    singles, cuts, of_one_option, scoped, backward_passes, conventions, misplaced, steps,
+    outputs_first,
 )  # fmt: skip
 STAGES_OF_GIVEN: tuple[Stage, ...] = (singles, slips, between_chunks)
 """The stages for cells that read their gates as inputs: they have no weights to misread."""

@@ -310,12 +310,12 @@ class ListOfStates(nn.Module):
         assert isinstance(states, list)
         y = []
         for x_t in x:
-            new = []
+            below, new = x_t, []
             for cell, h in zip(self.cells, states, strict=True):
-                x_t = cell(x_t, h)
-                new.append(x_t)
+                below = cell(below, h)
+                new.append(below)
             states = new
-            y.append(x_t)
+            y.append(below)
         return torch.stack(y), states
 
 

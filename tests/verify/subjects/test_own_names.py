@@ -125,7 +125,8 @@ def test_what_is_not_known_is_refused_with_code_to_write(layer, message):
     ("lstm", "W_ic", "g"), ("lstm", "b_o", "o"), ("lstm", "candidate.weight", "g"),
     ("lstm", "linear1.weight", ""), ("lstm", "inp.weight", "i"), ("gru", "updategate.bias", "z"),
     ("lstm", "fgate", "f"), ("rnn", "W", "a"),
-    ("gru", "W.upd", "z"), ("gru", "b.rst", "r"), ("lstm", "U.frgt", "f"), ("lstm", "ct.weight", ""),
+    ("gru", "W.upd", "z"), ("gru", "b.rst", "r"), ("lstm", "U.frgt", "f"),
+    ("lstm", "ct.weight", ""),
 ])  # fmt: skip
 def test_names_of_gates(kind, name, letter):
     assert gate_of(kind, name) == letter
