@@ -44,7 +44,7 @@ def in_each_direction(torch: Any, layer: Any, D: int, H: int) -> Any:
 
     flag = inspect.Parameter(BOTH, inspect.Parameter.KEYWORD_ONLY, default=False)
     places = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    EachDirection.__signature__ = own.replace(parameters=[*places, flag])  # type: ignore[attr-defined]
+    EachDirection.__signature__ = own.replace(parameters=[*places, flag])
     return EachDirection
 
 

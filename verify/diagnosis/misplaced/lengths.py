@@ -99,7 +99,8 @@ def _other_row_ends(family: str) -> Iterator[Hypothesis]:
 
 def _states_of_ended_rows(family: str) -> Iterator[Hypothesis]:
     """Yield that one of two states of a row that has ended is not held, while the other is."""
-    for k, (state, other) in enumerate(("hc", "ch") if family == "lstm" else ()):
+    pairs = (("h", "c"), ("c", "h")) if family == "lstm" else ()
+    for k, (state, other) in enumerate(pairs):
         for so, kept in {
             "goes on through the padding": lambda at, new, old, k: new[k],
             f"is replaced by {other}": lambda at, new, old, k: old[1 - k],
