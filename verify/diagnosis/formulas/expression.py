@@ -396,7 +396,7 @@ def _name(node: ast.Name, scope: Scope) -> Iterator[Variant]:
             other_step = name(f"{node.id}__{shift}")
             so: Words = (other_step, " stands in the place of ", node, beyond(node.id, shift))
             yield Variant(other_step, so, 2)
-    if scope.in_forward_step and node.id.endswith("_old"):
+    if scope.in_forward_step and (node.id.endswith("_old") or node.id in GATES):
         for function in ("tanh", "sigmoid", "relu"):
             squashed = call(function, node)
             yield Variant(squashed, (squashed, " stands in the place of ", node), 2)

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 
 from ....reference.arrays import Floats
 from ....reference.cell import State
+from ...cases.case import Case
 from ...cases.options import Options
+from ...mutants import Change
 from ...mutants.parts import some, takes
 from ...mutants.replaceable_layer import At, Part, ReplaceableLayer, RunPart, WritePart
 from ...numbers.tape import rearranged
@@ -47,8 +50,8 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
         yield from states_without_gradient(family)
     else:
         yield from states(family, offered)
-        yield from states_of_other_passes(offered)
-        yield from between(offered)
+        yield from states_of_other_passes(family, offered)
+        yield from between(subject.cells[0], offered)
         yield from outputs(subject.cells[0])
         yield from ends_of_outputs()
         yield from ends_elsewhere(family, offered)
@@ -65,7 +68,7 @@ def places(subject: Subject, *, gradients: bool) -> Iterator[Hypothesis]:
     yield from moves(family, offered, gradients=gradients)
 
 
-def between(offered: Options) -> Iterator[Hypothesis]:
+def between(cell: str, offered: Options) -> Iterator[Hypothesis]:
     """Yield mistakes between layers: x read again, residual connections, directions exchanged."""
     if offered.layers:
         yield Hypothesis(
@@ -75,14 +78,14 @@ def between(offered: Options) -> Iterator[Hypothesis]:
             (_x_again,), ("give each layer the outputs of the one below it",), ("forward",),
             needs=("layers",),
         )  # fmt: skip
-        yield Hypothesis(
-            ("state of the layer below before its step",),
-            ("Every layer above the lowest reads h_{t-1} of the layer below it, the state before "
-             "the step, not h_t.",),
-            (_shown_before_the_step,),
-            ("give each layer the new state of the one below it",), ("forward",),
-            needs=("layers",),
-        )  # fmt: skip
+        for hypothesis in outputs(cell):
+            said = hypothesis.statements[0]
+            yield replace(
+                hypothesis, ids=(f"{hypothesis.name} for the next layer",),
+                statements=(f"On the way to the next layer, {said[0].lower()}{said[1:]}",),
+                changes=(partial(_read_above, hypothesis.changes),), needs=("layers",),
+                fixes=("give each layer the new h of the one below it",),
+            )  # fmt: skip
         for first, last in product((True, False), (False, True)):
             suffix = ", and so are the outputs of the last layer" if last else ""
             layers = "every layer" if first else "every layer but the first"
@@ -132,12 +135,17 @@ def _input_of_call(layer: ReplaceableLayer) -> list[Floats]:
     return held
 
 
-def _shown_before_the_step(layer: ReplaceableLayer) -> None:
-    def show(right: Part, at: At, new: State, old: State) -> Floats:
-        shown: Floats = right(at, new if at.level == layer.case.layers - 1 else old, old)
-        return shown
+def _read_above(changes: Sequence[Change], layer: ReplaceableLayer) -> None:
+    """Change the outputs of all layers but the last."""
+    right = {part: getattr(layer, part) for part in ("output", "show")}
+    for change in changes:
+        change(layer)
+    for part, own in right.items():
+        setattr(layer, part, partial(_below_the_last, layer.case, getattr(layer, part), own))
 
-    layer.wrap("show", show)
+
+def _below_the_last(case: Case, changed: Part, own: Part, at: At, *given: Any) -> Any:
+    return (changed if at.level < case.layers - 1 else own)(at, *given)
 
 
 def _x_again(layer: ReplaceableLayer) -> None:

@@ -131,22 +131,22 @@ def states_without_gradient(family: str) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-def states_of_other_passes(offered: Options) -> Iterator[Hypothesis]:
+def states_of_other_passes(family: str, offered: Options) -> Iterator[Hypothesis]:
     """Yield hypotheses that initial or final states are those of another layer or direction."""
-    for kind, wrong_pass, (where, (selected, needs)) in product(
-        ("initial", "final"), OTHERS, LEVELS.items()
+    for (name, which), kind, wrong_pass, (where, (selected, needs)) in product(
+        state_groups(family).items(), ("initial", "final"), OTHERS, LEVELS.items()
     ):
         options = (wrong_pass.needs, *(() if where in ALWAYS else needs))
         if offered.missing((wrong_pass.needs, *needs)):
             continue
-        words = wrong_pass.words.format(f"the {kind} states").replace(
+        words = wrong_pass.words.format(f"the {kind} {name}").replace(
             ", where the shapes are the same", where
         )
         words = words if where in words else f"{words.removesuffix('.')}{where}."
         yield Hypothesis(
-            (f"{kind} states: {words}",),
+            (f"{kind} {name}: {words}",),
             (words if kind == "initial" else words.replace(" reads ", " returns "),),
-            (_from_pass(kind, wrong_pass, selected),),
+            (_from_pass(kind, which, wrong_pass, selected),),
             (f"keep the {kind} states of layers and directions apart: entry layer * directions + "
              "direction",),
             ("forward",),
@@ -154,7 +154,9 @@ def states_of_other_passes(offered: Options) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-def _from_pass(kind: str, wrong_pass: Other, selected: PassPredicate) -> Change:
+def _from_pass(
+    kind: str, which: Sequence[int], wrong_pass: Other, selected: PassPredicate
+) -> Change:
     def change(layer: ReplaceableLayer) -> None:
         layers, directions = layer.case.layers, layer.case.directions
         index = []
@@ -164,7 +166,7 @@ def _from_pass(kind: str, wrong_pass: Other, selected: PassPredicate) -> Change:
             source = read if read.level < layers and read.backward < directions else right
             index.append(source.level * directions + source.backward)
         move = move_initial if kind == "initial" else move_final
-        move((0, 1), layer, lambda a: a[index])
+        move(which, layer, lambda a: a[index])
 
     return change
 

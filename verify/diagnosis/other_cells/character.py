@@ -18,7 +18,7 @@ from ..observation import OUTPUTS, VALUES, Experiment, basic, plain_case
 from ..search import Explainer
 from . import mixture as mixtures
 from . import normalisation
-from .clip import clipped
+from .clip import clipped, clipped_outputs
 from .facts import facts, right, scale_effect
 from .pre_activations import rescaled
 from .step import REFUSALS, Mode, Step, StepExperiment
@@ -102,6 +102,7 @@ def _measured(experiment: StepExperiment, step: Step, *, random: bool) -> Iterat
     cell = experiment.cell
     if clip := clipped(experiment):
         yield from map(Relation, clip)
+    yield from map(Relation, clipped_outputs(experiment))
     if right(experiment, step):
         return
     if mixed := mixtures.mixture(experiment, step):

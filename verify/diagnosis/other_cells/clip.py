@@ -1,8 +1,9 @@
-"""Clipping of the cell state."""
+"""Clipping of a state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from ....reference.cells.lstm import cell_state
 from ....reference.functions import switch
 from ....reference.parameters import Parameters
 from ...mutants.parts import lstm_step
-from ...mutants.replaceable_layer import At, ReplaceableLayer
+from ...mutants.replaceable_layer import At, ReplaceableLayer, StepPart
 from ..hypotheses import Hypothesis
 from .step import StepExperiment, distance
 
@@ -37,24 +38,49 @@ def clipped(experiment: StepExperiment) -> Iterator[Hypothesis]:
     yield _hypothesis(low, high, shown=False)
 
 
+def clipped_outputs(experiment: StepExperiment) -> Iterator[Hypothesis]:
+    """Yield the hypothesis that the new h is clipped to the ends at which several entries stand."""
+    if not experiment.case.state:
+        return
+    old = tuple(np.where(s < 0, -FAR[0], FAR[0]).astype(s.dtype) for s in experiment.old)
+    reached = experiment.run(old=old).new[0]
+    low, high = float(reached.min()), float(reached.max())
+    if low < high < FAR[0] and all((reached == end).sum() > 1 for end in (low, high)):
+        yield Hypothesis(
+            ("h clipped",),
+            (f"The new state h_t is clipped to the range from {low:.4g} to {high:.4g}.",),
+            (lambda layer: layer.wrap("step", partial(_with_clipped_h, low, high)),),
+            ("leave the state as it is, unless clipping is meant",), ("forward", "bounds"),
+        )  # fmt: skip
+
+
+def _with_clipped_h(
+    low: float, high: float, right: StepPart, at: At, p: Parameters, x: Array, old: State
+) -> State:
+    h, *rest = right(at, p, x, old)
+    return clip(low, high, h), *rest
+
+
+def clip(low: float, high: float, a: Array) -> Array:
+    """Return an array clipped to a range, with the gradient."""
+    below = switch(a - low, low + 0 * a, a)
+    return switch(high - below, high + 0 * a, below)
+
+
 def _new_cell_state(experiment: StepExperiment, c: float) -> Array:
     old = (experiment.old[0], np.full_like(experiment.old[1], c))
     return experiment.run(old=old).new[1]
 
 
 def _hypothesis(low: float, high: float, *, shown: bool) -> Hypothesis:
-    def clip(c: Array) -> Array:
-        below = switch(c - low, low + 0 * c, c)
-        return switch(high - below, high + 0 * c, below)
-
     def change(layer: ReplaceableLayer) -> None:
         right = layer.step
 
         def step(at: At, p: Parameters, x: Array, old: State) -> State:
             if shown:
-                return lstm_step(p, x, old, blend=lambda *parts: clip(cell_state(*parts)))
+                return lstm_step(p, x, old, blend=lambda *parts: clip(low, high, cell_state(*parts)))
             h, c = right(at, p, x, old)
-            return h, clip(c)
+            return h, clip(low, high, c)
 
         layer.step = step
 

@@ -372,8 +372,8 @@ NAMED = [
     (holding(lambda h, new: h), None, ROWS,
      "Where a row has ended, its c is replaced by h; its h is held."),
     (LateLayers, "torch.nn.RNN", Case(4, 3, 2, 3, layers=2),
-     "Every layer above the lowest reads h_{t-1} of the layer below it, the state before the step, "
-     "not h_t."),
+     "On the way to the next layer, the output of each step is the hidden state before it, not "
+     "after it."),
     (OtherFinalC, None, ROWS, "The final cell state is that at the end of the padding."),
 ]  # fmt: skip
 
