@@ -197,9 +197,10 @@ class Staircase:
 def on_a_grid(explainer: Explainer, rest: Sequence[Experiment] = ()) -> Discovery:
     """Return the explanations of a layer whose outputs or weights are on a grid."""
     stored = storage(explainer.observations, explainer.dtype)
-    if stored and (residual := explainer.residual_of(wrong := stored.hypothesis)) <= 1:
-        count = len(explainer.observations)
-        return Discovery([wrong.explanation], residual=residual, experiments=count)
+    for way in (stored, replace(stored, starts=True)) if stored else ():
+        if (residual := explainer.residual_of(wrong := way.hypothesis)) <= 1:
+            count = len(explainer.observations)
+            return Discovery([wrong.explanation], residual=residual, experiments=count)
     fixed = fixed_point(explainer)
     if fixed.explanations or fixed.notes:
         return fixed

@@ -34,11 +34,15 @@ def rounded(array: Array, dtype: str) -> Array:
 
 @dataclass(frozen=True)
 class Storage:
-    """A coarser dtype, the states that are stored in it, and whether outputs are."""
+    """A coarser dtype, the states that are stored in it, and whether outputs are.
+
+    ``starts``: so are the initial states, as in an array that is filled with them.
+    """
 
     dtype: str
     states: tuple[str, ...]
     outputs: bool
+    starts: bool = False
 
     def change(self, layer: ReplaceableLayer) -> None:
         """Change a right layer so that it rounds these states and outputs after every step."""
@@ -47,11 +51,13 @@ class Storage:
         def store(s: Array) -> Array:
             return instead(s, rounded(plain(s), self.dtype))
 
-        def stored(at: At, p: Parameters, x: Array, old: State) -> State:
-            new = step(at, p, x, old)
+        def all_stored(state: State) -> State:
             return tuple(
-                store(s) if n in self.states else s for n, s in zip(names, new, strict=True)
+                store(s) if n in self.states else s for n, s in zip(names, state, strict=True)
             )
+
+        def stored(at: At, p: Parameters, x: Array, old: State) -> State:
+            return all_stored(step(at, p, x, all_stored(old) if self.starts else old))
 
         layer.step = stored
         if self.outputs and "h" not in self.states:
@@ -64,7 +70,8 @@ class Storage:
         verb = "are" if len(self.states) > 1 else "is"
         return Hypothesis(
             (f"stored in {self.dtype}",),
-            (f"{where[0].upper()}{where[1:]} {verb} rounded to {self.dtype} after every step.",),
+            (f"{where[0].upper()}{where[1:]} {verb} rounded to {self.dtype} after every step"
+             f"{', and before the first' * self.starts}.",),
             (self.change,),
             (f"keep it in the dtype of x: look for a cast to {self.dtype}, a buffer or autocast",),
             ("forward",),
