@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+import plain_numpy
+
 
 def sigmoid(s):
     return 1 / (1 + np.exp(-s))
@@ -118,6 +120,20 @@ class NoTanh(Layer):
 class Clipped(Layer):
     def cell_state(self, i, f, g, c):
         return np.clip(f * c + i * g, -3, 3)
+
+
+class ClippedGRU:
+    """Its new state is clipped, and carried so."""
+
+    cell = "gru-takes-new"
+
+    def forward(self, params, x, state):
+        y = []
+        for x_t in x:
+            _, (h,) = plain_numpy.ForwardOnly().forward(params, x_t[None], state)
+            state = (np.clip(h, -0.5, 0.5),)
+            y.append(state[0])
+        return np.stack(y), state
 
 
 class Cooled(Layer):

@@ -70,8 +70,10 @@ class Storage:
         verb = "are" if len(self.states) > 1 else "is"
         return Hypothesis(
             (f"stored in {self.dtype}",),
-            (f"{where[0].upper()}{where[1:]} {verb} rounded to {self.dtype} after every step"
-             f"{', and before the first' * self.starts}.",),
+            (
+                f"{where[0].upper()}{where[1:]} {verb} rounded to {self.dtype} after every step"
+                f"{', and before the first' * self.starts}.",
+            ),
             (self.change,),
             (f"keep it in the dtype of x: look for a cast to {self.dtype}, a buffer or autocast",),
             ("forward",),

@@ -43,9 +43,9 @@ def clipped_outputs(experiment: StepExperiment) -> Iterator[Hypothesis]:
     if not experiment.case.state:
         return
     old = tuple(np.where(s < 0, -FAR[0], FAR[0]).astype(s.dtype) for s in experiment.old)
-    reached = experiment.run(old=old).new[0]
+    reached = np.asarray(experiment.run(old=old).new[0])
     low, high = float(reached.min()), float(reached.max())
-    if low < high < FAR[0] and all((reached == end).sum() > 1 for end in (low, high)):
+    if low < high < FAR[0] and all(np.sum(reached == end) > 1 for end in (low, high)):
         yield Hypothesis(
             ("h clipped",),
             (f"The new state h_t is clipped to the range from {low:.4g} to {high:.4g}.",),
@@ -78,7 +78,9 @@ def _hypothesis(low: float, high: float, *, shown: bool) -> Hypothesis:
 
         def step(at: At, p: Parameters, x: Array, old: State) -> State:
             if shown:
-                return lstm_step(p, x, old, blend=lambda *parts: clip(low, high, cell_state(*parts)))
+                return lstm_step(
+                    p, x, old, blend=lambda *parts: clip(low, high, cell_state(*parts))
+                )
             h, c = right(at, p, x, old)
             return h, clip(low, high, c)
 

@@ -95,6 +95,7 @@ SLIPS = [
         "a_f = x @ W_f + h_old @ U_f + b_f + p_f * (c_old + i * g)",
         "(c_{t-1} + i * g) stands in the place of c_{t-1}",
     ),
+    ("gru-keeps-old", "h_new = z * h_old + (1 - z) * relu(n)", "relu(n) stands in the place of n"),
     ("rg-lru", "h_new = decay * h_old + (1 - decay ** 2) * i * a_u", "the root of"),
 ]
 

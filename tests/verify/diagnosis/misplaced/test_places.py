@@ -350,6 +350,37 @@ class LateLayers(torch.nn.RNN):
         return torch.stack(y), h
 
 
+class OneCForBoth(torch.nn.LSTM):
+    """The backward direction starts from the forward direction's c."""
+
+    def __init__(self, input_size, hidden_size, bidirectional=False):
+        super().__init__(input_size, hidden_size, bidirectional=bidirectional)
+
+    def forward(self, x, hx=None):
+        hx = (hx[0], hx[1][:1].expand_as(hx[1])) if hx else None
+        return super().forward(x, hx)
+
+
+class CForTheNextLayer(torch.nn.Module):
+    """Layers above the lowest read c."""
+
+    def __init__(self, input_size, hidden_size, num_layers=1):
+        super().__init__()
+        widths = [input_size, *[hidden_size] * (num_layers - 1)]
+        self.cells = torch.nn.ModuleList(torch.nn.LSTMCell(w, hidden_size) for w in widths)
+
+    def forward(self, x, hx=None):
+        zeros = x.new_zeros(len(self.cells), x.shape[1], self.cells[0].hidden_size)
+        states, y = [*zip(*(hx or (zeros, zeros)), strict=True)], []
+        for x_t in x:
+            below = x_t
+            for k, cell in enumerate(self.cells):
+                states[k] = cell(below, states[k])
+                below = states[k][1]
+            y.append(states[-1][0])
+        return torch.stack(y), tuple(map(torch.stack, zip(*states, strict=True)))
+
+
 DEEP = Case(4, 3, 2, 3, layers=2, bidirectional=True)
 ROWS = Case(4, 3, 2, 3, lengths=True)
 NAMED = [
@@ -371,6 +402,10 @@ NAMED = [
      "Where a row has ended, its c goes on through the padding; its h is held."),
     (holding(lambda h, new: h), None, ROWS,
      "Where a row has ended, its c is replaced by h; its h is held."),
+    (OneCForBoth, "torch.nn.LSTM", Case(4, 3, 2, 3, bidirectional=True),
+     "The backward direction reads the initial cell state of the forward direction."),
+    (CForTheNextLayer, "torch.nn.LSTM", Case(4, 3, 2, 3, layers=2),
+     "On the way to the next layer, the outputs are the cell states, not the hidden states."),
     (LateLayers, "torch.nn.RNN", Case(4, 3, 2, 3, layers=2),
      "On the way to the next layer, the output of each step is the hidden state before it, not "
      "after it."),

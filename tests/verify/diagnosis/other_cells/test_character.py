@@ -46,6 +46,7 @@ EXPLAINED = [
     (other_cells.HalvedGRU, False, ("The output is 0.5 the new h.",)),
     (other_cells.NoTanh, False, ("The new h is o c'.",)),
     (other_cells.Clipped, False, ("clipped to the range from -3 to 3, before it is shown",)),
+    (other_cells.ClippedGRU, False, ("h_t is clipped to the range from -0.5 to 0.5",)),
     (other_cells.Cooled, False, (
         "Gate f: its pre-activation is multiplied by 0.5.",
         "Gate i: its pre-activation is multiplied by 0.5.",
