@@ -106,10 +106,10 @@ class CallForm:
             y = torch.cat([y, y.new_zeros(shape)], time)
         final = tensors(torch, rest)
         if self.listed:
-            layers, more = divmod(len(final), self.listed)
-            if more or not layers or any(s.ndim != 2 for s in final):
-                raise TypeError("its states are no lists of (B, H)")
-            final = tuple(torch.stack(final[k : k + layers]) for k in range(0, len(final), layers))
+            lists = rest[0] if len(rest) == 1 < self.listed else rest
+            if len(lists) != self.listed or not all(isinstance(states, list) for states in lists):
+                raise TypeError("its states are no lists with an array for each layer")
+            final = tuple(torch.stack(states) for states in lists)
         if self.alone and (final or lengths is not None):
             raise TypeError("it returns more than its outputs, or has lengths")
         if self.alone:
