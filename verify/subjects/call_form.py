@@ -214,7 +214,7 @@ class Trial:
                 "it returns y without c, and from y alone nobody can tell what c was: let it "
                 "return y, (h, c)"
             )
-        best = min(fits, key=lambda form: self._rank(form, fits[form]))
+        best = min(fits, key=lambda form: (RANKS.index(fits[form]), self._starts_apart(form)))
         return None if fits[best] == NO_FIT else best
 
     def _inputs(self, form: CallForm) -> Inputs:
@@ -246,11 +246,6 @@ class Trial:
         if not same_states:
             return OTHER_SHAPES if own and form.passes else NO_FIT
         return OWN_ROWS if own else OTHER_ROWS
-
-    def _rank(self, form: CallForm, fit: str) -> tuple[bool, bool, int]:
-        """Return what puts a form before others; in one that fits a call starts as it goes on."""
-        rank = RANKS.index(fit)
-        return rank > RANKS.index(OTHER_ROWS), self._starts_apart(form), rank
 
     def _starts_apart(self, form: CallForm) -> bool:
         """Whether states come back in other shapes from a call without a state than it takes."""
