@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import fields
 from typing import IO, Any, TypeVar
 
 import msgspec
@@ -22,7 +21,7 @@ from ..cases.options import Options
 from ..conventions.convention import Convention, Packed
 from ..models.operation import Operation
 from ..runs.words import words
-from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
+from ..subjects.protocol import Inputs, Pulled, Result
 from .sandbox import with_memory
 
 HEAD = struct.Struct("<4sQQI")
@@ -52,9 +51,6 @@ class Packet(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     data: bytes
     strides: tuple[int, ...] | None = None
     writable: bool = True
-
-
-Packets = dict[str, Packet]
 
 
 class Meaning(msgspec.Struct, forbid_unknown_fields=True):
@@ -97,12 +93,58 @@ class Portrait(msgspec.Struct, forbid_unknown_fields=True):
     quantised: str = ""
 
 
-class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A question of the judge to a layer: ``ask`` names it, ``call`` numbers the call.
+class Given(msgspec.Struct, forbid_unknown_fields=True):
+    """The arguments of a call: the fields of ``Inputs``."""
 
-    ``states`` is the number of initial states, None for the default; ``final_states`` the number
-    of cotangents on final states.
-    """
+    parameters: dict[str, Floats]
+    x: Floats
+    state: tuple[Floats | None, ...] | None
+    lengths: Floats | None
+    kept: bool
+    rows: tuple[int, ...] | None
+    layout: str
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> Given:
+        """Return the arguments as a part of a message."""
+        return cls(**{**vars(inputs), "parameters": dict(inputs.parameters)})
+
+    @property
+    def inputs(self) -> Inputs:
+        """The arguments for a layer."""
+        return Inputs(**msgspec.structs.asdict(self))
+
+
+class Returned(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The results of a call: the fields of ``Result``, and those of ``Pulled`` with gradients."""
+
+    y: Floats
+    final: tuple[Floats, ...]
+    parameters: dict[str, Floats] | None = None
+    x: Floats | None = None
+    initial: tuple[Floats, ...] = ()
+
+    @classmethod
+    def of(cls, result: Result) -> Returned:
+        """Return results as a part of a message; arrays keep their memory."""
+        returned = cls(np.asarray(result.y), tuple(map(np.asarray, result.final)))
+        if isinstance(result, Pulled):
+            returned.parameters = {n: np.asarray(a) for n, a in result.parameters.items()}
+            returned.x, returned.initial = (
+                np.asarray(result.x), tuple(map(np.asarray, result.initial))
+            )  # fmt: skip
+        return returned
+
+    @property
+    def result(self) -> Result:
+        """The results for a check."""
+        if self.parameters is None or self.x is None:
+            return Result(self.y, self.final)
+        return Pulled(self.y, self.final, self.parameters, self.x, self.initial)
+
+
+class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A question of the judge to a layer: ``ask`` names it, ``call`` numbers the call."""
 
     ask: str
     layer: int = 0
@@ -114,14 +156,10 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     inputs: str = ""
     device: str = "cpu"
     widths: tuple[int, int] = (0, 0)
-    arrays: Packets = {}
-    tangents: Packets | None = None
-    cotangents: tuple[Packets, ...] = ()
-    states: int | None = None
-    final_states: int = 0
-    kept: bool = False
-    rows: tuple[int, ...] | None = None
-    layout: str = ""
+    arrays: dict[str, Floats] = {}
+    given: Given | None = None
+    tangents: Given | None = None
+    cotangents: tuple[tuple[Floats | None, tuple[Floats | None, ...]], ...] = ()
     training: bool = False
 
 
@@ -129,8 +167,9 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """An answer of the subject: ``problem`` names the kind of refusal, "" for none.
 
     ``imported``: the subject was imported and is being tried; the actual answer follows.
-    ``written`` holds arguments that the call changed, ``earlier`` the results of earlier calls that
-    it changed, by call number; ``borrowed`` names code of gatewise that the subject uses.
+    ``written`` holds arguments that the call changed, by their place among ``arrays_in`` them,
+    ``earlier`` the results of earlier calls that it changed, by call number and place;
+    ``borrowed`` names code of gatewise that the subject uses.
     """
 
     problem: str = ""
@@ -139,15 +178,27 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     layer: int = 0
     portrait: Portrait | None = None
     shapes: dict[str, Any] = {}
-    results: tuple[Packets, ...] = ()
-    written: Packets = {}
-    earlier: dict[int, Packets] = {}
+    results: tuple[Returned, ...] = ()
+    arrays: dict[str, Floats] = {}
+    written: dict[int, Floats] = {}
+    earlier: dict[int, dict[int, Floats]] = {}
     borrowed: tuple[str, ...] = ()
+
+
+def arrays_in(value: object) -> Iterator[Floats]:
+    """Yield the arrays within nested records, mappings and sequences, in their order."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, Inputs | Result):
+        yield from arrays_in(vars(value))
+    elif isinstance(value, Mapping | tuple | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from arrays_in(part)
 
 
 def send(stream: IO[bytes], number: int, message: msgspec.Struct) -> None:
     """Write one frame."""
-    body = msgspec.msgpack.encode(message)
+    body = msgspec.msgpack.encode(message, enc_hook=_packet)
     stream.write(HEAD.pack(MARK, len(body), number, zlib.crc32(body)))
     stream.write(body)
     stream.flush()
@@ -176,11 +227,23 @@ def receive(stream: IO[bytes], number: int | None, kind: type[M]) -> tuple[int, 
         raise OutOfTurn("a frame whose checksum is not that of its bytes")
     try:
         with with_memory(MEMORY_SHARE * length) if length > SMALL else nullcontext():
-            return got, msgspec.msgpack.decode(body, type=kind)
+            return got, msgspec.msgpack.decode(body, type=kind, dec_hook=_array)
     except MemoryError as error:
         raise OutOfTurn(f"{length} bytes that unpack to far more") from error
     except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
         raise OutOfTurn(f"a frame that is no {kind.__name__.lower()} ({error})") from error
+
+
+def _packet(value: object) -> Packet:
+    """Encode an array in a message; NotImplementedError for anything else."""
+    if not isinstance(value, np.ndarray):
+        raise NotImplementedError(f"no part of a message: {type(value).__name__}")
+    return pack(value)
+
+
+def _array(kind: type[Any], value: object) -> Floats:
+    """Decode an array in a message; OutOfTurn if it is none."""
+    return unpack(msgspec.convert(value, Packet))
 
 
 def pack(value: object) -> Packet:
@@ -256,85 +319,3 @@ def _dtype(name: str) -> np.dtype[Any]:
     if dtype.kind not in NUMBERS:
         raise TypeError(name)
     return dtype
-
-
-def packed(arrays: Mapping[str, object]) -> Packets:
-    """Encode arrays by name."""
-    return {name: pack(array) for name, array in arrays.items()}
-
-
-def unpacked(packets: Packets) -> dict[str, Floats]:
-    """Decode arrays by name; OutOfTurn if one is none."""
-    return {name: unpack(packet) for name, packet in packets.items()}
-
-
-PARAMETER, STATE = "parameter ", "state "
-
-
-def named_inputs(inputs: Inputs) -> dict[str, Floats]:
-    """Return the arrays of a call by their names in messages."""
-    arrays = {f"{PARAMETER}{name}": array for name, array in inputs.parameters.items()}
-    arrays |= inputs.called_with
-    return arrays if inputs.lengths is None else arrays | {"lengths": inputs.lengths}
-
-
-def unpacked_inputs(question: Question, packets: Packets) -> Inputs:
-    """Decode the arguments, or the tangents, of a question's call."""
-    arrays, start = unpacked(packets), len(PARAMETER)
-    parameters = {n[start:]: a for n, a in arrays.items() if n.startswith(PARAMETER)}
-    state = None
-    if question.states is not None:
-        state = tuple(arrays.get(f"{STATE}{k}") for k in range(question.states))
-    lengths, rows, layout = arrays.get("lengths"), question.rows, question.layout
-    return Inputs(parameters, arrays["x"], state, lengths, question.kept, rows, layout)
-
-
-def named_cotangents(cotangents: Cotangents) -> dict[str, Floats]:
-    """Return the cotangents that are not None by their names in messages."""
-    dy, dfinal = cotangents
-    arrays = {} if dy is None else {"dy": dy}
-    return arrays | {f"dfinal {k}": d for k, d in enumerate(dfinal) if d is not None}
-
-
-def numbered(pairs: Sequence[Cotangents]) -> dict[str, Floats]:
-    """Return the cotangents of all pairs, by the pair's number and their names."""
-    return {
-        f"{k} {n}": a for k, pair in enumerate(pairs) for n, a in named_cotangents(pair).items()
-    }
-
-
-def unpacked_cotangents(packets: Packets, states: int) -> Cotangents:
-    """Decode cotangents."""
-    arrays = unpacked(packets)
-    return arrays.get("dy"), tuple(arrays.get(f"dfinal {k}") for k in range(states))
-
-
-def named_result(result: Result) -> dict[str, Any]:
-    """Return the arrays of a result by their names in messages."""
-    named: dict[str, Any] = {}
-    for field in fields(result):
-        value = getattr(result, field.name)
-        if isinstance(value, Mapping):
-            named |= {f"{field.name} {name}": array for name, array in value.items()}
-        elif isinstance(value, tuple | list):
-            named |= {f"{field.name} {k}": array for k, array in enumerate(value)}
-        else:
-            named[field.name] = value
-    return named
-
-
-def result_of(arrays: Mapping[str, Floats], *, pulled: bool) -> Result:
-    """Return the result with these arrays; OutOfTurn if one is missing."""
-
-    def several(prefix: str) -> tuple[Floats, ...]:
-        numbered = (f"{prefix} {k}" for k in range(len(arrays)))
-        return tuple(arrays[name] for name in numbered if name in arrays)
-
-    try:
-        if not pulled:
-            return Result(arrays["y"], several("final"))
-        start = len("parameters ")
-        parameters = {n[start:]: a for n, a in arrays.items() if n.startswith("parameters ")}
-        return Pulled(arrays["y"], several("final"), parameters, arrays["x"], several("initial"))
-    except KeyError as missing:
-        raise OutOfTurn(f"a result without {missing}") from missing

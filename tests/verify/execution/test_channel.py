@@ -110,7 +110,7 @@ def test_anything_else_is_out_of_turn(data, message):
 
 @given(st.binary(max_size=200), st.integers(0, 60), st.integers(0, 255))
 def test_damaged_frames_are_refused(noise, at, byte):
-    whole = bytearray(framed(Answer(text="abc", results=({"y": pack(np.ones(2))},))))
+    whole = bytearray(framed(Answer(text="abc", arrays={"y": np.ones(2)})))
     whole[at % len(whole)] ^= byte
     for data in (noise, bytes(whole), bytes(whole[: at % len(whole)])):
         try:
