@@ -19,6 +19,7 @@ import numpy as np
 from ...reference.arrays import Floats
 from ..cases.options import Options
 from ..conventions.convention import Convention, Packed
+from ..models.content import Content
 from ..models.operation import Operation
 from ..runs.words import words
 from ..subjects.protocol import Inputs, Pulled, Result
@@ -59,8 +60,8 @@ class Meaning(msgspec.Struct, forbid_unknown_fields=True):
     ``kind``: ``explicit`` (the reference's layout), ``convention``, ``torch``, ``own`` names, a
     ``recurrence`` without equations, a ``problem`` of a benchmark, by its name, or a ``node`` of a
     file. A node's ``operation`` states its equations if no cell has them; its cases have ``fixed``
-    fields, and only the checks ``held_to`` apply. The kind is "" if the judge has to run the
-    subject's own code; ``shared`` says why.
+    fields, only the checks ``held_to`` apply, and ``content`` is what it is compared with. The kind
+    is "" if the judge has to run the subject's own code; ``shared`` says why.
     """
 
     kind: str
@@ -73,6 +74,7 @@ class Meaning(msgspec.Struct, forbid_unknown_fields=True):
     operation: Operation | None = None
     fixed: tuple[tuple[str, int | bool | str], ...] = ()
     held_to: tuple[str, ...] = ()
+    content: Content | None = None
 
 
 class Portrait(msgspec.Struct, forbid_unknown_fields=True):

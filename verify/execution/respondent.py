@@ -275,7 +275,7 @@ def meaning_of(subject: Any) -> Meaning:
     if kind == "NodeSubject":
         return Meaning(
             "node", convention=subject.convention, operation=subject.operation,
-            fixed=subject.fixed, held_to=subject.held_to,
+            fixed=subject.fixed, held_to=subject.held_to, content=subject.content,
         )  # fmt: skip
     if isinstance(subject, Program):
         weights = "convention" if subject.convention else "explicit"

@@ -7,18 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatewise.verify.cases.options import Options
 from gatewise.verify.execution.channel import (
     GAP,
     HEAD,
     Answer,
+    Meaning,
     OutOfTurn,
     Packet,
+    Portrait,
     Question,
     pack,
     receive,
     send,
     unpack,
 )
+from gatewise.verify.models.content import Content, Layer
 
 ARRAYS = {
     "contiguous": np.arange(6.0).reshape(2, 3),
@@ -93,6 +97,25 @@ def framed(message, number=7):
 def test_a_frame_arrives():
     assert receive(io.BytesIO(framed(Question("load", text="x"))), None, Question)[1].text == "x"
     assert receive(io.BytesIO(framed(Answer(text="y"))), 7, Answer) == (7, Answer(text="y"))
+
+
+def test_what_a_node_is_compared_with_arrives():
+    weights = {"weight_ih_l0": np.ones((4, 2), np.float16)}
+    layer = Layer(
+        "a", "rnn", ({"W_a": np.arange(6.0).reshape(3, 2).T},), {"clip": "0"}, names=("a",)
+    )
+    content = Content(weights, number=1, file=(layer, layer), calls=({"x": np.ones(2)},))
+    portrait = Portrait(
+        "a", ("rnn",), ("float16",), Options(), "", Meaning("node", content=content)
+    )
+
+    _, answer = receive(io.BytesIO(framed(Answer(portrait=portrait))), 7, Answer)
+    there = answer.portrait.meaning.content
+
+    assert (there.number, there.file[1].facts, there.source) == (1, {"clip": "0"}, ())
+    assert there.weights["weight_ih_l0"].dtype == np.float16
+    np.testing.assert_array_equal(there.file[0].passes[0]["W_a"], layer.passes[0]["W_a"])
+    np.testing.assert_array_equal(there.calls[0]["x"], [1, 1])
 
 
 @pytest.mark.parametrize(("data", "message"), [
