@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import IO, Any, TypeVar
 
@@ -22,7 +22,7 @@ from ..conventions.convention import Convention, Packed
 from ..models.content import Content
 from ..models.operation import Operation
 from ..runs.words import words
-from ..subjects.protocol import Inputs, Pulled, Result
+from ..subjects.call_records import Given, Returned
 from .sandbox import with_memory
 
 HEAD = struct.Struct("<4sQQI")
@@ -95,56 +95,6 @@ class Portrait(msgspec.Struct, forbid_unknown_fields=True):
     quantised: str = ""
 
 
-class Given(msgspec.Struct, forbid_unknown_fields=True):
-    """The arguments of a call: the fields of ``Inputs``."""
-
-    parameters: dict[str, Floats]
-    x: Floats
-    state: tuple[Floats | None, ...] | None
-    lengths: Floats | None
-    kept: bool
-    rows: tuple[int, ...] | None
-    layout: str
-
-    @classmethod
-    def of(cls, inputs: Inputs) -> Given:
-        """Return the arguments as a part of a message."""
-        return cls(**{**vars(inputs), "parameters": dict(inputs.parameters)})
-
-    @property
-    def inputs(self) -> Inputs:
-        """The arguments for a layer."""
-        return Inputs(**msgspec.structs.asdict(self))
-
-
-class Returned(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The results of a call: the fields of ``Result``, and those of ``Pulled`` with gradients."""
-
-    y: Floats
-    final: tuple[Floats, ...]
-    parameters: dict[str, Floats] | None = None
-    x: Floats | None = None
-    initial: tuple[Floats, ...] = ()
-
-    @classmethod
-    def of(cls, result: Result) -> Returned:
-        """Return results as a part of a message; arrays keep their memory."""
-        returned = cls(np.asarray(result.y), tuple(map(np.asarray, result.final)))
-        if isinstance(result, Pulled):
-            returned.parameters = {n: np.asarray(a) for n, a in result.parameters.items()}
-            returned.x, returned.initial = (
-                np.asarray(result.x), tuple(map(np.asarray, result.initial))
-            )  # fmt: skip
-        return returned
-
-    @property
-    def result(self) -> Result:
-        """The results for a check."""
-        if self.parameters is None or self.x is None:
-            return Result(self.y, self.final)
-        return Pulled(self.y, self.final, self.parameters, self.x, self.initial)
-
-
 class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A question of the judge to a layer: ``ask`` names it, ``call`` numbers the call."""
 
@@ -185,17 +135,6 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     written: dict[int, Floats] = {}
     earlier: dict[int, dict[int, Floats]] = {}
     borrowed: tuple[str, ...] = ()
-
-
-def arrays_in(value: object) -> Iterator[Floats]:
-    """Yield the arrays within nested records, mappings and sequences, in their order."""
-    if isinstance(value, np.ndarray):
-        yield value
-    elif isinstance(value, Inputs | Result):
-        yield from arrays_in(vars(value))
-    elif isinstance(value, Mapping | tuple | list):
-        for part in value.values() if isinstance(value, Mapping) else value:
-            yield from arrays_in(part)
 
 
 def send(stream: IO[bytes], number: int, message: msgspec.Struct) -> None:

@@ -19,6 +19,7 @@ from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..conventions.parameter_map import ConventionMap, ExplicitMap, OwnMap, ParameterMap
 from ..numbers.ledger import Mismatch
+from ..subjects.call_records import Given, arrays_in
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.framework import PROJECTED
 from ..subjects.kernel_problems import Problem, problem_named
@@ -29,11 +30,9 @@ from ..subjects.recurrence import Recurrence, lengths
 from ..subjects.torch_parameters import TorchMap
 from .channel import (
     Answer,
-    Given,
     OutOfTurn,
     Portrait,
     Question,
-    arrays_in,
     receive,
     send,
 )

@@ -25,6 +25,7 @@ from ..numbers.ledger import Mismatch
 from ..runs.provenance import gpu
 from ..runs.words import words
 from ..subjects import model_file, subject_named
+from ..subjects.call_records import Given, Returned, arrays_in
 from ..subjects.called import NotOffered, SubjectCrashed, with_care
 from ..subjects.declared import Declared
 from ..subjects.explicit import Explicit
@@ -36,12 +37,9 @@ from ..subjects.quantised import Quantised
 from . import schemes  # noqa: F401 - it makes the names of files known
 from .channel import (
     Answer,
-    Given,
     Meaning,
     Portrait,
     Question,
-    Returned,
-    arrays_in,
     receive,
     send,
 )
