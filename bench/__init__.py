@@ -5,8 +5,9 @@
                it is measured
 ``timing``     measurement and comparison of times
 ``cost``       operations, bytes, parameters, words for the gradient: counted, not measured
-``speed``      layers forward, backward and in training, each timed once it has proven right
-``kernels``    submissions to a benchmark of kernels: honest ones, cheats, the speed of one
+``speed``      layers forward, backward and in training, each timed once it has proven right;
+               the speed of a submission to a benchmark of kernels
+``kernels``    submissions to a benchmark of kernels: honest ones, and cheats
 ``decay``      gradients against lag, validated by closed forms first
 ``memory``     long-range tasks: the success of layers against lag
 ``claims``     the documents' claims, with verdicts computed from measurements

@@ -311,7 +311,7 @@ def _tell(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
 
 def _print_submissions(request: Request, run: Run, *, timed: bool) -> None:
     """Print the JSON object of a submission, or a list of several."""
-    from ..bench.kernels.speed import in_process
+    from ..bench.speed.submission import in_process
     from ..verify.runs.findings import findings
     from ..verify.runs.submission import submission_json
 
@@ -327,7 +327,7 @@ def _print_submissions(request: Request, run: Run, *, timed: bool) -> None:
 
 def _speeds(request: Request, run: Run) -> Iterator[str]:
     """Yield a sentence on the speed of each submission; wrong ones are not timed."""
-    from ..bench.kernels.speed import in_process
+    from ..bench.speed.submission import in_process
     from ..verify.runs.findings import findings
 
     for finding in findings(run.in_order):

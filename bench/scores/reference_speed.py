@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -119,13 +118,8 @@ def main(seed: int, as_json: bool) -> None:
     sys.exit(not all(row.ok for row in rows))
 
 
-def with_one_thread(command: Callable[[], None]) -> None:
-    """Run a command where NumPy's and torch's libraries have one thread each."""
+if __name__ == "__main__":
     if os.environ | ONE_THREAD != os.environ:  # too late for NumPy, which has been imported: again
         again = [sys.executable, *sys.orig_argv[1:]]
         os.execve(sys.executable, again, os.environ | ONE_THREAD)  # noqa: S606  # our own command
-    command()
-
-
-if __name__ == "__main__":
-    with_one_thread(main)
+    main()

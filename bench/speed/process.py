@@ -47,7 +47,7 @@ class SpeedProcess(Isolated):
         try:
             return dict(self._answer(do, **request))
         except (ProcessEnded, TimedOut) as end:
-            raise UnsupportedError(f"{self.last_case}: {end}") from end
+            raise UnsupportedError(": ".join(filter(None, (self.last_case, str(end))))) from end
 
     def _answer(self, do: str, **request: Any) -> Any:
         return self._ask({"do": do, **request}, self.timeout)["answer"]

@@ -45,6 +45,11 @@ def _answer(request: dict[str, Any], say: Any) -> dict[str, Any]:
         return measured(from_json(Request, request["group"]), say)
     if request["do"] == "noise":
         return noise(request["subjects"], request["effort"], request["seed"], say)
+    if request["do"] == "submission":
+        from .submission import measured as of_submission
+
+        names = ("name", "like", "forbid", "device")
+        return of_submission(*(request[name] for name in names))
     return {"ceilings": ceilings.machine(tuple(request["dtypes"])), "environment": environment()}
 
 

@@ -318,7 +318,7 @@ RUNS = (
       'file.read().rfind(b"\\n")', 'file.read()[:-8].rfind(b"\\n")',
       f"{SESSION}::test_a_torn_line_is_cut_off_and_nothing_else"),
     M("text is a number", "verify/runs",
-      "msgspec.convert(value, kind)", "msgspec.convert(value, kind, strict=False)",
+      "dec_hook=dec_hook)", "dec_hook=dec_hook, strict=False)",
       f"{RUN}::test_a_bad_file_is_refused_in_a_sentence[seed as text]", "DID NOT RAISE"),
     M("time may run backwards", "verify/runs",
       "    seconds: Annotated[float, msgspec.Meta(ge=0)]",

@@ -13,11 +13,12 @@ import numpy as np
 
 from ...reference.arrays import Floats
 from ...reference.cells import cell_named
-from ...reference.functions import zeros
 from ...reference.layer import Layer, concatenated, in_direction
 from ...reference.parameters import Parameters
 from ..cases.case import Case
 from ..numbers.bounded import Bounded
+from ..numbers.followed import Followed
+from ..numbers.followed import pulled as pulled_back
 from ..subjects.kernel_problems import Problem, StateSpace
 from . import kernel_state_spaces as state_spaces
 from .oracle import exact
@@ -58,8 +59,7 @@ def pulled(
     layer, p, x, state = _lifted(problem, case, leaves, lift)
     run = layer.forward(p, x, state)
     result = returned(problem, run.y, run.final, leaves, lift)
-    d = lift(cotangent)
-    gradients, dy, dfinal = cotangents(problem, case, leaves, run.y, run.final, d, lift)
+    gradients, dy, dfinal = cotangents(problem, leaves, run.y, run.final, lift(cotangent), lift)
     pulled = layer.vjp(p, run, dy, dfinal)
     packed = problem.parameter_map(case).from_reference(pulled.parameters)
     gradients |= problem.of_recurrent(packed)
@@ -68,28 +68,18 @@ def pulled(
 
 
 def cotangents(
-    problem: Problem,
-    case: Case,
-    leaves: Mapping[str, Floats],
-    y: Any,
-    final: tuple[Any, ...],
-    d: Any,
-    lift: Lift,
+    problem: Problem, leaves: Mapping[str, Floats], y: Any, final: Sequence[Any], d: Any, lift: Lift
 ) -> tuple[dict[str, Any], Any, tuple[Any, ...]]:
     """Pull a cotangent on the model's output back to y and the final states.
 
     Returns the gradients of the head's parameters by name, and these two cotangents.
     """
-    gradients: dict[str, Any] = {}
-    none = tuple(zeros(s, s.shape) for s in final)
-    if problem.returns in ("h", "c"):
-        dfinal = (d, *none[1:]) if problem.returns == "h" else (none[0], d)
-        return gradients, zeros(y, y.shape), dfinal
-    head_input = y if problem.returns == "outputs" else y[-1]
-    if problem.head:
-        gradients, d = _head_vjp(problem, leaves, head_input, d, lift)
-    before = zeros(y, (case.T - 1, *y.shape[1:]))
-    return gradients, d if problem.returns == "outputs" else np.concatenate([before, d[None]]), none
+    followed = [Followed(array) for array in (y, *final)]
+    head = {name: Followed(array) for name, array in _head(problem, leaves, lift).items()}
+    value = _returned(problem, followed[0], followed[1:], head)
+    dy, *rest = pulled_back([value], [d], [*followed, *head.values()])
+    ends = len(final)
+    return dict(zip(head, rest[ends:], strict=True)), dy, tuple(rest[:ends])
 
 
 def _lifted(
@@ -123,27 +113,24 @@ def _run(
 
 
 def returned(
-    problem: Problem, y: Any, final: tuple[Any, ...], leaves: Mapping[str, Floats], lift: Lift
+    problem: Problem, y: Any, final: Sequence[Any], leaves: Mapping[str, Floats], lift: Lift
 ) -> Any:
     """Return the model's output from the recurrence's outputs and final states."""
+    return _returned(problem, y, final, _head(problem, leaves, lift))
+
+
+def _head(problem: Problem, leaves: Mapping[str, Floats], lift: Lift) -> dict[str, Any]:
+    """Return the parameters of the linear layer after the recurrence, if there is one."""
+    names = (f"{problem.head}.weight", f"{problem.head}.bias") if problem.head else ()
+    return {name: lift(leaves[name]) for name in names}
+
+
+def _returned(problem: Problem, y: Any, final: Sequence[Any], head: Mapping[str, Any]) -> Any:
     if problem.returns in ("h", "c"):
         return final["hc".index(problem.returns)]
     head_input = y[-1] if problem.returns == "last" else y
-    if not problem.head:
+    if not head:
         return head_input
-    weight, bias = (lift(leaves[f"{problem.head}.{name}"]) for name in ("weight", "bias"))
+    weight, bias = head.values()
     flat = head_input.reshape(-1, head_input.shape[-1]) @ weight.T + bias
     return flat.reshape(*head_input.shape[:-1], weight.shape[0])
-
-
-def _head_vjp(
-    problem: Problem, leaves: Mapping[str, Floats], head_input: Any, d: Any, lift: Lift
-) -> tuple[dict[str, Any], Any]:
-    """Pull a cotangent on the head's output back to its parameters and its input."""
-    weight = lift(leaves[f"{problem.head}.weight"])
-    rows, flat = head_input.reshape(-1, head_input.shape[-1]), d.reshape(-1, d.shape[-1])
-    gradients = {
-        f"{problem.head}.weight": flat.T @ rows,
-        f"{problem.head}.bias": flat.sum(axis=0),
-    }
-    return gradients, (flat @ weight).reshape(*head_input.shape)

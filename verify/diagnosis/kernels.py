@@ -342,7 +342,7 @@ def _with_mistake(
         return {"output": oracle.returned(problem, result.y, result.final, arrays, oracle.plain)}
     run = built.forward(inputs)
     of_head, dy, dfinal = oracle.cotangents(
-        problem, case, arrays, run.y, run.final, oracle.plain(trial.cotangent), oracle.plain
+        problem, arrays, run.y, run.final, oracle.plain(trial.cotangent), oracle.plain
     )
     (pulled,) = built.gradients(inputs, [(dy, dfinal)])
     initial = dict(zip(problem.states, pulled.initial, strict=True))

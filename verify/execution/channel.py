@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import fields
 from typing import IO, Any, TypeVar
 
 import msgspec
@@ -20,9 +19,10 @@ import numpy as np
 from ...reference.arrays import Floats
 from ..cases.options import Options
 from ..conventions.convention import Convention, Packed
+from ..models.content import Content
 from ..models.operation import Operation
 from ..runs.words import words
-from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
+from ..subjects.call_records import Given, Returned
 from .sandbox import with_memory
 
 HEAD = struct.Struct("<4sQQI")
@@ -54,17 +54,14 @@ class Packet(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     writable: bool = True
 
 
-Packets = dict[str, Packet]
-
-
 class Meaning(msgspec.Struct, forbid_unknown_fields=True):
     """The meaning of a subject's parameters, as data for the judge's own map.
 
     ``kind``: ``explicit`` (the reference's layout), ``convention``, ``torch``, ``own`` names, a
     ``recurrence`` without equations, a ``problem`` of a benchmark, by its name, or a ``node`` of a
     file. A node's ``operation`` states its equations if no cell has them; its cases have ``fixed``
-    fields, and only the checks ``held_to`` apply. The kind is "" if the judge has to run the
-    subject's own code; ``shared`` says why.
+    fields, only the checks ``held_to`` apply, and ``content`` is what it is compared with. The kind
+    is "" if the judge has to run the subject's own code; ``shared`` says why.
     """
 
     kind: str
@@ -77,6 +74,7 @@ class Meaning(msgspec.Struct, forbid_unknown_fields=True):
     operation: Operation | None = None
     fixed: tuple[tuple[str, int | bool | str], ...] = ()
     held_to: tuple[str, ...] = ()
+    content: Content | None = None
 
 
 class Portrait(msgspec.Struct, forbid_unknown_fields=True):
@@ -98,11 +96,7 @@ class Portrait(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A question of the judge to a layer: ``ask`` names it, ``call`` numbers the call.
-
-    ``states`` is the number of initial states, None for the default; ``final_states`` the number
-    of cotangents on final states.
-    """
+    """A question of the judge to a layer: ``ask`` names it, ``call`` numbers the call."""
 
     ask: str
     layer: int = 0
@@ -114,14 +108,10 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     inputs: str = ""
     device: str = "cpu"
     widths: tuple[int, int] = (0, 0)
-    arrays: Packets = {}
-    tangents: Packets | None = None
-    cotangents: tuple[Packets, ...] = ()
-    states: int | None = None
-    final_states: int = 0
-    kept: bool = False
-    rows: tuple[int, ...] | None = None
-    layout: str = ""
+    arrays: dict[str, Floats] = {}
+    given: Given | None = None
+    tangents: Given | None = None
+    cotangents: tuple[tuple[Floats | None, tuple[Floats | None, ...]], ...] = ()
     training: bool = False
 
 
@@ -129,8 +119,9 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """An answer of the subject: ``problem`` names the kind of refusal, "" for none.
 
     ``imported``: the subject was imported and is being tried; the actual answer follows.
-    ``written`` holds arguments that the call changed, ``earlier`` the results of earlier calls that
-    it changed, by call number; ``borrowed`` names code of gatewise that the subject uses.
+    ``written`` holds arguments that the call changed, by their place among ``arrays_in`` them,
+    ``earlier`` the results of earlier calls that it changed, by call number and place;
+    ``borrowed`` names code of gatewise that the subject uses.
     """
 
     problem: str = ""
@@ -139,15 +130,16 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     layer: int = 0
     portrait: Portrait | None = None
     shapes: dict[str, Any] = {}
-    results: tuple[Packets, ...] = ()
-    written: Packets = {}
-    earlier: dict[int, Packets] = {}
+    results: tuple[Returned, ...] = ()
+    arrays: dict[str, Floats] = {}
+    written: dict[int, Floats] = {}
+    earlier: dict[int, dict[int, Floats]] = {}
     borrowed: tuple[str, ...] = ()
 
 
 def send(stream: IO[bytes], number: int, message: msgspec.Struct) -> None:
     """Write one frame."""
-    body = msgspec.msgpack.encode(message)
+    body = msgspec.msgpack.encode(message, enc_hook=_packet)
     stream.write(HEAD.pack(MARK, len(body), number, zlib.crc32(body)))
     stream.write(body)
     stream.flush()
@@ -176,11 +168,23 @@ def receive(stream: IO[bytes], number: int | None, kind: type[M]) -> tuple[int, 
         raise OutOfTurn("a frame whose checksum is not that of its bytes")
     try:
         with with_memory(MEMORY_SHARE * length) if length > SMALL else nullcontext():
-            return got, msgspec.msgpack.decode(body, type=kind)
+            return got, msgspec.msgpack.decode(body, type=kind, dec_hook=_array)
     except MemoryError as error:
         raise OutOfTurn(f"{length} bytes that unpack to far more") from error
     except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
         raise OutOfTurn(f"a frame that is no {kind.__name__.lower()} ({error})") from error
+
+
+def _packet(value: object) -> Packet:
+    """Encode an array in a message; NotImplementedError for anything else."""
+    if not isinstance(value, np.ndarray):
+        raise NotImplementedError(f"no part of a message: {type(value).__name__}")
+    return pack(value)
+
+
+def _array(kind: type[Any], value: object) -> Floats:
+    """Decode an array in a message; OutOfTurn if it is none."""
+    return unpack(msgspec.convert(value, Packet))
 
 
 def pack(value: object) -> Packet:
@@ -256,85 +260,3 @@ def _dtype(name: str) -> np.dtype[Any]:
     if dtype.kind not in NUMBERS:
         raise TypeError(name)
     return dtype
-
-
-def packed(arrays: Mapping[str, object]) -> Packets:
-    """Encode arrays by name."""
-    return {name: pack(array) for name, array in arrays.items()}
-
-
-def unpacked(packets: Packets) -> dict[str, Floats]:
-    """Decode arrays by name; OutOfTurn if one is none."""
-    return {name: unpack(packet) for name, packet in packets.items()}
-
-
-PARAMETER, STATE = "parameter ", "state "
-
-
-def named_inputs(inputs: Inputs) -> dict[str, Floats]:
-    """Return the arrays of a call by their names in messages."""
-    arrays = {f"{PARAMETER}{name}": array for name, array in inputs.parameters.items()}
-    arrays |= inputs.called_with
-    return arrays if inputs.lengths is None else arrays | {"lengths": inputs.lengths}
-
-
-def unpacked_inputs(question: Question, packets: Packets) -> Inputs:
-    """Decode the arguments, or the tangents, of a question's call."""
-    arrays, start = unpacked(packets), len(PARAMETER)
-    parameters = {n[start:]: a for n, a in arrays.items() if n.startswith(PARAMETER)}
-    state = None
-    if question.states is not None:
-        state = tuple(arrays.get(f"{STATE}{k}") for k in range(question.states))
-    lengths, rows, layout = arrays.get("lengths"), question.rows, question.layout
-    return Inputs(parameters, arrays["x"], state, lengths, question.kept, rows, layout)
-
-
-def named_cotangents(cotangents: Cotangents) -> dict[str, Floats]:
-    """Return the cotangents that are not None by their names in messages."""
-    dy, dfinal = cotangents
-    arrays = {} if dy is None else {"dy": dy}
-    return arrays | {f"dfinal {k}": d for k, d in enumerate(dfinal) if d is not None}
-
-
-def numbered(pairs: Sequence[Cotangents]) -> dict[str, Floats]:
-    """Return the cotangents of all pairs, by the pair's number and their names."""
-    return {
-        f"{k} {n}": a for k, pair in enumerate(pairs) for n, a in named_cotangents(pair).items()
-    }
-
-
-def unpacked_cotangents(packets: Packets, states: int) -> Cotangents:
-    """Decode cotangents."""
-    arrays = unpacked(packets)
-    return arrays.get("dy"), tuple(arrays.get(f"dfinal {k}") for k in range(states))
-
-
-def named_result(result: Result) -> dict[str, Any]:
-    """Return the arrays of a result by their names in messages."""
-    named: dict[str, Any] = {}
-    for field in fields(result):
-        value = getattr(result, field.name)
-        if isinstance(value, Mapping):
-            named |= {f"{field.name} {name}": array for name, array in value.items()}
-        elif isinstance(value, tuple | list):
-            named |= {f"{field.name} {k}": array for k, array in enumerate(value)}
-        else:
-            named[field.name] = value
-    return named
-
-
-def result_of(arrays: Mapping[str, Floats], *, pulled: bool) -> Result:
-    """Return the result with these arrays; OutOfTurn if one is missing."""
-
-    def several(prefix: str) -> tuple[Floats, ...]:
-        numbered = (f"{prefix} {k}" for k in range(len(arrays)))
-        return tuple(arrays[name] for name in numbered if name in arrays)
-
-    try:
-        if not pulled:
-            return Result(arrays["y"], several("final"))
-        start = len("parameters ")
-        parameters = {n[start:]: a for n, a in arrays.items() if n.startswith("parameters ")}
-        return Pulled(arrays["y"], several("final"), parameters, arrays["x"], several("initial"))
-    except KeyError as missing:
-        raise OutOfTurn(f"a result without {missing}") from missing

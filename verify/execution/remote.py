@@ -19,6 +19,7 @@ from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..conventions.parameter_map import ConventionMap, ExplicitMap, OwnMap, ParameterMap
 from ..numbers.ledger import Mismatch
+from ..subjects.call_records import Given, arrays_in
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.framework import PROJECTED
 from ..subjects.kernel_problems import Problem, problem_named
@@ -30,18 +31,10 @@ from ..subjects.torch_parameters import TorchMap
 from .channel import (
     Answer,
     OutOfTurn,
-    Packets,
     Portrait,
     Question,
-    named_cotangents,
-    named_inputs,
-    named_result,
-    numbered,
-    packed,
     receive,
-    result_of,
     send,
-    unpacked,
 )
 from .processes import Child, MemoryLimit, environment
 from .respondent import CRASHED, DIFFERENT, REFUSED, UNAVAILABLE, UNKNOWN
@@ -192,21 +185,6 @@ class Remote:
             self._memory.stop()
         self._child.close()
 
-    def unpacked(self, packets: Packets) -> dict[str, Floats]:
-        """Return the arrays of an answer."""
-        try:
-            return unpacked(packets)
-        except OutOfTurn as said:
-            raise self._end(str(said)) from said
-
-    def result(self, packets: Packets, *, pulled: bool) -> Result:
-        """Return the result in an answer."""
-        arrays = self.unpacked(packets)
-        try:
-            return result_of(arrays, pulled=pulled)
-        except OutOfTurn as said:
-            raise self._end(str(said)) from said
-
     def _exchange(self, question: Question) -> Answer:
         self._number += 1
         try:
@@ -272,7 +250,7 @@ class RemoteLayer:
     def __init__(self, subject: Remote, number: int) -> None:
         self.subject, self.number = subject, number
         self._calls = 0
-        self._results: dict[int, dict[str, Floats]] = {}
+        self._results: dict[int, list[Floats]] = {}
 
     def forward(self, inputs: Inputs) -> Result:
         """Run the layer."""
@@ -295,8 +273,7 @@ class RemoteLayer:
 
     def buffers(self) -> dict[str, Floats]:
         """Return the buffers of a module."""
-        (packets,) = self.subject.ask(Question("buffers", layer=self.number)).results
-        return self.subject.unpacked(packets)
+        return self.subject.ask(Question("buffers", layer=self.number)).arrays
 
     def _call(
         self,
@@ -307,32 +284,26 @@ class RemoteLayer:
     ) -> list[Result]:
         self._calls += 1
         question = Question(
-            ask, layer=self.number, call=self._calls, arrays=packed(named_inputs(inputs)),
-            tangents=None if tangents is None else packed(named_inputs(tangents)),
-            cotangents=tuple(packed(named_cotangents(pair)) for pair in cotangents),
-            states=None if inputs.state is None else len(inputs.state),
-            final_states=len(cotangents[0][1]) if cotangents else 0, kept=inputs.kept,
-            rows=inputs.rows, layout=inputs.layout,
+            ask, layer=self.number, call=self._calls, given=Given.of(inputs),
+            tangents=None if tangents is None else Given.of(tangents), cotangents=tuple(cotangents),
         )  # fmt: skip
         answer = self.subject.ask(question)
-        given = named_inputs(inputs) | numbered(cotangents)
-        _write(self.subject.unpacked(answer.written), given)
+        _write(answer.written, list(arrays_in([inputs, cotangents])))
         self._rewrite(answer)
-        results = [self.subject.result(p, pulled=ask == "gradients") for p in answer.results]
+        results = [returned.result for returned in answer.results]
         if not results:
             raise Mismatch("it returned nothing")
-        self._remember(named_result(results[0]))
+        self._remember(results[0])
         return results
 
-    def _remember(self, arrays: dict[str, Floats]) -> None:
-        self._results[self._calls] = arrays
+    def _remember(self, result: object) -> None:
+        self._results[self._calls] = list(arrays_in(result))
         self._results.pop(self._calls - KEPT, None)
 
     def _rewrite(self, answer: Answer) -> None:
         """Apply a later call's changes to earlier results."""
-        for number, packets in answer.earlier.items():
-            if number in self._results:
-                _write(self.subject.unpacked(packets), self._results[number])
+        for number, changed in answer.earlier.items():
+            _write(changed, self._results.get(number, ()))
 
     # A submission to a benchmark's problem (see ``subjects.kernel.Submission``).
 
@@ -342,13 +313,12 @@ class RemoteLayer:
         answer = self._asked("output", leaves, call=self._calls)
         self._rewrite(answer)
         output = self._only(answer, "output")
-        self._remember({"output": output})
+        self._remember(output)
         return output
 
     def pulled(self, leaves: Mapping[str, Floats], cotangent: Floats) -> dict[str, Floats]:
         """Return the gradients of all leaves."""
-        answer = self._asked("pulled", leaves, cotangents=(packed({"output": cotangent}),))
-        gradients = self.subject.unpacked(answer.results[0] if answer.results else {})
+        gradients = self._asked("pulled", leaves, cotangents=((cotangent, ()),)).arrays
         for name in leaves:
             if name not in gradients:
                 raise Mismatch(f"gradient of {name}: expected one, got none")
@@ -372,18 +342,17 @@ class RemoteLayer:
         return self._asked("random", {}).text.encode()
 
     def _asked(self, ask: str, leaves: Mapping[str, Floats], **more: Any) -> Answer:
-        return self.subject.ask(Question(ask, layer=self.number, arrays=packed(leaves), **more))
+        return self.subject.ask(Question(ask, layer=self.number, arrays=dict(leaves), **more))
 
     def _only(self, answer: Answer, name: str) -> Floats:
-        arrays = self.subject.unpacked(answer.results[0] if answer.results else {})
-        if name not in arrays:
+        if name not in answer.arrays:
             raise Mismatch(f"{name}: expected one, got none")
-        return arrays[name]
+        return answer.arrays[name]
 
 
-def _write(changed: Mapping[str, Floats], arrays: Mapping[str, Floats]) -> None:
+def _write(changed: Mapping[int, Floats], arrays: Sequence[Floats]) -> None:
     """Apply the subject's changes to the judge's arrays."""
-    for name, array in changed.items():
-        there = arrays.get(name)
+    for place, array in changed.items():
+        there = arrays[place] if 0 <= place < len(arrays) else None
         if there is not None and there.flags.writeable and there.shape == array.shape:
             np.copyto(there, array, casting="unsafe")

@@ -12,8 +12,7 @@ import msgspec
 from ..cases.case import Case
 from ..conventions.parameter_map import ParameterMap
 from ..models.operation import Operation
-from ..models.sources import under
-from ..models.subject import WEIGHT, Compared, NodeMap, Summary
+from ..models.subject import Compared, NodeMap, Summary
 from ..models.variants import cell_of, operation_of
 from ..subjects.loader import UnknownSubject
 from .channel import Answer, OutOfTurn, Question, receive, send
@@ -33,10 +32,9 @@ class RemoteNode(Remote, Compared):
     def __init__(self, named: Named, memory: int, hidden: Sequence[str] = ()) -> None:
         """Start its process, and request its arrays."""
         super().__init__(named, memory, hidden)
-        if self.portrait.meaning.kind != "node":
+        if self.portrait.meaning.kind != "node" or self.portrait.meaning.content is None:
             raise self._end("a portrait of something else than a node")
-        own = replace(Case(1, 1, 1, 1, dtype=self.dtypes[0]), **dict(self.fixed))
-        self.arrays = self.build(own).buffers()
+        self.content = self.portrait.meaning.content
 
     @property
     def fixed(self) -> tuple[tuple[str, Any], ...]:
@@ -47,11 +45,6 @@ class RemoteNode(Remote, Compared):
     def held_to(self) -> tuple[str, ...]:
         """The checks that apply to it."""
         return self.portrait.meaning.held_to
-
-    @cached_property
-    def weights(self) -> dict[str, Any]:
-        """The node's own weights by its convention's names."""
-        return under(self.arrays, WEIGHT)
 
     @property
     def attributes(self) -> Operation:
@@ -71,7 +64,7 @@ class RemoteNode(Remote, Compared):
         convention = self.portrait.meaning.convention
         assert convention is not None  # noqa: S101 - soundness asks for one
         convention = replace(convention, projected=True) if case.P else convention
-        return NodeMap(convention, case, self.weights, self.own_cell)
+        return NodeMap(convention, case, self.content.weights, self.own_cell)
 
 
 def listed(path: str, memory: int = MEMORY, seconds: float = PATIENCE) -> list[Summary]:

@@ -25,6 +25,7 @@ from ..numbers.ledger import Mismatch
 from ..runs.provenance import gpu
 from ..runs.words import words
 from ..subjects import model_file, subject_named
+from ..subjects.call_records import Given, Returned, arrays_in
 from ..subjects.called import NotOffered, SubjectCrashed, with_care
 from ..subjects.declared import Declared
 from ..subjects.explicit import Explicit
@@ -37,18 +38,10 @@ from . import schemes  # noqa: F401 - it makes the names of files known
 from .channel import (
     Answer,
     Meaning,
-    Packets,
     Portrait,
     Question,
-    named_inputs,
-    named_result,
-    numbered,
-    packed,
     receive,
     send,
-    unpacked,
-    unpacked_cotangents,
-    unpacked_inputs,
 )
 from .sandbox import limit_memory
 
@@ -85,23 +78,21 @@ class Remembered:
     """A layer, and the results of its last calls: the arrays, and copies of them."""
 
     built: Any
-    results: dict[int, tuple[dict[str, Any], dict[str, Floats]]] = field(default_factory=dict)
+    results: dict[int, list[tuple[Floats, Floats]]] = field(default_factory=dict)
 
-    def keep(self, number: int, arrays: dict[str, Any]) -> None:
+    def keep(self, number: int, result: object) -> None:
         """Remember the results of a call."""
-        self.results[number] = arrays, {name: np.array(a) for name, a in arrays.items()}
+        self.results[number] = [(array, np.array(array)) for array in arrays_in(result)]
         for old in list(self.results)[:-REMEMBERED]:
             del self.results[old]
 
-    def changed(self) -> dict[int, Packets]:
-        """Return the arrays of earlier results that have changed."""
+    def changed(self) -> dict[int, dict[int, Floats]]:
+        """Return the arrays of earlier results that have changed, by call and place."""
         every = {
-            number: packed(
-                {n: a for n, a in arrays.items() if np.asarray(a).tobytes() != copies[n].tobytes()}
-            )
-            for number, (arrays, copies) in self.results.items()
+            number: {k: a for k, (a, copy) in enumerate(pairs) if a.tobytes() != copy.tobytes()}
+            for number, pairs in self.results.items()
         }
-        return {number: packets for number, packets in every.items() if packets}
+        return {number: arrays for number, arrays in every.items() if arrays}
 
 
 class Respondent:
@@ -200,20 +191,15 @@ class Respondent:
         return Answer()
 
     def _forward(self, question: Question) -> Answer:
-        inputs = given_inputs(question)
-        return self._called(question, inputs, {}, lambda built: [built.forward(inputs)])
+        return self._called(question, lambda built, inputs: [built.forward(inputs)])
 
     def _gradients(self, question: Question) -> Answer:
-        inputs = given_inputs(question)
-        pairs = [unpacked_cotangents(p, question.final_states) for p in question.cotangents]
-        return self._called(
-            question, inputs, numbered(pairs), lambda built: built.gradients(inputs, pairs)
-        )
+        pairs = question.cotangents
+        return self._called(question, lambda built, inputs: built.gradients(inputs, pairs))
 
     def _jvp(self, question: Question) -> Answer:
-        inputs = given_inputs(question)
-        tangents = unpacked_inputs(question, question.tangents or {})
-        return self._called(question, inputs, {}, lambda built: [built.jvp(inputs, tangents)])
+        tangents = inputs_of(question.tangents)
+        return self._called(question, lambda built, inputs: [built.jvp(inputs, tangents)])
 
     def _train(self, question: Question) -> Answer:
         with_care(lambda: self.layers[question.layer].built.train(question.training))
@@ -222,62 +208,57 @@ class Respondent:
     def _buffers(self, question: Question) -> Answer:
         built = self.layers[question.layer].built
         kept: Mapping[str, Floats] = with_care(getattr(built, "buffers", dict))
-        return Answer(results=(packed(kept),))
+        return Answer(arrays={name: np.asarray(array) for name, array in kept.items()})
 
     def _called(
-        self,
-        question: Question,
-        inputs: Inputs,
-        cotangents: Mapping[str, Floats],
-        call: Callable[[Built], Sequence[Result]],
+        self, question: Question, call: Callable[[Built, Inputs], Sequence[Result]]
     ) -> Answer:
         """Call a layer; answer with its results and the arguments that it changed."""
-        layer = self.layers[question.layer]
-        arrays = {**named_inputs(inputs), **cotangents}
-        before = {name: array.tobytes() for name, array in arrays.items()}
-        results = with_care(lambda: list(call(layer.built)))
-        written = packed({n: a for n, a in arrays.items() if a.tobytes() != before[n]})
-        earlier, named = layer.changed(), [named_result(result) for result in results]
-        packets = tuple(map(packed, named))
-        layer.keep(question.call, named[0] if named else {})
-        return Answer(results=packets, written=written, earlier=earlier)
+        layer, inputs = self.layers[question.layer], inputs_of(question.given)
+        arrays = list(arrays_in([inputs, question.cotangents]))
+        before = [array.tobytes() for array in arrays]
+        results = with_care(lambda: list(call(layer.built, inputs)))
+        written = {k: a for k, a in enumerate(arrays) if a.tobytes() != before[k]}
+        earlier, returned = layer.changed(), tuple(map(Returned.of, results))
+        layer.keep(question.call, returned[:1] and returned[0].result)
+        return Answer(results=returned, written=written, earlier=earlier)
 
     # Questions to a submission to a benchmark's problem.
 
     def _output(self, question: Question) -> Answer:
-        layer, leaves = self.layers[question.layer], unpacked(question.arrays)
-        output = with_care(lambda: layer.built.output(leaves))
-        answer = Answer(results=(packed({"output": output}),), earlier=layer.changed())
-        layer.keep(question.call, {"output": output})
+        layer = self.layers[question.layer]
+        output = np.asarray(with_care(lambda: layer.built.output(question.arrays)))
+        answer = Answer(arrays={"output": output}, earlier=layer.changed())
+        layer.keep(question.call, output)
         return answer
 
     def _pulled(self, question: Question) -> Answer:
-        built, leaves = self.layers[question.layer].built, unpacked(question.arrays)
-        (cotangent,) = unpacked(question.cotangents[0]).values()
-        gradients = with_care(lambda: built.pulled(leaves, cotangent))
-        return Answer(results=(packed(gradients),))
+        built, ((cotangent, _),) = self.layers[question.layer].built, question.cotangents
+        gradients = with_care(lambda: built.pulled(question.arrays, cotangent))
+        return Answer(arrays={name: np.asarray(array) for name, array in gradients.items()})
 
     def _goes_on(self, question: Question) -> Answer:
-        built, leaves = self.layers[question.layer].built, unpacked(question.arrays)
-        output = with_care(lambda: built.goes_on(leaves["x"]))
-        return Answer(results=(packed({"output": output}),))
+        built, x = self.layers[question.layer].built, question.arrays["x"]
+        return Answer(arrays={"output": np.asarray(with_care(lambda: built.goes_on(x)))})
 
     def _keeps(self, question: Question) -> Answer:
         built = self.layers[question.layer].built
         return Answer(text="keeps" if with_care(lambda: built.keeps) else "")
 
     def _forbidden(self, question: Question) -> Answer:
-        built, leaves = self.layers[question.layer].built, unpacked(question.arrays)
-        return Answer(text=with_care(lambda: built.forbidden(leaves)))
+        built = self.layers[question.layer].built
+        return Answer(text=with_care(lambda: built.forbidden(question.arrays)))
 
     def _random(self, question: Question) -> Answer:
         state = self.layers[question.layer].built.random_state()
         return Answer(text=hashlib.sha256(state).hexdigest())
 
 
-def given_inputs(question: Question) -> Inputs:
-    """Return the arguments of a call."""
-    return unpacked_inputs(question, question.arrays)
+def inputs_of(given: Given | None) -> Inputs:
+    """Return the arguments in a question; ValueError if there are none."""
+    if given is None:
+        raise ValueError("a question without the arguments of its call")
+    return given.inputs
 
 
 def meaning_of(subject: Any) -> Meaning:
@@ -292,7 +273,7 @@ def meaning_of(subject: Any) -> Meaning:
     if kind == "NodeSubject":
         return Meaning(
             "node", convention=subject.convention, operation=subject.operation,
-            fixed=subject.fixed, held_to=subject.held_to,
+            fixed=subject.fixed, held_to=subject.held_to, content=subject.content,
         )  # fmt: skip
     if isinstance(subject, Program):
         weights = "convention" if subject.convention else "explicit"

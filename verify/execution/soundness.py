@@ -44,7 +44,7 @@ def unsound(portrait: Portrait, like: str | None) -> str:
         problem = "a problem that is none"
     elif meaning.kind not in KINDS or (not meaning.kind and not meaning.shared):
         problem = f"a meaning of kind {meaning.kind[:LISTED]!r}"
-    elif (meaning.fixed or meaning.held_to) and meaning.kind != "node":
+    elif (meaning.fixed or meaning.held_to or meaning.content) and meaning.kind != "node":
         problem = "cases or checks of its own"
     elif not 1 <= len(claimed) <= 2:
         problem = f"{len(claimed)} cells"

@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from ...reference.arrays import Floats
-from .sources import ORDERS, Layer
+from .content import ORDERS, Layer
 
 LETTERS = {"rnn": {"a": "h"}, "gru": {"z": "z", "r": "r", "n": "h"},
            "lstm": {"i": "i", "o": "o", "f": "f", "g": "c"}}  # fmt: skip

@@ -7,12 +7,10 @@ Layers are recognised by the names of their arrays: PyTorch's ``weight_ih_l0``, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from ...reference.arrays import Floats
@@ -21,17 +19,10 @@ from ..runs.words import words
 from ..subjects import loader
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import SubjectUnavailable
-from .graph import LARGEST_ARRAY, SUFFIX, ModelError
+from .content import ORDERS, Layer
+from .graph import SUFFIX, ModelError
 from .inventory import inventory, opened
 from .nodes import DEFAULTS, Node, problem_of
-
-ORDERS = {
-    "torch": {"lstm": "ifgo", "gru": "rzn", "rnn": "a"},
-    "keras": {"lstm": "ifgo", "gru": "zrn", "rnn": "a"},
-    "onnx": {"lstm": "iofg", "gru": "zrn", "rnn": "a"},
-    "TensorFlow Lite": {"lstm": "ifgo", "gru": "zrn", "rnn": "a"},
-}
-"""The gates in each framework's order, by the letters of the equations."""
 
 SUFFIXES = (SUFFIX, ".tflite")
 """Suffixes of model files."""
@@ -39,32 +30,6 @@ SUFFIXES = (SUFFIX, ".tflite")
 FAMILIES = {1: "rnn", 3: "gru", 4: "lstm"}
 TORCH = re.compile(r"(.*?)\.?(weight|bias)_(ih|hh)(?:_l(\d+))?(_reverse)?$")
 KERAS = re.compile(r"(.*?)[./:]?(recurrent_kernel|kernel|bias)(?::0)?$")
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One recurrent layer, gate by gate, for comparison with another.
-
-    ``passes`` have for each direction W_i (H, D), U_i (H, H), b_i (H,) of the input, c_i (H,) of
-    the state, p_i (H,); r_h (P, H) of a projection, s_i (H,) of a layer norm. ``facts`` are further
-    properties: ``reset``, ``activations``, ``clip``, ``coupled``, ``direction``, ``steps``, and
-    ``reader``, the framework of the operator. ``fixed`` are constant initial states. ``names`` are
-    those of its arrays.
-    """
-
-    name: str
-    family: str
-    passes: tuple[Mapping[str, Floats], ...]
-    facts: Mapping[str, str] = field(default_factory=dict)
-    fixed: Mapping[str, Floats] = field(default_factory=dict)
-    names: tuple[str, ...] = ()
-
-    @property
-    def signature(self) -> tuple[str, int, int, int]:
-        """Family, widths and directions."""
-        gate = ORDERS["onnx"][self.family][0]
-        H, D = self.passes[0][f"W_{gate}"].shape
-        return self.family, H, D, len(self.passes)
 
 
 def of_node(node: Node) -> Layer:
@@ -245,52 +210,3 @@ def _of_module(value: Any, source: str) -> Iterator[Layer]:
     arrays = {name: t.detach().cpu().float().numpy() if t.is_floating_point() else t.numpy()
               for name, t in state.items() if hasattr(t, "detach")}  # fmt: skip
     yield from of_arrays(arrays, facts)
-
-
-# Layers as arrays, to be sent from the process that reads them to the judge.
-
-FACTS = "layers"
-
-
-class _Header(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """The fields of a layer that are not arrays."""
-
-    name: str
-    family: str
-    facts: dict[str, str]
-    names: tuple[str, ...]
-    passes: int
-
-
-def packed(several: Sequence[Layer], prefix: str) -> dict[str, Floats]:
-    """Return layers as arrays by name; ``unpacked`` reads them."""
-    headers: list[_Header] = []
-    arrays: dict[str, Floats] = {}
-    for number, layer in enumerate(several):
-        facts = dict(layer.facts)
-        headers.append(_Header(layer.name, layer.family, facts, layer.names, len(layer.passes)))
-        for k, blocks in enumerate(layer.passes):
-            arrays |= {f"{prefix}{number} {k} {name}": a for name, a in blocks.items()}
-        arrays |= {f"{prefix}{number} fixed {name}": a for name, a in layer.fixed.items()}
-    if sum(a.size for a in arrays.values()) > LARGEST_ARRAY // 4:
-        raise UnknownSubject(f"more than {LARGEST_ARRAY // 4} numbers in recurrent layers")
-    text = msgspec.json.encode(headers)
-    return {f"{prefix}{FACTS}": np.frombuffer(text, np.uint8), **arrays}
-
-
-def unpacked(arrays: Mapping[str, Floats], prefix: str) -> list[Layer]:
-    """Return the layers in arrays under a prefix."""
-    if f"{prefix}{FACTS}" not in arrays:
-        return []
-    text = arrays[f"{prefix}{FACTS}"].tobytes()
-    several = []
-    for number, header in enumerate(msgspec.json.decode(text, type=list[_Header])):
-        passes = tuple(under(arrays, f"{prefix}{number} {k} ") for k in range(header.passes))
-        fixed = under(arrays, f"{prefix}{number} fixed ")
-        several.append(Layer(header.name, header.family, passes, header.facts, fixed, header.names))
-    return several
-
-
-def under(arrays: Mapping[str, Floats], prefix: str) -> dict[str, Floats]:
-    """Return the arrays whose names have a prefix, by the rest of their names."""
-    return {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}

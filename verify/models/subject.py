@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,38 @@ import numpy as np
 
 from ...reference.arrays import Floats
 from ...reference.cell import Cell
+from ...reference.sequence import reverse
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.convention import Packed
 from ..conventions.parameter_map import ConventionMap
 from ..runs.verdict import OWN_EQUATIONS
 from ..runs.words import words
+from ..subjects.called import NotOffered, SubjectCrashed
+from ..subjects.framework import OncePerParameters, imported, optional_inputs
 from ..subjects.frameworks import families
 from ..subjects.frameworks.onnx_operator import LENGTHS, Operator
 from ..subjects.loader import UnknownSubject
-from ..subjects.protocol import Built, Inputs, OneCell, Result, SubjectUnavailable
+from ..subjects.protocol import (
+    Built,
+    Cotangents,
+    Inputs,
+    OneCell,
+    Pulled,
+    Result,
+    SubjectUnavailable,
+)
 from . import runtimes
 from .activations import activations
-from .built import BuiltFused, BuiltNode, BuiltStep, turned
+from .content import Content
 from .departures import Departure, departures
-from .graph import Model, ModelError
+from .graph import LARGEST_ARRAY, Model, ModelError
 from .inventory import inventory, opened
 from .nodes import DEFAULTS, Node, problem_of
 from .operation import Activation, Operation
-from .runtimes import RUNTIMES, Runtime
-from .sources import SUFFIXES, layers, of_node, packed, under, unpacked
+from .runtimes import RUNTIMES, PerShape, Run, Runtime
+from .sources import SUFFIXES, layers, of_node
+from .tflite import single
 from .tflite.activations import calls as calls_of_file
 from .tflite.flatbuffer import File
 from .tflite.operators import FusedNode
@@ -48,23 +59,8 @@ CHECKS = (
 )  # fmt: skip
 """Checks of nodes: those that work with fixed weights and without gradients."""
 
-UNROLLED = "unrolled"
-"""The buffer that marks a step which runs with its own weights alone."""
-
-WEIGHT, OWN, SOURCE, CALL = "weight ", "own ", "source ", "call "
-"""Prefixes of buffers: weights, layers of the file and of the source, calls in the graph."""
-
-UNSEEN = "unseen"
-"""The buffer with the reason why calls in the running graph are not available."""
-
-REVERSE = "reverse"
-"""The buffer that marks a node which begins at the end of its rows."""
-
 NORM = "layer_norm"
 """The name of the array of a layer norm's coefficients."""
-
-NUMBER = "number"
-"""The buffer with the node's number among those of its file."""
 
 
 @dataclass(frozen=True)
@@ -138,42 +134,38 @@ class NodeMap(ConventionMap):
 
 
 class Compared:
-    """Further comparisons of a node, from the ``arrays`` of its process."""
+    """Further comparisons of a node, from the ``content`` that its process tells."""
 
-    arrays: Mapping[str, Floats]
+    content: Content
 
     @property
     def unrolled(self) -> bool:
         """Whether it is a step that an exporter has unrolled, which runs with its own weights."""
-        return UNROLLED in self.arrays
+        return self.content.unrolled
 
     @property
     def reverse(self) -> bool:
         """Whether it begins at the end of its rows, which are reversed for the equations."""
-        return REVERSE in self.arrays
+        return self.content.reverse
 
     @cached_property
     def departures(self) -> list[Departure]:
         """The departures of the node from its source layer."""
-        of_file, source = unpacked(self.arrays, OWN), unpacked(self.arrays, SOURCE)
-        return departures(int(self.arrays[NUMBER]), of_file, source)
+        return departures(self.content.number, self.content.file, self.content.source)
 
     @property
     def unseen(self) -> str:
         """The reason why its calls in the running graph are not available, "" if they are."""
-        return self.arrays[UNSEEN].tobytes().decode() if UNSEEN in self.arrays else ""
+        return self.content.unseen
 
     @property
     def calls_in_graph(self) -> Iterator[tuple[Inputs, Result]]:
         """The inputs and results of its calls in the running graph."""
-        weights = under(self.arrays, WEIGHT)
-        for k in count():
-            named = under(self.arrays, f"{CALL}{k} ")
-            if not named:
-                return
+        for named in self.content.calls:
             states, final = ([named[n] for n in sorted(named) if n.startswith(part)]
                              for part in ("state ", "final "))  # fmt: skip
-            inputs = Inputs(weights, named["x"], tuple(states) or None, named.get("lengths"))
+            lengths = named.get("lengths")
+            inputs = Inputs(self.content.weights, named["x"], tuple(states) or None, lengths)
             yield inputs, Result(named["y"], tuple(final))
 
 
@@ -184,8 +176,7 @@ class NodeSubject(Compared, OneCell):
     name: str
     node: Node
     runtime: Runtime
-    arrays: Mapping[str, Floats] = field(default_factory=dict, compare=False)
-    """Recorded calls and source layers, which the judge reads."""
+    content: Content = field(compare=False)
 
     @property
     def operation(self) -> Operation | None:
@@ -233,9 +224,8 @@ class NodeSubject(Compared, OneCell):
         needs = {"padding": node.lengths, "carry": node.state and single, "causality": single,
                  "transition": node.state and single}  # fmt: skip
         ids = [check for check in CHECKS if needs.get(check, True)]
-        ids += ["source"] if NUMBER in self.arrays else []
-        if any(name == UNSEEN or name.startswith(CALL) for name in self.arrays):
-            ids.append("in-graph")
+        ids += ["source"] if self.content.source else []
+        ids += ["in-graph"] if self.content.calls or self.content.unseen else []
         return tuple(ids)
 
     def version(self) -> str:
@@ -252,9 +242,9 @@ class NodeSubject(Compared, OneCell):
         return NodeMap(self.convention, case, self.weights, self.own_cell)
 
     @property
-    def weights(self) -> dict[str, Floats]:
+    def weights(self) -> Mapping[str, Floats]:
         """Its weights by the convention's names, ``weight_ih_l0``, ``bias_hh_l0_reverse``."""
-        return under(self.arrays, WEIGHT)
+        return self.content.weights
 
     @property
     def operator(self) -> Operator:
@@ -280,8 +270,166 @@ class NodeSubject(Compared, OneCell):
     def build(self, case: Case) -> Built:
         """Return the node as a model of its own."""
         if isinstance(self.node, FusedNode):
-            return BuiltFused(self, case)
+            return BuiltFused(self, self.node, case)
         return BuiltNode(self, case) if self.node.unrolled is None else BuiltStep(self, case)
+
+
+# Nodes as callable layers: models of one node, run by a runtime.
+
+
+class WithoutGradients:
+    """Methods that nodes of files do not offer."""
+
+    def __init__(self, subject: NodeSubject, case: Case) -> None:
+        self.subject, self.case = subject, case
+
+    def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> Sequence[Pulled]:
+        """Raise NotOffered."""
+        raise NotOffered("a runtime of files has no gradients")
+
+    def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
+        """Raise NotOffered."""
+        raise NotOffered("a runtime of files has no forward mode")
+
+    def train(self, training: bool) -> None:
+        """Raise NotOffered."""
+        raise NotOffered("a runtime of files has one mode")
+
+
+class BuiltNode(WithoutGradients):
+    """A node of ONNX as a model of its own."""
+
+    def __init__(self, subject: NodeSubject, case: Case) -> None:
+        super().__init__(subject, case)
+        onnx, operator = imported("onnx", "onnx"), subject.operator
+
+        def make(inputs: Inputs) -> PerShape:
+            model = operator.model(onnx, case, self.__reversed(inputs))
+            if _of_file(subject, case):
+                # The unused block of coupled gates holds ones, so that its use is noticed.
+                original = not subject.node.coupled and _same(inputs.parameters, subject.weights)
+                _restate(onnx, model.graph, subject.node, weights=original)
+            return PerShape(subject.runtime, model.SerializeToString())
+
+        self._program_for = OncePerParameters(make, optional_inputs)
+
+    def forward(self, inputs: Inputs) -> Result:
+        """Run it."""
+        operator = self.subject.operator
+        outputs = self._program_for(inputs)(operator.feeds(self.case, self.__reversed(inputs)))
+        if len(outputs) != len(operator.outputs):
+            raise SubjectCrashed(f"expected {len(operator.outputs)} outputs, got {len(outputs)}")
+        result = operator.result(self.case, [np.asarray(a) for a in outputs])
+        if not self._reverse:
+            return result
+        return replace(result, y=_reversed(result.y, inputs.lengths))
+
+    @property
+    def _reverse(self) -> bool:
+        """Whether it begins at the last step; its rows are reversed for the equations."""
+        return self.subject.node.direction == "reverse" and not self.case.bidirectional
+
+    def __reversed(self, inputs: Inputs) -> Inputs:
+        return replace(inputs, x=_reversed(inputs.x, inputs.lengths)) if self._reverse else inputs
+
+
+def _of_file(subject: NodeSubject, case: Case) -> bool:
+    """Return whether a case has the node's own widths, directions and layout."""
+    return all(getattr(case, name) == value for name, value in subject.fixed)
+
+
+def _restate(onnx: Any, graph: Any, node: Node, *, weights: bool) -> None:
+    """Set the node of a graph to the file's attributes, and with ``weights`` to its weights."""
+    if node.place is None:
+        return
+    scope, proto = node.place
+    (target,) = graph.node
+    del target.attribute[:]
+    for name, value in scope.attributes(proto).items():
+        target.attribute.append(onnx.helper.make_attribute(name, value))
+    for tensor in graph.initializer if weights else ():
+        if tensor.name in node.weights:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(node.weights[tensor.name], tensor.name))
+
+
+def _same(first: Mapping[str, Floats], second: Mapping[str, Floats]) -> bool:
+    """Return whether two sets of arrays are equal."""
+    names = first.keys() == second.keys()
+    return names and all(np.array_equal(first[name], array) for name, array in second.items())
+
+
+class BuiltStep(BuiltNode):
+    """A step that an exporter has unrolled, run once for each step of x, with its own weights."""
+
+    def __init__(self, subject: NodeSubject, case: Case) -> None:
+        super().__init__(subject, case)
+        self._step = PerShape(subject.runtime, subject.node.unrolled.model(subject.node.dtype))
+
+    def forward(self, inputs: Inputs) -> Result:
+        """Run it step by step."""
+        if not _same(inputs.parameters, self.subject.weights):
+            raise NotOffered("its weights are in its products: it runs with its own alone")
+        states = self.subject.node.states
+        assert inputs.state is not None  # noqa: S101 - the node is given one
+        now = {name: s[0] for name, s in zip(states, inputs.state, strict=True)}
+        y = []
+        for x in inputs.x:
+            now = dict(
+                zip(states, self._stepped({"x": np.ascontiguousarray(x), **now}), strict=True)
+            )
+            y.append(now["h"])
+        shape = (0, inputs.x.shape[1], self.subject.node.H)
+        outputs = np.stack(y) if y else np.zeros(shape, inputs.x.dtype)
+        return Result(outputs, tuple(now[name][None] for name in states))
+
+    def _stepped(self, arrays: Mapping[str, Floats]) -> list[Floats]:
+        """Return the new states (B, H); if the file has one row, computed row by row."""
+        shapes = self.subject.node.unrolled.shapes
+        if not shapes:
+            return [np.asarray(a) for a in self._step(arrays)]
+        rows = [
+            self._step({name: array[row].reshape(shapes[name]) for name, array in arrays.items()})
+            for row in range(len(arrays["x"]))
+        ]
+        return [np.stack([np.ravel(a) for a in state]) for state in zip(*rows, strict=True)]
+
+
+class BuiltFused(WithoutGradients):
+    """An operator of TensorFlow Lite as a model, one for each number of steps and rows."""
+
+    def __init__(self, subject: NodeSubject, node: FusedNode, case: Case) -> None:
+        super().__init__(subject, case)
+        self.node = node
+        self._program_for = OncePerParameters(self._run, lambda inputs: inputs.x.shape)
+
+    def _run(self, inputs: Inputs) -> Run:
+        subject = self.subject
+        original = _of_file(subject, self.case) and _same(inputs.parameters, subject.weights)
+        model = single.model(self.node, self.case, inputs, original=original)
+        return self.subject.runtime.loaded(model, {})
+
+    def forward(self, inputs: Inputs) -> Result:
+        """Run it; an operator of one step once for each step of x."""
+        node, case = self.node, self.case
+        run = self._program_for(inputs)
+        if not node.one_step:
+            return single.result(node, case, run(single.feeds(node, case, inputs)))
+        y, state = [], inputs.state
+        for x in inputs.x:
+            step = single.result(
+                node, case, run(single.feeds(node, case, replace(inputs, x=x, state=state)))
+            )
+            state = step.final
+            y.append(step.y)
+        return Result(np.stack(y), state or ())
+
+
+def _reversed(x: Floats, lengths: Floats | None) -> Floats:
+    """Return x (T, B, ...) with each row reversed within its length."""
+    return np.ascontiguousarray(reverse(x, lengths))
+
+
+# The nodes of files, by their names.
 
 
 TAKE_ALPHA = ("Affine", "Elu", "HardSigmoid", "LeakyRelu", "ScaledTanh", "ThresholdedRelu")
@@ -349,45 +497,36 @@ def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
         )
     if problem := problem_of(node):
         raise SubjectUnavailable(f"{node.name}: {problem}")
-    arrays: dict[str, Floats] = {}
+    content = Content(
+        named_weights(node), node.unrolled is not None, node.direction == "reverse"
+    )  # fmt: skip
     if against:
         checked = [n for n in nodes if not problem_of(n)]
-        arrays |= {NUMBER: np.array(checked.index(node))}
-        arrays |= packed(list(map(of_node, checked)), OWN) | packed(layers(against), SOURCE)
-    arrays |= {f"{WEIGHT}{n}": array for n, array in named_weights(node).items()}
-    marks = {UNROLLED: node.unrolled is not None, REVERSE: node.direction == "reverse"}
-    arrays |= {mark: np.array(1) for mark, present in marks.items() if present}
-    subject = NodeSubject(name, node, RUNTIMES[parts.runtime], arrays)
-    return _with_calls(subject, model, Path(inputs)) if inputs else subject
+        file, source = tuple(map(of_node, checked)), tuple(layers(against))
+        if sum(layer.size for layer in (*file, *source)) > LARGEST_ARRAY // 4:
+            raise UnknownSubject(f"more than {LARGEST_ARRAY // 4} numbers in recurrent layers")
+        content = replace(content, number=checked.index(node), file=file, source=source)
+    subject = NodeSubject(name, node, RUNTIMES[parts.runtime], content)
+    if not inputs:
+        return subject
+    return replace(subject, content=_with_calls(subject, model, Path(inputs)))
 
 
-def _with_calls(subject: NodeSubject, model: Model | File, inputs: Path) -> NodeSubject:
-    """Return the subject with its calls in the running graph, or the reason why there are none."""
-    node = subject.node
+def _with_calls(subject: NodeSubject, model: Model | File, inputs: Path) -> Content:
+    """Return a node's content with its calls in the running graph, or why there are none."""
+    node, content = subject.node, subject.content
     try:
         if isinstance(model, File):
-            calls = calls_of_file(model, node, inputs)
-        else:
-            calls = activations(model, node, subject.runtime, inputs)
+            return replace(content, calls=tuple(calls_of_file(model, node, inputs)))
+        calls = activations(model, node, subject.runtime, inputs)
     except ModelError as error:
-        reason = f"its own inputs are not available: {error}"
-        return replace(subject, arrays={**subject.arrays, UNSEEN: _text(reason)})
+        return replace(content, unseen=f"its own inputs are not available: {error}")
     except (UnknownSubject, SubjectUnavailable):
         raise
     except Exception as error:
-        reason = f"the whole model does not run: {words(error)}"
-        return replace(subject, arrays={**subject.arrays, UNSEEN: _text(reason)})
-    arrays = dict(subject.arrays)
-    for k, call in enumerate(calls):
-        arrays_of_call = call
-        if not isinstance(model, File):
-            arrays_of_call = _of_step(node, call) if node.unrolled else _of_call(subject, call)
-        arrays |= {f"{CALL}{k} {name}": array for name, array in arrays_of_call.items()}
-    return replace(subject, arrays=arrays)
-
-
-def _text(text: str) -> Floats:
-    return np.frombuffer(text.encode(), np.uint8)
+        return replace(content, unseen=f"the whole model does not run: {words(error)}")
+    of_layer = (_of_step(node, c) if node.unrolled else _of_call(subject, c) for c in calls)
+    return replace(content, calls=tuple(of_layer))
 
 
 def _of_step(node: Node, call: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -409,7 +548,7 @@ def _of_call(subject: NodeSubject, call: Mapping[str, Floats]) -> dict[str, Floa
         x, states = np.swapaxes(x, 0, 1), [np.swapaxes(s, 0, 1) for s in states]
     y = result.y
     if node.direction == "reverse":
-        x, y = turned(x, lengths), turned(y, lengths)
+        x, y = _reversed(x, lengths), _reversed(y, lengths)
     named = {"x": x, "y": y}
     named |= {f"final {k}": a for k, a in enumerate(result.final)}
     if len(states) == len(node.states):

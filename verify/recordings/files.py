@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..cases.options import Options
 from ..numbers.arithmetic import DTYPES
@@ -20,7 +22,7 @@ from ..runs import records as reading
 from ..runs.records import RunFileError, typed
 from ..runs.run import Header
 from .replayed import ENDS, Replayed, Watched
-from .trace import HELD, Index, Trace, restored
+from .trace import HELD, Store, Trace, restored
 
 SCHEMA = "gatewise.recording/1"
 INDEX = "recording.json"
@@ -97,8 +99,10 @@ def encoded(trace: Trace) -> bytes:
     """Return a trace as a safetensors file."""
     from safetensors.numpy import save
 
-    index = msgspec.json.encode(trace.index).decode()
-    data: bytes = save(trace.arrays, metadata={"gatewise": index})
+    store = Store()
+    index = msgspec.to_builtins(trace, enc_hook=store.keep) | {"other": store.other}
+    text = msgspec.json.encode(index).decode()
+    data: bytes = save(store.arrays, metadata={"gatewise": text})
     return data
 
 
@@ -190,23 +194,26 @@ def parse_trace(path: Path, data: bytes) -> Trace:
     size = int.from_bytes(data[:8], "little")
     header = reading.parsed(path, data[8 : 8 + size].decode("utf-8"))
     text = header.get("__metadata__", {}).get("gatewise", "")
-    index = typed(Index, reading.parsed(path, text), path)
-    if missing := sorted({*index.names} - arrays.keys()):
+    index = reading.parsed(path, text)
+    other = typed(dict[str, str], index.pop("other", {}), f"{path}: other")
+    if missing := sorted(other.keys() - arrays.keys()):
         raise RunFileError(f"{path}: arrays missing: {', '.join(missing):.200}")
     if odd := sorted({str(a.dtype) for a in arrays.values()} - {*HELD}):
         raise RunFileError(f"{path}: dtypes that are not recorded: {', '.join(odd)}")
-    if index.ended is not None and index.ended.kind not in ENDS:
+    trace = typed(Trace, index, path, partial(_named, restored(arrays, other)))
+    if trace.ended is not None and trace.ended.kind not in ENDS:
         raise RunFileError(f"{path}: ended: expected one of {', '.join(ENDS)}")
-    _check_drawn(path, index, arrays)
-    unknown_dtypes = {name: dtype for name, dtype in index.other.items() if dtype not in DTYPES}
-    contents = restored(arrays, index.other)
-    return Trace(index.drawn, index.calls, index.ended, unknown_dtypes, contents)
+    for key, array in trace.drawn.items():
+        if not key.endswith(f" {list(array.shape)}"):
+            raise RunFileError(f"{path}: drawn: an array has another shape than {key:.120}")
+    return trace
 
 
-def _check_drawn(path: Path, index: Index, arrays: dict[str, Any]) -> None:
-    for key, name in index.drawn.items():
-        if not key.endswith(f" {list(arrays[name].shape)}"):
-            raise RunFileError(f"{path}: drawn: {name} has another shape than {key:.120}")
+def _named(arrays: Mapping[str, Floats], kind: type[Any], name: object) -> Floats:
+    """Return the array of a name in an index; ValueError if there is none."""
+    if not isinstance(name, str) or name not in arrays:
+        raise ValueError(f"arrays missing: {name!s:.200}")
+    return arrays[name]
 
 
 def subject(name: str, folder: Path) -> Replayed:

@@ -17,7 +17,7 @@ from ..subjects.called import Call, NotOffered, SubjectCrashed, under_test
 from ..subjects.protocol import Subject, Watching
 from .files import Form, write_trace
 from .table import chosen
-from .trace import Ended, Store, Trace, drawing, same_bits
+from .trace import Ended, Made, Trace, bits, drawing
 
 
 def observed(subject: Subject, check: str, case: Case) -> Trace:
@@ -27,7 +27,7 @@ def observed(subject: Subject, check: str, case: Case) -> Trace:
 
     def keep(case: Case, part: str, numbers: Floats) -> Floats:
         first = drawn.setdefault(drawing(case, part, numbers.shape), numbers)
-        if not same_bits(first, numbers):
+        if bits(first) != bits(numbers):
             raise RuntimeError(f"{part} of one case was drawn in two ways")
         return numbers
 
@@ -43,16 +43,13 @@ def observed(subject: Subject, check: str, case: Case) -> Trace:
         outcome = Ended(Mismatch.__name__, str(error))
     except (SubjectCrashed, NotOffered) as error:
         outcome = Ended(type(error).__name__, str(error))
-    store = Store()
     layers: dict[int, int] = {}
     records = tuple(
-        store.call(number, layers.setdefault(id(call.layer.built), len(layers)), call)
-        for number, call in enumerate(calls)
+        Made.of(layers.setdefault(id(call.layer.built), len(layers)), call) for call in calls
     )
     if outcome and outcome.kind == "Mismatch" and calls and calls[-1].results:
         outcome = None  # the check's judgement, which is repeated on replay
-    drawn_parts = {key: store.keep(f"drawn.{n}", a) for n, (key, a) in enumerate(drawn.items())}
-    return Trace(drawn_parts, records, outcome, store.other, store.arrays)
+    return Trace(drawn, records, outcome)
 
 
 def form_of(subject: Subject) -> Form | None:

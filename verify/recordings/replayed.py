@@ -7,6 +7,7 @@ recorded order, and the equations with their bounds are computed here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -17,9 +18,10 @@ from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ParameterMap
 from ..numbers.ledger import Mismatch
+from ..subjects.call_records import arrays_in
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.protocol import Built, Cotangents, Inputs, OneCell, Pulled, Result, Subject
-from .trace import Pulling, Returned, Trace, drawing, same
+from .trace import Trace, asked, bits, drawing
 
 UNANSWERED = {
     "purity": "it compares the caller's own arrays after a call, which are not recorded",
@@ -130,8 +132,7 @@ class Playback:
 
     def numbers(self, case: Case, part: str, numbers: Floats) -> Floats:
         """Return the recorded numbers of a part, or the drawn ones if they were not recorded."""
-        name = self.trace.drawn.get(drawing(case, part, numbers.shape))
-        return numbers if name is None else np.array(self.trace.arrays[name])
+        return np.array(self.trace.drawn.get(drawing(case, part, numbers.shape), numbers))
 
     def forward(self, inputs: Inputs) -> Result:
         (result,) = self._answer(inputs, None, None)
@@ -151,16 +152,18 @@ class Playback:
         self, inputs: Inputs, pairs: Sequence[Cotangents] | None, tangents: Inputs | None
     ) -> list[Result]:
         """Return the results of the next recorded call, which must be this one."""
-        call, trace = next(self._calls, None), self.trace
+        call = next(self._calls, None)
         if call is None or not call.results:
             raise self._end()
-        cotangents = None if pairs is None else [Pulling(*pair) for pair in pairs]
-        recorded = (call.inputs, call.cotangents, call.tangents)
-        if not same(trace, recorded, (inputs, cotangents, tangents)):
+        if bits(call.asked) != bits(asked(inputs, pairs, tangents)):
             raise NotOffered(
                 "this version of the check makes other calls than the recorded one; record it again"
             )
-        return [_result(trace, result) for result in call.results]
+        results = [deepcopy(result).result for result in call.results]
+        for array in arrays_in(results):
+            if array.dtype == object:
+                raise Mismatch(f"expected arrays of a dtype of NumPy, got one of {array}")
+        return results
 
     def _end(self) -> Exception:
         ended = self.trace.ended
@@ -169,17 +172,3 @@ class Playback:
                 "this version of the check makes more calls than were recorded; record it again"
             )
         return ENDS[ended.kind](ended.message)
-
-
-def _result(trace: Trace, recorded: Returned) -> Result:
-    def array(name: str) -> Floats:
-        if name in trace.other:
-            quantity = name.partition("results.")[2] or name
-            raise Mismatch(f"{quantity}: expected a dtype of NumPy, got {trace.other[name]}")
-        return np.array(trace.arrays[name])
-
-    y, final = array(recorded.y), tuple(map(array, recorded.final))
-    if recorded.parameters is None or recorded.x is None:
-        return Result(y, final)
-    named = {name: array(where) for name, where in recorded.parameters.items()}
-    return Pulled(y, final, named, array(recorded.x), tuple(map(array, recorded.initial)))

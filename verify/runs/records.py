@@ -8,7 +8,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -163,14 +163,19 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")
 
 
-def typed(kind: type[T], value: Any, where: Path | str = "row") -> T:
+def typed(
+    kind: type[T],
+    value: Any,
+    where: Path | str = "row",
+    dec_hook: Callable[[type[Any], Any], Any] | None = None,
+) -> T:
     """Return ``value`` as a dataclass; raise RunFileError that names an invalid field.
 
     Unknown fields and numbers that are not finite are refused; fields with a default may be
-    missing.
+    missing. ``dec_hook`` converts what JSON lacks, as in msgspec.
     """
     try:
-        record = msgspec.convert(value, kind)
+        record = msgspec.convert(value, kind, dec_hook=dec_hook)
         odd = _oddity(record, value)
     except msgspec.ValidationError as error:
         reason, _, place = str(error).replace("`", "").partition(" - at $")

@@ -8,27 +8,20 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...reference.arrays import Floats
-from ...reference.sequence import reverse
-from ..cases.case import LARGEST_SIZE, Case
-from ..conventions import Convention, formula
-from ..conventions.parameter_map import ConventionMap
+from ..models.graph import Model
+from ..models.nodes import KINDS, SLOTS, nodes
 from ..subjects.framework import imported
-from ..subjects.frameworks.onnx_operator import convention
-from ..subjects.protocol import Inputs
 from .audit import Allowed, Published, Unread
+from .operators import published
 
-KINDS = {"RNN": "rnn", "LSTM": "lstm", "GRU": "gru"}
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}
-INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
-OUTPUTS = ("y", "final h", "final c")
-USUAL = {"rnn": ["Tanh"], "lstm": ["Sigmoid", "Tanh", "Tanh"], "gru": ["Sigmoid", "Tanh"]}
 OWN = Allowed(atol=1e-7, rtol=1e-3)
 """The default tolerance of ONNX's runner."""
 
@@ -115,123 +108,36 @@ def _published(
     onnx: Any,
     name: str,
     model: Any,
-    inputs_fed: Sequence[Floats],
+    fed: Sequence[Floats],
     outputs: Sequence[Floats],
     allowed: Allowed,
 ) -> Published:
-    """Return a test with time as the first axis, in forward order."""
-    node = model.graph.node[0]
-    family = KINDS[node.op_type]
-    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    arrays, expected = _by_role(onnx, name, model.graph, inputs_fed, outputs)
-    rows_first = bool(attributes.get("layout", 0))
-    direction = _text(attributes.get("direction", b"forward"))
-    both, backward = direction == "bidirectional", direction == "reverse"
-    _check(name, family, attributes, 1 + both)
-    if "X" not in arrays or "W" not in arrays or "R" not in arrays:
-        raise Unread(f"{name}: X, W or R is not given")
-    x = np.swapaxes(arrays["X"], 0, 1) if rows_first else arrays["X"]
-    lengths = arrays.get("sequence_lens")
-    full = lengths is None or bool(np.all(lengths == x.shape[0]))
-    ends = np.full(x.shape[1], x.shape[0]) if full else np.asarray(lengths)
-    c = _convention(family, attributes, arrays)
-    H = arrays["R"].shape[-1]
-    if not x.size or max((*x.shape, H)) > LARGEST_SIZE or np.any(ends > x.shape[0]):
-        raise Unread(f"{name}: arrays of these shapes are not read")
-    states = [arrays.get(f"initial_{s}") for s in c.states]
-    state = None
-    if any(s is not None for s in states):
-        zero = np.zeros((1 + both, x.shape[1], H), x.dtype)
-        state = tuple(zero if s is None else _passes_first(s, rows_first) for s in states)
-    case = Case(
-        x.shape[0], x.shape[1], x.shape[2], H, bidirectional=both, bias="B" in arrays,
-        lengths=not full, state=state is not None, dtype=x.dtype.name,
-    )  # fmt: skip
-    parameter_map = ConventionMap(c, case)
-    result = {n: _expected(n, a, case, rows_first) for n, a in expected.items() if a.size}
-    if backward:
-        x = np.asarray(reverse(x, ends))
-        result = {n: np.asarray(reverse(a, ends)) if n == "y" else a for n, a in result.items()}
-    inputs = Inputs(_parameters(c, arrays), x, state, None if full else ends)
-    shapes = {n: np.shape(a) for n, a in inputs.parameters.items()}
-    if c.cell is None or shapes != dict(parameter_map.shapes()):
-        raise Unread(f"{name}: its weights have other shapes than ONNX says")
-    words = formula.summary(c) + (", backwards" if backward else "")
-    return Published(name, c.cell, case, parameter_map, inputs, result, allowed, words)
-
-
-def _by_role(
-    onnx: Any,
-    name: str,
-    graph: Any,
-    input_arrays: Sequence[Floats],
-    output_arrays: Sequence[Floats],
-) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Return the node's inputs, fed or inside the model, and its expected outputs, by role."""
-    if any(tensor.external_data for tensor in graph.initializer):
+    """Return a test, with the arrays that are fed as if they were stored in the model."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    if any(tensor.external_data for tensor in model.graph.initializer):
         raise Unread(f"{name}: arrays in other files are not read")
-    node = graph.node[0]
-    values = {t.name: np.asarray(onnx.numpy_helper.to_array(t)) for t in graph.initializer}
-    names = [i.name for i in graph.input if i.name not in values]
-    values |= dict(zip(names, input_arrays, strict=True))
-    outputs = dict(zip((o.name for o in graph.output), output_arrays, strict=True))
-    inputs = {role: values[n] for role, n in zip(INPUTS, node.input, strict=False) if n in values}
-    expected = {r: outputs[n] for r, n in zip(OUTPUTS, node.output, strict=False) if n in outputs}
-    return inputs, expected
-
-
-def _check(name: str, family: str, attributes: Mapping[str, Any], passes: int) -> None:
-    """Raise Unread for attributes that no cell of the reference has."""
-    kinds = [_text(a) for a in attributes.get("activations", ())]
-    if kinds and kinds != USUAL[family] * passes:
-        raise Unread(f"{name}: activations {', '.join(kinds)}: no such cell in the reference")
-    if attributes.get("clip"):
-        raise Unread(f"{name}: clip: no cell of the reference clips")
-    if attributes.get("input_forget"):
-        raise Unread(f"{name}: input_forget: its block for f is not read")
-
-
-def _convention(
-    family: str, attributes: Mapping[str, Any], arrays: Mapping[str, Floats]
-) -> Convention:
-    others: dict[str, Any] = {}
-    if family == "gru" and not attributes.get("linear_before_reset", 0):
-        others["reset"] = "before"
-    if family == "lstm" and np.any(arrays.get("P", 0)):
-        others["peepholes"] = "iof"
-    return convention(family, **others)
-
-
-def _parameters(c: Convention, arrays: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return the arrays of all directions by the convention's names."""
-    named = {}
-    for place, suffix in zip(range(len(arrays["W"])), ("_l0", "_l0_reverse"), strict=False):
-        named[f"weight_ih{suffix}"] = arrays["W"][place]
-        named[f"weight_hh{suffix}"] = arrays["R"][place]
-        if "B" in arrays:
-            halves = np.split(arrays["B"][place], 2)
-            named |= dict(zip((f"bias_ih{suffix}", f"bias_hh{suffix}"), halves, strict=True))
-        if c.peepholes:
-            named[f"peephole{suffix}"] = arrays["P"][place]
-    return named
-
-
-def _expected(name: str, array: Floats, case: Case, rows_first: bool) -> Floats:
-    """Return an output in the equations' layout: y (T, B, width), states (directions, B, H)."""
-    wide = np.asarray(array, np.float64)
-    if name != "y":
-        return _passes_first(wide, rows_first)
-    if rows_first:  # (B, T, directions, H)
-        wide = np.moveaxis(wide, 0, 2)
-    return np.moveaxis(wide, 1, 2).reshape(case.T, case.B, case.directions * case.H)
-
-
-def _passes_first(state: Floats, rows_first: bool) -> Floats:
-    return np.swapaxes(state, 0, 1) if rows_first else state
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    complete = onnx.ModelProto()
+    complete.CopyFrom(model)
+    names = [i.name for i in model.graph.input if i.name not in stored]
+    complete.graph.initializer.extend(
+        onnx.numpy_helper.from_array(array, n) for n, array in zip(names, fed, strict=True)
+    )
+    scope, proto = Model(Path(name), complete).main, model.graph.node[0]
+    (node,) = nodes(scope)
+    if "P" in node.weights and not np.any(node.weights["P"]):
+        node = replace(node, weights={n: a for n, a in node.weights.items() if n != "P"})
+    if not node.problem and not node.plain:
+        kinds = ", ".join(map(str, node.of_direction))
+        lacking = "clip: no cell of the reference clips" if node.clip else (
+            f"activations {kinds}: no such cell in the reference"
+        )  # fmt: skip
+        raise Unread(f"{name}: {lacking}")
+    values = {slot: scope.constant(n) for slot, n in zip(SLOTS, proto.input, strict=False)}
+    arrays = {slot: array for slot, array in values.items() if array is not None}
+    by_name = dict(zip((o.name for o in model.graph.output), outputs, strict=True))
+    results = dict(zip(("Y", "Y_h", "Y_c"), proto.output, strict=False))
+    expected = {slot: by_name[n] for slot, n in results.items() if n in by_name}
+    return published(name, "ONNX", node, arrays, expected, allowed)
 
 
 def allowed_in(folder: Path) -> Allowed:

@@ -15,12 +15,10 @@ from typing import Any
 import numpy as np
 
 from ...reference.arrays import Floats
-from ...reference.functions import Array
-from ..cases.case import LARGEST_SIZE, Case
-from ..conventions import Convention, formula
-from ..conventions.parameter_map import ConventionMap
-from ..subjects.protocol import Inputs
+from ..models.nodes import DEFAULTS, Node
+from ..models.operation import Activation
 from .audit import Allowed, Published, Unread
+from .operators import published
 
 LARGEST = 2**24
 """Bytes of a script."""
@@ -37,9 +35,11 @@ TOKEN = re.compile(
 WORDS = {"true": True, "false": False, "null": None, "undefined": None, "NaN": float("nan"),
          "Infinity": float("inf"), "-Infinity": float("-inf")}  # fmt: skip
 ULPS = re.compile(r"\b(float\d+):\s*(\d+)")
-OPERATORS = {"gru": "gru", "gruCell": "gru", "lstm": "lstm", "lstmCell": "lstm"}
-USUAL = {"gru": ["sigmoid", "tanh"], "lstm": ["sigmoid", "tanh", "tanh"]}
-ORDERS = {"gru": "zrn", "lstm": "iofg"}
+OPERATORS = {"gru": "GRU", "gruCell": "GRU", "lstm": "LSTM", "lstmCell": "LSTM"}
+DIRECTIONS = {"forward": "forward", "backward": "reverse", "both": "bidirectional"}
+ORDERS = {"GRU": "zrn", "LSTM": "iofg"}
+STATES = (("initialHiddenState", "hiddenState"), ("initialCellState", "cellState"))
+"""The names of the initial states, those of cells last."""
 
 
 def read(path: Path, allowed: Allowed | None) -> Iterator[Published | Unread]:
@@ -119,82 +119,63 @@ class _Literal:
 
 
 def _published(test: Mapping[str, Any], where: str) -> Published:
+    """Return a test with its arrays as ONNX's operators have them."""
     graph = test["graph"]
     operator = graph["operators"][0]
-    kind = operator["name"]
-    if kind not in OPERATORS or len(graph["operators"]) != 1:
-        raise Unread(f"{where}: operator {kind}: no single gru, gruCell, lstm or lstmCell")
-    family, cell = OPERATORS[kind], kind.endswith("Cell")
+    if operator["name"] not in OPERATORS or len(graph["operators"]) != 1:
+        raise Unread(
+            f"{where}: operator {operator['name']}: no single gru, gruCell, lstm or lstmCell"
+        )
+    kind, one_step = OPERATORS[operator["name"]], operator["name"].endswith("Cell")
     named = {key: value for pair in operator["arguments"] for key, value in pair.items()}
     options = named.get("options", {})
     arrays = {name: _array(entry) for name, entry in graph["inputs"].items()}
 
-    def argument(name: str) -> Array | None:
-        key = options.get(name, named.get(name))
-        return arrays.get(key) if isinstance(key, str) else None
+    def argument_of(*names: str) -> Floats | None:
+        keys = (options.get(name, named.get(name)) for name in names)
+        return next((arrays[key] for key in keys if isinstance(key, str) and key in arrays), None)
 
-    peephole = argument("peepholeWeight")
-    c = _convention(family, options, peephole)
-    x, W, R = (argument(name) for name in ("input", "weight", "recurrentWeight"))
+    x, W, R = (argument_of(name) for name in ("input", "weight", "recurrentWeight"))
     if x is None or W is None or R is None:
         raise Unread(f"{where}: input, weight or recurrentWeight is missing")
-    x, W, R = (a[None] if cell else a for a in (x, W, R))
-    direction = options.get("direction", "forward")
-    both = direction == "both"
-    H = R.shape[-1]
-    state = _state(argument, x, 1 + both, H, len(c.states))
-    case = Case(
-        x.shape[0], x.shape[1], x.shape[2], H, bidirectional=both,
-        state=state is not None, dtype=x.dtype.name,
+    x, W, R = (a[None] if one_step else a for a in (x, W, R))
+    direction = DIRECTIONS[options.get("direction", "forward")]
+    passes, H = 1 + (direction == "bidirectional"), R.shape[-1]
+    biases = (argument_of("bias"), argument_of("recurrentBias"))
+    halves = [np.zeros(W.shape[:2], x.dtype) if b is None else b.reshape(passes, -1)
+              for b in biases]  # fmt: skip
+    weights = {"W": W, "R": R, "B": np.concatenate(halves, axis=1)}
+    peephole = argument_of("peepholeWeight")
+    if peephole is not None and np.any(peephole):
+        weights["P"] = peephole.reshape(passes, -1)
+    node = Node(
+        where, kind, direction=direction, weights=weights,
+        activations=tuple(map(Activation, DEFAULTS[kind])) * passes,
+        reset_after=kind == "GRU" and options.get("resetAfter", True),
     )  # fmt: skip
-    if max((*x.shape, H)) > LARGEST_SIZE or not x.size:
-        raise Unread(f"{where}: arrays of these shapes are not read")
-    stored = {"weight_ih": W, "weight_hh": R}
-    for name, bias in (("bias_ih", argument("bias")), ("bias_hh", argument("recurrentBias"))):
-        stored[name] = np.zeros(W.shape[:2], x.dtype) if bias is None else bias
-    if c.peepholes:
-        stored["peephole"] = peephole
-    parameters = _parameters(stored, 1 + both, R.shape)
-    expected = _expected(graph, operator["outputs"], case, family, cell)
-    if direction == "backward":
-        x = x[::-1]
-        expected = {n: a[::-1] if n == "y" else a for n, a in expected.items()}
-    rectified = _rectified(options.get("activations", USUAL[family]), family, where)
-    parameter_map = ConventionMap(c, case)
-    if {n: np.shape(a) for n, a in parameters.items()} != dict(
-        parameter_map.shapes()
-    ) or c.cell is None:
-        raise Unread(f"{where}: its weights have other shapes than WebNN says")
-    words = formula.summary(c) + ", all activations ReLU" * rectified
-    inputs = Inputs(parameters, x, state, None)
-    name = f"{where}: {test.get('name', '')}"
-    return Published(
-        name, c.cell, case, parameter_map, inputs, expected, Allowed(), words, rectified
-    )
+    given = {"X": x}
+    for state, names in zip(node.states, STATES, strict=False):
+        if (initial := argument_of(*names)) is not None:
+            given[f"initial_{state}"] = initial.reshape(passes, x.shape[1], H)
+    rectified = _rectified(options.get("activations"), kind, where)
+    order = str(options.get("layout", ORDERS[kind]))
+    return published(
+        f"{where}: {test.get('name', '')}", "WebNN", node, given,
+        _outputs(graph, operator["outputs"], node, one_step=one_step), Allowed(),
+        order=order, rectified=rectified,
+    )  # fmt: skip
 
 
-def _parameters(
-    stored: Mapping[str, Array], passes: int, recurrent: tuple[int, ...]
-) -> dict[str, Array]:
-    """Return the arrays of all directions by the convention's names; vectors may be flat."""
-    named = {}
-    for place, suffix in zip(range(passes), ("_l0", "_l0_reverse"), strict=False):
-        for name, array in stored.items():
-            by_pass = array if array.ndim == len(recurrent) else array.reshape(passes, -1)
-            named[f"{name}{suffix}"] = by_pass[place]
-    return named
-
-
-def _rectified(activations: Any, family: str, where: str) -> bool:
+def _rectified(activations: Any, kind: str, where: str) -> bool:
     """Return whether all activations are ReLU; raise Unread for unsupported ones."""
+    if activations is None or activations == [name.lower() for name in DEFAULTS[kind]]:
+        return False
     if {*activations} == {"relu"}:
         return True
-    if activations != USUAL[family]:
-        raise Unread(f"{where}: activations {', '.join(map(str, activations))}: no such cell here")
-    return False
+    raise Unread(f"{where}: activations {', '.join(map(str, activations))}: no such cell here")
 
 
-def _array(entry: Mapping[str, Any]) -> Array:
+def _array(entry: Mapping[str, Any]) -> Floats:
     """Return an array of a test, in its dtype."""
     dtype = entry["descriptor"]["dataType"]
     if dtype not in ("float32", "float16"):
@@ -206,45 +187,14 @@ def _array(entry: Mapping[str, Any]) -> Array:
     return full.astype(dtype)
 
 
-def _convention(family: str, options: Mapping[str, Any], peephole: Array | None) -> Convention:
-    """Return the convention: order of gates, two biases, the GRU's reset, peepholes unless 0."""
-    order = str(options.get("layout", ORDERS[family]))
-    after = family == "gru" and options.get("resetAfter", True)
-    others: dict[str, Any] = {}
-    if family == "gru":
-        others["reset"] = "after" if after else "before"
-    if peephole is not None and np.any(peephole):
-        others["peepholes"] = "iof"
-    second = order.replace("n", "m") if after else order
-    states = ("h", "c") if family == "lstm" else ("h",)
-    return Convention(family, order, bias=(order, second), states=states, merge="axis", **others)
-
-
-def _state(argument: Any, x: Array, passes: int, H: int, count: int) -> tuple[Array, ...] | None:
-    """Return the initial states (passes, B, H), zeros for a missing one; None without any."""
-    names = (("initialHiddenState", "hiddenState"), ("initialCellState", "cellState"))[:count]
-    initial = [
-        next((a for a in map(argument, aliases) if a is not None), None) for aliases in names
-    ]
-    if all(s is None for s in initial):
-        return None
-    shape = (passes, x.shape[1], H)
-    return tuple(np.zeros(shape, x.dtype) if s is None else s.reshape(shape) for s in initial)
-
-
-def _expected(
-    graph: Mapping[str, Any], outputs: Any, case: Case, family: str, cell: bool
+def _outputs(
+    graph: Mapping[str, Any], outputs: Any, node: Node, *, one_step: bool
 ) -> dict[str, Floats]:
-    """Return the outputs by name: final states, then the sequence if it is returned."""
-    names = ["final h", *(["final c"] if family == "lstm" else []), "y"]
+    """Return the outputs by ONNX's names: final states, then the sequence if it is returned."""
+    names = [*(f"Y_{state}" for state in node.states), "Y"]
     listed = outputs if isinstance(outputs, list) else [outputs]
-    expected = {}
-    for name, output in zip(names, listed, strict=False):
-        array = _array(graph["expectedOutputs"][output]).astype(np.float64)
-        if name == "y":  # (T, directions, B, H)
-            width = case.directions * case.H
-            array = np.moveaxis(array, 1, 2).reshape(case.T, case.B, width)
-        elif cell:
-            array = array[None]
-        expected[name] = array
-    return expected
+    arrays = {
+        name: _array(graph["expectedOutputs"][output])
+        for name, output in zip(names, listed, strict=False)
+    }
+    return {name: array[None] if one_step else array for name, array in arrays.items()}

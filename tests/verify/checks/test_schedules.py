@@ -1,19 +1,18 @@
 """Schedules: right layers pass; wrong ones fail, and the shortest schedule is told."""
 
+import io
 from dataclasses import replace
 from itertools import pairwise
 
-import msgspec
 import numpy as np
 import pytest
 
 from gatewise.verify.cases.case import Case
 from gatewise.verify.cases.schedule import FORCED, NUMBERS, UNEVEN, parsed, text_of
 from gatewise.verify.checks import check_named
-from gatewise.verify.execution.channel import Question
+from gatewise.verify.execution.channel import Question, receive, send
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.execution.remote import RemoteLayer
-from gatewise.verify.execution.respondent import given_inputs
 from gatewise.verify.mutants import mutant_named, right_subject
 from gatewise.verify.subjects import subjects
 from gatewise.verify.subjects.called import SubjectCrashed, under_test
@@ -191,7 +190,9 @@ class Wire:
     """The way to another process: what is asked is kept as it comes out there."""
 
     def ask(self, question):
-        self.asked = msgspec.msgpack.decode(msgspec.msgpack.encode(question), type=Question)
+        stream = io.BytesIO()
+        send(stream, 1, question)
+        self.asked = receive(io.BytesIO(stream.getvalue()), 1, Question)[1]
         raise SubjectCrashed
 
 
@@ -203,7 +204,7 @@ def test_what_a_call_says_of_its_rows_reaches_another_process(said):
     inputs = replace(draw_inputs(right_subject("lstm"), case), **said)
     with pytest.raises(SubjectCrashed):
         RemoteLayer(wire, 0).forward(inputs)
-    there = given_inputs(wire.asked)
+    there = wire.asked.given.inputs
 
     for name in ("rows", "layout", "kept"):
         assert getattr(there, name) == getattr(inputs, name)

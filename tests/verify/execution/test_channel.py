@@ -7,18 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatewise.verify.cases.options import Options
 from gatewise.verify.execution.channel import (
     GAP,
     HEAD,
     Answer,
+    Meaning,
     OutOfTurn,
     Packet,
+    Portrait,
     Question,
     pack,
     receive,
     send,
     unpack,
 )
+from gatewise.verify.models.content import Content, Layer
 
 ARRAYS = {
     "contiguous": np.arange(6.0).reshape(2, 3),
@@ -95,6 +99,25 @@ def test_a_frame_arrives():
     assert receive(io.BytesIO(framed(Answer(text="y"))), 7, Answer) == (7, Answer(text="y"))
 
 
+def test_what_a_node_is_compared_with_arrives():
+    weights = {"weight_ih_l0": np.ones((4, 2), np.float16)}
+    layer = Layer(
+        "a", "rnn", ({"W_a": np.arange(6.0).reshape(3, 2).T},), {"clip": "0"}, names=("a",)
+    )
+    content = Content(weights, number=1, file=(layer, layer), calls=({"x": np.ones(2)},))
+    portrait = Portrait(
+        "a", ("rnn",), ("float16",), Options(), "", Meaning("node", content=content)
+    )
+
+    _, answer = receive(io.BytesIO(framed(Answer(portrait=portrait))), 7, Answer)
+    there = answer.portrait.meaning.content
+
+    assert (there.number, there.file[1].facts, there.source) == (1, {"clip": "0"}, ())
+    assert there.weights["weight_ih_l0"].dtype == np.float16
+    np.testing.assert_array_equal(there.file[0].passes[0]["W_a"], layer.passes[0]["W_a"])
+    np.testing.assert_array_equal(there.calls[0]["x"], [1, 1])
+
+
 @pytest.mark.parametrize(("data", "message"), [
     (framed(Answer(), 6), "an answer to question 6, where question 7 was asked"),
     (b"{}\n", "3 bytes that are no frame"),
@@ -110,7 +133,7 @@ def test_anything_else_is_out_of_turn(data, message):
 
 @given(st.binary(max_size=200), st.integers(0, 60), st.integers(0, 255))
 def test_damaged_frames_are_refused(noise, at, byte):
-    whole = bytearray(framed(Answer(text="abc", results=({"y": pack(np.ones(2))},))))
+    whole = bytearray(framed(Answer(text="abc", arrays={"y": np.ones(2)})))
     whole[at % len(whole)] ^= byte
     for data in (noise, bytes(whole), bytes(whole[: at % len(whole)])):
         try:

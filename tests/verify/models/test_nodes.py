@@ -232,10 +232,10 @@ def test_what_reaches_a_node_in_the_running_graph(tmp_path):
 
     inner, end = in_graph(path, "inner", x=x), in_graph(path, "end", x=x)
 
-    np.testing.assert_array_equal(inner.arrays["call 0 x"], 2 * x)
-    np.testing.assert_array_equal(inner.arrays["call 1 x"], 2 * x)  # two rounds of the loop
-    assert inner.arrays["call 0 y"].shape == (5, 2, H)
-    np.testing.assert_array_equal(end.arrays["call 0 x"], x[::-1])
+    np.testing.assert_array_equal(inner.content.calls[0]["x"], 2 * x)
+    np.testing.assert_array_equal(inner.content.calls[1]["x"], 2 * x)  # two rounds of the loop
+    assert inner.content.calls[0]["y"].shape == (5, 2, H)
+    np.testing.assert_array_equal(end.content.calls[0]["x"], x[::-1])
     assert "in-graph" in inner.held_to
 
 
@@ -246,7 +246,7 @@ def test_a_branch_that_was_not_taken_is_said(tmp_path):
     subject = in_graph(path, "inner", x=np.ones((2, 1, D), np.float32))
 
     assert stored
-    assert subject.arrays["unseen"].tobytes().decode() == (
+    assert subject.unseen == (
         "its own inputs are not available: the branch in which it stands was not taken, or it had "
         "no steps"
     )
@@ -392,7 +392,7 @@ def test_a_direction_that_a_runtime_ignores_is_named(tmp_path, monkeypatch):
         del graph.node[0].attribute[names.index("direction")]
 
     assert misread(right, cases, operation) is None
-    monkeypatch.setattr("gatewise.verify.models.built._restate", forwards)
+    monkeypatch.setattr("gatewise.verify.models.subject._restate", forwards)
     found = misread(right, cases, operation)
 
     assert found is not None

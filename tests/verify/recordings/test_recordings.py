@@ -138,10 +138,11 @@ def test_calls_that_were_not_recorded_are_not_made_up():
     recording = in_memory(subject, ("forward", SHORT))
     key = ("forward", SHORT.to_json())
     trace = recording.traces[key]()
-    name = trace.calls[0].inputs.x
-    other = {**trace.arrays, name: trace.arrays[name] * 2}
-    drawn = {k: n for k, n in trace.drawn.items() if n != name}
-    recording.traces[key] = lambda: replace(trace, arrays=other, drawn=drawn)
+    x = trace.calls[0].inputs.x
+    drawn = {k: a for k, a in trace.drawn.items() if a is not x}
+    assert len(drawn) < len(trace.drawn)
+    trace.calls[0].inputs.x = 2 * x
+    recording.traces[key] = lambda: replace(trace, drawn=drawn)
 
     verdict_is(verdict(recording, *("forward", SHORT)), "not supported", "record it again")
 
@@ -217,10 +218,22 @@ def test_numbers_that_safetensors_lacks_are_held_exactly():
     ml_dtypes = pytest.importorskip("ml_dtypes")
     store = Store()
     numbers = np.array([1.5, -0.0078125, np.inf]).astype(ml_dtypes.bfloat16)
-    store.keep("y", numbers)
-    assert store.other == {"y": "bfloat16"}
-    assert store.arrays["y"].dtype == np.float32
-    assert (store.arrays["y"] == numbers.astype(np.float32)).all()
+    name = store.keep(numbers)
+    assert store.other == {name: "bfloat16"}
+    assert store.arrays[name].dtype == np.float32
+    assert (store.arrays[name] == numbers.astype(np.float32)).all()
+
+
+def test_what_is_of_no_known_dtype_is_named():
+    """A file has its numbers and the name of its dtype, and what answers cannot make it again."""
+    subject, case = right_subject("lstm"), SHORT
+    trace = observed(subject, "forward", case)
+    for call in trace.calls:
+        for result in call.results:
+            result.y = result.y.astype(np.uint8)
+    data = files.encoded(trace)
+    said = verdict(replayed(subject, {("forward", case): data}), "forward", case)
+    verdict_is(said, "failed", "expected arrays of a dtype of NumPy, got one of uint8")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "tf32"])

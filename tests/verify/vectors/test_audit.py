@@ -286,7 +286,7 @@ def test_a_damaged_node_test_is_refused(tmp_path):
     for change, words in ((broken, "not a file of ONNX"), (elsewhere, "arrays in other files"),
                           (inside_elsewhere, "arrays in other files"), (other, "of Conv"),
                           (clip, "no cell of the reference clips"),
-                          (missing, "no such file"), (flat, "other shapes"),
+                          (missing, "no such file"), (flat, "its W is [3]"),
                           (small, "final h: their shapes do not fit")):  # fmt: skip
         assert words in reasons(change)
 

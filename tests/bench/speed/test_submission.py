@@ -1,15 +1,12 @@
 """How fast a submission is, beside torch's own module, at the benchmark's sizes."""
 
 import inspect
-import json
-import subprocess
 from dataclasses import replace
 
 import pytest
-from click.testing import CliRunner
 
-from gatewise.bench.kernels import speed
-from gatewise.bench.kernels.speed import main, measured
+from gatewise.bench.speed import submission
+from gatewise.bench.speed.submission import in_process, measured
 from gatewise.bench.timing.measurement import Effort
 from gatewise.verify.subjects.kernel_problems import PROBLEMS
 
@@ -35,7 +32,7 @@ class ModelNew(nn.Module):
 @pytest.fixture
 def named(tmp_path, monkeypatch):
     monkeypatch.setitem(PROBLEMS, 40, replace(PROBLEMS[40], T=8, D=8, H=8))
-    monkeypatch.setattr(speed, "EFFORT", Effort(0.05, 2.0))
+    monkeypatch.setattr(submission, "EFFORT", Effort(0.05, 2.0))
     path = tmp_path / "kernel.py"
     path.write_text(inspect.cleandoc(MODULE) + "\n", encoding="utf-8")
     return f"{path}:ModelNew"
@@ -59,15 +56,11 @@ def test_a_function_is_timed_too(named, tmp_path):
     assert measured(f"{path}:gru", "kernelbench:40")["low"] > 1.5
 
 
-def test_the_answer_is_one_line(named):
-    done = CliRunner().invoke(main, [named, "kernelbench:40"])
-    assert json.loads(done.output)["pairs"] >= 10
+def test_what_a_process_prints_is_no_answer_and_how_it_ended_is_said(tmp_path):
+    path = tmp_path / "loud.py"
+    loud = "def gru(x, h0, parameters):\n    print('{\"answer\": 1}')\n    os._exit(3)\n"
+    path.write_text(f"import os\n\n\n{loud}", encoding="utf-8")
 
+    said = in_process(f"{path}:gru", "kernelbench:40")
 
-def test_what_is_printed_at_the_end_is_no_answer(monkeypatch):
-    done = subprocess.CompletedProcess([], 0, '{"ratio": 1}\ndone\n', "")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
-
-    said = speed.in_process("kernel.py:Model", "kernelbench:40")
-
-    assert said == {"problem": """no number came back: '{"ratio": 1}\\ndone'"""}
+    assert said == {"problem": "the process ended itself with exit code 3"}

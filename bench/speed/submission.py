@@ -1,20 +1,13 @@
 """The time of a submission to a benchmark's problem, beside torch's own module, in turns.
 
-``python -m gatewise.bench.kernels.speed SUBJECT PROBLEM [FORBIDDEN [DEVICE]]`` runs in a process of
-its own and prints one line of JSON. Both run on one thread, at the benchmark's sizes, with the very
-numbers of ``kernel-size``, so that a submission gains nothing by being quick on other numbers.
+Both run on one thread in a process of their own, at the benchmark's sizes, with the very numbers of
+``kernel-size``, so that a submission gains nothing by being quick on other numbers.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import subprocess
-import sys
+from contextlib import closing
 from typing import Any, cast
-
-import click
 
 from ...verify.checks.kernels import inside
 from ...verify.subjects import subject_named
@@ -22,14 +15,13 @@ from ...verify.subjects.kernel import Kernel, kernel
 from ...verify.subjects.kernel_embedding import embedded
 from ...verify.subjects.kernel_problems import StateSpace, benchmark_sizes, leaves
 from ...verify.subjects.torch_module import one_thread
+from ..run import UnsupportedError
 from ..timing.comparison import compare
 from ..timing.measurement import Effort
+from .process import SpeedProcess
 
 EFFORT = Effort(seconds=0.5, patience=30.0, half_width=0.03)
 """The effort of the measurement; patience counts for each."""
-
-SHOWN = 100
-"""The most characters of an invalid answer that are shown."""
 
 LIMIT = 300.0
 """The time limit in seconds."""
@@ -44,8 +36,8 @@ def measured(name: str, like: str, forbid: str = "", device: str = "cpu") -> dic
     """
     import torch
 
-    from .state_spaces import Chunks
-    from .submissions import Wrapper, submission
+    from ..kernels.state_spaces import Chunks
+    from ..kernels.submissions import Wrapper, submission
 
     subject = cast("Kernel", subject_named(name, like, forbid, device=device))
     problem = subject.problem
@@ -76,40 +68,8 @@ def measured(name: str, like: str, forbid: str = "", device: str = "cpu") -> dic
 
 def in_process(name: str, like: str, forbid: str = "", device: str = "cpu") -> dict[str, Any]:
     """Return the same from a process of its own, or under ``problem`` the reason of a failure."""
-    command = [sys.executable, "-P", "-m", __name__, name, like, forbid, device]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT,
-            check=False,
-            env={"OMP_NUM_THREADS": "1", **os.environ},
-        )
-    except subprocess.TimeoutExpired:
-        return {"problem": f"no answer after {LIMIT:g} s"}
-    if done.returncode:
-        return {"problem": " ".join(done.stderr.split())[-300:]}
-    try:
-        answer = json.loads(done.stdout.splitlines()[-1])
-    except (ValueError, IndexError):
-        answer = None
-    if not isinstance(answer, dict):
-        return {"problem": f"no number came back: {done.stdout.strip()[-SHOWN:]!r}"}
-    return answer
-
-
-@click.command()
-@click.argument("name")
-@click.argument("like")
-@click.argument("forbid", default="")
-@click.argument("device", default="cpu")
-def main(name: str, like: str, forbid: str, device: str) -> None:
-    """Time a submission; its own output goes to standard error."""
-    with contextlib.redirect_stdout(sys.stderr):
-        answer = measured(name, like, forbid, device)
-    click.echo(json.dumps(answer))
-
-
-if __name__ == "__main__":
-    main()
+    with closing(SpeedProcess(threads=1, memory=0, timeout=LIMIT)) as process:
+        try:
+            return process.plain("submission", name=name, like=like, forbid=forbid, device=device)
+        except UnsupportedError as reason:
+            return {"problem": str(reason)}
