@@ -119,14 +119,6 @@ class _Translated:
     layer: ReplaceableLayer
     hypothesis: Hypothesis
 
-    @property
-    def has_right_outputs(self) -> bool:
-        """Whether the mistake leaves outputs as they are."""
-        h = self.hypothesis
-        return not (h.reading or h.ignored or h.sources or h.factors) and (
-            self.layer.has_right_outputs
-        )
-
     def forward(self, inputs: Inputs) -> Result:
         return self.layer.forward(self._inputs(inputs))
 

@@ -80,8 +80,7 @@ class Observation:
     the rounding differences of right programs (nan for numbers that are not compared); ``rounding``
     the largest level of each quantity, even where masks are drawn; ``varying`` the entries that
     differ from run to run. ``words`` is the check's message for a failure other than a deviation,
-    "" if there is none; ``wrong``: whether the check failed. ``residual_of_right`` is that of the
-    first call's outputs of a layer that computes them rightly, once it is known.
+    "" if there is none; ``wrong``: whether the check failed.
     """
 
     experiment: Experiment
@@ -93,7 +92,6 @@ class Observation:
     seen: dict[Key, Floats] = field(default_factory=dict)
     varying: dict[Key, Floats] = field(default_factory=dict)
     rounding: dict[Key, float] = field(default_factory=dict)
-    residual_of_right: float | None = field(default=None, init=False)  # of these levels
 
     @property
     def has_lengths(self) -> bool:

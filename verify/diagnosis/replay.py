@@ -136,11 +136,7 @@ def first_residual(
         return 0.0
     inputs = call.inputs
     try:
-        layer = _with_care(lambda: build(call.layer.case))
-        is_right = getattr(layer, "has_right_outputs", False)
-        if is_right and observation.residual_of_right is not None:
-            return observation.residual_of_right
-        result = _with_care(lambda: layer.forward(_copied_inputs(inputs)))
+        result = _with_care(lambda: build(call.layer.case).forward(_copied_inputs(inputs)))
     except Raised:
         return 0.0
     worst = 0.0
@@ -148,8 +144,6 @@ def first_residual(
         key = (0, 0, name)
         if key in observation.seen:
             worst = max(worst, residual(observation.seen[key], array, observation.levels[key]))
-    if is_right:
-        observation.residual_of_right = worst
     return worst
 
 

@@ -112,7 +112,6 @@ class ReplaceableLayer:
         self.step_vjp: StepVjpPart = self._step_vjp
         self.read_tangents: Callable[[Inputs], Inputs] = lambda tangents: tangents
         self.give_gradients: GradientsPart = lambda pulled, cotangents: pulled
-        self._parts = {**self.__dict__}
 
     @cached_property
     def rng(self) -> np.random.Generator:
@@ -122,13 +121,6 @@ class ReplaceableLayer:
     def wrap(self, part: str, function: Part) -> None:
         """Replace a part by ``function``, whose first argument is the original part."""
         setattr(self, part, partial(function, getattr(self, part)))
-
-    @property
-    def has_right_outputs(self) -> bool:
-        """Whether only parts of the backward pass and of forward mode were replaced, if any."""
-        parts = self._parts
-        replaced = {n for n, part in self.__dict__.items() if parts.get(n, parts) is not part}
-        return replaced <= {"step_vjp", "read_cotangents", "read_tangents", "give_gradients"}
 
     def forward(self, inputs: Inputs) -> Result:
         self.inputs = inputs
