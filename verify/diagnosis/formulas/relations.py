@@ -240,10 +240,11 @@ def _forward_hypotheses(
 ) -> Iterator[Hypothesis]:
     """Yield edits of the step: one, two together, or one with another order of the gates."""
     edits = (*_sorted(forward_edits(program)), *forward_groups(program.cell))
-    step = Trial(runs[0], program)
+    step, is_one = Trial(runs[0], program), len(runs[0].x) == 1
     fits = (
         edit for edit in edits
-        if step.may_compute(edit) and all(_computes(m, edit.applied_to(program)) for m in runs)
+        if (not is_one or step.may_compute(edit))
+        and all(_computes(m, edit.applied_to(program)) for m in runs)
     )  # fmt: skip
     alone = [(edit,) for edit in _distinct(program, fits)[:PAIRS]]
     yield from _with_backward_passes(program, runs, alone, late)
