@@ -106,8 +106,7 @@ def sigmoid(s: Same) -> Same:
     """Return 1 / (1 + exp(-s)), without overflow, and accurate where it is small."""
     if is_ball(s):
         return np.asarray(1 / (1 + np.exp(-s)))
-    positive = midpoint(s) >= 0
-    e = np.exp(np.where(positive, -s, s))
+    positive, e = _decayed(s)
     return np.asarray(np.where(positive, 1, e) / (1 + e))
 
 
@@ -129,9 +128,16 @@ def softplus(s: Same) -> Same:
     """Return ln(1 + exp(s)), without overflow; its derivative is the sigmoid."""
     if is_ball(s):
         return np.asarray(np.log(1 + np.exp(s)))
-    positive = midpoint(s) >= 0
-    e = np.exp(np.where(positive, -s, s))
+    positive, e = _decayed(s)
     return np.asarray(np.where(positive, s, 0) + np.log1p(e))
+
+
+def _decayed(s: Same) -> tuple[Same, Same]:
+    """Return where s >= 0, and exp(-s) there and exp(s) elsewhere, which do not overflow."""
+    if isinstance(s, np.ndarray) and s.dtype.kind == "f":  # as nearly always, by fewer operations
+        return s >= 0, np.exp(-np.abs(s))
+    positive = midpoint(s) >= 0
+    return positive, np.exp(np.where(positive, -s, s))
 
 
 def log_sigmoid(s: Same) -> Same:

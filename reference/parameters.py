@@ -107,10 +107,10 @@ class Parameters(Mapping[str, Any]):
 
     def map(self, function: Callable[[Any], Array]) -> Parameters:
         """Return the same parameters with ``function`` applied to each array."""
-        return Parameters(self.shapes, {name: function(a) for name, a in self.items()})
+        return Parameters(self.shapes, {n: function(a) for n, a in self._arrays.items()})
 
     def __add__(self, other: Parameters) -> Parameters:
-        return Parameters(self.shapes, {name: a + other[name] for name, a in self.items()})
+        return Parameters(self.shapes, {n: a + other[n] for n, a in self._arrays.items()})
 
     def __repr__(self) -> str:
         return f"Parameters({', '.join(f'{k}: {s.full}' for k, s in self.shapes.items())})"

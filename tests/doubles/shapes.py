@@ -1,7 +1,7 @@
 """Shapes in signatures, held to: what is called with other shapes, or returns them, raises.
 
 ``install`` is an import hook: every annotated function of the modules that it is given is wrapped
-when its module is imported, so that it does not matter who calls it and by which name. Wrapped
+when its module is imported, so that it does not matter who calls it and by which name. Those
 functions check while ``checking()`` is open, in the tests of those modules.
 """
 
@@ -21,6 +21,7 @@ from contextlib import contextmanager
 
 ROOMS = ("gatewise.reference", "gatewise.verify.numbers")
 _state = {"checking": False, "calls": 0}
+_held = []
 
 
 class WrongShape(AssertionError):
@@ -29,27 +30,61 @@ class WrongShape(AssertionError):
 
 @contextmanager
 def checking():
-    """Check every call of a wrapped function inside the block; yield the count of checked calls."""
-    before, _state["checking"] = _state["checking"], True
+    """Check every call of a held function inside the block; yield the count of checked calls."""
+    before = _state["checking"]
+    _check_calls(True)
     try:
         yield lambda: _state["calls"]
     finally:
-        _state["checking"] = before
+        _check_calls(before)
+
+
+def _check_calls(checking):
+    if checking != _state["checking"]:
+        _state["checking"] = checking
+        for function, codes in _held:
+            function.__code__ = codes[checking]
 
 
 def held(function):
-    """Return a function whose arguments and result are checked."""
-    names = tuple(inspect.signature(function).parameters)
+    """Return a function whose arguments and result are checked.
+
+    While nothing is checked its code is its own, so that a call costs what it costs without this.
+    """
+    if function.__closure__:
+        return _checked(function)
+    own = types.FunctionType(function.__code__, function.__globals__, function.__name__,
+                             function.__defaults__)  # fmt: skip
+    for name in ("__annotations__", "__kwdefaults__", "__module__", "__qualname__"):
+        setattr(own, name, getattr(function, name))
+    function.__wrapped__ = own
+    constants = (_checked(own) if c == THE_CHECKED else c for c in _relay.__code__.co_consts)
+    codes = own.__code__, _relay.__code__.replace(co_consts=tuple(constants))
+    _held.append((function, codes))
+    function.__code__ = codes[_state["checking"]]
+    return function
+
+
+THE_CHECKED = "the checked function"
+"""The constant in whose place ``_relay`` calls another function."""
+
+
+def _relay(*args, **kwargs):
+    checked = "the checked function"
+    return checked(*args, **kwargs)
+
+
+def _checked(function):
     where = f"{function.__module__}.{function.__qualname__}"
-    checks = None
+    names, checks = (), None
 
     @functools.wraps(function)
     def checked(*args, **kwargs):
-        nonlocal checks
+        nonlocal names, checks
         if not _state["checking"]:
             return function(*args, **kwargs)
         if checks is None:
-            checks = _checks(function)
+            names, checks = tuple(inspect.signature(function).parameters), _checks(function)
         if not checks:
             return function(*args, **kwargs)
         _state["calls"] += 1
@@ -67,7 +102,7 @@ def held(function):
 
 def held_now(function):
     """Return a function that another one makes while it runs: checked if that one's call is."""
-    return held(function) if _state["checking"] else function
+    return _checked(function) if _state["checking"] else function
 
 
 def _checks(function):

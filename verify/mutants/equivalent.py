@@ -8,7 +8,6 @@ weight 0.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -51,7 +50,7 @@ def units_in_another_order(layer: ReplaceableLayer) -> None:
         arrays = {name: array[..., order] for name, array in p.items()}
         arrays["U"] = arrays["U"][:, order]
         start = tuple(s[:, order] for s in at.start)
-        y, final = original(replace(at, start=start), Parameters(p.shapes, arrays), x)
+        y, final = original(at._replace(start=start), Parameters(p.shapes, arrays), x)
         return y[:, :, back], tuple(s[:, back] for s in final)
 
     layer.wrap("unroll", unroll)
@@ -227,7 +226,7 @@ def in_chunks_of_four(
     outputs, state = [], at.start
     for first in range(0, max(len(x), 1), 4):
         remaining = None if at.lengths is None else np.maximum(at.lengths - first, 0)
-        chunk_at = replace(at, start=state, lengths=remaining)
+        chunk_at = at._replace(start=state, lengths=remaining)
         y, state = original(chunk_at, p, x[first : first + 4])
         outputs.append(y)
     return np.concatenate(outputs), state

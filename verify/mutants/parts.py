@@ -183,7 +183,7 @@ def row_after_row(
     for b in range(x.shape[1]):
         lengths = None if at.lengths is None else at.lengths[b : b + 1]
         first = start(b, finals[-1] if finals else None)
-        y, final = unroll(replace(at, start=first, lengths=lengths), p, x[:, b : b + 1])
+        y, final = unroll(at._replace(start=first, lengths=lengths), p, x[:, b : b + 1])
         outputs.append(y)
         finals.append(final)
     together = tuple(np.concatenate(parts) for parts in zip(*finals, strict=True))

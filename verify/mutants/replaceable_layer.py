@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -51,8 +51,7 @@ StepVjpPart: TypeAlias = "Callable[[At, Parameters, Step, State], StepGradients]
 GradientsPart: TypeAlias = Callable[[Pulled, Cotangents], Pulled]
 
 
-@dataclass(frozen=True)
-class At:
+class At(NamedTuple):
     """The position of a step: level and direction of its pass, and its time ``t`` in that pass.
 
     ``start`` is the initial state of the pass, ``lengths`` those of the rows, if they differ;
@@ -201,7 +200,7 @@ class ReplaceableLayer:
         none = self.cell.no_output(_plain(at.start))
         state, outputs = at.start, [zeros(at.start[0], (0, *none.shape))]
         for t, x_t in enumerate(rows(x)):
-            at = replace(at, t=t, steps=len(x))
+            at = at._replace(t=t, steps=len(x))
             input_t = self.see(at, x_t)
             new = self.step(at, p, input_t, state)
             new_output = (self.output(at, p, input_t, state, new), *new[1:])
@@ -216,7 +215,7 @@ class ReplaceableLayer:
         flat, outputs, finals = ragged.to_layout(x), [], list[State]()
         for k, (first, last) in enumerate(pairwise(self.boundaries(ragged.cu_seqlens))):
             start = self.begin(k, at.start, finals[-1] if finals else None)
-            y, final = self.unroll(replace(at, start=start, lengths=None), p, flat[first:last])
+            y, final = self.unroll(at._replace(start=start, lengths=None), p, flat[first:last])
             outputs.append(y)
             finals.append(final)
         y = ragged.from_layout(np.concatenate(outputs))
@@ -225,7 +224,7 @@ class ReplaceableLayer:
 
     def _step(self, at: At, p: Parameters, x: Array, state: State) -> State:
         """The cell's step, as one operation whose rule is ``step_vjp``."""
-        if not any(isinstance(a, Traced) for a in (*p.values(), x, *state)):
+        if not any(type(a) is Traced for a in (*p.values(), x, *state)):
             return self.cell.step(p, x, state)[0]
 
         def rule(*arrays: Array) -> tuple[State, Pull]:

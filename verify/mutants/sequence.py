@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -46,7 +45,7 @@ def backward_direction_starts_in_the_padding(layer: ReplaceableLayer) -> None:
     layer.wrap(
         "unroll",
         lambda original, at, *args: original(
-            replace(at, lengths=None) if at.direction else at, *args
+            at._replace(lengths=None) if at.direction else at, *args
         ),
     )
 

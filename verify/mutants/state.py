@@ -216,7 +216,7 @@ mutant(
     needs=("lengths",),
     fix="stop the state with its row: update it where t < length, not where t <= length",
     part="carry",
-    change=lambda layer, original, at, new, old: carried(replace(at, t=at.t - 1), new, old),
+    change=lambda layer, original, at, new, old: carried(at._replace(t=at.t - 1), new, old),
 )
 
 

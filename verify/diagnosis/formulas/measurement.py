@@ -89,7 +89,7 @@ class Measurement:
 
     def same(self, name: str, computed: Floats | None) -> bool:
         """Whether an array equals the measured one in all known entries."""
-        measured, finite, limit = self._known_entries[name]
+        measured, finite, limit = self.known_entries[name]
         if computed is None:
             computed = np.zeros_like(measured)
         if np.shape(computed) not in ((), measured.shape):
@@ -98,7 +98,7 @@ class Measurement:
         return bool((off if finite is None else off[finite]).max(initial=0.0) <= limit)
 
     @cached_property
-    def _known_entries(self) -> dict[str, tuple[Floats, Floats | None, float]]:
+    def known_entries(self) -> dict[str, tuple[Floats, Floats | None, float]]:
         """By name: the array, its known entries (None for all), and the largest difference."""
         result = {}
         for name, array in (self.outputs | self.gradients).items():  # type: ignore[operator]

@@ -38,9 +38,9 @@ def last_first(steps: int) -> Sequence[int]:
 
 
 def rebuilt(node: ast.expr, leaf: Callable[[ast.Name], ast.expr], *, calls: bool) -> ast.expr:
-    """Return an expression with names replaced; with ``calls``, powers become calls.
+    """Return an expression with names replaced; with ``calls`` it can be compiled.
 
-    Traced arrays have products and no powers.
+    Powers become calls then, as traced arrays have products and no powers.
     """
 
     def again(node: ast.expr) -> ast.expr:
@@ -49,7 +49,8 @@ def rebuilt(node: ast.expr, leaf: Callable[[ast.Name], ast.expr], *, calls: bool
             case ast.Name():
                 result = leaf(node)
             case ast.BinOp(base, ast.Pow(), ast.Constant(power)) if calls:
-                result = ast.Call(ast.Name(f"power_{power!r}", ast.Load()), [again(base)], [])
+                function = again(ast.Name(f"power_{power!r}", ast.Load()))
+                result = ast.Call(function, [again(base)], [])
             case ast.BinOp(left, op, right):
                 result = ast.BinOp(again(left), op, again(right))
             case ast.UnaryOp(op, operand):
@@ -58,6 +59,8 @@ def rebuilt(node: ast.expr, leaf: Callable[[ast.Name], ast.expr], *, calls: bool
                 result = ast.Attribute(again(value), attr, ast.Load())
             case ast.Call(function, arguments):
                 result = ast.Call(again(function), [again(a) for a in arguments], [])
+        if calls:
+            result.lineno, result.col_offset = 1, 0
         return result
 
     return again(node)
@@ -80,7 +83,7 @@ class Statement:
     def code(self) -> CodeType:
         """The compiled value."""
         tree = ast.Expression(rebuilt(self.value, lambda n: n, calls=True))
-        return compile(ast.fix_missing_locations(tree), self.target, "eval")
+        return compile(tree, self.target, "eval")
 
     @cached_property
     def names(self) -> frozenset[str]:

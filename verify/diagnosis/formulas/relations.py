@@ -18,7 +18,7 @@ from .edits import Edit, forward_edits
 from .groups import backward_edits, grouped_backward_edits, grouped_forward_edits
 from .measurement import Measurement, measurements, outputs_of
 from .one_step import RAISED, OneStep
-from .pairs import in_other_orders, reordered, two_edits
+from .pairs import Trial, in_other_orders, reordered, two_edits
 from .phrases import sentence
 from .program import Program, program_of, right_program
 from .replacement import edit_backward_pass, edit_differentiated_step, edit_step
@@ -244,7 +244,12 @@ def _forward_hypotheses(
 ) -> Iterator[Hypothesis]:
     """Yield edits of the step: one, two together, or one with another order of the gates."""
     edits = (*_sorted(forward_edits(program)), *forward_groups(program.cell))
-    fits = (edit for edit in edits if all(_computes(m, edit.applied_to(program)) for m in runs))
+    step, is_one = Trial(runs[0], program), len(runs[0].x) == 1
+    fits = (
+        edit for edit in edits
+        if (not is_one or step.may_compute(edit))
+        and all(_computes(m, edit.applied_to(program)) for m in runs)
+    )  # fmt: skip
     alone = [(edit,) for edit in _distinct(program, fits)[:PAIRS]]
     yield from _with_backward_passes(program, runs, alone, late)
     if alone or not together:

@@ -7,7 +7,6 @@ state is the difference from the same chunk started with zeros.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -92,11 +91,11 @@ def _carried(
         outputs, state = [], at.start
         for start in range(0, max(len(x), 1), size):
             lengths = at.lengths if at.lengths is None else np.clip(at.lengths - start, 0, size)
-            part = replace(at, start=state, lengths=lengths)
+            part = at._replace(start=state, lengths=lengths)
             y, final = right(part, p, x[start : start + size])
             outputs.append(y)
             if here(start) and len(y):
-                zeros = replace(part, start=(0 * state[0],))
+                zeros = part._replace(start=(0 * state[0],))
                 inside = right(zeros, p, x[start : start + size])[1][0]
                 owed = final[0] - inside
                 final = (inside + entered(state[0], owed, owed),)

@@ -183,7 +183,7 @@ def _other_finals(function: Ends, which: Sequence[int], layer: ReplaceableLayer)
         if at.lengths is None:
             return y, final
         changed = _clipped(layer, function(np.asarray(at.lengths)))
-        others = right(replace(at, lengths=changed), p, x)[1]
+        others = right(at._replace(lengths=changed), p, x)[1]
         return y, tuple(others[k] if k in which else s for k, s in enumerate(final))
 
     layer.wrap("unroll", unroll)
@@ -214,9 +214,9 @@ def _move_with_lengths(
 
 ACTIVE: dict[str, Callable[[At, int], At]] = {
     "": lambda at, T: at,
-    " without a mask": lambda at, T: replace(at, lengths=None),
-    " with the mask turned, too": lambda at, T: replace(
-        at, lengths=None, mask=np.arange(T)[:, None] >= T - np.asarray(at.lengths)),
+    " without a mask": lambda at, T: at._replace(lengths=None),
+    " with the mask turned, too": lambda at, T: at._replace(
+        lengths=None, mask=np.arange(T)[:, None] >= T - np.asarray(at.lengths)),
 }  # fmt: skip
 """The steps of a backward direction that reads padding first."""
 

@@ -234,7 +234,7 @@ def _carried(selected: Callable[[At], bool], which: Sequence[int], *, with_state
             before = (at.level, 0) if at.direction else (at.level - 1, at.direction or last)
             if selected(at) and before in ends and (with_state or layer.inputs.state is None):
                 start = tuple(ends[before][k] if k in which else s for k, s in enumerate(at.start))
-                at = replace(at, start=start)
+                at = at._replace(start=start)
             y, final = right(at, p, x)
             ends[at.level, at.direction] = final
             return y, final
@@ -279,7 +279,7 @@ def _ends_at(
             return y, final
         lengths = np.full(x.shape[1], count) if at.lengths is None else at.lengths
         wanted = np.minimum(index, lengths) if index >= 0 else np.maximum(lengths - 1, 0)
-        _, other_states = right(replace(at, lengths=wanted), p, x)
+        _, other_states = right(at._replace(lengths=wanted), p, x)
         states = enumerate(zip(final, other_states, strict=True))
         return y, tuple(o if k in which else s for k, (s, o) in states)
 

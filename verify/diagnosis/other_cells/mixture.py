@@ -8,7 +8,7 @@ factors equals the measured numbers are the relation.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -154,7 +154,7 @@ class Mixture:
         def unroll(at: At, p: Parameters, x: Array) -> tuple[Array, State]:
             state, outputs = at.start, [zeros(at.start[0], (0, *at.start[0].shape))]
             for t, x_t in enumerate(rows(x)):
-                at = replace(at, t=t)
+                at = at._replace(t=t)
                 read = layer.see(at, x_t)
                 new, y = self.new(read, state, layer.step(at, p, read, state))
                 outputs.append(only(at.active, y)[None])

@@ -200,7 +200,7 @@ def _reach(width: Callable[[int], int], layer: ReplaceableLayer) -> None:
         count = T - size
         columns = [x[k : k + size] for k in range(1, count + 1)]
         zeros = tuple(np.zeros((count * B, s.shape[1]), plain(s).dtype) for s in at.start)
-        late, ends = right(replace(at, start=zeros), p, np.concatenate(columns, axis=1))
+        late, ends = right(at._replace(start=zeros), p, np.concatenate(columns, axis=1))
         last = [late[size - 1][k * B : (k + 1) * B] for k in range(count)]
         final = tuple(s[(count - 1) * B :] for s in ends)
         return np.concatenate([y, np.stack(last)]), final
