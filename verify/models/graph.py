@@ -45,6 +45,12 @@ FOLDED = BROADCAST | frozenset((
 ))  # fmt: skip
 """Operators that exporters apply to weights: they rearrange, normalise or dequantise constants."""
 
+SELECTED = ("Gather", "Slice")
+"""Operators that select from a Shape the lengths of axes, some of which may be fixed."""
+
+UNKNOWN = -(2**40)
+"""Stands for the length of an axis that is not fixed."""
+
 EVALUATED = 19
 """The first opset whose linear quantisation ONNX's evaluator has; earlier ones are equal."""
 
@@ -116,7 +122,16 @@ def read(path: Path) -> Model:
         ) from error
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         raise ModelError(f"{path}: it is no model of ONNX, or an empty one")
-    return Model(path, proto)
+    return Model(path, _with_shapes(proto))
+
+
+def _with_shapes(proto: Any) -> Any:
+    """Return a model that states the shapes that follow from those of its inputs and weights."""
+    inference, checker = imported("onnx.shape_inference", INSTALL), import_onnx().checker
+    try:
+        return inference.infer_shapes(proto)
+    except (inference.InferenceError, checker.ValidationError, ValueError):
+        return proto  # what does not fit together is told where it is read
 
 
 def _words(error: Exception) -> str:
@@ -268,10 +283,24 @@ class Scope:
         values = []
         for operand in node.input:
             value = scope._constant(operand, above | {key}) if operand else None
+            if value is None and node.op_type in SELECTED:
+                value = scope._lengths_of_axes(operand)
             if operand and value is None:
                 return None
             values.append(value)
-        return scope._folded(node, values, list(node.output).index(name))
+        result = scope._folded(node, values, list(node.output).index(name))
+        return None if result is not None and (result == UNKNOWN).any() else result
+
+    def _lengths_of_axes(self, name: str) -> Floats | None:
+        """Return the output of a Shape, UNKNOWN for axes of any length; None for other values."""
+        home = self.home(name)
+        node = home[0].producers.get(home[1]) if home else None
+        if home is None or node is None or node.op_type != "Shape" or node.attribute:
+            return None
+        shape = home[0].shapes.get(node.input[0])
+        if shape is None:
+            return None
+        return np.array([n if isinstance(n, int) and n else UNKNOWN for n in shape])
 
     def _folded(self, node: Any, operands: Sequence[Floats | None], which: int) -> Floats | None:
         """Return an operator's output for constant operands, by ONNX's own evaluator."""

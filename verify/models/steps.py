@@ -238,10 +238,19 @@ class Algebra:
         return slice(*slice(start, end).indices(full.width))
 
     def gate(self, name: str, *kinds: str) -> Linear | None:
-        """Return the sum whose activation of one of these kinds is a value, or None."""
-        node = self.made_by(name, *kinds)
-        inside = self.linear(node.input[0]) if node is not None else None
-        return inside if inside is not None and inside.products else None
+        """Return the sum whose activation of one of these kinds is a value, or None.
+
+        Several gates may have been activated together, and then split.
+        """
+        node = self.made_by(name, *kinds, "Split", "Slice")
+        if node is None:
+            return None
+        if node.op_type in kinds:
+            inside = self.linear(node.input[0])
+            return inside if inside is not None and inside.products else None
+        together = self.gate(node.input[0], *kinds)
+        part = self._part(node, self.scope.attributes(node), name, together) if together else None
+        return together.columns(part) if together and part else None
 
     # The patterns: an LSTM's cell state, a GRU's state, an RNN's.
 
@@ -406,7 +415,10 @@ def _gates(algebra: Algebra) -> list[str]:
         if node.op_type != "Sigmoid" or not node.output:
             continue
         inside = algebra.gate(node.output[0], "Sigmoid")
-        used = any(user.op_type == "Mul" for user in algebra.users[node.output[0]])
+        users = algebra.users[node.output[0]]
+        parts = [o for user in users if user.op_type in ("Split", "Slice") for o in user.output]
+        users = [*users, *(user for part in parts for user in algebra.users[part])]
+        used = any(user.op_type == "Mul" for user in users)
         if inside is not None and len(inside.products) == LEAST and used:
             names.append(node.name or node.output[0])
     return names

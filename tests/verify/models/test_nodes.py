@@ -9,6 +9,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="onnx reads model files")
 pytest.importorskip("onnxruntime", reason="onnxruntime runs model files")
+torch = pytest.importorskip("torch", reason="torch exports model files")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
@@ -309,6 +310,68 @@ def test_the_steps_of_a_gru_are_recognised(tmp_path, step, blend):
     assert (node.problem, node.takes_new) == ("", blend == {"blend": "takes new"})
     np.testing.assert_array_equal(node.weights["R"], files.onnx_weights("GRU", layer)["R"])
     assert 0 < forward(node_named(f"{path}#{node.name}")) <= 1
+
+
+class ChunkedLSTM(torch.nn.Module):
+    """An LSTM of two steps that splits what it sums up."""
+
+    def __init__(self):
+        super().__init__()
+        self.of_x, self.of_h = torch.nn.Linear(D, 4 * H), torch.nn.Linear(H, 4 * H, bias=False)
+
+    def forward(self, x, h, c):
+        for x_t in x.unbind():
+            i, f, g, o = (self.of_x(x_t) + self.of_h(h)).chunk(4, -1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+        return h
+
+
+class ChunkedGRU(torch.nn.Module):
+    """A GRU of two steps that applies sigma to both gates at once; ``resets`` or reads h."""
+
+    def __init__(self, resets=True):
+        super().__init__()
+        self.gates, self.new = torch.nn.Linear(D + H, 2 * H), torch.nn.Linear(D + H, H)
+        self.resets = resets
+
+    def forward(self, x, h, c):
+        for x_t in x.unbind():
+            r, z = self.gates(torch.cat([x_t, h], -1)).sigmoid().chunk(2, -1)
+            reset = r * h if self.resets else h
+            h = (1 - z) * h + z * self.new(torch.cat([x_t, reset], -1)).tanh()
+        return h
+
+
+def exported(path, module):
+    """Write a module as PyTorch exports it, for any number of rows."""
+    x, h = torch.randn(2, 3, D), torch.randn(3, H)
+    axes = {"x": {1: "B"}, "h": {0: "B"}, "c": {0: "B"}}
+    torch.onnx.export(module, (x, h, h), path, dynamo=False, dynamic_axes=axes,
+                      input_names=["x", "h", "c"])  # fmt: skip
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(("module", "weight"), [
+    (ChunkedLSTM, lambda m: m.of_x.weight), (ChunkedGRU, lambda m: m.gates.weight[:, :D]),
+])  # fmt: skip
+def test_what_torch_splits_at_places_computed_from_a_shape_is_recognised(tmp_path, module, weight):
+    layer = module()
+    path = exported(tmp_path / "u.onnx", layer)
+    (node,) = inventory(read(path))
+    rows = np.split(weight(layer).detach().numpy(), 4 if module is ChunkedLSTM else 2)
+
+    assert (node.steps, node.problem) == (2, "")
+    first = rows[0] if module is ChunkedLSTM else rows[1]  # ONNX's GRU has z first
+    np.testing.assert_array_equal(node.weights["W"][0, :H], first)
+    assert 0 < forward(node_named(f"{path}#{node.name}")) <= 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_gates_that_are_split_after_their_activation_are_told_where_they_make_no_step(tmp_path):
+    (node,) = inventory(read(exported(tmp_path / "u.onnx", ChunkedGRU(resets=False))))
+    assert node.problem.startswith("not recognised: 2 gates")
 
 
 def test_a_step_in_a_scan_with_one_product_of_input_and_state(tmp_path):
