@@ -157,6 +157,8 @@ def _lines(result: Explanation, blamed: Mistakes | None) -> Iterator[Line]:
         fit = shown(result, blamed)
         name = "convention" if blamed.fits else "nearest"
         yield Line(name, formula.summary(fit.convention))
+    if own := [f"{n} is {mine}" for n, mine in fit.candidate.names.items() if n != mine]:
+        yield Line("arrays", ", ".join(own))
     yield Line("worst number", _worst(fit))
     sizes, example = fit.example.sizes, fit.example
     yield Line("input", f"{example.axes}: T = {example.steps}, B = {example.rows}, D = {sizes.D}, "
@@ -248,12 +250,13 @@ def _open(result: Explanation, blamed: Mistakes | None) -> str:
 
 
 def _for_programs(result: Explanation, blamed: Mistakes | None) -> dict[str, Any]:
-    from ..verify.diagnosis.arrays import diagnosis
+    from ..verify.diagnosis.arrays import diagnosis, shown
 
     fit = result.nearest
     return {
         "explained": blamed is None,
         "conventions": [asdict(match.convention) for match in result.fits or (fit,)],
+        "arrays": (fit if blamed is None else shown(result, blamed)).candidate.names,
         "residual": fit.residual,
         "bound": fit.bound,
         "ratio": fit.ratio,

@@ -7,7 +7,7 @@ shapes. Assumptions are recorded, to be reported.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeAlias
@@ -185,14 +185,20 @@ class Axes:
     words: str
     turned: Callable[[Floats], Floats]
     rows_first: bool = False
+    features_first: bool = False
 
 
 AXES = {
     1: (Axes("one step of one row (D,)", lambda a: a[None, None]),),
-    2: (Axes("one row (T, D)", lambda a: a[:, None]), Axes("one step (B, D)", lambda a: a[None])),
+    2: (
+        Axes("one row (T, D)", lambda a: a[:, None]),
+        Axes("one step (B, D)", lambda a: a[None]),
+        Axes("one step, features first (D, B)", lambda a: a.T[None], features_first=True),
+    ),
     3: (
         Axes("steps first (T, B, D)", lambda a: a),
         Axes("rows first (B, T, D)", lambda a: a.swapaxes(0, 1), rows_first=True),
+        Axes("features first (D, B, T)", lambda a: a.transpose(2, 1, 0), features_first=True),
     ),
 }
 """The possible orders, by the number of axes of the input."""
@@ -203,7 +209,8 @@ def examples(
 ) -> list[Example]:
     """Return arrays as an example, once for every axis that may be that of the steps.
 
-    Unreadable if no axis can be, or for malformed lengths.
+    Weights of x and h in one array are also split, with either part first. Unreadable if no axis
+    can be, or for malformed lengths.
     """
     role = roles(arrays, stated)
     several = sorted(n for n in arrays if re.search(r"_l[1-9]|reverse|_bw\b|backward", n))
@@ -229,7 +236,38 @@ def examples(
     if not fitting:
         shapes = ", ".join(f"{name} {list(np.shape(a))}" for name, a in arrays.items())
         raise Unreadable(f"no axis of the input can be that of the steps and rows: {shapes}")
-    return fitting
+    return [variant for example in fitting for variant in (example, *_split(example))]
+
+
+def _split(example: Example) -> Iterator[Example]:
+    """Yield the example with weights of [x, h] as two arrays, then those of [h, x]."""
+    sizes = example.sizes
+    both = sizes.D + sizes.projected
+    axes = {
+        name: array.shape.index(both)
+        for name, array in example.parameters.items()
+        if array.ndim == 2 and both in array.shape and sum(array.shape) % sizes.H == both % sizes.H
+    }
+    packed = [*axes.values()] == [0]  # which the layout ``joint`` reads, with x first
+    parts_first = (("D", sizes.D), ("H", sizes.projected))[packed:] if axes else ()
+    for first, size in parts_first:
+
+        def parts(
+            arrays: Mapping[str, Floats], first: str = first, size: int = size
+        ) -> dict[str, Floats]:
+            split = dict[str, Floats]()
+            for name, array in arrays.items():
+                if name in axes:
+                    upper, lower = np.split(array, [size], axis=axes[name])
+                    rows = ":, " * axes[name]
+                    split |= {f"{name}[{rows}:{first}]": upper, f"{name}[{rows}{first}:]": lower}
+                else:
+                    split[name] = array
+            return split
+
+        yield replace(
+            example, parameters=parts(example.parameters), gradients=parts(example.gradients)
+        )
 
 
 def _example(
@@ -250,13 +288,13 @@ def _example(
 
     def states(before: str) -> list[Floats | None]:
         named = (by_role.get(f"{before} {letter}") for letter in letters)
-        return [None if s is None else _rows(s) for s in named]
+        return [None if s is None else _rows(s, axes) for s in named]
 
     y, final, dy = steps("y"), states("final"), steps(f"{GRADIENT}y")
     dfinal = states(f"{GRADIENT}final")
     if y is None and "y" in by_role:  # the last output alone, as Keras returns it
-        final[0] = _rows(by_role["y"]) if final[0] is None else final[0]
-        dfinal[0] = _rows(by_role[f"{GRADIENT}y"]) if f"{GRADIENT}y" in by_role else dfinal[0]
+        final[0] = _rows(by_role["y"], axes) if final[0] is None else final[0]
+        dfinal[0] = _rows(by_role[f"{GRADIENT}y"], axes) if f"{GRADIENT}y" in by_role else dfinal[0]
     initial, gradients = states("initial"), states(f"{GRADIENT}initial")
     state, assumed = _started(initial, gradients, final, y, turned)
     gradients_by_name = {
@@ -307,8 +345,10 @@ def _steps(array: Floats, axes: int, layout: Axes) -> Floats | None:
     return layout.turned(array) if array.ndim == axes else None
 
 
-def _rows(state: Floats) -> Floats:
+def _rows(state: Floats, axes: Axes) -> Floats:
     """Convert a state to (B, width), without axes of length 1 for layers and directions."""
+    if axes.features_first and state.ndim == 2:
+        return state.T
     while state.ndim > 2:
         state = state[0] if state.shape[0] == 1 else state[:, 0]
     return state[None] if state.ndim == 1 else state

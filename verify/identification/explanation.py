@@ -145,11 +145,15 @@ def explain(cell: str, examples: Sequence[Example]) -> Explanation:
 
     ``examples`` are the readings of the example, by the axis of the steps.
     """
-    ranking = [
-        (off, number, candidate, example)
-        for example in examples
-        for number, (candidate, off) in enumerate(_distances(cell, example))
-    ]
+    ranking, refusals = [], []
+    for example in examples:
+        try:
+            distances = enumerate(_distances(cell, example))
+            ranking += [(off, number, candidate, example) for number, (candidate, off) in distances]
+        except Unreadable as refusal:  # other axes or parts may be those that are meant
+            refusals.append(refusal)
+    if not ranking and refusals:
+        raise refusals[0]
     if not ranking:
         shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in examples[0].parameters.items())
         raise Unreadable(f"no convention of the {cell} has these arrays: {shapes}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import combinations, product
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -92,19 +92,24 @@ class Reading:
 
 def readings(family: str, shapes: Mapping[str, tuple[int, ...]], sizes: Sizes) -> list[Reading]:
     """Return all readings of arrays of these shapes; Unreadable if there is none."""
-    groups = _grouped(shapes, sizes)
-    vectors = {g: n for g in groups if (n := _vector_count(g, shapes, sizes.H))}
-    stacks = [group for group in vectors if len(shapes[group[0]]) > 1]
-    for gates, matrices in product(COUNTS[family], range(len(stacks) + 1)):
-        ways = [
-            way
-            for chosen in combinations(stacks, matrices)
-            for way in _readings(
-                gates, groups, {g: n for g, n in vectors.items() if g not in chosen}, shapes, sizes
-            )
-        ]
-        if ways:
-            return ways
+    for gates in COUNTS[family]:
+        groups = _grouped(shapes, sizes, gates)
+        vectors = {g: n for g in groups if (n := _vector_count(g, shapes, sizes.H))}
+        stacks = [group for group in vectors if len(shapes[group[0]]) > 1]
+        for matrices in range(len(stacks) + 1):
+            ways = [
+                way
+                for chosen in combinations(stacks, matrices)
+                for way in _readings(
+                    gates,
+                    groups,
+                    {g: n for g, n in vectors.items() if g not in chosen},
+                    shapes,
+                    sizes,
+                )
+            ]
+            if ways:
+                return ways
     listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
     raise Unreadable(f"its arrays are none that a convention of the {family} has: {listed}")
 
@@ -133,15 +138,34 @@ def _readings(
                 yield reading(W, U, layout, recurrent)
 
 
-def _grouped(shapes: Mapping[str, tuple[int, ...]], sizes: Sizes) -> list[tuple[str, ...]]:
-    """Group the arrays that hold one gate each: weight_ih_i, weight_ih_f, ..."""
+def _grouped(
+    shapes: Mapping[str, tuple[int, ...]], sizes: Sizes, gates: int
+) -> list[tuple[str, ...]]:
+    """Group the arrays that hold one gate each, by names that differ in one place alone.
+
+    Such names are weight_ih_i, weight_ih_f, ..., or Wz, Wr, Wh, or reset.W, update.W, new.W. Within
+    each group the gates stand in the same order.
+    """
     widths = {sizes.D, sizes.H, sizes.projected}
-    groups: dict[str, list[str]] = {}
-    for name, shape in shapes.items():
-        stem, _, letter = name.removesuffix("_l0").rpartition("_")
-        single = len(letter) == 1 and stem and sizes.H in shape and set(shape) <= widths
-        groups.setdefault(f"{stem}_*" if single else name, []).append(name)
-    return [tuple(names) for names in groups.values()]
+    single = [n for n, shape in shapes.items() if sizes.H in shape and set(shape) <= widths]
+    words: dict[tuple[tuple[int, ...], str, str], dict[str, str]] = {}
+    for name in single if gates > 1 else ():
+        bare = name.removesuffix("_l0")
+        for start, end in combinations(range(len(bare) + 1), 2):
+            key = shapes[name], bare[:start], bare[end:]
+            words.setdefault(key, {})[name] = bare[start:end]
+    rest, groups, order = dict.fromkeys(shapes), list[tuple[str, ...]](), list[str]()
+    alike = sorted(words.items(), key=lambda e: (len(e[1]) != gates, -len(e[0][1] + e[0][2])))
+    for (shape, *stem), members in alike:
+        several = len(members) == gates or (len(shape) == 1 and 2 <= len(members) <= VECTORS)
+        if not (several and members.keys() <= rest.keys() and any(stem)):
+            continue
+        order = order or [*members.values()]
+        known = sorted(members.values()) == sorted(order)
+        by_gate = sorted(members, key=lambda n: order.index(members[n])) if known else members
+        groups.append(tuple(by_gate))
+        rest = {n: None for n in rest if n not in members}
+    return [*((n,) for n in rest), *groups]
 
 
 def _vector_count(names: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]], H: int) -> int:

@@ -157,6 +157,76 @@ def test_arrays_in_other_forms_are_read(form, axes, name):
     assert found.nearest.example.axes == axes
 
 
+GATES = {
+    "letters": ("W{}", "U{}", "b{}"),
+    "letters inside": ("w_{}_x", "w_{}_h", "bias_{}"),
+    "words": ("{}.input.weight", "{}.hidden.weight", "{}.bias"),
+}
+WORDS = {"i": "input", "f": "forget", "g": "cell", "o": "output", "r": "reset", "z": "update",
+         "n": "new"}  # fmt: skip
+
+
+@pytest.mark.parametrize("D", [7, 5])
+@pytest.mark.parametrize("style", GATES)
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_arrays_of_each_gate_are_read_by_what_their_names_differ_in(cell, style, D):
+    order = "ifgo" if cell == "lstm" else "rzn"
+    convention = Convention(cell, order, (order,), "separate in-out", reset="before")
+    given = arrays(convention, D=D)
+    kinds = dict(zip(("weight_ih", "weight_hh", "bias"), GATES[style], strict=True))
+
+    def own(name):
+        kind, _, gate = name.rpartition("_")
+        letter = WORDS[gate] if kind in kinds and style == "words" else gate
+        return kinds[kind].format(letter) if kind in kinds else name
+
+    found = explain(cell, examples({own(n): a for n, a in given.items()}, {}, cell))
+    shuffled = {own(n): a for n, a in sorted(given.items(), key=lambda entry: entry[0][::-1])}
+    also = explain(cell, examples(shuffled, {}, cell))
+
+    for explanation in (found, also):
+        (fit,) = explanation.fits
+        names = {ours: own(ours) for ours in given if "_" in ours}
+        assert fit.candidate.names == names
+
+
+@pytest.mark.parametrize("state_first", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+def test_weights_of_inputs_and_states_in_one_array_are_split(turned, state_first):
+    """As courses write them: W_f [h, x] + b_f, with features before rows and steps."""
+    convention = Convention("lstm", "ifgo", ("ifgo",), "separate out-in")
+    given = arrays(convention, B=4, T=6)
+    joint = {
+        f"W{g}": np.concatenate(
+            [given[f"weight_{k}_{g}"] for k in (("hh", "ih") if state_first else ("ih", "hh"))], 1
+        )
+        for g in "fiog"
+    }
+    joint = {n: a.T if turned else a for n, a in joint.items()}
+    joint |= {f"b{g}": given[f"bias_{g}"][:, None] for g in "fiog"}
+    joint |= {"x": given["x"].transpose(2, 1, 0), "y": given["y"].transpose(2, 1, 0)}
+    joint |= {n: given[n].T for n in ("h0", "c0")}
+    found = explain("lstm", examples(joint, {}, "lstm"))
+
+    (fit,) = found.fits
+    size = "H" if state_first else "D"
+    rows = "" if turned else ":, "
+    states = f"{rows}:{size}" if state_first else f"{rows}{size}:"
+    assert fit.example.axes == "features first (D, B, T)"
+    assert fit.candidate.names["weight_hh_f"] == f"Wf[{states}]"
+
+
+def test_the_answer_says_which_array_is_which(tmp_path):
+    given = arrays(CONVENTIONS["keras lstm"])
+    own = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel"}
+    np.savez(tmp_path / "run.npz", **{own.get(n, n): a for n, a in given.items()})
+    said = invoke("explain", tmp_path / "run.npz", "--cell", "lstm").stdout
+    told = json.loads(invoke("explain", tmp_path / "run.npz", "--cell", "lstm", "--json").stdout)
+
+    assert "weight_ih is kernel, weight_hh is recurrent_kernel\n" in said
+    assert told["arrays"]["weight_ih"] == "kernel"
+
+
 def test_a_number_after_the_end_is_not_judged_and_one_before_it_is():
     convention = CONVENTIONS["torch lstm"]
     right = with_lengths(arrays(convention))
