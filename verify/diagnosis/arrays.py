@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 
@@ -164,29 +164,34 @@ def mistakes(
     if any(Reading(recorded, deadline).right for recorded in near):
         result.unsought = "the numbers are so near that no known mistake can be told from them"
         return result
-    for group in _groups(explanation):
-        result.conventions += len(group)
-        _seek([Reading(each, deadline, on_try) for each in group], result)
-        if result.fits or not result.search.complete:
-            return result
-    if not result.conventions:
+    groups = [
+        [Reading(recorded, deadline, on_try) for recorded in group]
+        for group in _groups(explanation)
+    ]
+    if not groups:
         result.unsought = "the reference has no cell for any convention with these arrays"
+    for stages, readings in product((STAGES, LAST_STAGES), groups):
+        if stages is STAGES:
+            result.conventions += len(readings)
+        _seek(stages, readings, result)
+        if result.fits or not result.search.complete:
+            break
     return result
 
 
-def _seek(readings: Sequence[Reading], result: Mistakes) -> None:
+def _seek(stages: Sequence[Stage], readings: Sequence[Reading], result: Mistakes) -> None:
     """Try stage after stage under every reading, up to the first stage that explains the example.
 
     In one example a misplaced number may look like a wrong equation, so both are tried.
     """
-    for number, stage in enumerate(STAGES):
+    for stage in stages:
         for reading in readings:
             result.fits += reading.try_stage(stage, result.search)
             if not result.search.complete:
                 return
         if result.fits:
             first = next(r for r in readings if r.recorded is result.fits[0].recorded)
-            if number < STAGES.index(misplaced):
+            if misplaced in stages[stages.index(stage) + 1 :]:
                 result.fits += first.try_stage(misplaced, result.search)
             return
 
@@ -308,7 +313,16 @@ def _singles(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 def _formulas(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    """Yield edits of the step and of its backward pass that reproduce the example."""
+    """Yield single edits of the step and of its backward pass that reproduce the example."""
+    return _edits(explainer, together=False)
+
+
+def _pairs_of_formulas(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
+    """Yield two edits that reproduce the example together."""
+    return _edits(explainer, together=True)
+
+
+def _edits(explainer: Explainer, *, together: bool) -> Iterator[Hypothesis]:
     recorded = explainer.subject
     assert isinstance(recorded, Recorded)  # noqa: S101 - a reading's explainer has no other
     example = recorded.example
@@ -318,7 +332,13 @@ def _formulas(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
         measured = measurement_of_call(
             recorded, recorded.case, recorded.inputs, recorded.cotangents, recorded.result()
         )
-    yield from islice(computing([measured], lambda: explainer.deadline.passed), FORMULAS)
+    edits = computing(
+        [measured],
+        lambda: explainer.deadline.passed,
+        together=together,
+        orders=False,  # each is a convention of its own
+    )
+    yield from islice(edits, FORMULAS)
 
 
 def _biases(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
@@ -327,7 +347,10 @@ def _biases(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 STAGES: tuple[Stage, ...] = (_biases, _singles, _formulas, misplaced, outputs_first)
-"""The stages of a search, in order."""
+"""The stages of a search under one group of conventions after the other, in order."""
+
+LAST_STAGES: tuple[Stage, ...] = (_pairs_of_formulas,)
+"""The stages that take long, when the others have failed under every convention."""
 
 
 def coarser(fit: Fit) -> str:

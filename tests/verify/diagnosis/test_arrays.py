@@ -27,9 +27,10 @@ def lstm(slip="", *, T=5, B=3, D=4, H=6, dtype="float32", seed=0, state=False):
         a = dict(zip("ifgo", np.split(sums, 4, axis=-1), strict=True))
         i, f, o = (sigmoid(a[k]) for k in "ifo")
         g = a["g"] if slip == "no tanh" else np.tanh(a["g"])
-        c = i * g if slip == "no forgetting" else f * c + i * g
+        before, c = c, i * g if slip == "no forgetting" else f * c + i * g
         c = c * f if slip == "forgets twice" else c
-        h = o * (c if slip == "no output tanh" else np.tanh(c))
+        seen = before if slip == "old cell" else c
+        h = o * (seen if slip == "no output tanh" else np.tanh(seen))
         y.append(h)
     states = {"h0": start[0], "c0": start[1]} if state else {}
     final = h * 0.5 if slip == "half the state" else h
@@ -73,6 +74,17 @@ def test_an_activation_that_no_framework_has_is_a_mistake(tmp_path):
     assert "if it is meant" in said[0].stdout
     assert "is it right?    yes" not in said[0].stdout
     assert "is it right?    yes" in said[1].stdout
+
+
+def test_a_formula_is_found_whatever_the_order_of_the_gates():
+    """The example knows no c but the last: the edits run over all steps."""
+    given = lstm("old cell")
+    blocks = {n: np.split(a, 4) for n, a in given.items() if n[:2] in ("w_", "b_")}
+    given |= {n: np.concatenate([b[k] for k in (1, 3, 0, 2)]) for n, b in blocks.items()}
+    said, found = explained(given)
+
+    assert "h_t = o * tanh(c_{t-1})" in said.headline
+    assert {fit.recorded.convention.order for fit in found.fits} == {"foig"}
 
 
 def gru_of_full_candidates(order, T=3, B=2, D=4, H=3):

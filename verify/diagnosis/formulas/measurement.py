@@ -56,6 +56,20 @@ class Measurement:
         return self.run(self.forward_program or right_program(self.cell.name))
 
     @cached_property
+    def at_once(self) -> Measurement:
+        """The call as one step, whose rows are those of all steps.
+
+        The call itself, if its outputs do not show every state between two steps.
+        """
+        (T, B), y = self.x.shape[:2], self.outputs["y"]
+        if T == 1 or len(self.state) > 1 or y[:-1].shape[1:] != self.state[0].shape:
+            return self
+        before = np.concatenate([self.state[0][None], y[:-1]])
+        x, h, new = (a.reshape(1, T * B, -1) for a in (self.x, before, y))
+        outputs = {"y": new, f"final {self.cell.states[0]}": new[0]}
+        return replace(self, x=x, state=(h[0],), outputs=outputs, gradients={})
+
+    @cached_property
     def cell(self) -> Cell:
         """The cell that the layer claims to be."""
         return cell_named(self.cell_name)
@@ -89,7 +103,7 @@ class Measurement:
 
     def same(self, name: str, computed: Floats | None) -> bool:
         """Whether an array equals the measured one in all known entries."""
-        measured, finite, limit = self.known_entries[name]
+        measured, finite, limit = self._known_entries[name]
         if computed is None:
             computed = np.zeros_like(measured)
         if np.shape(computed) not in ((), measured.shape):
@@ -98,7 +112,7 @@ class Measurement:
         return bool((off if finite is None else off[finite]).max(initial=0.0) <= limit)
 
     @cached_property
-    def known_entries(self) -> dict[str, tuple[Floats, Floats | None, float]]:
+    def _known_entries(self) -> dict[str, tuple[Floats, Floats | None, float]]:
         """By name: the array, its known entries (None for all), and the largest difference."""
         result = {}
         for name, array in (self.outputs | self.gradients).items():  # type: ignore[operator]

@@ -80,14 +80,21 @@ def candidates(
 
 
 def computing(
-    runs: Sequence[Measurement], late: Callable[[], bool] = lambda: False, *, together: bool = True
+    runs: Sequence[Measurement],
+    late: Callable[[], bool] = lambda: False,
+    *,
+    together: bool = True,
+    orders: bool = True,
 ) -> Iterator[Hypothesis]:
-    """Yield the edits that compute the measured results of a layer, also two ``together``."""
+    """Yield the edits that compute the measured results of a layer, also two ``together``.
+
+    With ``orders``, also one edit of a step that reads the gates in another order.
+    """
     program = program_of(runs[0].cell_name) if runs else None
     if program is None:
         return
     if any(m.wrong_outputs for m in runs):
-        yield from _forward_hypotheses(program, runs, late, together=together)
+        yield from _forward_hypotheses(program, runs, late, together=together, orders=orders)
     elif any(m.wrong_gradients for m in runs):
         yield from _backward_hypotheses(program, runs, late, together=together)
 
@@ -240,28 +247,33 @@ def _in_a_projection(change: Change, layer: ReplaceableLayer) -> None:
 
 
 def _forward_hypotheses(
-    program: Program, runs: Sequence[Measurement], late: Callable[[], bool], *, together: bool
+    program: Program,
+    runs: Sequence[Measurement],
+    late: Callable[[], bool],
+    *,
+    together: bool,
+    orders: bool,
 ) -> Iterator[Hypothesis]:
     """Yield edits of the step: one, two together, or one with another order of the gates."""
     edits = (*_sorted(forward_edits(program)), *forward_groups(program.cell))
-    step, is_one = Trial(runs[0], program), len(runs[0].x) == 1
+    step = Trial(runs[0], program)
     fits = (
         edit for edit in edits
-        if (not is_one or step.may_compute(edit))
-        and all(_computes(m, edit.applied_to(program)) for m in runs)
+        if step.may_compute(edit) and all(_computes(m, edit.applied_to(program)) for m in runs)
     )  # fmt: skip
     alone = [(edit,) for edit in _distinct(program, fits)[:PAIRS]]
     yield from _with_backward_passes(program, runs, alone, late)
     if alone or not together:
         return
-    for order, edit in in_other_orders(program, runs[0], late):
+    first = runs[0].at_once
+    for order, edit in in_other_orders(program, first, late) if orders else ():
         reordered_runs = [reordered(m, order) for m in runs]
         if all(_computes(m, edit.applied_to(program)) for m in reordered_runs):
             base = order_of_gates(program.cell, order)
             hypotheses = _with_backward_passes(program, reordered_runs, [(edit,)], late)
             yield from (base + hypothesis for hypothesis in hypotheses)
     both = [
-        pair for pair in two_edits(program, runs[0], late)
+        pair for pair in two_edits(program, first, late)
         if all(_computes(m, _edited(program, pair)) for m in runs)
     ]  # fmt: skip
     both.sort(key=lambda pair: sum(e.rank + len(e.changed) for e in pair))
