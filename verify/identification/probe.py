@@ -26,6 +26,9 @@ ROWS = 4
 VECTORS = 4
 """The most slices of a bias."""
 
+MOST_ARRAYS, LONGEST_NAME = 64, 200
+"""More or longer names are those of no layer, and are not compared with each other."""
+
 COUNTS = {"rnn": (1,), "lstm": (4, 3), "gru": (3,)}
 """The possible numbers of stored gates; an LSTM's f may be 1 - i."""
 
@@ -149,7 +152,10 @@ def _grouped(
     widths = {sizes.D, sizes.H, sizes.projected}
     single = [n for n, shape in shapes.items() if sizes.H in shape and set(shape) <= widths]
     words: dict[tuple[tuple[int, ...], str, str], dict[str, str]] = {}
-    for name in single if gates > 1 else ():
+    few = (
+        gates > 1 and len(single) <= MOST_ARRAYS and max(map(len, single), default=0) < LONGEST_NAME
+    )
+    for name in single if few else ():
         bare = name.removesuffix("_l0")
         for start, end in combinations(range(len(bare) + 1), 2):
             key = shapes[name], bare[:start], bare[end:]

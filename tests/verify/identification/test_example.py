@@ -190,6 +190,14 @@ def test_arrays_of_each_gate_are_read_by_what_their_names_differ_in(cell, style,
         assert fit.candidate.names == names
 
 
+def test_names_that_are_no_layers_are_not_compared():
+    """A file may hold as many and as long names as it likes; each pair of letters is a place."""
+    given = arrays(CONVENTIONS["torch lstm"])
+    many = {f"{'x' * 3000}{k}": np.zeros((5, 7)) for k in range(400)}
+    with pytest.raises(Unreadable, match="none that a convention of the lstm has"):
+        explain("lstm", examples(given | many, {}, "lstm"))
+
+
 @pytest.mark.parametrize("state_first", [False, True])
 @pytest.mark.parametrize("turned", [False, True])
 def test_weights_of_inputs_and_states_in_one_array_are_split(turned, state_first):
