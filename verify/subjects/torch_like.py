@@ -333,9 +333,7 @@ def _with_each_direction(subject: TorchLike) -> TorchLike | None:
         torch = import_torch()
         layer = with_care(lambda: in_each_direction(torch, subject.layer, *subject.widths(CASE)))
         return layer and _with_own_names(replace(subject, layer=layer, halved=True))
-    except SubjectUnavailable:
-        return None
-    except Exception:  # the class's own
+    except Exception:  # the class's own, or it is not of this kind: the first refusal stands
         return None
 
 

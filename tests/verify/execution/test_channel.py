@@ -23,6 +23,8 @@ from gatewise.verify.execution.channel import (
     unpack,
 )
 from gatewise.verify.models.content import Content, Layer
+from gatewise.verify.subjects.call_records import Returned
+from gatewise.verify.subjects.protocol import Pulled, Result
 
 ARRAYS = {
     "contiguous": np.arange(6.0).reshape(2, 3),
@@ -97,6 +99,18 @@ def framed(message, number=7):
 def test_a_frame_arrives():
     assert receive(io.BytesIO(framed(Question("load", text="x"))), None, Question)[1].text == "x"
     assert receive(io.BytesIO(framed(Answer(text="y"))), 7, Answer) == (7, Answer(text="y"))
+
+
+def test_gradients_are_returned_as_they_were():
+    arrays = iter(np.arange(40.0).reshape(10, 1, 4))
+    named = {"w": next(arrays), "b": next(arrays)}
+    pulled = Pulled(next(arrays), (next(arrays), next(arrays)), named, next(arrays),
+                    (next(arrays), next(arrays)))  # fmt: skip
+    there = Returned.of(pulled).result
+
+    assert isinstance(there, Pulled)
+    assert vars(there) == vars(pulled)
+    assert type(Returned.of(Result(pulled.y, pulled.final)).result) is Result
 
 
 def test_what_a_node_is_compared_with_arrives():

@@ -374,6 +374,21 @@ def test_gates_that_are_split_after_their_activation_are_told_where_they_make_no
     assert node.problem.startswith("not recognised: 2 gates")
 
 
+def test_a_length_that_is_not_fixed_is_no_constant(tmp_path):
+    """The number of rows is that of each call; the width is in the file."""
+    nodes = [helper.make_node("Shape", ["x"], ["shape"], name="shape")]
+    stored = [numpy_helper.from_array(np.array([k]), n) for n, k in (("first", 0), ("last", 1))]
+    nodes += [helper.make_node("Gather", ["shape", n], [f"{n} length"]) for n in ("first", "last")]
+    ends = [files.value("x", ["B", D])], [files.value("last length")]
+    graph = helper.make_graph(nodes, "lengths", *ends, stored)
+    path = tmp_path / "m.onnx"
+    onnx.save_model(helper.make_model(graph), path)
+    scope = read(path).main
+
+    assert scope.constant("first length") is None
+    assert scope.constant("last length").tolist() == [D]
+
+
 def test_a_step_in_a_scan_with_one_product_of_input_and_state(tmp_path):
     layer = files.torch_layer("LSTM", H, H)  # D = H: the loop alone says which is the state
     made, stored = unrolled.joint_lstm("s", layer, "row", "h", "c")
