@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
+from math import inf
 
 from hypothesis.errors import Flaky, Unsatisfiable
 
@@ -46,6 +47,12 @@ LONGEST_MESSAGE = 500
 
 GIVEN = 2
 """The number of cases for each of the requested sizes."""
+
+MOST_IN_VAIN = 200
+"""After so many draws of which a check takes none, it leaves requested sizes to others.
+
+A check that takes one draw in twenty would wrongly leave them once in 30,000 times.
+"""
 
 UNTOLD = (Undecided, NotOffered, PackageMissing)
 """Exceptions of a simpler case that say nothing of the failure."""
@@ -178,9 +185,17 @@ def _hold_all(judge: Judge, dtype: str, budget: Budget, seed_value: int, shrink:
 def _hold_sizes(judge: Judge, dtype: str, sizes: GivenSizes, seed_value: int) -> None:
     """Judge cases of requested sizes, drawn as the check's own, if the check takes them."""
     check, options = judge.check, judge.subject.options
+    in_vain: float = 0
 
     def taken(case: Case) -> bool:
-        return not check.refuses(case) and not options.lacking(case)
+        nonlocal in_vain
+        if not check.refuses(case) and not options.lacking(case):
+            in_vain = -inf
+            return True
+        in_vain += 1
+        if in_vain > MOST_IN_VAIN:
+            raise Unsatisfiable(f"{check.id} takes no case of {sizes}")
+        return False
 
     cases = sizes.cases(check.cases(judge.subject, dtype)).map(partial(settle, judge.subject))
     cases = cases.filter(taken).map(check.reached)
