@@ -83,8 +83,10 @@ class Bounded(NumberSystem):
         with np.errstate(invalid="ignore", over="ignore"):
             open_sum = rounding * self.mass + self.roundings * self.arithmetic.tiny
             bound = (self.error + open_sum) * OWN_ROUNDING
-            representable = self.mass + bound <= self.arithmetic.largest  # every partial sum
-        return np.where(representable, bound, np.inf)
+            most = self.mass + bound  # every partial sum
+        if most.max(initial=0.0) <= self.arithmetic.largest:  # as nearly always; false of NaN
+            return bound
+        return np.where(most <= self.arithmetic.largest, bound, np.inf)
 
     def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Bounded:
         """Return the sum, in any order, over an axis or over everything."""
@@ -127,7 +129,7 @@ def _rounded(value: Entries, propagated: Entries, arithmetic: Arithmetic) -> Bou
     """Return ``value`` with its propagated error and one rounding."""
     rounding = arithmetic.gamma(1) * (np.abs(value) + propagated) + arithmetic.tiny
     error = (propagated + rounding) * OWN_ROUNDING
-    return Bounded(value, np.where(np.isnan(error), np.inf, error), arithmetic)
+    return Bounded(value, np.fmin(error, np.inf), arithmetic)  # inf where it is NaN
 
 
 def _add(a: Bounded, b: Bounded) -> Bounded:
