@@ -129,11 +129,13 @@ def structures(
         for reading in readings
         for residuals, conventions in find(reading, plain, few)
     ]
-    flat = np.stack([residuals for _, residuals, _ in results])
-    flat[np.isnan(flat)] = np.inf
+    stacked = np.stack([residuals for _, residuals, _ in results])
+    stacked[np.isnan(stacked)] = np.inf
+    flat, kept = stacked.ravel(), min(KEPT, stacked.size)
+    near = np.flatnonzero(flat <= np.partition(flat, kept - 1)[kept - 1])  # ties, too
     candidates = []
-    for k in np.argsort(flat, axis=None, kind="stable")[:KEPT]:
-        number, *where = (int(axis) for axis in np.unravel_index(k, flat.shape))
+    for k in near[np.argsort(flat[near], kind="stable")][:kept]:
+        number, *where = (int(axis) for axis in np.unravel_index(k, stacked.shape))
         reading, _, conventions = results[number]
         base = replace(conventions(tuple(where)), **reading.fields)
         candidates.append(Candidate(reading, base, {}))
