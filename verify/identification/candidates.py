@@ -53,11 +53,15 @@ class Candidate:
     def convention(self) -> Convention:
         """The complete convention, with biases in the order of the arrays, without unused ones."""
         used = [r for r in self.roles.values() if r.kind == "bias"]
-        peephole = next((r for r in self.roles.values() if r.kind == "peephole"), None)
         c = replace(self.base, bias=tuple(r.letters for r in used))
-        if peephole:
-            c = replace(c, peepholes=peephole.letters, output_peephole=peephole.seen)
+        if self.peephole:
+            c = replace(c, peepholes=self.peephole.letters, output_peephole=self.peephole.seen)
         return c
+
+    @property
+    def peephole(self) -> Role | None:
+        """The role of the array of peepholes, None if there is none."""
+        return next((r for r in self.roles.values() if r.kind == "peephole"), None)
 
     @property
     def names(self) -> dict[str, str]:
@@ -73,9 +77,9 @@ class Candidate:
     @property
     def functions(self) -> tuple[str | bool, ...]:
         """The choices that determine a step as a function of its slices."""
-        c = self.convention
-        chosen = (c.reset, c.update, c.gate, c.candidate, c.output, c.output_peephole)
-        return (*chosen, c.coupled, c.projected)
+        c, peephole = self.base, self.peephole
+        seen = peephole.seen if peephole else c.output_peephole
+        return (c.reset, c.update, c.gate, c.candidate, c.output, seen, c.coupled, c.projected)
 
     def slices(
         self, named: Mapping[str, Array], weights: tuple[list[Array], list[Array]] | None = None
