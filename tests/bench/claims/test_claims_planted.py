@@ -26,7 +26,7 @@ def small(monkeypatch):
     monkeypatch.setattr(symptoms, "STEPS", 60)
     monkeypatch.setattr(recall, "LAGS", (3, 30))
     monkeypatch.setattr(recall, "SEEDS", 4)
-    monkeypatch.setattr(recall, "STEPS", 100)
+    monkeypatch.setattr(recall, "STEPS", 75)
     kept = ("RNN", "LSTM, b_f = 0", "LSTM, b_f = 3", "GRU, b_z = 3")
     chosen = {name: recall.CONTESTANTS[name] for name in kept}
     monkeypatch.setattr(recall, "CONTESTANTS", chosen)
