@@ -19,7 +19,7 @@ alt: Any = _Altair()
 
 def plot(records: Iterable[Mapping[str, Any]]) -> Any:
     """Return a chart of records, without marks."""
-    return alt.Chart(alt.Data(values=list(records)))
+    return alt.Chart(alt.Data(values=tuple(records)))  # Altair copies lists at every call
 
 
 def panels(panel: Any, by: str, columns: int, sort: Sequence[str] | None = None) -> Any:
