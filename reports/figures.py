@@ -73,7 +73,7 @@ def available() -> bool:
 
 def specification(chart: Any) -> dict[str, Any]:
     """Return a chart as Vega-Lite in the theme."""
-    spec: dict[str, Any] = _printable(json.loads(chart.to_json()))
+    spec: dict[str, Any] = _printable(json.loads(chart.to_json(indent=None)))
     spec["config"] = {**spec.get("config", {}), **THEME}
     return spec
 
