@@ -176,7 +176,7 @@ def peak(prepared, *, repeats=3):
 
 
 def stays_below(limit, prepared, *, repeats=3):
-    """Whether the peak of what ``prepared`` returns is below a limit; no more runs than it takes."""
+    """Whether the peak of what ``prepared`` returns is below a limit in one of these runs."""
     return any(_traced_peak(prepared()) < limit for _ in range(repeats))
 
 
