@@ -73,7 +73,7 @@ def available() -> bool:
 
 def specification(chart: Any) -> dict[str, Any]:
     """Return a chart as Vega-Lite in the theme."""
-    spec: dict[str, Any] = _printable(json.loads(chart.to_json()))
+    spec: dict[str, Any] = _printable(json.loads(chart.to_json(indent=None)))
     spec["config"] = {**spec.get("config", {}), **THEME}
     return spec
 
@@ -173,7 +173,10 @@ def interactive(parts: Sequence[Shown]) -> Interactive | None:
 def _draw(part: Table | Figure) -> Table | Figure | Drawn:
     if isinstance(part, Table) or not available():
         return part
-    chart = part.chart()
+    from altair.utils.schemapi import debug_mode
+
+    with debug_mode(False):  # the chart is validated as a whole: its parts need not be, one by one
+        chart = part.chart()
     spec = specification(chart)
     text = json.dumps(spec, separators=(",", ":"))
     text = text.replace("<", "\\u003c")  # so that no text can end the script element

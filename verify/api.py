@@ -97,13 +97,9 @@ def check(
     text = adapter.quantisation.text if isinstance(adapter, Quantised) else ""
     named = Named(adapter.name, like, quantised=text, device=device)
     chosen = [check_named(name) for name in checks] or list(subject_checks())
-    if dtype is None and adapter.options.problem:
-        dtypes = adapter.dtypes[:1]
-    else:
-        dtypes = chosen_dtypes(adapter.dtypes, dtype)
-    verdicts = [v for d in dtypes for v in _verdicts(adapter, named, chosen, d, budget, seed)]
+    verdicts = tuple(verdicts_on(adapter, named, chosen, dtype, budget, seed))
     diagnosis = _diagnosis(adapter, verdicts) if explain else None
-    return Outcome(tuple(verdicts), diagnosis, tuple(checks))
+    return Outcome(verdicts, diagnosis, tuple(checks))
 
 
 def _diagnosis(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis | None:
@@ -137,6 +133,28 @@ def _name(subject: Any) -> str:
     return f"{file.relative_to(folder) if file.is_relative_to(folder) else file}:{name}"
 
 
+def verdicts_on(
+    subject: Subject,
+    named: Named,
+    chosen: Sequence[SubjectCheck],
+    dtype: str | None,
+    budget: str,
+    seed: int,
+    *,
+    shrink: bool = True,
+) -> Iterator[Verdict]:
+    """Yield the verdicts of the checks in one dtype, or in all that count.
+
+    Without ``shrink``, failing cases stay as they were drawn.
+    """
+    if dtype is None and subject.options.problem:
+        dtypes = subject.dtypes[:1]
+    else:
+        dtypes = chosen_dtypes(subject.dtypes, dtype)
+    for each in dtypes:
+        yield from _verdicts(subject, named, chosen, each, budget, seed, shrink)
+
+
 def _verdicts(
     subject: Subject,
     named: Named,
@@ -144,6 +162,7 @@ def _verdicts(
     dtype: str,
     budget: str,
     seed: int,
+    shrink: bool,
 ) -> Iterator[Verdict]:
     runs = True
     for check in chosen:
@@ -154,7 +173,7 @@ def _verdicts(
             verdict.status, verdict.message = "not tested", "the layer does not run"
             yield verdict
             continue
-        task = Task(named, check.id, dtype, budget, seed)
+        task = Task(named, check.id, dtype, budget, seed, shrink=shrink)
         verdict = answer(task, subject, lambda case: None)
         runs = check.id != SMOKE or verdict.status != "not tested"
         yield verdict

@@ -17,7 +17,9 @@ from typing import Any
 
 import click
 
-from ...verify.api import check
+from ...verify.api import find, verdicts_on
+from ...verify.checks import subject_checks
+from ...verify.execution.tasks import Named
 from ..run import from_json
 from . import score
 
@@ -93,9 +95,11 @@ def wrong_source(mistake: Mistake) -> str:
 def row(number: int) -> Row:
     """Run all checks on a layer with one mistake."""
     mistake = mistakes()[number]
-    outcome = check(score.layer_of_text(wrong_source(mistake)), budget="quick", explain=False)
-    failed = tuple(dict.fromkeys(v.check for v in outcome if v.wrong))
-    unrun = ("smoke",) if any(v.check == "smoke" and not v.compared for v in outcome) else ()
+    layer = find(score.layer_of_text(wrong_source(mistake)))
+    checks = subject_checks()
+    verdicts = [*verdicts_on(layer, Named(layer.name), checks, None, "quick", 0, shrink=False)]
+    failed = tuple(dict.fromkeys(v.check for v in verdicts if v.wrong))
+    unrun = ("smoke",) if any(v.check == "smoke" and not v.compared for v in verdicts) else ()
     return Row(mistake.layer, mistake.what, mistake.provable, failed or unrun)
 
 

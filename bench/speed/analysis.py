@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,10 +68,10 @@ class Row:
 def analysed(run: BenchRun) -> list[Row]:
     """Return every row of a run; comparisons are corrected for their number."""
     analyses = [_row(group, entry) for group in rows.groups(run) for entry in group.entries]
-    slopes = [(slope(row, analyses, "B"), slope(row, analyses, "H")) for row in analyses]
+    by_size = zip(slopes(analyses, "B"), slopes(analyses, "H"), strict=True)
     return _with_comparisons(run, [
         replace(row, by_rows=by_rows, by_width=by_width, regime=regime(by_rows, by_width))
-        for row, (by_rows, by_width) in zip(analyses, slopes, strict=True)
+        for row, (by_rows, by_width) in zip(analyses, by_size, strict=True)
     ])  # fmt: skip
 
 
@@ -90,18 +91,23 @@ def _row(group: Group, entry: Entry) -> Row:
     )  # fmt: skip
 
 
-def slope(row: Row, others: Iterable[Row], size: str) -> float | None:
-    """Return d log t / d log size to the nearest row that differs in ``size``, a letter, alone."""
-    alike = [
-        candidate
-        for candidate in others
-        if candidate.seconds
-        and _series(candidate, size) == _series(row, size)
-        and getattr(candidate.shape, size) != getattr(row.shape, size)
-    ]
+def slopes(analyses: Sequence[Row], size: str) -> list[float | None]:
+    """Return each row's slope to the nearest row that differs in ``size``, a letter, alone."""
+    series = [_series(row, size) for row in analyses]
+    timed: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row, key in zip(analyses, series, strict=True):
+        if row.seconds:
+            timed[key].append(row)
+    return [_slope(row, timed[key], size) for row, key in zip(analyses, series, strict=True)]
+
+
+def _slope(row: Row, others: Iterable[Row], size: str) -> float | None:
+    """Return d log t / d log size to the nearest of the rows that have another size."""
+    length = getattr(row.shape, size)
+    alike = [candidate for candidate in others if getattr(candidate.shape, size) != length]
     if not alike or not row.seconds:
         return None
-    at = math.log(getattr(row.shape, size))
+    at = math.log(length)
     near = min(alike, key=lambda candidate: abs(math.log(getattr(candidate.shape, size)) - at))
     rise = math.log(row.seconds / (near.seconds or 1.0))
     return rise / (at - math.log(getattr(near.shape, size)))

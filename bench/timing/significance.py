@@ -70,8 +70,21 @@ def medians(samples: Sequence[float] | Floats, rng: np.random.Generator) -> Floa
     series = np.asarray(samples, dtype=np.float64)
     n, length = len(series), block_length(series)
     starts = rng.integers(n, size=(RESAMPLES, -(-n // length), 1))
-    places = (starts + np.arange(length)).reshape(RESAMPLES, -1)[:, :n] % n
-    return np.asarray(np.median(series[places], axis=1))
+    places = (starts + np.arange(length)).reshape(RESAMPLES, -1)[:, :n]
+    resampled = np.concatenate([series, series[:length]]).take(places)  # a circle: blocks go round
+    return medians_of_rows(resampled)
+
+
+def medians_of_rows(rows: Floats) -> Floats:
+    """Return the median of each row, as NumPy's median does in several times the time.
+
+    The rows are rearranged.
+    """
+    count = rows.shape[1]
+    middle = count // 2
+    rows.partition(middle, axis=1)
+    upper = rows[:, middle]
+    return upper if count % 2 else (rows[:, :middle].max(axis=1) + upper) / 2
 
 
 def block_length(series: Floats) -> int:

@@ -9,7 +9,7 @@ from ...bench.claims.ledger import FALSE, HOLDS, HOLDS_WHEN, NOT_TESTED, VERDICT
 from ...bench.run import BenchRun
 from ...reference.documents import TITLES
 from ..section import Figure, Section, Table, grouped
-from .charts import alt, plot
+from .charts import alt, plot, tooltip
 
 CHIPS = {HOLDS: "✓ holds", HOLDS_WHEN: "◐ holds when", FALSE: "✗ false as printed",
          NOT_TESTED: "– not tested"}  # fmt: skip
@@ -159,7 +159,7 @@ def lines(curves: Sequence[Curve]) -> Callable[[], Any]:
         base = plot(point for curve in curves for point in _points(curve))
         line = base.mark_line().encode(
             lag, y, colour, alt.StrokeDash("series:N", legend=None, scale=dashes),
-            tooltip=["series:N", "lag:Q", "value:Q"],
+            tooltip=tooltip("series:N", "lag:Q", "value:Q"),
         )  # fmt: skip
         name = plot(_labels(curves)).mark_text(align="left", dx=6)
         labels = name.encode(lag, alt.Y("value:Q"), colour, alt.Text("series:N"))
@@ -185,7 +185,11 @@ def bars(curves: Sequence[Curve]) -> Callable[[], Any]:
                   scale=alt.Scale(domain=[0, 1]))  # fmt: skip
         colour = alt.Color("series:N", title=None, sort=names)
         bar = base.mark_bar().encode(
-            lag, y, colour, offset, tooltip=["series:N", "lag:Q", "value:Q", "low:Q", "high:Q"]
+            lag,
+            y,
+            colour,
+            offset,
+            tooltip=tooltip("series:N", "lag:Q", "value:Q", "low:Q", "high:Q"),
         )
         interval = base.mark_rule().encode(lag, alt.Y("low:Q"), alt.Y2("high:Q"), offset)
         return alt.layer(bar, interval)

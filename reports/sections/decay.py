@@ -10,7 +10,7 @@ from ...bench.decay.rows import ClippingRow, CostRow, DecayRow, LayerRow, Valida
 from ...bench.run import BenchRun
 from ..section import Figure, Section, Table
 from . import decay_figures as figures
-from .charts import alt, panels, plot
+from .charts import alt, panels, plot, tooltip
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
@@ -300,7 +300,7 @@ def _layers(rows: Sequence[LayerRow]) -> Any:
         lag, norm,
         alt.Color("by:N", scale=alt.Scale(domain=names), title=None,
                   legend=alt.Legend(orient="top")),
-        tooltip=["layer:N", "by:N", "lag:Q", "norm:Q"],
+        tooltip=tooltip("layer:N", "by:N", "lag:Q", "norm:Q"),
     )  # fmt: skip
     panel = alt.layer(equations.encode(lag, norm), line).properties(width=250, height=190)
     order = list(dict.fromkeys(row.subject for row in rows))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from ...bench.decay import closed_forms
 from ...bench.decay.rows import ClippingRow, DecayRow
 from ..section import Figure
-from .charts import alt, panels, plot
+from .charts import alt, panels, plot, tooltip
 
 LOG10 = 1 / math.log(10)
 SMALLEST = {"float16": -24, "float32": -149, "float64": -1074}
@@ -108,11 +108,11 @@ def _lags(shown: Sequence[DecayRow]) -> Any:
     )
     line = base.mark_line(clip=True).encode(
         lag, norm, colour, alt.StrokeDash("cell:N", sort=names, legend=None),
-        tooltip=["cell:N", "lag:Q", "low:Q", "median:Q", "high:Q"],
+        tooltip=tooltip("cell:N", "lag:Q", "low:Q", "median:Q", "high:Q"),
     )  # fmt: skip
     ends = plot(_spread(values, (TOP - bottom) / 22))
     labels = ends.mark_text(align="left", dx=6, fontSize=12).encode(
-        lag, alt.Y("median:Q", scale=scale), colour, text="cell:N"
+        lag, alt.Y("median:Q", scale=scale), colour, alt.Text("cell:N")
     )
     layers = [band, line, labels, *_dtypes(SMALLEST, (bottom, TOP), scale)]
     if bounds := [{"lag": lag, "median": lag * row.bound * LOG10}
@@ -159,9 +159,9 @@ def _spectra(shown: Sequence[DecayRow]) -> Any:
             alt.Y("exponent:Q", title="exponent λ (1/step)"),
             alt.Color("cell:N", legend=legend, **cell),
             alt.StrokeDash("cell:N", legend=None, sort=list(named)),
-            tooltip=["cell:N", "place:Q", "exponent:Q"],
+            tooltip=tooltip("cell:N", "place:Q", "exponent:Q"),
         ),
-        zero.encode(y="exponent:Q"),
+        zero.encode(alt.Y("exponent:Q")),
     ).properties(width=420, height=320)
 
 
@@ -180,7 +180,7 @@ def _products(shown: Sequence[DecayRow]) -> Any:
         alt.Y("size:Q", title="singular value (log10)"),
         alt.Color("lag:N", title="lag k (steps)", sort=lags),
         alt.StrokeDash("lag:N", legend=None, sort=lags),
-        tooltip=["cell:N", "lag:N", "place:Q", "size:Q"],
+        tooltip=tooltip("cell:N", "lag:N", "place:Q", "size:Q"),
     ).properties(width=230, height=170)
     return panels(panel, "cell:N", 2, [row.cell for row in shown]).resolve_scale(x="independent")
 
@@ -207,7 +207,7 @@ def _clipping(rows: Sequence[ClippingRow]) -> Any:
         alt.Y("norm:Q", title=NORM),
         alt.Color("what:N", legend=legend, **curve),
         alt.StrokeDash("what:N", legend=None, sort=list(curves)),
-        tooltip=["what:N", "lag:Q", "norm:Q"],
+        tooltip=tooltip("what:N", "lag:Q", "norm:Q"),
     )
     end = base.mark_rule(strokeDash=[2, 3], strokeWidth=1).encode(
         alt.YDatum(LARGEST["float32"] * math.log10(2))
@@ -243,7 +243,7 @@ def _dtypes(powers: dict[str, int], span: tuple[float, float], scale: Any) -> li
     base = plot(values).encode(alt.Y("size:Q", scale=scale))
     rule = base.mark_rule(strokeDash=[2, 3], strokeWidth=1)
     text = base.mark_text(align="left", baseline="bottom", dx=5, dy=-2, fontSize=11)
-    return [rule, text.encode(alt.XDatum(0), text="name:N")] if values else []
+    return [rule, text.encode(alt.XDatum(0), alt.Text("name:N"))] if values else []
 
 
 # The rows of a decay bench that a figure shows.
@@ -353,7 +353,7 @@ def _by_bias(by_cell: dict[str, list[DecayRow]]) -> Any:
     curve = base.transform_filter("isValid(datum.formula)").mark_line(
         color="currentColor", strokeWidth=1.5
     )
-    drawn = [curve.encode(bias, alt.Y("formula:Q"), detail="cell:N")]
+    drawn = [curve.encode(bias, alt.Y("formula:Q"), alt.Detail("cell:N"))]
     colour = alt.Color("cell:N", title="cell", sort=list(by_cell))
     path = alt.Shape("path:N", title="measured on")
     if many:
@@ -367,7 +367,7 @@ def _by_bias(by_cell: dict[str, list[DecayRow]]) -> Any:
     base = base.transform_filter("isValid(datum.steps)")
     points = base.mark_point(size=70, strokeWidth=2, opacity=1).encode(
         bias, steps, colour, path,
-        tooltip=["cell:N", "path:N", "b:Q", "steps:Q", "low:Q", "high:Q"],
+        tooltip=tooltip("cell:N", "path:N", "b:Q", "steps:Q", "low:Q", "high:Q"),
     )  # fmt: skip
     bars = base.mark_rule(strokeWidth=1.5).encode(bias, alt.Y("low:Q"), alt.Y2("high:Q"), colour)
     chart = alt.layer(*drawn, bars, points)
@@ -417,10 +417,10 @@ def _by_gain(by_cell: dict[str, list[DecayRow]]) -> Any:
     colour = alt.Color("what:N", title=None, sort=kinds, legend=alt.Legend(orient="top"))
     measured = base.transform_filter("isValid(datum.what)")
     layers = [
-        base.transform_filter("isValid(datum.zero)").mark_rule(strokeWidth=1).encode(y="zero:Q"),
+        base.transform_filter("isValid(datum.zero)").mark_rule(strokeWidth=1).encode(alt.Y("zero:Q")),
         base.transform_filter("isValid(datum.threshold)")
         .mark_rule(strokeDash=[5, 4], strokeWidth=1.2)
-        .encode(x="threshold:Q"),
+        .encode(alt.X("threshold:Q")),
         base.transform_filter("!isValid(datum.what) && isValid(datum.g)")
         .mark_line(color="currentColor", strokeWidth=1.2)
         .encode(gain, alt.Y("rate:Q", title="rate (1/step)")),
@@ -429,7 +429,7 @@ def _by_gain(by_cell: dict[str, list[DecayRow]]) -> Any:
         ),
         measured.mark_point(filled=True, size=55, opacity=1).encode(
             gain, alt.Y("rate:Q"), colour, alt.Shape("what:N", sort=kinds, legend=None),
-            tooltip=["cell:N", "what:N", "g:Q", "rate:Q", "low:Q", "high:Q"],
+            tooltip=tooltip("cell:N", "what:N", "g:Q", "rate:Q", "low:Q", "high:Q"),
         ),
     ]  # fmt: skip
     return panels(alt.layer(*layers).properties(width=180, height=210), "cell:N", 3, list(by_cell))

@@ -8,7 +8,7 @@ from typing import Any
 from ...bench.forms.plan import Row, rows
 from ...bench.run import BenchRun
 from ..section import Cell, Figure, Section, Table
-from .charts import alt, log, plot
+from .charts import alt, log, plot, tooltip
 
 HEADINGS = ("cell", "form", "dtype", "error", "at C", "decay", "/ bound", "fails at")
 
@@ -88,7 +88,7 @@ def _chart(measured: Sequence[Row], *, share: bool) -> Any:
     ticks = alt.Axis(values=[10**k for k in range(-6, 9, 1 if share else 2)],
                      format="~g" if share else "~s")  # fmt: skip
     shown = alt.Y(f"{field}:Q", title=title, scale=log(), axis=ticks)
-    about = ["cell:N", "form:N", "C:Q", "decay:N", "error:Q", "bound:Q", "share:Q"]
+    about = tooltip("cell:N", "form:N", "C:Q", "decay:N", "error:Q", "bound:Q", "share:Q")
     valid = base.transform_filter(f"isValid(datum.{field}) && datum.{field} > 0")
     layers = [valid.mark_line(point=True, strokeWidth=1.5)
               .encode(steps, shown, colour, tooltip=about)]  # fmt: skip
@@ -99,7 +99,7 @@ def _chart(measured: Sequence[Row], *, share: bool) -> Any:
     for number, decay in enumerate(reversed(decays)):  # apart, since several fail at one C
         failed = base.transform_filter(f"!isValid(datum.error) && datum.decay == '{decay:g}'")
         layers.append(failed.mark_point(shape="cross", angle=45, size=50, filled=True, opacity=1)
-                      .encode(steps, colour, y=alt.value(4 + 10 * number),
+                      .encode(steps, colour, alt.YValue(4 + 10 * number),
                               tooltip=about))  # fmt: skip
     panel = alt.layer(*layers).properties(width=170, height=150)
     return panel.facet(row=alt.Row("form:N", title=None, sort=forms),

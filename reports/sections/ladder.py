@@ -10,7 +10,7 @@ from ...bench.speed.contender import PASSES
 from ...bench.speed.ladder import RUNGS
 from ...bench.timing.comparison import Comparison
 from ..section import Figure, Table
-from .charts import alt, plot
+from .charts import alt, plot, tooltip
 
 PLACES = {rung.name: place for place, rung in enumerate(RUNGS)}
 
@@ -97,9 +97,12 @@ def _chart(records: Sequence[dict[str, Any]]) -> Any:
     speed = alt.Y("speedup:Q", title="times as fast as the first rung", scale=alt.Scale(zero=False))
     x = alt.X("rung:N", title=None, axis=alt.Axis(labelAngle=-40))
     line = base.mark_line(point=True).encode(
-        x, speed, colour, tooltip=["shape:N", "rung:N", "pass:N", "speedup:Q", "least:Q", "most:Q"]
+        x,
+        speed,
+        colour,
+        tooltip=tooltip("shape:N", "rung:N", "pass:N", "speedup:Q", "least:Q", "most:Q"),
     )
     interval = base.mark_rule(strokeWidth=2).encode(x, alt.Y("least:Q"), alt.Y2("most:Q"), colour)
-    unity = base.mark_rule(strokeDash=[4, 4]).encode(y=alt.datum(1))
+    unity = base.mark_rule(strokeDash=[4, 4]).encode(alt.YDatum(1))
     panel = alt.layer(unity, interval, line).properties(width=220, height=250)
     return panel.facet(column=alt.Column("pass:N", title=None, sort=list(PASSES)))

@@ -10,7 +10,7 @@ from ...bench.memory.tasks import TASKS
 from ...bench.memory.trained_layer import HELD_OUT
 from ...bench.run import BenchRun
 from ..section import Figure, Section, Table
-from .charts import alt, plot
+from .charts import alt, plot, tooltip
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
@@ -68,7 +68,7 @@ def _chart(shares: Sequence[Summary]) -> Any:
     line = base.mark_line(point=True).encode(
         lag, alt.Y("median:Q", **share), colour,
         alt.StrokeDash("cell:N", legend=None), alt.Shape("cell:N", legend=None),
-        tooltip=["task:N", "cell:N", "lag:Q", "median:Q", "least:Q", "most:Q"],
+        tooltip=tooltip("task:N", "cell:N", "lag:Q", "median:Q", "least:Q", "most:Q"),
     )  # fmt: skip
     guess = base.mark_rule(strokeDash=[4, 4]).encode(alt.Y("mean(guessing):Q"))
     panel = alt.layer(band, line, guess).properties(width=230, height=220)

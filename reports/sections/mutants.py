@@ -9,7 +9,7 @@ from typing import Any
 from ...bench.run import BenchRun
 from ...bench.scores.kill_matrix import Row, rows
 from ..section import Figure, Section, Table
-from .charts import alt, plot
+from .charts import alt, plot, tooltip
 
 
 def section(runs: Sequence[BenchRun]) -> Section:
@@ -78,5 +78,5 @@ def _chart(planted: Sequence[Row]) -> Any:
     return bars.encode(
         alt.X("layers:Q", title="wrong layers", axis=alt.Axis(tickMinStep=1, format="d")),
         alt.Y("check:N", title="check", sort="-x"),
-        tooltip=["check:N", "layers:Q"],
+        tooltip=tooltip("check:N", "layers:Q"),
     ).properties(height={"step": 18})

@@ -11,7 +11,7 @@ from ...bench.speed.contender import BACKWARD, DATA, FORWARD, TRAINING
 from ...bench.timing.comparison import AMBIGUOUS
 from ...verify.subjects import family
 from ..section import Figure, grouped
-from .charts import alt, log, plot
+from .charts import alt, log, plot, tooltip
 
 MOST_GROUPS = 5
 """The most groups whose passes are shown."""
@@ -40,13 +40,13 @@ def roofline(analyses: Sequence[Row], ceilings: Mapping[str, float]) -> Figure |
         records = [v | {"mark": named[v["cell"]]} for v in values(forward)]
         points = plot(records).mark_point(filled=True, size=45)
         line = plot(roof).mark_line(color="currentColor", strokeWidth=1.5)
-        roofs = line.encode(alt.X("x:Q"), alt.Y("y:Q"), detail="dtype:N")
+        roofs = line.encode(alt.X("x:Q"), alt.Y("y:Q"), alt.Detail("dtype:N"))
         ends = plot([p for p in roof if p["x"] == most])
         names = ends.mark_text(align="right", dy=-7).encode(
-            alt.X("x:Q"), alt.Y("y:Q"), text="dtype:N"
+            alt.X("x:Q"), alt.Y("y:Q"), alt.Text("dtype:N")
         )
         shown = points.encode(
-            x, y, colour(forward), alt.Shape("mark:N", title=None), tooltip=TOOLTIP
+            x, y, colour(forward), alt.Shape("mark:N", title=None), tooltip=tooltip(*TOOLTIP)
         )
         return alt.layer(roofs, names, shown)
 
@@ -84,7 +84,7 @@ def passes(analyses: Sequence[Row]) -> Figure | None:
         y = alt.Y("contender:N", title=None, axis=alt.Axis(labelLimit=220))
         part = alt.Color("part:N", title=None, sort=order, scale=alt.Scale(domain=order))
         bars = alt.Chart().mark_bar().encode(x, y, part, alt.Order("place:O"),
-                                             tooltip=["part:N", "ms:Q"])  # fmt: skip
+                                             tooltip=tooltip("part:N", "ms:Q"))  # fmt: skip
         header = alt.Header(labelAngle=0, labelAnchor="start", labelOrient="top")
         faceted = bars.properties(width=420, height=alt.Step(22)).facet(
             row=alt.Row("group:N", title=None, header=header, sort=None),
@@ -153,7 +153,7 @@ def errors(analyses: Sequence[Row]) -> Figure | None:
                   axis=alt.Axis(format=".0e")),
             colour(analyses),
             alt.Shape("pass:N", title=None),
-            tooltip=[*TOOLTIP, "error:Q"],
+            tooltip=tooltip(*TOOLTIP, "error:Q"),
         )  # fmt: skip
 
     return Figure(
@@ -195,7 +195,7 @@ def memory(analyses: Sequence[Row]) -> Figure | None:
             alt.Y("peak:Q", title="peak of a call (MB)", scale=log()),
             colour(analyses),
             alt.Shape("pass:N", title=None),
-            tooltip=["contender:N", "pass:N", "shape:N", "peak:Q", "least:Q"],
+            tooltip=tooltip("contender:N", "pass:N", "shape:N", "peak:Q", "least:Q"),
         )
         return alt.layer(diagonal.encode(alt.X("x:Q"), alt.Y("x:Q")), shown)
 
@@ -314,7 +314,7 @@ def _panel(size: str, rows: Sequence[Row], shown: Any, number: int) -> Any:
               axis=alt.Axis(values=ticks, format="d"))  # fmt: skip
     y = alt.Y("us:Q", title="µs for each step in time" if number == 0 else None, scale=log())
     base = plot(values(rows))
-    line = base.mark_line(point=True).encode(x, y, shown, tooltip=TOOLTIP)
+    line = base.mark_line(point=True).encode(x, y, shown, tooltip=tooltip(*TOOLTIP))
     bars = base.mark_rule().encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), shown)
     layers = [line, bars]
     cell = rows[0].group.cell
@@ -399,7 +399,7 @@ def heat(analyses: Sequence[Row]) -> Figure | None:
         )
         dark = alt.expr.abs(alt.datum.log) > 0.6 * reach
         text = base.mark_text().encode(
-            text="said:N",
+            alt.Text("said:N"),
             color=alt.when(dark).then(alt.value("white")).otherwise(alt.value("black")),
         )
         layered = alt.layer(squares, text).properties(width=110, height=110)
@@ -440,7 +440,7 @@ def compiling(analyses: Sequence[Row]) -> Figure | None:
             alt.Y("seconds:Q", title="first call (s)"),
             alt.Color("contender:N", title=None),
             alt.StrokeDash("pass:N", title=None),
-            tooltip=["contender:N", "pass:N", "T:Q", "seconds:Q"],
+            tooltip=tooltip("contender:N", "pass:N", "T:Q", "seconds:Q"),
         )
 
     return Figure(

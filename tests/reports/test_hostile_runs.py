@@ -202,11 +202,10 @@ def test_a_last_line_that_was_torn_is_left_out(kind, tmp_path):
     ],
 )
 @given(data=st.data())
-def test_a_spoilt_run_is_told_or_refused_in_a_sentence(kind, tmp_path_factory, data):
+def test_a_spoilt_run_is_told_or_refused_in_a_sentence(kind, tmp_path, data):
     header, _, rows = CORPUS[kind]
     if data.draw(st.integers(0, 4)) == 0:
         header = data.draw(spoilt(header))
     else:
         rows = data.draw(spoilt(rows, most=3))
-    folder = tmp_path_factory.mktemp("run")
-    harmless(*told(made(folder, kind, header=header, rows=rows)))
+    harmless(*told(made(tmp_path, kind, header=header, rows=rows)))

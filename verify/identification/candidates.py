@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import permutations
+from itertools import groupby, permutations
+from operator import itemgetter
 from typing import TypeAlias
 
 import numpy as np
@@ -52,11 +53,15 @@ class Candidate:
     def convention(self) -> Convention:
         """The complete convention, with biases in the order of the arrays, without unused ones."""
         used = [r for r in self.roles.values() if r.kind == "bias"]
-        peephole = next((r for r in self.roles.values() if r.kind == "peephole"), None)
         c = replace(self.base, bias=tuple(r.letters for r in used))
-        if peephole:
-            c = replace(c, peepholes=peephole.letters, output_peephole=peephole.seen)
+        if self.peephole:
+            c = replace(c, peepholes=self.peephole.letters, output_peephole=self.peephole.seen)
         return c
+
+    @property
+    def peephole(self) -> Role | None:
+        """The role of the array of peepholes, None if there is none."""
+        return next((r for r in self.roles.values() if r.kind == "peephole"), None)
 
     @property
     def names(self) -> dict[str, str]:
@@ -72,9 +77,9 @@ class Candidate:
     @property
     def functions(self) -> tuple[str | bool, ...]:
         """The choices that determine a step as a function of its slices."""
-        c = self.convention
-        chosen = (c.reset, c.update, c.gate, c.candidate, c.output, c.output_peephole)
-        return (*chosen, c.coupled, c.projected)
+        c, peephole = self.base, self.peephole
+        seen = peephole.seen if peephole else c.output_peephole
+        return (c.reset, c.update, c.gate, c.candidate, c.output, seen, c.coupled, c.projected)
 
     def slices(
         self, named: Mapping[str, Array], weights: tuple[list[Array], list[Array]] | None = None
@@ -128,11 +133,13 @@ def structures(
         for reading in readings
         for residuals, conventions in find(reading, plain, few)
     ]
-    flat = np.stack([residuals for _, residuals, _ in results])
-    flat[np.isnan(flat)] = np.inf
+    stacked = np.stack([residuals for _, residuals, _ in results])
+    stacked[np.isnan(stacked)] = np.inf
+    flat, kept = stacked.ravel(), min(KEPT, stacked.size)
+    near = np.flatnonzero(flat <= np.partition(flat, kept - 1)[kept - 1])  # ties, too
     candidates = []
-    for k in np.argsort(flat, axis=None, kind="stable")[:KEPT]:
-        number, *where = (int(axis) for axis in np.unravel_index(k, flat.shape))
+    for k in near[np.argsort(flat[near], kind="stable")][:kept]:
+        number, *where = (int(axis) for axis in np.unravel_index(k, stacked.shape))
         reading, _, conventions = results[number]
         base = replace(conventions(tuple(where)), **reading.fields)
         candidates.append(Candidate(reading, base, {}))
@@ -147,12 +154,35 @@ class _Sums:
     ) -> None:
         W, U = reading.weights(named)
         self.letters, self.orders = letters, list(permutations(range(len(letters))))
-        places = np.array(self.orders)  # for every order, the place of each letter
-        xW = np.stack([steps.x @ block for block in W])
-        hU = np.stack([steps.before[0] @ block for block in U])
-        self.x = {g: xW[places[:, k]][:, None] for k, g in enumerate(letters)}
-        self.h = {g: hU[places[:, k]][None] for k, g in enumerate(letters)}
-        self.U = {g: np.stack(U)[places[:, k]][None] for k, g in enumerate(letters)}
+        self.places = np.array(self.orders)  # for every order, the place of each letter
+        self.xW = np.stack([steps.x @ block for block in W])
+        self.hU = np.stack([steps.before[0] @ block for block in U])
+        self.U = np.stack(U)
+
+    @property
+    def x(self) -> dict[str, Array]:
+        """The products of each gate with x."""
+        return {g: self.xW[self.places[:, k]][:, None] for k, g in enumerate(self.letters)}
+
+    @property
+    def h(self) -> dict[str, Array]:
+        """The products of each gate with h."""
+        return {g: self.hU[self.places[:, k]][None] for k, g in enumerate(self.letters)}
+
+    def recurrent(self, letter: str) -> Array:
+        """Return the block of U of a gate."""
+        return self.U[self.places[:, self.letters.index(letter)]][None]
+
+    def gates(self, function: Callable[[Array], Array]) -> dict[str, Array]:
+        """Return a function of the sum of each gate.
+
+        It is evaluated once for each pair of blocks: there are few, and many pairs of orders.
+        """
+        of_pairs = function(self.xW[:, None] + self.hU)
+        return {
+            g: of_pairs[self.places[:, None, k], self.places[:, k]]
+            for k, g in enumerate(self.letters)
+        }
 
     def at(self, base: Convention, offsets: Array, where: tuple[int, ...]) -> Convention:
         """Return the convention with the orders and the forget offset at an index."""
@@ -182,38 +212,47 @@ def _grus(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterato
     sums = _Sums("rzn", reading, named, steps)
     for chosen in functions("gru"):
         base = Convention("gru", "rzn", **chosen)
-        h = family.gru(base, sums.x, sums.h, steps.before[0], None, lambda rh: rh @ sums.U["n"])
+        h = family.gru(
+            base, sums.x, sums.h, steps.before[0], None, lambda rh: rh @ sums.recurrent("n")
+        )
         yield _worst(h, steps.after[0]), partial(sums.at, base, np.zeros(h.shape[:2]))
 
 
 def _lstms(reading: Reading, named: Mapping[str, Array], steps: Steps) -> Iterator[Ranking]:
     letters = reading.letters("lstm")
     sums = _Sums(letters, reading, named, steps)
-    sums_of_gates = {g: sums.x[g] + sums.h[g] for g in letters}
-    for chosen in functions("lstm"):
-        base = Convention("lstm", letters, coupled="f" not in letters, **chosen)
-        shifted, offsets = dict(sums_of_gates), np.zeros(sums_of_gates["i"].shape[:2])
+    of_gates = {
+        name: sums.gates(family.activation(name))
+        for name in ("identity", *CHOICES["gate"], *CHOICES["candidate"])
+    }
+    written_by = itemgetter("gate", "candidate")  # what determines the new c
+    for (gate, candidate), alike in groupby(functions("lstm"), written_by):
+        i, g, o = of_gates[gate]["i"], of_gates[candidate]["g"], of_gates[gate]["o"]
+        offsets, f = np.zeros(i.shape[:2]), 1 - i
         if "f" in letters:
-            offsets = _offsets(base, sums_of_gates, steps)
-            shifted["f"] = sums_of_gates["f"] + offsets[..., None, None]
-        h, c = family.lstm(base, shifted, {}, steps.before[1])
-        h = h @ reading.projection(named) if reading.R else h
-        residuals = np.maximum(_worst(h, steps.after[0]), _worst(c, steps.after[1]))
+            offsets = _offsets(gate, i * g, of_gates["identity"]["f"], steps)
+            f = family.activation(gate)(of_gates["identity"]["f"] + offsets[..., None, None])
+        c = f * steps.before[1] + i * g
+        off = _worst(c, steps.after[1])
+        for chosen in alike:
+            base = Convention("lstm", letters, coupled="f" not in letters, **chosen)
+            h = o * family.activation(base.output)(c)
+            h = h @ reading.projection(named) if reading.R else h
+            yield np.maximum(_worst(h, steps.after[0]), off), partial(sums.at, base, offsets)
 
-        yield residuals, partial(sums.at, base, offsets)
 
+def _offsets(gate: str, written: Array, sums: Array, steps: Steps) -> Array:
+    """Return the constant that f's sum lacks, for each candidate, by solving c' = f c + i g.
 
-def _offsets(base: Convention, sums: Mapping[str, Array], steps: Steps) -> Array:
-    """Return the constant that f's sum lacks, for each candidate, by solving c' = f c + i g."""
-    gate = family.activation(base.gate)
-    written = gate(sums["i"]) * family.activation(base.candidate)(sums["g"])
+    ``written`` is i g, ``sums`` what f's activation, ``gate``, is applied to.
+    """
     with np.errstate(all="ignore"):
         f = (steps.after[1] - written) / steps.before[1]
-        if base.gate in family.SLOPES:
-            needed = np.where((f > 0) & (f < 1), (f - 0.5) / family.SLOPES[base.gate], np.nan)
+        if gate in family.SLOPES:
+            needed = np.where((f > 0) & (f < 1), (f - 0.5) / family.SLOPES[gate], np.nan)
         else:
             needed = np.log(f / (1 - f))
-        lacking = needed - sums["f"]
+        lacking = needed - sums
     lacking = np.where(np.isfinite(lacking), lacking, 0.0)
     return np.median(lacking, axis=(-2, -1))
 

@@ -139,8 +139,9 @@ def roles(arrays: Mapping[str, Floats], stated: Mapping[str, str]) -> dict[str, 
         if name not in arrays or not (base in NAMES or (base != role and base in arrays)):
             allowed = ", ".join(arrays if name not in arrays else (*NAMES, f"{GRADIENT}NAME"))
             raise Unreadable(f"--role '{role}={name}': expected one of {allowed}")
+    plain_names = {name: plain(name) for name in arrays}
     for role, names in NAMES.items():
-        _recognise(role, names, arrays, names_by_role)
+        _recognise(role, names, plain_names, names_by_role)
     if "x" not in names_by_role:
         raise Unreadable(f"which of {', '.join(arrays)} is the input? say --role x=NAME")
     if not {"y", "final h"} & names_by_role.keys():
@@ -150,10 +151,11 @@ def roles(arrays: Mapping[str, Floats], stated: Mapping[str, str]) -> dict[str, 
         )
     for role, names in NAMES.items():
         synonyms = (*names, *(plain(names_by_role[r]) for r in (role,) if r in names_by_role))
-        _recognise(f"{GRADIENT}{role}", _gradient_names(synonyms), arrays, names_by_role)
+        _recognise(f"{GRADIENT}{role}", _gradient_names(synonyms), plain_names, names_by_role)
     for name in arrays:
         if name not in names_by_role.values():
-            _recognise(f"{GRADIENT}{name}", _gradient_names([plain(name)]), arrays, names_by_role)
+            gradients = _gradient_names([plain_names[name]])
+            _recognise(f"{GRADIENT}{name}", gradients, plain_names, names_by_role)
     if not arrays.keys() - names_by_role.values():
         raise Unreadable(
             f"there are no weights beside {', '.join(arrays)}: save them, too; without them any "
@@ -167,10 +169,11 @@ def _gradient_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _recognise(
-    role: str, names: Sequence[str], arrays: Mapping[str, Floats], names_by_role: dict[str, str]
+    role: str, names: Sequence[str], plain_names: Mapping[str, str], names_by_role: dict[str, str]
 ) -> None:
-    """Enter the array of a role into the known ones, by its name."""
-    matches = [n for n in arrays if plain(n) in names and n not in names_by_role.values()]
+    """Enter the array of a role into the known ones, by its plain name."""
+    taken = names_by_role.values()
+    matches = [n for n, bare in plain_names.items() if bare in names and n not in taken]
     if role in names_by_role or not matches:
         return
     if len(matches) > 1:

@@ -26,7 +26,7 @@ from ..numbers.arithmetic import ARITHMETICS
 from ..numbers.bounded import Bounded
 from ..numbers.ledger import Comparison, Ledger
 from ..subjects.called import under_test
-from .candidates import Candidate, Role, with_role
+from .candidates import Candidate, Role
 from .example import Cotangents, Example
 from .probe import Reading, Unreadable, readings
 from .recorded import Recorded
@@ -196,13 +196,10 @@ def _with_vectors(candidate: Candidate) -> Iterator[Candidate]:
     for order in permutations(vectors) if base.recurrent_bias else [tuple(vectors)]:
         choices = [list(_roles(candidate, names, k)) for k, names in enumerate(order)]
         for roles in product(*choices):
-            if sum(role.kind == "peephole" for role in roles) > 1:
-                continue
-            variant = candidate
-            for names, role in zip(order, roles, strict=True):
-                variant = with_role(variant, names, role)
-            if len(variant.convention.bias) <= 2:  # no convention has more
-                yield variant
+            kinds = [role.kind for role in roles]
+            # No convention has more biases, or more peepholes.
+            if kinds.count("bias") <= 2 and kinds.count("peephole") <= 1:
+                yield Candidate(candidate.reading, base, dict(zip(order, roles, strict=True)))
 
 
 def _roles(candidate: Candidate, names: tuple[str, ...], number: int) -> Iterator[Role]:
@@ -240,8 +237,8 @@ def _distances(cell: str, example: Example) -> Iterator[tuple[Candidate, float]]
         alike = defaultdict[Any, list[tuple[int, Slices]]](list)
         for number, candidate in enumerate(candidates):
             slices = candidate.slices(named, weights)
-            shapes = frozenset((name, np.shape(a)) for name, a in slices.items())
-            alike[candidate.functions, shapes].append((number, slices))
+            arrays = frozenset(n for n, a in slices.items() if isinstance(a, np.ndarray))
+            alike[candidate.functions, arrays].append((number, slices))
         distances = np.zeros(len(candidates))
         for members in alike.values():
             numbers, several = zip(*members, strict=True)

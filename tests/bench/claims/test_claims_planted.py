@@ -23,10 +23,11 @@ def small(monkeypatch):
     monkeypatch.setattr(speed, "rounds", counted)
     monkeypatch.setattr(speed, "BACKENDS", (speed.numpy_backend,))
     monkeypatch.setattr(symptoms, "SEEDS", 3)
-    monkeypatch.setattr(symptoms, "STEPS", 60)
+    monkeypatch.setattr(symptoms, "STEPS", 40)
+    monkeypatch.setattr(symptoms, "LAG", 30)
     monkeypatch.setattr(recall, "LAGS", (3, 30))
     monkeypatch.setattr(recall, "SEEDS", 4)
-    monkeypatch.setattr(recall, "STEPS", 100)
+    monkeypatch.setattr(recall, "STEPS", 75)
     kept = ("RNN", "LSTM, b_f = 0", "LSTM, b_f = 3", "GRU, b_z = 3")
     chosen = {name: recall.CONTESTANTS[name] for name in kept}
     monkeypatch.setattr(recall, "CONTESTANTS", chosen)

@@ -175,6 +175,11 @@ def peak(prepared, *, repeats=3):
     return min(_traced_peak(prepared()) for _ in range(repeats))
 
 
+def stays_below(limit, prepared, *, repeats=3):
+    """Whether the peak of what ``prepared`` returns is below a limit in one of these runs."""
+    return any(_traced_peak(prepared()) < limit for _ in range(repeats))
+
+
 def _traced_peak(run):
     tracemalloc.start()
     try:
@@ -190,7 +195,7 @@ def test_sixteen_times_the_steps_need_four_times_the_memory():
         return lambda: [0 for _ in carried(problem.follow(steps, 0), problem.cotangent) if False]
 
     last(10)()
-    assert peak(lambda: last(6400)) < 5 * peak(lambda: last(400))
+    assert stays_below(5 * peak(lambda: last(400)), lambda: last(6400))
 
 
 def test_exponents_need_no_more_memory_for_more_steps():
@@ -202,5 +207,4 @@ def test_exponents_need_no_more_memory_for_more_steps():
 
     measured(10)()
     one_number_a_step = 8 * (2000 - 200)
-    more = peak(lambda: measured(2000)) - peak(lambda: measured(200))
-    assert more < one_number_a_step
+    assert stays_below(peak(lambda: measured(200)) + one_number_a_step, lambda: measured(2000))

@@ -42,6 +42,7 @@ class TestPlantedErrors:
         assert verdicts(machine, 1.1 * CALL, count=20)[SLOWER] == 20
 
         monkeypatch.setattr(np, "median", np.mean)
+        monkeypatch.setattr(resampling, "medians_of_rows", lambda rows: rows.mean(axis=1))
 
         assert verdicts(machine, 1.1 * CALL, count=20)[SLOWER] <= 8
 

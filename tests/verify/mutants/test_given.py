@@ -14,7 +14,11 @@ EVERY = [(m, m.cells[-1]) for m in mutants() if m.id.startswith("K")]
 def test_a_mutant_is_killed(mutant, cell):
     for id in mutant.killed_by:
         verdict = hold(
-            mutant_subject(mutant, cell), check_named(id), "float64", budget=Budget(4, 2)
+            mutant_subject(mutant, cell),
+            check_named(id),
+            "float64",
+            budget=Budget(4, 2),
+            shrink=False,
         )
         assert verdict.status == "failed", f"{id}: {verdict.status} {verdict.message}"
 
