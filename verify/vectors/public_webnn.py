@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ...reference.arrays import Floats
+from ..models.content import ORDERS
 from ..models.nodes import DEFAULTS, Node
-from ..models.operation import Activation
 from .audit import Allowed, Published, Unread
 from .operators import published
 
@@ -37,7 +37,6 @@ WORDS = {"true": True, "false": False, "null": None, "undefined": None, "NaN": f
 ULPS = re.compile(r"\b(float\d+):\s*(\d+)")
 OPERATORS = {"gru": "GRU", "gruCell": "GRU", "lstm": "LSTM", "lstmCell": "LSTM"}
 DIRECTIONS = {"forward": "forward", "backward": "reverse", "both": "bidirectional"}
-ORDERS = {"GRU": "zrn", "LSTM": "iofg"}
 STATES = (("initialHiddenState", "hiddenState"), ("initialCellState", "cellState"))
 """The names of the initial states, those of cells last."""
 
@@ -150,7 +149,7 @@ def _published(test: Mapping[str, Any], where: str) -> Published:
         weights["P"] = peephole.reshape(passes, -1)
     node = Node(
         where, kind, direction=direction, weights=weights,
-        activations=tuple(map(Activation, DEFAULTS[kind])) * passes,
+        activations=DEFAULTS[kind] * passes,
         reset_after=kind == "GRU" and options.get("resetAfter", True),
     )  # fmt: skip
     given = {"X": x}
@@ -158,7 +157,7 @@ def _published(test: Mapping[str, Any], where: str) -> Published:
         if (initial := argument_of(*names)) is not None:
             given[f"initial_{state}"] = initial.reshape(passes, x.shape[1], H)
     rectified = _rectified(options.get("activations"), kind, where)
-    order = str(options.get("layout", ORDERS[kind]))
+    order = str(options.get("layout", ORDERS["onnx"][node.family]))
     return published(
         f"{where}: {test.get('name', '')}", "WebNN", node, given,
         _outputs(graph, operator["outputs"], node, one_step=one_step), Allowed(),
@@ -168,7 +167,7 @@ def _published(test: Mapping[str, Any], where: str) -> Published:
 
 def _rectified(activations: Any, kind: str, where: str) -> bool:
     """Return whether all activations are ReLU; raise Unread for unsupported ones."""
-    if activations is None or activations == [name.lower() for name in DEFAULTS[kind]]:
+    if activations in (None, [usual.name.lower() for usual in DEFAULTS[kind]]):
         return False
     if {*activations} == {"relu"}:
         return True

@@ -13,7 +13,7 @@ from gatewise.verify.checks import check_named
 from gatewise.verify.models.departures import departures
 from gatewise.verify.models.graph import ModelError
 from gatewise.verify.models.inventory import inventory, opened
-from gatewise.verify.models.sources import layers, of_node
+from gatewise.verify.models.sources import layer_of_node, layers
 from gatewise.verify.models.subject import node_named, own_case
 from gatewise.verify.models.tflite import single
 from gatewise.verify.models.variants import misread
@@ -110,7 +110,7 @@ def exported(path, wrong="", change=None, options=None, *, rows=2, variable=True
 
 
 def departures_of(path, source):
-    own = [of_node(n) for n in inventory(opened(path))]
+    own = [layer_of_node(n) for n in inventory(opened(path))]
     return {layer.name: departures(k, own, layers(str(source))) for k, layer in enumerate(own)}
 
 
