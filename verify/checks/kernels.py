@@ -30,7 +30,7 @@ from ..subjects.kernel_problems import (
     long_runs,
     problem_numbered,
     sizes,
-    small_cases,
+    small_case,
 )
 from ..subjects.protocol import Subject
 from . import kernel_oracle as oracle
@@ -170,8 +170,8 @@ def calls(subject: SubjectUnderTest, case: Case) -> Ledger:
     }
     want = oracle.output(problem, case, mixed, oracle.bounded(case))
     ledger.compare("output with other parameters", call.output(mixed), want)
-    if call.submission.keeps:
-        got = call.called.attempt(lambda: call.submission.goes_on(first_leaves["x"]))
+    if call.submission.keeps_state:
+        got = call.called.attempt(lambda: call.submission.continued_output(first_leaves["x"]))
         quantity = "output without a state, after another call"
         ledger.compare(quantity, got, _after(problem, case, mixed, first_leaves["x"]))
     if not isinstance(problem, StateSpace):  # whose parameters are as long as its input
@@ -227,7 +227,7 @@ def _first(choose: Choice, subject: Subject, dtype: str) -> SearchStrategy[Case]
 
 def _small(subject: Subject, dtype: str) -> SearchStrategy[Case]:
     return st.integers(0, 40).map(
-        lambda seed: replace(small_cases(problem_of(subject), seed), dtype=dtype)
+        lambda seed: replace(small_case(problem_of(subject), seed), dtype=dtype)
     )
 
 

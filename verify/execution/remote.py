@@ -24,7 +24,7 @@ from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.framework import PROJECTED
 from ..subjects.kernel_problems import Problem, problem_named
 from ..subjects.loader import UnknownSubject
-from ..subjects.own_names import OwnMap as NamedMap
+from ..subjects.own_names import ModuleMap
 from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, SubjectUnavailable
 from ..subjects.recurrence import Recurrence, lengths
 from ..subjects.torch_parameters import TorchMap
@@ -138,7 +138,7 @@ class Remote:
             return ExplicitMap(self.cells[0], case)
         convention = replace(meaning.convention, projected=True) if case.P else meaning.convention
         if meaning.kind == "own":
-            return NamedMap(convention, case, meaning.arrays)
+            return ModuleMap(convention, case, meaning.arrays)
         return (TorchMap if meaning.kind == "torch" else ConventionMap)(convention, case)
 
     def caller(self, case: Case) -> str:
@@ -325,13 +325,13 @@ class RemoteLayer:
         return gradients
 
     @property
-    def keeps(self) -> bool:
+    def keeps_state(self) -> bool:
         """Whether a call without a state continues from the state of the last call."""
-        return bool(self._asked("keeps", {}).text)
+        return bool(self._asked("keeps_state", {}).text)
 
-    def goes_on(self, x: Floats) -> Floats:
-        """Return the output for x alone, after another call."""
-        return self._only(self._asked("goes_on", {"x": x}), "output")
+    def continued_output(self, x: Floats) -> Floats:
+        """Return the output for x alone, from the state that another call has left."""
+        return self._only(self._asked("continued_output", {"x": x}), "output")
 
     def forbidden(self, leaves: Mapping[str, Floats]) -> str:
         """Say which forbidden class or operator it contains or runs; "" if none."""

@@ -116,9 +116,9 @@ class Respondent:
             "build": self._build, "drop": self._drop, "forward": self._forward,
             "gradients": self._gradients, "jvp": self._jvp, "train": self._train,
             "buffers": self._buffers, "gpu": lambda _: Answer(shapes=gpu()),
-            "output": self._output, "pulled": self._pulled, "goes_on": self._goes_on,
-            "keeps": self._keeps, "forbidden": self._forbidden, "random": self._random,
-            "nodes": self._nodes,
+            "output": self._output, "pulled": self._pulled, "keeps_state": self._keeps_state,
+            "continued_output": self._continued_output, "forbidden": self._forbidden,
+            "random": self._random, "nodes": self._nodes,
         }  # fmt: skip
         while True:
             try:
@@ -237,13 +237,13 @@ class Respondent:
         gradients = with_care(lambda: built.pulled(question.arrays, cotangent))
         return Answer(arrays={name: np.asarray(array) for name, array in gradients.items()})
 
-    def _goes_on(self, question: Question) -> Answer:
+    def _continued_output(self, question: Question) -> Answer:
         built, x = self.layers[question.layer].built, question.arrays["x"]
-        return Answer(arrays={"output": np.asarray(with_care(lambda: built.goes_on(x)))})
+        return Answer(arrays={"output": np.asarray(with_care(lambda: built.continued_output(x)))})
 
-    def _keeps(self, question: Question) -> Answer:
+    def _keeps_state(self, question: Question) -> Answer:
         built = self.layers[question.layer].built
-        return Answer(text="keeps" if with_care(lambda: built.keeps) else "")
+        return Answer(text="yes" if with_care(lambda: built.keeps_state) else "")
 
     def _forbidden(self, question: Question) -> Answer:
         built = self.layers[question.layer].built

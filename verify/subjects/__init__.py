@@ -21,7 +21,7 @@ from ...reference.forms import form_named
 from . import loader
 from .frameworks import families
 from .kernel_problems import BENCH, problem_named
-from .loader import UnknownSubject
+from .loader import PROGRAMS, UnknownSubject
 from .protocol import Loadable, Subject
 
 SCHEMES: dict[str, Callable[[str], Subject]] = {}
@@ -35,9 +35,6 @@ FILES: dict[str, Callable[[str], Subject]] = {}
 
 A name may add a part of the file after ``#``. ``execution.schemes`` fills the table.
 """
-
-PROGRAMS = "process"
-"""The prefix of a program's command: ``process:COMMAND``."""
 
 FORM = "form:"
 """The prefix of a form's name in the argument ``like``."""
@@ -127,11 +124,11 @@ def _require_torch(value: Any, name: str, like: str | None) -> None:
     from .given_arrays import takes_given_arrays
 
     if like:
-        torchs = isinstance(value, type) or not is_problem(like)
+        in_torch = isinstance(value, type) or not is_problem(like)
     else:
-        says = value if takes_given_arrays(value) else declaration_of(value, name)
-        torchs = getattr(says, "gradient", "") == "torch"
-    if not torchs:
+        declaration = value if takes_given_arrays(value) else declaration_of(value, name)
+        in_torch = getattr(declaration, "gradient", "") == "torch"
+    if not in_torch:
         raise UnknownSubject(NO_DEVICE.format(name))
 
 
@@ -205,8 +202,8 @@ def _named(
     if not loader.is_file(name) and (":" not in name or family(name) in families()):
         module, _, last = name.rpartition(".")
         meant = f"; a class of a module is {module}:{last}" if module.isidentifier() else ""
-        known = _alternatives(name)
-        raise UnknownSubject(f"subject {name!r} is not known; there are {known}{meant}")
+        alternatives = _alternatives(name)
+        raise UnknownSubject(f"subject {name!r} is not known; there are {alternatives}{meant}")
     loaded = loader.load(name)
     on_import()
     like = like or getattr(loaded.value, "like", None) or _inherited(loaded.value)

@@ -72,6 +72,9 @@ INSTEAD = {
 }  # fmt: skip
 """Advice for files that hold no class, by their suffix."""
 
+PROGRAMS = "process"
+"""The family of programs, the word before the colon of ``process:COMMAND``."""
+
 PROGRAM = "a program in any language that answers lines of JSON is: process:COMMAND"
 """Advice for all other files."""
 

@@ -134,16 +134,16 @@ class TorchModule:
     def forward(self, inputs: Inputs) -> Result:
         """Run the layer without recording for autograd."""
         torch = import_torch()
-        with self._around(torch, inputs), torch.no_grad():
+        with self._conditions(torch, inputs), torch.no_grad():
             leaves = self._leaves(torch, inputs)
             y, final = self._run(torch, leaves, inputs)
-            _give_back(torch, inputs, leaves)
+            _copy_writes_back(torch, inputs, leaves)
         return _result(torch, y, final)
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Run the layer once and pull every pair of cotangents back by autograd."""
         torch = import_torch()
-        with self._around(torch, inputs, backward=True):
+        with self._conditions(torch, inputs, backward=True):
             leaves = self._leaves(torch, inputs, record=True)
             y, final = self._run(torch, leaves, inputs)
             outputs = _result(torch, y, final)
@@ -152,7 +152,7 @@ class TorchModule:
                 more = number < len(cotangents)
                 named = self._pull(torch, leaves, [y, *final], [dy, *dfinal], more)
                 pulled.append(Pulled.of_leaves(outputs, named))
-            _give_back(torch, inputs, leaves)
+            _copy_writes_back(torch, inputs, leaves)
         return pulled
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
@@ -170,12 +170,13 @@ class TorchModule:
             y, final = torch.func.functional_call(wrapper, parameters, (leaves,))
             return (y, *final)
 
-        with self._around(torch, inputs):
+        with self._conditions(torch, inputs):
             _, (dy, *dfinal) = torch.func.jvp(function, (leaves,), (along,))
         return _result(torch, dy, dfinal)
 
     @contextmanager
-    def _around(self, torch: Any, inputs: Inputs, *, backward: bool = False) -> Iterator[None]:
+    def _conditions(self, torch: Any, inputs: Inputs, *, backward: bool = False) -> Iterator[None]:
+        """Run the block on one thread, in the module's setting, observed by its ``watch``."""
         with one_thread(torch), self.setting():
             if self.watch is None:
                 yield
@@ -263,7 +264,7 @@ def _result(torch: Any, y: Any, final: Sequence[Any]) -> Result:
     return Result(array_of(torch, y), tuple(array_of(torch, s) for s in final))
 
 
-def _give_back(torch: Any, inputs: Inputs, leaves: Mapping[str, Any]) -> None:
+def _copy_writes_back(torch: Any, inputs: Inputs, leaves: Mapping[str, Any]) -> None:
     """Copy the layer's changes of its arguments to the caller's arrays."""
     for name, array in inputs.called_with.items():
         now = array_of(torch, leaves[name])
