@@ -22,7 +22,7 @@ from ..conventions.convention import Convention, Packed
 from ..models.content import Content
 from ..models.operation import Operation
 from ..runs.words import words
-from ..subjects.call_records import Given, Returned
+from ..subjects.call_records import ArgumentRecord, ResultRecord
 from .sandbox import with_memory
 
 HEAD = struct.Struct("<4sQQI")
@@ -109,8 +109,8 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     device: str = "cpu"
     widths: tuple[int, int] = (0, 0)
     arrays: dict[str, Floats] = {}
-    given: Given | None = None
-    tangents: Given | None = None
+    arguments: ArgumentRecord | None = None
+    tangents: ArgumentRecord | None = None
     cotangents: tuple[tuple[Floats | None, tuple[Floats | None, ...]], ...] = ()
     training: bool = False
 
@@ -130,7 +130,7 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     layer: int = 0
     portrait: Portrait | None = None
     shapes: dict[str, Any] = {}
-    results: tuple[Returned, ...] = ()
+    results: tuple[ResultRecord, ...] = ()
     arrays: dict[str, Floats] = {}
     written: dict[int, Floats] = {}
     earlier: dict[int, dict[int, Floats]] = {}

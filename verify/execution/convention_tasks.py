@@ -42,16 +42,16 @@ def ported(subject: Subject) -> dict[str, Any]:
 def computed(subject: Subject, case: str, path: str) -> dict[str, Any]:
     """Run a subject on an ``npz`` file's arrays; write outputs beside it or return a problem.
 
-    The case is JSON.
+    ``case`` is JSON.
     """
-    given = Case.from_json(case)
+    parsed = Case.from_json(case)
     try:
         subject.version()
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        family = subject.cell(given).partition("-")[0]
-        x, state = inputs(given, family)
-        result = under_test(subject).build(given).forward(Inputs(arrays, x, state, None))
+        family = subject.cell(parsed).partition("-")[0]
+        x, state = inputs(parsed, family)
+        result = under_test(subject).build(parsed).forward(Inputs(arrays, x, state, None))
     except (SubjectUnavailable, SubjectCrashed, NotOffered, Mismatch) as error:
         return {"problem": str(error)}
     ends = {f"final {k}": s for k, s in enumerate(result.final)}
