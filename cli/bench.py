@@ -75,12 +75,13 @@ class RunOptions:
         kind: str,
         make: Callable[..., Plan],
         settings: Mapping[str, Any],
-        tell: Callable[[BenchRun], None],
+        print_results: Callable[[BenchRun], None],
     ) -> BenchRun:
-        """Carry out ``make(seed=..., **settings)``; print its run by ``tell``, or its rows as JSON.
+        """Carry out ``make(seed=..., **settings)``, print the run's results, and return it.
 
-        ``settings`` are JSON values, and stored with the run, which resumes from them. Results
-        from before an interruption or a full disk are kept.
+        They are printed by ``print_results``, or as JSON. ``settings`` are JSON values, and stored
+        with the run, which resumes from them. Results from before an interruption or a full disk
+        are kept.
         """
         from ..bench import run
         from ..bench.run import carry_out
@@ -104,7 +105,7 @@ class RunOptions:
         if self.as_json:
             print_json(finished.rows)
         else:
-            tell(finished)
+            print_results(finished)
             click.echo(f"run: {folder}")
         if self.page is not None:
             write_report([folder], self.page, quiet=self.as_json)

@@ -71,7 +71,7 @@ def command(
     if as_json:
         print_json(rows, ensure_ascii=True)
     else:
-        _tell(rows)
+        _print_rows(rows)
     if against is not None:
         changed = changes(_read(against), rows)
         for sentence in changed:
@@ -80,7 +80,7 @@ def command(
             sys.exit(DIFFERS)
 
 
-def _tell(rows: Sequence[CostRow]) -> None:
+def _print_rows(rows: Sequence[CostRow]) -> None:
     from ..reports.terminal import print_rows
 
     for shape in dict.fromkeys(r.shape for r in rows):

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 import click
 
-from ..verify.execution.limits import LARGEST_MEMORY, LONGEST, MEMORY
+from ..verify.execution.limits import LARGEST_MEMORY, MEMORY, MOST_SECONDS
 from ..verify.runs import status
 from ..verify.runs.records import RunFileError, harmless
 
@@ -41,7 +41,7 @@ class Seconds(click.FloatRange):
     name = "seconds"
 
     def __init__(self, least: float = 0.0, *, zero: bool = False) -> None:
-        super().__init__(min=least, max=LONGEST, min_open=least == 0 and not zero)
+        super().__init__(min=least, max=MOST_SECONDS, min_open=least == 0 and not zero)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number; refuse NaN, which is in no range."""

@@ -228,7 +228,7 @@ def audit(
             unread.append(str(reason))
     results = audits.audits(tests)
     if as_json:
-        print_json(_audit(tests, unread, results))
+        print_json(_audit_json(tests, unread, results))
     else:
         for line in _audit_text(tests, unread, results):
             say(line)
@@ -274,7 +274,7 @@ def wrapped(text: str, indent: int) -> list[str]:
     return textwrap.wrap(text, 80, initial_indent=blank, subsequent_indent=blank + "  ")
 
 
-def _audit(
+def _audit_json(
     tests: Sequence[PublishedTest], unread: Sequence[str], results: Sequence[Audit]
 ) -> dict[str, object]:
     """Return the same content as JSON values."""

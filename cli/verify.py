@@ -148,18 +148,14 @@ def verify(
     if page is not None:
         require_page()
     folder = resume or common.new_run(runs)
-    if resume:  # the folder says whose code is run, and may be somebody else's
-        names, more = request.subjects[:LISTED], len(request.subjects) - LISTED
-        others = f" and {more} more" if more > 0 else ""
-        click.echo(
-            f"--resume runs the code that {folder} names: {', '.join(names)}{others}", err=True
-        )
+    if resume:
+        _name_code(request, folder)
     run = _run(request, folder, jobs, executor)
     if junit is not None:  # before the diagnosis, which may be interrupted, and after it
         common.unwritable(junit, _junit(run))
     if not no_diagnosis:
         run = _diagnose(request, run, folder, jobs)
-    _say_all(run, folder, request, as_json=as_json, profile=profile, timed=timed)
+    _print_all(run, folder, request, as_json=as_json, profile=profile, timed=timed)
     ending = conclusion(run.verdicts, request.chosen)
     if not as_json and ending.code == COULD_NOT_RUN:  # what is wrong was said
         common.say(f"exit code {ending.code}: {ending.reason}")
@@ -171,6 +167,13 @@ def verify(
     if page is not None:
         write_runs({folder: run}, page, quiet=as_json)
     sys.exit(COULD_NOT_RUN if any(problems) and ending.code == CONFORMS else ending.code)
+
+
+def _name_code(request: Request, folder: Path) -> None:
+    """Print whose code a run goes on with: its folder says it, and may be somebody else's."""
+    names, more = request.subjects[:LISTED], len(request.subjects) - LISTED
+    others = f" and {more} more" if more > 0 else ""
+    click.echo(f"--resume runs the code that {folder} names: {', '.join(names)}{others}", err=True)
 
 
 def _with_nodes(
@@ -266,7 +269,7 @@ def _require_subjects(names: Sequence[str], resume: Path | None) -> None:
         raise click.UsageError("name a SUBJECT (see: gatewise subjects), or a RUN with --resume")
 
 
-def _say_all(
+def _print_all(
     run: Run, folder: Path, request: Request, *, as_json: bool, profile: bool, timed: bool
 ) -> None:
     """Print the run, and if ``timed`` the speed of submissions to a problem."""
@@ -275,7 +278,7 @@ def _say_all(
     if as_json and is_problem(request.like):
         _print_submissions(request, run, timed=timed)
         return
-    _tell(run, folder, as_json=as_json, profile=profile)
+    _print_run(run, folder, as_json=as_json, profile=profile)
     if as_json:
         return
     for line in _speeds(request, run) if timed else ():
@@ -284,7 +287,7 @@ def _say_all(
         common.say(f"the same cases again: --seed {run.seed}")
 
 
-def _tell(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
+def _print_run(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
     """Print the finding on each subject, and the paths of the run's files."""
     from ..reports import terminal
     from ..verify.runs.findings import findings

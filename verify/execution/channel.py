@@ -21,7 +21,7 @@ from ..cases.options import Options
 from ..conventions.convention import Convention, Packed
 from ..models.content import Content
 from ..models.operation import Operation
-from ..runs.words import words
+from ..runs.exception_text import exception_text
 from ..subjects.call_records import ArgumentRecord, ResultRecord
 from .sandbox import with_memory
 
@@ -211,7 +211,7 @@ def unpack(packet: Packet) -> Floats:
     try:
         return _unpacked(packet)
     except (ValueError, SyntaxError, OverflowError) as error:  # NumPy's, of what is no array
-        raise OutOfTurn(f"an array that is none ({words(error)})") from error
+        raise OutOfTurn(f"an array that is none ({exception_text(error)})") from error
 
 
 def _unpacked(packet: Packet) -> Floats:

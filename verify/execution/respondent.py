@@ -22,8 +22,8 @@ from ...reference.cell import Cell
 from ...reference.cells import cells
 from ..cases.case import Case
 from ..numbers.ledger import Mismatch
+from ..runs.exception_text import exception_text
 from ..runs.provenance import gpu
-from ..runs.words import words
 from ..subjects import model_file, subject_named
 from ..subjects.call_records import ArgumentRecord, ResultRecord, arrays_in
 from ..subjects.called import NotOffered, SubjectCrashed, with_care
@@ -67,7 +67,7 @@ REMEMBERED = 3
 def problem_of(error: Exception) -> Answer:
     """Return an error as an answer."""
     kind = next((kind for kind, expected in PROBLEMS.items() if isinstance(error, expected)), "")
-    text = words(error)
+    text = exception_text(error)
     if kind:
         return Answer(kind, text.removeprefix(f"{type(error).__name__}: "))
     return Answer(CRASHED, text)

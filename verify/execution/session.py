@@ -31,7 +31,7 @@ from ..subjects import expanded, family, model_file, require_device, require_lik
 from ..subjects.loader import PROGRAMS, UnknownSubject, is_file
 from .executors import ClusterLost, Elsewhere, Here, workers
 from .judge import BUDGETS
-from .limits import LARGEST_MEMORY, LONGEST, MEMORY
+from .limits import LARGEST_MEMORY, MEMORY, MOST_SECONDS
 from .tasks import Description, Named, Task, hung, in_vain
 
 LOOK = 1.0
@@ -107,8 +107,10 @@ class Request:
 
     def require_ranges(self) -> None:
         """Raise ValueError for a number out of range, and for an unprintable name."""
-        if self.timeout is not None and not 0 < self.timeout <= LONGEST:
-            raise ValueError(f"timeout: expected more than 0 and at most {LONGEST:.0f} seconds")
+        if self.timeout is not None and not 0 < self.timeout <= MOST_SECONDS:
+            raise ValueError(
+                f"timeout: expected more than 0 and at most {MOST_SECONDS:.0f} seconds"
+            )
         if not 0 <= self.memory <= LARGEST_MEMORY:
             raise ValueError(f"memory: expected 0 to {LARGEST_MEMORY} MiB")
         if self.seed is not None and self.seed < 0:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ...reference.arrays import Floats
+from ..runs.exception_text import exception_text
 from ..runs.npz import read_npz
-from ..runs.words import words
 from ..subjects import loader
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import SubjectUnavailable
@@ -193,7 +193,7 @@ def _module_layers(value: Any, source: str) -> Iterator[Layer]:
             model = model()
     except TypeError as error:
         raise UnknownSubject(
-            f"--against {source}: {words(error)}; expected a class or a function without "
+            f"--against {source}: {exception_text(error)}; expected a class or a function without "
             "arguments, or a module"
         ) from error
     if isinstance(model, Mapping):

@@ -21,8 +21,8 @@ from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.convention import Packed
 from ..conventions.parameter_map import ConventionMap
+from ..runs.exception_text import exception_text
 from ..runs.verdict import OWN_EQUATIONS
-from ..runs.words import words
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.framework import OncePerParameters, optional_inputs
 from ..subjects.frameworks import families
@@ -519,7 +519,7 @@ def _with_calls(subject: NodeSubject, model: Model | File, inputs: Path) -> Cont
     except (UnknownSubject, SubjectUnavailable):
         raise
     except Exception as error:
-        return replace(content, unseen=f"the whole model does not run: {words(error)}")
+        return replace(content, unseen=f"the whole model does not run: {exception_text(error)}")
     layer_calls = (
         _call_of_step(node, call) if node.unrolled else _call_of_node(subject, call)
         for call in calls
