@@ -13,7 +13,7 @@ import numpy as np
 from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..numbers.ledger import Mismatch
-from .framework import as_drawn, laid_out
+from .framework import from_layout, to_layout
 from .profiler import Watch
 from .protocol import Cotangents, Inputs, Pulled, Result, Subject, SubjectUnavailable
 
@@ -198,7 +198,7 @@ class TorchModule:
             moved = tensor_of(torch, array, self.device)
             turned = name == "x" or self.case.layout == "unbatched"
             if turned and self.case.layout != "time-first":
-                moved = laid_out(self.case, moved).contiguous()
+                moved = to_layout(self.case, moved).contiguous()
             leaves[name] = moved.requires_grad_(record)
         return leaves
 
@@ -209,7 +209,7 @@ class TorchModule:
         hx = None if inputs.state is None else state[0] if len(state) == 1 else state
         y, final = self.call(torch, self.module, leaves["x"], hx, inputs.lengths)
         alone = self.case.layout == "unbatched"
-        return as_drawn(self.case, y), tuple(s[:, None] if alone else s for s in final)
+        return from_layout(self.case, y), tuple(s[:, None] if alone else s for s in final)
 
     def _pull(
         self, torch: Any, leaves: Mapping[str, Any], outputs: Any, cotangents: Any, more: bool
@@ -222,11 +222,11 @@ class TorchModule:
                 raise Mismatch(f"{name}: expected shape {d.shape}, got {tuple(output.shape)}")
             wanted.append((output, tensor_of(torch, d, self.device)))
         pulled = gradients(torch, wanted, leaves, more=more)
-        return {name: array_of(torch, self._as_drawn(d, name)) for name, d in pulled.items()}
+        return {name: array_of(torch, self._from_layout(d, name)) for name, d in pulled.items()}
 
-    def _as_drawn(self, tensor: Any, name: str) -> Any:
+    def _from_layout(self, tensor: Any, name: str) -> Any:
         alone = self.case.layout == "unbatched" and name.startswith("state ")
-        return as_drawn(self.case, tensor) if name == "x" or alone else tensor
+        return from_layout(self.case, tensor) if name == "x" or alone else tensor
 
 
 def gradients(
