@@ -96,13 +96,7 @@ LISTED = 10
 @common.json_option
 def verify(
     names: Sequence[str],
-    like: str | None,
-    form: str | None,
     timed: bool,
-    runtime: str | None,
-    node: str | None,
-    only: Sequence[str],
-    sizes: Sequence[str],
     jobs: int,
     executor: str | None,
     resume: Path | None,
@@ -122,25 +116,9 @@ def verify(
     wildcards for the files there, 'homework/*.py:MyLSTM'. Without :Class a file's only layer is
     taken. model.onnx stands for the recurrent nodes of a model file, model.onnx#NODE for one.
     """
-    from ..verify.cases.given_sizes import GivenSizes
-    from ..verify.execution.session import Request
     from ..verify.runs.conclusion import conclusion
-    from ..verify.subjects import FORM, is_problem
 
-    _require_subjects(names, resume)
-    if form and like:
-        raise click.UsageError("--form: expected without --like")
-    like = f"{FORM}{form}" if form else like
-    if timed and not (resume or is_problem(like)):
-        raise click.UsageError("--time is for submissions to a problem: --like kernelbench:35")
-    compared = options["against"] or options["inputs"]
-    request = common.or_usage(
-        lambda: Request.resumed(resume) if resume else Request.parse(
-            _with_nodes(names, like, runtime, node, compared), like=like,
-            checks=[id for ids in only for id in ids.split(",")],
-            sizes=tuple(map(GivenSizes.parse, sizes)), **options,
-        )
-    )  # fmt: skip
+    request = _request(names, resume, timed=timed, **options)
     if page is not None:
         require_form(page)
     for path in filter(None, (page, junit, grades)):  # before the run, not after it
@@ -167,6 +145,41 @@ def verify(
     if page is not None:
         write_runs({folder: run}, page, quiet=as_json)
     sys.exit(COULD_NOT_RUN if any(problems) and ending.code == CONFORMS else ending.code)
+
+
+def _request(
+    names: Sequence[str],
+    resume: Path | None,
+    *,
+    timed: bool,
+    like: str | None,
+    form: str | None,
+    runtime: str | None,
+    node: str | None,
+    only: Sequence[str],
+    sizes: Sequence[str],
+    **options: Any,
+) -> Request:
+    """Return the request of the options, or that of the run to resume; raise UsageError."""
+    from ..verify.cases.given_sizes import GivenSizes
+    from ..verify.execution.session import Request
+    from ..verify.subjects import FORM, is_problem
+
+    _require_subjects(names, resume)
+    if form and like:
+        raise click.UsageError("--form: expected without --like")
+    like = f"{FORM}{form}" if form else like
+    if timed and not (resume or is_problem(like)):
+        raise click.UsageError("--time is for submissions to a problem: --like kernelbench:35")
+    compared = options["against"] or options["inputs"]
+    request: Request = common.or_usage(
+        lambda: Request.resumed(resume) if resume else Request.parse(
+            _with_nodes(names, like, runtime, node, compared), like=like,
+            checks=[id for ids in only for id in ids.split(",")],
+            sizes=tuple(map(GivenSizes.parse, sizes)), **options,
+        )
+    )  # fmt: skip
+    return request
 
 
 def _name_code(request: Request, folder: Path) -> None:

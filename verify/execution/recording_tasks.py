@@ -20,7 +20,7 @@ from ..runs.records import RunFileError, typed
 from ..subjects.loader import UnknownSubject
 from .isolation import Isolated
 from .limits import MEMORY
-from .tasks import Named
+from .tasks import Description, Named
 
 T = TypeVar("T")
 
@@ -92,11 +92,7 @@ def record(
     isolated = Isolated(memory)
     part.mkdir(parents=True)
     try:
-        description = isolated.describe(named, timeout)
-        if description.status == "unknown":
-            raise UnknownSubject(description.problem)
-        if description.problem:
-            raise NotRecorded(description.problem)
+        description = _description(isolated, named, timeout)
         recorder = _Recorder(isolated, named, timeout)
         plan = _typed(_Plan, recorder.ask(step="plan", dtype=dtype, seed=seed))
         on_plan(len(plan.cases))
@@ -123,6 +119,16 @@ def record(
     finally:
         isolated.close()
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _description(isolated: Isolated, named: Named, timeout: float) -> Description:
+    """Return the description of a subject that can be recorded."""
+    description = isolated.describe(named, timeout)
+    if description.status == "unknown":
+        raise UnknownSubject(description.problem)
+    if description.problem:
+        raise NotRecorded(description.problem)
+    return description
 
 
 def _replaceable(folder: Path) -> list[Path]:

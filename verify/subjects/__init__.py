@@ -118,8 +118,12 @@ def require_device(device: str, names: Iterable[str] = ()) -> None:
             raise UnknownSubject(NO_DEVICE.format(name))
 
 
-def _require_torch(value: Any, name: str, like: str | None) -> None:
-    """Raise UnknownSubject unless an object computes with torch's tensors."""
+def _require_on_device(value: Any, name: str, like: str | None, device: str) -> None:
+    """Raise UnknownSubject unless an object computes with torch's tensors, on such a device.
+
+    SubjectUnavailable if PyTorch cannot compute on it here.
+    """
+    from . import torch_module
     from .declared import declaration_of
     from .given_arrays import takes_given_arrays
 
@@ -130,6 +134,7 @@ def _require_torch(value: Any, name: str, like: str | None) -> None:
         in_torch = getattr(declaration, "gradient", "") == "torch"
     if not in_torch:
         raise UnknownSubject(NO_DEVICE.format(name))
+    torch_module.require_device(device)
 
 
 def _with_cell(value: Any, cell: str) -> Any:
@@ -302,10 +307,7 @@ def adapted(
         value, like = _with_cell(value, like.removeprefix(OWN_CELL)), None
     if device != "cpu":
         require_device(device)
-        _require_torch(value, name, like)
-        from . import torch_module
-
-        torch_module.require_device(device)
+        _require_on_device(value, name, like, device)
     if like is not None:
         if is_problem(like):
             from .kernel import kernel
