@@ -158,7 +158,7 @@ class MemoryLimit:
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def imported(self) -> None:
+    def set_baseline(self) -> None:
         """Allow the limit beyond the memory now in use, since the import is done."""
         self.allowed = self.mebibytes + memory(self.child.pid, shared=False)
 

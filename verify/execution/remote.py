@@ -183,7 +183,7 @@ class RemoteSubject:
             answer = receive(self._child.stdout, self._number, Answer)[1]
             if answer.imported and question.ask == "load":
                 if self._memory is not None:
-                    self._memory.imported()
+                    self._memory.set_baseline()
                 answer = receive(self._child.stdout, self._number, Answer)[1]
             return answer
         except OutOfTurn as said:

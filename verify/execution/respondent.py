@@ -136,7 +136,7 @@ class Respondent:
     def _load(self, question: Question) -> Answer:
         watch_imports(self.borrowed)
 
-        def imported() -> None:
+        def on_import() -> None:
             limit_memory(self.memory)
             send(self.answers, self.number, Answer(imported=True))
 
@@ -150,7 +150,7 @@ class Respondent:
 
                 forbidden(question.forbid.split(",")).refuse_for_good()
             subject = subject_named(
-                question.text, question.like, question.forbid, on_import=imported,
+                question.text, question.like, question.forbid, on_import=on_import,
                 device=question.device,
             )  # fmt: skip
         quantised = subject.quantisation.text if isinstance(subject, Quantised) else ""

@@ -71,7 +71,7 @@ class Block(NamedTuple):
         )  # fmt: skip
 
 
-def expected(node: int, file: Sequence[Layer], source: Sequence[Layer]) -> list[int]:
+def source_layers(node: int, file: Sequence[Layer], source: Sequence[Layer]) -> list[int]:
     """Return the layers of the source from which a node may have been exported.
 
     ``file`` are all nodes of the file. Layers of other sizes are excluded; then names decide, and
@@ -109,7 +109,7 @@ def _words(name: str) -> list[str]:
 
 def departures(node: int, file: Sequence[Layer], source: Sequence[Layer]) -> list[Departure]:
     """Return the departures of a node from its source layer."""
-    layer, candidates = file[node], expected(node, file, source)
+    layer, candidates = file[node], source_layers(node, file, source)
     if not candidates:
         return [_other_sizes(layer, source)]
     home = min(candidates, key=lambda k: _distance(layer, source[k]))

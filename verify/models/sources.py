@@ -21,7 +21,7 @@ from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import SubjectUnavailable
 from .content import ORDERS, Layer
 from .graph import SUFFIX, ModelError
-from .inventory import inventory, opened
+from .inventory import inventory, read_model
 from .nodes import DEFAULTS, Node, problem_of
 
 SUFFIXES = (SUFFIX, ".tflite")
@@ -69,7 +69,7 @@ def layers(source: str) -> list[Layer]:
     """Return the recurrent layers of a source; raise UnknownSubject if there are none."""
     try:
         if source.endswith(SUFFIXES):
-            nodes = inventory(opened(Path(source)))
+            nodes = inventory(read_model(Path(source)))
             result = [layer_of_node(node) for node in nodes if not problem_of(node)]
         elif source.endswith((".safetensors", ".npz")):
             result = list(layers_of_arrays(_stored(Path(source))))

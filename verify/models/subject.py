@@ -42,7 +42,7 @@ from .activations import activations
 from .content import Content
 from .departures import Departure, departures
 from .graph import LARGEST_ARRAY, Model, ModelError, import_onnx
-from .inventory import inventory, opened
+from .inventory import inventory, read_model
 from .nodes import DEFAULTS, Node, problem_of
 from .operation import PARAMETERS, WITH_BETA, Operation
 from .runtimes import RUNTIMES, PerShape, Run, Runtime
@@ -479,7 +479,7 @@ def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
             f"subject {name!r}: a runtime of {suffix} files is one of {', '.join(offered)}"
         )
     try:
-        model = opened(parts.path)
+        model = read_model(parts.path)
         nodes = inventory(model)
     except ModelError as error:
         raise UnknownSubject(str(error)) from error
@@ -585,7 +585,7 @@ class Summary:
 def summaries(path: str) -> list[Summary]:
     """Return the summaries of a file's nodes; raise UnknownSubject if it is invalid."""
     try:
-        nodes = inventory(opened(Path(path)))
+        nodes = inventory(read_model(Path(path)))
     except ModelError as error:
         raise UnknownSubject(str(error)) from error
     return [_summary(node) for node in nodes]

@@ -68,7 +68,7 @@ class Clock:
     oracle: float = 0.0
     on_answer: Callable[[], None] | None = None
 
-    def answered(self) -> None:
+    def note_answer(self) -> None:
         """Call ``on_answer``, the first time only."""
         on_answer, self.on_answer = self.on_answer, None
         if on_answer is not None:
@@ -172,7 +172,7 @@ class Called:
         """Call the subject by ``with_care``, and count the time as the subject's."""
         with self.subject.clock.timing("subject"):
             answer = with_care(function)
-        self.subject.clock.answered()
+        self.subject.clock.note_answer()
         return answer
 
     def forward(self, inputs: Inputs) -> Result:

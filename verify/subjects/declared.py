@@ -325,7 +325,7 @@ class _Call:
                 return self._by_vjp(inputs, cotangents)
             return pulled_by(gradient, self, inputs, cotangents)
 
-    def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+    def outputs(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Call with the code's kind of arrays; return y (T, B, H) and states (B, H)."""
         weights = {n.removesuffix("_l0"): leaves[n] for n in inputs.parameters}  # in their order
         x = self._spread(leaves["x"], 2, self._x_axes)

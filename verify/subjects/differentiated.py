@@ -61,7 +61,7 @@ class Differentiable(Protocol):
     def arrays(self) -> Arrays:
         """The conversions of its framework."""
 
-    def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+    def outputs(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Return y (T, B, width) and states (B, ...), given the inputs' leaves."""
 
     def result(self, y: Any, final: Sequence[Any]) -> Result:
@@ -72,7 +72,7 @@ def run_converted(call: Differentiable, inputs: Inputs) -> Result:
     """Call code once, with arrays of its framework; return NumPy's."""
     with call.arrays.setting():
         leaves = {name: call.arrays.into(array) for name, array in inputs.leaves.items()}
-        return call.result(*call.called(inputs, leaves))
+        return call.result(*call.outputs(inputs, leaves))
 
 
 def result_of_pass(arrays: Arrays, y: Any, final: Sequence[Any]) -> Result:
@@ -92,7 +92,7 @@ def _by_torch(
 ) -> list[Pulled]:
     torch = imported("torch", "torch")
     leaves = {k: call.arrays.into(a).requires_grad_() for k, a in inputs.leaves.items()}
-    y, final = call.called(inputs, leaves)
+    y, final = call.outputs(inputs, leaves)
     pulled = []
     for pair in cotangents:
         pairs = [
@@ -108,7 +108,7 @@ def _by_torch(
 def _by_jax(call: Differentiable, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
     jax = imported("jax", "jax")
     leaves = {k: call.arrays.into(a) for k, a in inputs.leaves.items()}
-    outputs, pull = jax.vjp(lambda named: call.called(inputs, named), leaves)
+    outputs, pull = jax.vjp(lambda named: call.outputs(inputs, named), leaves)
     pulled = []
     for pair in cotangents:
         directions = [

@@ -326,7 +326,7 @@ class _Differentiated(_Built):
         with self.arrays.setting():
             return pulled_by(self.subject.gradient, self, inputs, pairs)
 
-    def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+    def outputs(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Call it; states have an axis of passes where it has several."""
         states = [leaves[f"state {k}"] for k in range(len(inputs.state or ()))]
         named = {name: leaves[name] for name in inputs.parameters}

@@ -141,7 +141,7 @@ class _Call:
                 return pulled_by(self.subject.gradient, self, inputs, cotangents)
             return [self._by_vjp(inputs, pair) for pair in cotangents]
 
-    def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+    def outputs(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Call the layer with its kind of arrays; return y (T, B, width) and states (B, ...)."""
         states = [leaves.get(f"state {k}") for k in range(len(inputs.state or ()))]
         initial = tuple(None if s is None else s[0] for s in states)

@@ -193,9 +193,9 @@ class Function:
         with self.forbid.refused():
             output = np.asarray(self.value(*arguments.values(), parameters))
         for name, was in before.items():
-            _unchanged(name, arguments[name], was, np.may_share_memory(output, arguments[name]))
+            _require_same(name, arguments[name], was, np.may_share_memory(output, arguments[name]))
         for name, was in parameters_before.items():
-            _unchanged(name, parameters[name], was, shared=False)
+            _require_same(name, parameters[name], was, shared=False)
         return output
 
     def _copied(self, leaves: Mapping[str, Floats]) -> tuple[dict[str, Floats], dict[str, Floats]]:
@@ -242,7 +242,7 @@ class Module:
         with self._conditions(torch), torch.no_grad():
             tensors = self._set(torch, leaves)
             output = self._run(torch, tensors)
-            self._untouched(torch, tensors, leaves, output)
+            self._require_untouched(torch, tensors, leaves, output)
             return array_of(torch, output)  # not later, when more is allowed
 
     def pulled(self, leaves: Mapping[str, Floats], cotangent: Floats) -> dict[str, Floats]:
@@ -258,7 +258,7 @@ class Module:
                 )
             d = tensor_of(torch, cotangent, self.device)
             pulled = gradients(torch, [(output, d)], tensors, more=False)
-            self._untouched(torch, tensors, leaves, output)
+            self._require_untouched(torch, tensors, leaves, output)
             return {
                 name: _turned(self.problem, name, array_of(torch, d), index=np.s_[None])
                 for name, d in pulled.items()
@@ -333,7 +333,7 @@ class Module:
             raise Mismatch(f"output: expected a tensor, got {type(output).__name__}")
         return output
 
-    def _untouched(
+    def _require_untouched(
         self, torch: Any, tensors: Mapping[str, Any], leaves: Mapping[str, Floats], output: Any
     ) -> None:
         """Raise Mismatch if the call wrote into its arguments, or returned their memory."""
@@ -341,10 +341,10 @@ class Module:
         for name, tensor in tensors.items():
             was = _laid_out(self.problem, name, leaves[name])
             shared = output.numel() > 0 and tensor.untyped_storage().data_ptr() == memory
-            _unchanged(name, array_of(torch, tensor), was, shared)
+            _require_same(name, array_of(torch, tensor), was, shared)
 
 
-def _unchanged(name: str, now: Floats, was: Floats, shared: bool) -> None:
+def _require_same(name: str, now: Floats, was: Floats, shared: bool) -> None:
     if not np.array_equal(now, was, equal_nan=True):
         raise Mismatch(f"{name}: the call wrote into it")
     if shared:

@@ -174,9 +174,9 @@ class TorchLike(TorchLayer):
                     f"parameter {name}: expected {expected.get(name, 'none')} {whose}, "
                     f"got {shapes.get(name, 'none')}"
                 )
-        return self.called(module.eval() if self.evaluated else module, case)
+        return self.torch_module(module.eval() if self.evaluated else module, case)
 
-    def called(self, module: Any, case: Case) -> TorchModule:
+    def torch_module(self, module: Any, case: Case) -> TorchModule:
         """Return a module of it, with how it is called."""
         setting = partial(precise, import_torch(), case, self.device)
         key = self._keys(module, case).__getitem__
@@ -463,7 +463,7 @@ def _forms(
 
 def _careful(module: Any, subject: TorchLike) -> Callable[[Inputs], Result]:
     """Return a run of a module in evaluation mode, protected from what it may do."""
-    run = replace(subject.called(module.eval(), CASE), key=str).forward
+    run = replace(subject.torch_module(module.eval(), CASE), key=str).forward
     return lambda inputs: with_care(lambda: run(inputs))
 
 
