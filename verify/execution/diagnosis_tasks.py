@@ -58,7 +58,7 @@ ENDS = (
 """Ends of a process: a pattern of the message, and the id, statement and remedy."""
 
 
-def diagnosed(
+def diagnose_as_json(
     subject: Subject, dtype: str, failing: Sequence[dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
     """Diagnose a subject, and return JSON values; runs in the subject's process."""
@@ -122,7 +122,7 @@ def _source_diagnosis(
     return diagnosis
 
 
-def examined(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:
+def diagnose_failures(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:
     """Diagnose the failures of a subject in this process."""
     failing = _failing(verdicts)
     dtype = failing[0].dtype

@@ -104,7 +104,7 @@ def hold(
     _decide(verdict, judge, run, keep=case is not None or not (shrink and check.shrinks))
     _record(verdict, judge)
     if watch is not None:
-        _say_what_ran(verdict, watch)
+        _report_kernels(verdict, watch)
     verdict.seconds = round(time.perf_counter() - started, 3)
     verdict.subject_seconds = round(judge.clock.subject, 3)
     verdict.oracle_seconds = round(judge.clock.oracle, 3)
@@ -120,7 +120,7 @@ def _decide(verdict: Verdict, judge: Judge, run: Callable[[], None], *, keep: bo
             verdict.status, verdict.message = "not supported", subject.options.why(lacking)
         else:
             run()
-            _say_what_was_refused(verdict, judge)
+            _report_refused(verdict, judge)
     except (SubjectUnavailable, RunFileError, PackageMissing) as missing:
         verdict.status, verdict.message = "not tested", str(missing)
     except Undecided as reason:
@@ -144,7 +144,7 @@ def own_failure(error: Exception) -> str:
     return f"gatewise itself failed, please report it: {reason}"
 
 
-def _say_what_was_refused(verdict: Verdict, judge: Judge) -> None:
+def _report_refused(verdict: Verdict, judge: Judge) -> None:
     """Report refused cases; if the subject refused all, the check is not supported."""
     if not judge.refused:
         return
@@ -156,7 +156,7 @@ def _say_what_was_refused(verdict: Verdict, judge: Judge) -> None:
     verdict.message = verdict.message[:LONGEST_MESSAGE]
 
 
-def _say_what_ran(verdict: Verdict, watch: Watching) -> None:
+def _report_kernels(verdict: Verdict, watch: Watching) -> None:
     """Report the kernels that ran; a pass becomes *fallback* if the expected ones did not."""
     verdict.ran, verdict.lacking = watch.summary, watch.lacking
     if watch.lacking and verdict.status in ("passed", "blind"):
@@ -186,7 +186,7 @@ def _hold_sizes(judge: Judge, dtype: str, sizes: GivenSizes, seed_value: int) ->
     check, options = judge.check, judge.subject.options
     in_vain: float = 0
 
-    def taken(case: Case) -> bool:
+    def is_taken(case: Case) -> bool:
         nonlocal in_vain
         if not check.refuses(case) and not options.lacking(case):
             in_vain = -inf
@@ -197,7 +197,7 @@ def _hold_sizes(judge: Judge, dtype: str, sizes: GivenSizes, seed_value: int) ->
         return False
 
     cases = sizes.cases(check.cases(judge.subject, dtype)).map(partial(settle, judge.subject))
-    cases = cases.filter(taken).map(check.reached)
+    cases = cases.filter(is_taken).map(check.reached)
     before = judge.cases - judge.blind
     with suppress(Unsatisfiable):
         for_all(
@@ -247,7 +247,7 @@ class Judge:
         self.ledger = Ledger()
         self.calls.clear()
         try:
-            self.ledger = self._judged(case)
+            self.ledger = self._judge(case)
             self._count_comparisons()
             self.ledger.assert_within()
         except (Mismatch, SubjectCrashed) as failure:
@@ -258,7 +258,7 @@ class Judge:
             self.cases -= 1
             self.refused.append(str(reason))
 
-    def _judged(self, case: Case) -> Ledger:
+    def _judge(self, case: Case) -> Ledger:
         """Judge a case by its dtype's bounds and, if it is within them, by narrower ones.
 
         A case that fails is wrong, whatever a second call returns. Results within the bounds of a

@@ -192,15 +192,15 @@ class Respondent:
         return Answer()
 
     def _forward(self, question: Question) -> Answer:
-        return self._called(question, lambda built, inputs: [built.forward(inputs)])
+        return self._call(question, lambda built, inputs: [built.forward(inputs)])
 
     def _gradients(self, question: Question) -> Answer:
         pairs = question.cotangents
-        return self._called(question, lambda built, inputs: built.gradients(inputs, pairs))
+        return self._call(question, lambda built, inputs: built.gradients(inputs, pairs))
 
     def _jvp(self, question: Question) -> Answer:
         tangents = inputs_of(question.tangents)
-        return self._called(question, lambda built, inputs: [built.jvp(inputs, tangents)])
+        return self._call(question, lambda built, inputs: [built.jvp(inputs, tangents)])
 
     def _train(self, question: Question) -> Answer:
         with_care(lambda: self.layers[question.layer].built.train(question.training))
@@ -211,7 +211,7 @@ class Respondent:
         kept: Mapping[str, Floats] = with_care(getattr(built, "buffers", dict))
         return Answer(arrays={name: np.asarray(array) for name, array in kept.items()})
 
-    def _called(
+    def _call(
         self, question: Question, call: Callable[[Built, Inputs], Sequence[Result]]
     ) -> Answer:
         """Call a layer; answer with its results and the arguments that it changed."""

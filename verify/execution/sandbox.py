@@ -69,7 +69,7 @@ def enter(hidden: Sequence[str] = ()) -> str:
     try:
         if sys.platform != "linux" or os.environ.get("GATEWISE_NAMESPACES") == "none":
             raise Refused("there are no namespaces")
-        _allowed()
+        _require_namespaces()
         user, group = os.geteuid(), os.getegid()
         _call("unshare", NAMESPACES)
     except (OSError, AttributeError):
@@ -95,7 +95,7 @@ def enter(hidden: Sequence[str] = ()) -> str:
     return IN_FORCE
 
 
-def _allowed() -> None:
+def _require_namespaces() -> None:
     """Raise Refused unless namespaces work, tried in a disposable process."""
     reader, writer = os.pipe()
     child = os.fork()

@@ -35,10 +35,10 @@ from .sandbox import adopt_orphans, close_to_others, limit_memory
 from .tasks import Description, Named, Task, answer, describe
 
 OTHER_TASKS = {
-    "identify": (".convention_tasks", "identified"),
-    "diagnose": (".diagnosis_tasks", "diagnosed"),
-    "port": (".convention_tasks", "ported"),
-    "compute": (".convention_tasks", "computed"),
+    "identify": (".convention_tasks", "identify_convention"),
+    "diagnose": (".diagnosis_tasks", "diagnose_as_json"),
+    "port": (".convention_tasks", "describe_for_conversion"),
+    "compute": (".convention_tasks", "compute_outputs"),
     "record": ("..recordings.record", "answer"),
 }
 """The tasks of a worker besides checks, by name: a module, imported on demand, and its function.

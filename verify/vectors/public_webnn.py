@@ -158,7 +158,7 @@ def _published_test(test: Mapping[str, Any], where: str) -> PublishedTest:
     for state, names in zip(node.states, STATES, strict=False):
         if (initial := argument_of(*names)) is not None:
             given[f"initial_{state}"] = initial.reshape(passes, x.shape[1], H)
-    rectified = _rectified(options.get("activations"), kind, where)
+    rectified = _has_relu(options.get("activations"), kind, where)
     order = str(options.get("layout", ORDERS["onnx"][node.family]))
     return published_test(
         f"{where}: {test.get('name', '')}", "WebNN", node, given,
@@ -167,7 +167,7 @@ def _published_test(test: Mapping[str, Any], where: str) -> PublishedTest:
     )  # fmt: skip
 
 
-def _rectified(activations: Any, kind: str, where: str) -> bool:
+def _has_relu(activations: Any, kind: str, where: str) -> bool:
     """Return whether all activations are ReLU; raise NotAudited for unsupported ones."""
     if activations in (None, [usual.name.lower() for usual in DEFAULTS[kind]]):
         return False
