@@ -150,7 +150,7 @@ class Server:
         if states is None and case.state:
             states = self._first_states(batch.rows)
         uneven, layout = word in RAGGED_WORDS, RAGGED_WORDS.get(word, "")
-        now = replace(
+        call_case = replace(
             case, T=len(x), B=len(rows), state=states is not None, lengths=uneven,
             zero_length=min(steps) == 0,
         )  # fmt: skip
@@ -158,7 +158,7 @@ class Server:
         call_inputs = replace(
             self.inputs, x=x, state=states, lengths=lengths, rows=batch.order, layout=layout
         )
-        result = replace(self.called, case=now).forward(call_inputs)
+        result = replace(self.called, case=call_case).forward(call_inputs)
         self.batch = Batch(rows, result.final)
         return result
 

@@ -103,5 +103,5 @@ def _probe(descriptions: Sequence[Description], timeout: float) -> list[Descript
 
 def convention(name: str) -> str:
     """Return a subject's convention in one line, "" if its adapter states none."""
-    own = getattr(adapter(name), "convention", None)
-    return "" if own is None else formula.summary(own)
+    stated_convention = getattr(adapter(name), "convention", None)
+    return "" if stated_convention is None else formula.summary(stated_convention)

@@ -107,14 +107,14 @@ def _source_diagnosis(
     subject: Any, dtype: str, failing: Sequence[Verdict], seconds: float
 ) -> Diagnosis:
     """Return the differences of a file's node from its source, and its other mistakes."""
-    rest = [v for v in failing if v.check != SOURCE]
+    others = [v for v in failing if v.check != SOURCE]
     diagnosis = Diagnosis(subject.name, dtype, "explained")
-    if rest:
-        diagnosis = _diagnosis(subject, dtype, rest, seconds)
-    own = [Explanation((d.kind,), (d.statement,), (d.fix,)) for d in subject.departures]
+    if others:
+        diagnosis = _diagnosis(subject, dtype, others, seconds)
+    departures = [Explanation((d.kind,), (d.statement,), (d.fix,)) for d in subject.departures]
     first = diagnosis.explanations[:1] or [Explanation((), (), ())]
     ids, statements, fixes = (
-        tuple(dict.fromkeys(text for each in (*own, *first) for text in getattr(each, part)))
+        tuple(dict.fromkeys(text for each in (*departures, *first) for text in getattr(each, part)))
         for part in ("ids", "statements", "fixes")
     )
     diagnosis.explanations = [Explanation(ids, statements, fixes), *diagnosis.explanations[1:]]

@@ -208,8 +208,8 @@ class Respondent:
 
     def _buffers(self, question: Question) -> Answer:
         built = self.layers[question.layer].built
-        kept: Mapping[str, Floats] = with_care(getattr(built, "buffers", dict))
-        return Answer(arrays={name: np.asarray(array) for name, array in kept.items()})
+        buffers: Mapping[str, Floats] = with_care(getattr(built, "buffers", dict))
+        return Answer(arrays={name: np.asarray(array) for name, array in buffers.items()})
 
     def _call(
         self, question: Question, call: Callable[[Built, Inputs], Sequence[Result]]

@@ -230,7 +230,7 @@ class Session:
     folder: Path
     pool: Here | Elsewhere
     descriptions: dict[Named, Description] = field(default_factory=dict)
-    done: dict[Task, Verdict] = field(default_factory=dict)
+    verdicts: dict[Task, Verdict] = field(default_factory=dict)
     files: dict[Named, str] = field(default_factory=dict)
     hangs: dict[str, list[Verdict]] = field(default_factory=dict)
     plan: str = ""
@@ -263,8 +263,8 @@ class Session:
 
         Workers elsewhere hold no task back: they are given the rest after all smoke checks.
         """
-        smoke = [t for t in plan if t.check == SMOKE and t not in self.done]
-        rest = [t for t in plan if t.check != SMOKE and t not in self.done]
+        smoke = [t for t in plan if t.check == SMOKE and t not in self.verdicts]
+        rest = [t for t in plan if t.check != SMOKE and t not in self.verdicts]
         for tasks in ([*smoke, *rest],) if isinstance(self.pool, Here) else (smoke, rest):
             yield from self._verdicts(tasks)
 
@@ -325,7 +325,7 @@ class Session:
 
     def _does_not_run(self, task: Task) -> str:
         """Return the reason to skip a task of a subject that does not run, "" for none."""
-        smoke = self.done.get(replace(task, check=SMOKE))
+        smoke = self.verdicts.get(replace(task, check=SMOKE))
         return f"its smoke check: {smoke.status}" if smoke and not smoke.compared else ""
 
     def _completed(self, task: Task, verdict: Verdict) -> Verdict:
@@ -358,7 +358,7 @@ class Session:
             self._count(task, verdict)
 
     def _count(self, task: Task, verdict: Verdict) -> None:
-        self.done[task] = verdict
+        self.verdicts[task] = verdict
         if in_vain(verdict):
             self.hangs.setdefault(verdict.subject, []).append(verdict)
 
@@ -403,8 +403,8 @@ def run(
             session.plan = before.plan
             session.take_over({tasks[verdict.planned]: verdict for verdict in before.verdicts})
             on_begin(before)
-            on_plan(len(plan) - len(session.done))
-            yield from session.run([task for task in plan if task not in session.done])
+            on_plan(len(plan) - len(session.verdicts))
+            yield from session.run([task for task in plan if task not in session.verdicts])
 
 
 def _begin(
@@ -423,13 +423,13 @@ def _before(folder: Path, request: Request, tasks: Mapping[Planned, Task]) -> Ru
     before = run_files.read_checks(folder)
     if (before.seed, before.budget, before.planned) != (request.seed, request.budget, tuple(tasks)):
         raise ValueError(f"{folder}: holds another run; the plan is no longer the same")
-    seen: set[Planned] = set()
+    judged: set[Planned] = set()
     plan = before.plan
     for verdict in before.verdicts:
         place = f"{folder}: the verdict on {verdict.subject}, {verdict.check}, {verdict.dtype}"
-        if verdict.planned not in tasks or verdict.planned in seen:
+        if verdict.planned not in tasks or verdict.planned in judged:
             raise RunFileError(f"{place} is not planned, or stands there twice")
         if (verdict.plan, verdict.seed) != (plan, request.seed):
             raise RunFileError(f"{place} is of another plan than run.json, which was changed since")
-        seen.add(verdict.planned)
+        judged.add(verdict.planned)
     return before

@@ -103,9 +103,9 @@ class TimeLimit:
         """
         now, current = time.monotonic(), use(self.session)
         passed = min(now - self._last, 2 * TICK)
-        given = current.processor - self._use.processor if current and self._use else -1.0
+        processor_time = current.processor - self._use.processor if current and self._use else -1.0
         # A decreased sum has lost a member, whose time is unknown.
-        if current is not None and current.ready and given >= 0:
-            passed = min(passed, given)
+        if current is not None and current.ready and processor_time >= 0:
+            passed = min(passed, processor_time)
         self.own += passed
         self._last, self._use = now, current

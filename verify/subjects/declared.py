@@ -494,8 +494,8 @@ class _Call:
         whole = self.subject.declaration.weights == "keras" and "bias" in self.subject.arguments
         if len(pair) < 2 or not whole:
             return weights
-        kept = {n: a for n, a in weights.items() if not n.startswith("bias")}
-        return kept | {"bias": self.arrays.stack(pair)}
+        without_biases = {n: a for n, a in weights.items() if not n.startswith("bias")}
+        return without_biases | {"bias": self.arrays.stack(pair)}
 
     def _state(self, state: Any) -> Any:
         if state is None or self.subject.declaration.state == "tuple":

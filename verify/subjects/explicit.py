@@ -330,10 +330,10 @@ class _Differentiated(_Built):
         """Call it; states have an axis of passes where it has several."""
         states = [leaves[f"state {k}"] for k in range(len(inputs.state or ()))]
         named = {name: leaves[name] for name in inputs.parameters}
-        own = replace(
+        converted = replace(
             inputs, parameters=named, x=leaves["x"], state=tuple(states) if states else None
         )
-        y, final = self.layer.forward(*self._arguments(own), **self._lengths(inputs))
+        y, final = self.layer.forward(*self._arguments(converted), **self._lengths(inputs))
         return y, tuple(final) if isinstance(final, tuple | list) else (final,)
 
     def result(self, y: Any, final: Sequence[Any]) -> Result:

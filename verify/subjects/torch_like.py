@@ -319,11 +319,12 @@ def torch_like(
 
 def _with_its_nonlinearity(subject: TorchLike) -> TorchLike:
     """Return a subject like RNN that is held with the constructor's default nonlinearity."""
-    own = inspect.signature(subject.layer).parameters.get("nonlinearity")
-    if subject.convention.family != "rnn" or own is None or own.default not in ("tanh", "relu"):
+    parameters = inspect.signature(subject.layer).parameters
+    default = parameters["nonlinearity"].default if "nonlinearity" in parameters else None
+    if subject.convention.family != "rnn" or default not in ("tanh", "relu"):
         return subject
-    convention = replace(subject.convention, candidate=own.default)
-    return replace(subject, convention=convention, nonlinearity=own.default)
+    convention = replace(subject.convention, candidate=default)
+    return replace(subject, convention=convention, nonlinearity=default)
 
 
 def _with_each_direction(subject: TorchLike) -> TorchLike | None:
