@@ -60,7 +60,7 @@ def close_to_others() -> None:
         _call("prctl", SET_READABLE, 0, 0, 0, 0)
 
 
-def enter(hidden: Sequence[str] = ()) -> str:
+def enter(hidden: Sequence[str]) -> str:
     """Put this process into namespaces of its own; return the isolation in force.
 
     It must have one thread. The caller continues in a new process; the original one waits for it

@@ -57,9 +57,9 @@ class Visibility:
         return bool(self.seen_by) == self.expected
 
 
-def visibilities(only: Callable[[Mutant], bool] = lambda mutant: True) -> Iterator[Visibility]:
-    """Record and replay every mutant and every equivalent program, until a check fails."""
-    for mutant in filter(only, (*mutants(), *equivalences())):
+def visibilities(is_chosen: Callable[[Mutant], bool]) -> Iterator[Visibility]:
+    """Record and replay the chosen mutants and equivalent programs, until a check fails."""
+    for mutant in filter(is_chosen, (*mutants(), *equivalences())):
         for cell in mutant.cells:
             for dtype in mutant.dtypes:
                 yield visibility_of(mutant, cell, dtype)

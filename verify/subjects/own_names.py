@@ -389,7 +389,7 @@ def _difference(a: Floats, b: Floats) -> float:
 Reading: TypeAlias = tuple[Convention, tuple[Packed, ...]]
 
 
-def own_names(run: Run, shapes: Shapes, like: Convention, *, takes_state: bool = True) -> OwnNames:
+def own_names(run: Run, shapes: Shapes, like: Convention, *, takes_state: bool) -> OwnNames:
     """Return the meaning of a module's arrays; NoMapping says why it cannot be determined.
 
     ``run`` runs the module of size ``SIZES`` on the case ``CASE``; ``like`` is the convention of

@@ -57,7 +57,7 @@ def is_cuda(device: str) -> bool:
     return device.partition(":")[0] == "cuda"
 
 
-def torch_version(device: str = "cpu") -> str:
+def torch_version(device: str) -> str:
     """Return the version of PyTorch, and of what computes on a GPU."""
     torch = import_torch()
     if not is_cuda(device):
