@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -27,6 +27,8 @@ from ..verify.runs.records import RunFileError, harmless
 CONFORMS, DIFFERS, COULD_NOT_RUN = status.CONFORMS, status.DIFFERS, status.COULD_NOT_RUN
 RUNS = Path("runs")
 BUDGETS = ("quick", "standard", "thorough")
+
+T = TypeVar("T")
 
 LONGEST_MESSAGE = 2000
 """The most characters of a message, which may quote arbitrary user input."""
@@ -113,7 +115,7 @@ dtype_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
-def or_usage(parse: Callable[[], Any]) -> Any:
+def or_usage(parse: Callable[[], T]) -> T:
     """Return what ``parse`` returns; turn a ValueError into a usage error (exit code 2)."""
     try:
         return parse()

@@ -47,7 +47,7 @@ def compare(
         names = list(subjects)
     elif len(runs) < 2:
         raise click.UsageError("give two runs, or one with --subject NAME --subject NAME")
-    comparisons: list[comparison.Comparison] = or_usage(lambda: [
+    comparisons = or_usage(lambda: [
         comparison.compare(runs[0], run, (names[0], name))
         for run, name in zip(runs[1:], names[1:], strict=True)
     ])  # fmt: skip

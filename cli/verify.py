@@ -172,14 +172,13 @@ def _request(
     if timed and not (resume or is_problem(like)):
         raise click.UsageError("--time is for submissions to a problem: --like kernelbench:35")
     compared = options["against"] or options["inputs"]
-    request: Request = common.or_usage(
+    return common.or_usage(
         lambda: Request.resumed(resume) if resume else Request.parse(
             _with_nodes(names, like, runtime, node, compared), like=like,
             checks=[id for ids in only for id in ids.split(",")],
             sizes=tuple(map(GivenSizes.parse, sizes)), **options,
         )
     )  # fmt: skip
-    return request
 
 
 def _name_code(request: Request, folder: Path) -> None:

@@ -18,6 +18,7 @@ from hypothesis.strategies import SearchStrategy
 
 from ...reference.arrays import Floats
 from ..cases.case import Case
+from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger, Mismatch
 from ..subjects.called import Called, SubjectUnderTest
 from ..subjects.kernel import Submission
@@ -88,20 +89,20 @@ def call_once(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 @lru_cache(CACHED)
-def _cached_output(number: int, case: Case, assumed: str) -> Any:
+def _cached_output(number: int, case: Case, assumed: str) -> Bounded:
     problem = problem_numbered(number)
-    return oracle.output(problem, case, leaves(problem, case), oracle.bounded(case))
+    expected: Bounded = oracle.output(problem, case, leaves(problem, case), oracle.bounded(case))
+    return expected
 
 
 @lru_cache(CACHED)
-def _cached_gradients(number: int, case: Case, assumed: str) -> tuple[Any, dict[str, Any]]:
+def _cached_gradients(number: int, case: Case, assumed: str) -> dict[str, Bounded]:
     problem = problem_numbered(number)
     numbers, cotangent = leaves(problem, case), _cotangent(problem, case)
-    return oracle.pulled(problem, case, numbers, cotangent, oracle.bounded(case))
+    return oracle.pulled(problem, case, numbers, cotangent, oracle.bounded(case))[1]
 
 
-def _expected_output(subject: SubjectUnderTest, case: Case) -> Any:
-    """Return the expected output, Bounded."""
+def _expected_output(subject: SubjectUnderTest, case: Case) -> Bounded:
     with subject.clock.timing("oracle"):
         return _cached_output(problem_of(subject).number, case, case.assumed)
 
@@ -146,7 +147,7 @@ def gradient(subject: SubjectUnderTest, case: Case) -> Ledger:
     ledger, problem = Ledger(), problem_of(subject)
     got = _Call(subject, case).pulled(leaves(problem, case), _cotangent(problem, case))
     with subject.clock.timing("oracle"):
-        _, expected = _cached_gradients(problem.number, case, case.assumed)
+        expected = _cached_gradients(problem.number, case, case.assumed)
     for name, want in expected.items():
         ledger.compare(f"gradient of {name}", got[name], want)
     return ledger
