@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import click
 
 from .common import (
+    FILE,
     command,
     json_option,
     new_run,
@@ -132,7 +133,7 @@ _OPTIONS = (
     runs_option,
     click.option("--resume", type=click.Path(path_type=Path, exists=True, file_okay=False),
                  metavar="RUN", help="Go on with an unfinished run, by its own options."),
-    click.option("--report", "page", type=click.Path(path_type=Path, dir_okay=False),
+    click.option("--report", "page", type=FILE,
                  metavar="FILE", help="Also write the report, one HTML page."),
     json_option,
 )  # fmt: skip

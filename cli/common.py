@@ -37,6 +37,10 @@ LONGEST_MESSAGE = 2000
 STANDARD_OUTPUT = 1
 
 
+FILE = click.Path(path_type=Path, dir_okay=False)
+"""The type of an argument that names a file, which need not exist."""
+
+
 class Seconds(click.FloatRange):
     """A time limit in seconds: positive, and at most what timers accept."""
 

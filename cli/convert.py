@@ -10,21 +10,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import COULD_NOT_RUN, DIFFERS, Seconds, probe, say, stop
+from .common import COULD_NOT_RUN, DIFFERS, FILE, Seconds, probe, say, stop
 
 if TYPE_CHECKING:
     from ..verify.api import Converter
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
-
 
 @click.command()
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @click.option("--from", "source", required=True, metavar="SUBJECT",
               help="The layer of the file: torch:LSTM, or keras where its arrays "
               "fit one layer only.")  # fmt: skip
 @click.option("--to", "target", required=True, metavar="SUBJECT", help="The layer to write it for.")
-@click.option("-o", "--output", type=_FILE, required=True, help="The new file.")
+@click.option("-o", "--output", type=FILE, required=True, help="The new file.")
 @click.option("--unverified", is_flag=True, help="Write it even if a layer cannot be run.")
 @click.option("--timeout", type=Seconds(), default=120.0,
               show_default=True, metavar="SECONDS", help="For running one layer.")  # fmt: skip

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import common
-from .common import CONFORMS, COULD_NOT_RUN
+from .common import CONFORMS, COULD_NOT_RUN, FILE
 from .report import require_form, require_page, write_runs
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..verify.runs.findings import Finding
     from ..verify.runs.run import Run
 
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
 
 LISTED = 10
 """The most subjects that are named."""
@@ -74,20 +72,20 @@ LISTED = 10
               metavar="RUN", help="Go on with an unfinished run.")  # fmt: skip
 @click.option(
     "--deviations",
-    type=_FILE,
+    type=FILE,
     metavar="FILE",
     help="Failures that are known and accepted, in TOML.",
 )
 @common.runs_option
 @click.option(
-    "--report", "page", type=_FILE, metavar="FILE", help="Also write the report, one HTML page."
+    "--report", "page", type=FILE, metavar="FILE", help="Also write the report, one HTML page."
 )
-@click.option("--junit", type=_FILE, metavar="FILE", help="Also write JUnit XML.")
+@click.option("--junit", type=FILE, metavar="FILE", help="Also write JUnit XML.")
 @click.option(
     "-o",
     "--output",
     "grades",
-    type=_FILE,
+    type=FILE,
     metavar="FILE.csv",
     help="Also write a line for each subject: verdict, passed, what is wrong.",
 )
