@@ -146,15 +146,15 @@ def _print(rows: Sequence[Row]) -> None:
     """Print the result of each mutant, a test that would catch each survivor, and the score."""
     from ..reports.terminal import print_rows
 
-    meant = [row for row in rows if row.result != "not applicable"]
+    applicable = [row for row in rows if row.result != "not applicable"]
     cells = [
         (row.mutant, row.statement, row.models,
          "SURVIVED" if row.result == "survived" else row.result, ", ".join(row.by) or row.why)
-        for row in meant
+        for row in applicable
     ]  # fmt: skip
     columns = ("mutant", "what is wrong with it", "models", "", "by which test, or why")
     print_rows(columns, cells)
-    for row in meant:
+    for row in applicable:
         if row.result == "survived":
             click.echo(f"{row.mutant} survived: {row.statement}")
             click.echo(f"  A test catches it that looks at this: {row.caught_by}")
@@ -165,6 +165,8 @@ def _print(rows: Sequence[Row]) -> None:
         click.echo(f"{ids} not applicable: {why}")
     killed, planted = _count(rows)
     share = f" ({100 * killed / planted:.0f} %)" if planted else ""
-    apart = f", {len(meant) - planted} not planted" if planted < len(meant) else ""
-    outside = f", {len(rows) - len(meant)} not applicable" if len(meant) < len(rows) else ""
+    apart = f", {len(applicable) - planted} not planted" if planted < len(applicable) else ""
+    outside = (
+        f", {len(rows) - len(applicable)} not applicable" if len(applicable) < len(rows) else ""
+    )
     click.echo(f"{killed} of {planted} mutants killed{share}{apart}{outside}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import click
 
 from .common import (
+    FILE,
     command,
     json_option,
     new_run,
@@ -75,12 +76,13 @@ class RunOptions:
         kind: str,
         make: Callable[..., Plan],
         settings: Mapping[str, Any],
-        tell: Callable[[BenchRun], None],
+        print_results: Callable[[BenchRun], None],
     ) -> BenchRun:
-        """Carry out ``make(seed=..., **settings)``; print its run by ``tell``, or its rows as JSON.
+        """Carry out ``make(seed=..., **settings)``, print the run's results, and return it.
 
-        ``settings`` are JSON values, and stored with the run, which resumes from them. Results
-        from before an interruption or a full disk are kept.
+        They are printed by ``print_results``, or as JSON. ``settings`` are JSON values, and stored
+        with the run, which resumes from them. Results from before an interruption or a full disk
+        are kept.
         """
         from ..bench import run
         from ..bench.run import carry_out
@@ -104,7 +106,7 @@ class RunOptions:
         if self.as_json:
             print_json(finished.rows)
         else:
-            tell(finished)
+            print_results(finished)
             click.echo(f"run: {folder}")
         if self.page is not None:
             write_report([folder], self.page, quiet=self.as_json)
@@ -131,7 +133,7 @@ _OPTIONS = (
     runs_option,
     click.option("--resume", type=click.Path(path_type=Path, exists=True, file_okay=False),
                  metavar="RUN", help="Go on with an unfinished run, by its own options."),
-    click.option("--report", "page", type=click.Path(path_type=Path, dir_okay=False),
+    click.option("--report", "page", type=FILE,
                  metavar="FILE", help="Also write the report, one HTML page."),
     json_option,
 )  # fmt: skip

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import DIFFERS, json_option, or_usage, print_json, say
+from .common import DIFFERS, DTYPES, json_option, or_usage, print_json, say
 
 if TYPE_CHECKING:
     from ..bench.cost.layer import CostRow
 
 DEFAULT = "T=100,B=64,D=512,H=512"
-DTYPES = ("float64", "float32", "float16", "bfloat16")
+STORED = tuple(name for name in DTYPES if name != "tf32")  # whose arrays are of float32
 OPERATIONS: dict[str, Callable[[CostRow], str]] = {
     "cell": lambda r: r.cell,
     "parameters": lambda r: f"{r.parameters:,}",
@@ -48,7 +48,7 @@ at every step. flop/byte: of the recurrence, streamed."""
 @click.argument("names", metavar="[CELL]...", nargs=-1)
 @click.option("--shapes", default=DEFAULT, show_default=True, metavar="GRID",
               help="Sizes, all combinations of H=64/128,B=1,T=50.")  # fmt: skip
-@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
+@click.option("--dtype", type=click.Choice(STORED), default="float32", show_default=True)
 @click.option("--against", type=click.Path(path_type=Path, dir_okay=False, exists=True),
               metavar="FILE", help="What --json printed before: exit code 1 if a count has "
               "changed.")  # fmt: skip
@@ -71,7 +71,7 @@ def command(
     if as_json:
         print_json(rows, ensure_ascii=True)
     else:
-        _tell(rows)
+        _print_rows(rows)
     if against is not None:
         changed = changes(_read(against), rows)
         for sentence in changed:
@@ -80,7 +80,7 @@ def command(
             sys.exit(DIFFERS)
 
 
-def _tell(rows: Sequence[CostRow]) -> None:
+def _print_rows(rows: Sequence[CostRow]) -> None:
     from ..reports.terminal import print_rows
 
     for shape in dict.fromkeys(r.shape for r in rows):

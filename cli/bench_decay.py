@@ -67,12 +67,12 @@ def command(options: RunOptions, **settings: Any) -> None:
     """
     from ..bench.decay import plan as decay
 
-    run = options.carry_out(decay.KIND, decay.plan, settings, _tell)
+    run = options.carry_out(decay.KIND, decay.plan, settings, _print_results)
     if any(row.get("passed") is False for row in run.rows):
         sys.exit(DIFFERS)
 
 
-def _tell(run: BenchRun) -> None:
+def _print_results(run: BenchRun) -> None:
     from ..bench.decay.rows import of_kind
 
     _print(
@@ -89,7 +89,7 @@ def _tell(run: BenchRun) -> None:
          "theory"),
         [_row(row) for row in of_kind(run.rows, "decay")],
     )  # fmt: skip
-    _tell_losses(run)
+    _print_losses(run)
     _print(
         ("layer", "dtype", "H", "rate per step", "is half wrong from lag", "is zero from lag"),
         [
@@ -119,7 +119,7 @@ def _row(row: DecayRow) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _tell_losses(run: BenchRun) -> None:
+def _print_losses(run: BenchRun) -> None:
     from ..bench.decay.rows import of_kind
 
     lags = [

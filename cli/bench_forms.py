@@ -64,10 +64,10 @@ def command(options: RunOptions, **settings: Any) -> None:
     """
     from ..bench.forms import plan as forms
 
-    options.carry_out(forms.KIND, forms.plan, settings, _tell)
+    options.carry_out(forms.KIND, forms.plan, settings, _print_results)
 
 
-def _tell(run: BenchRun) -> None:
+def _print_results(run: BenchRun) -> None:
     from ..bench.forms.plan import rows
     from ..reports.sections.forms import HEADINGS, worst
     from ..reports.terminal import print_rows

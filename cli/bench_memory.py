@@ -33,10 +33,10 @@ def command(options: RunOptions, **settings: Any) -> None:
     """
     from ..bench.memory import plan as memory
 
-    options.carry_out(memory.KIND, memory.plan, settings, _tell)
+    options.carry_out(memory.KIND, memory.plan, settings, _print_results)
 
 
-def _tell(run: BenchRun) -> None:
+def _print_results(run: BenchRun) -> None:
     from ..bench.memory.plan import rows, summaries
     from ..bench.memory.tasks import TASKS
     from ..reports.terminal import print_rows

@@ -60,7 +60,7 @@ def command(options: RunOptions, **settings: Any) -> None:
     from ..bench.speed import rows
     from ..bench.speed.plan import plan
 
-    run = options.carry_out("speed", plan, settings, _tell)
+    run = options.carry_out("speed", plan, settings, _print_results)
     entries = [entry for group in rows.groups(run) for entry in group.entries]
     if any(entry.status == rows.WRONG for entry in entries):
         sys.exit(DIFFERS)
@@ -68,7 +68,7 @@ def command(options: RunOptions, **settings: Any) -> None:
         sys.exit(COULD_NOT_RUN)
 
 
-def _tell(run: BenchRun) -> None:
+def _print_results(run: BenchRun) -> None:
     from ..bench.speed.analysis import analysed
     from ..bench.speed.plan import Wanted, left_out
     from ..reports.section import grouped
@@ -76,7 +76,7 @@ def _tell(run: BenchRun) -> None:
     from ..reports.terminal import print_rows
 
     analyses = analysed(run)
-    _tell_machine(run)
+    _print_machine(run)
     for cell, dtype in dict.fromkeys((r.group.cell, r.group.dtype) for r in analyses):
         alike = [r for r in analyses if (r.group.cell, r.group.dtype) == (cell, dtype)]
         rows = [_cells(r) for r in alike if r.entry.timing]
@@ -97,7 +97,7 @@ def _tell(run: BenchRun) -> None:
         say(f"left out: {omission}; --full measures more")
 
 
-def _tell_machine(run: BenchRun) -> None:
+def _print_machine(run: BenchRun) -> None:
     """Print the machine's ceilings, and the noise of its times."""
     from ..bench.speed import rows
 

@@ -16,17 +16,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
-from ..verify.execution.limits import LARGEST_MEMORY, LONGEST, MEMORY
+from ..verify.execution.limits import LARGEST_MEMORY, MEMORY, MOST_SECONDS
 from ..verify.runs import status
 from ..verify.runs.records import RunFileError, harmless
 
 CONFORMS, DIFFERS, COULD_NOT_RUN = status.CONFORMS, status.DIFFERS, status.COULD_NOT_RUN
 RUNS = Path("runs")
 BUDGETS = ("quick", "standard", "thorough")
+
+T = TypeVar("T")
 
 LONGEST_MESSAGE = 2000
 """The most characters of a message, which may quote arbitrary user input."""
@@ -35,13 +37,17 @@ LONGEST_MESSAGE = 2000
 STANDARD_OUTPUT = 1
 
 
+FILE = click.Path(path_type=Path, dir_okay=False)
+"""The type of an argument that names a file, which need not exist."""
+
+
 class Seconds(click.FloatRange):
     """A time limit in seconds: positive, and at most what timers accept."""
 
     name = "seconds"
 
     def __init__(self, least: float = 0.0, *, zero: bool = False) -> None:
-        super().__init__(min=least, max=LONGEST, min_open=least == 0 and not zero)
+        super().__init__(min=least, max=MOST_SECONDS, min_open=least == 0 and not zero)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number; refuse NaN, which is in no range."""
@@ -113,7 +119,7 @@ dtype_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
-def or_usage(parse: Callable[[], Any]) -> Any:
+def or_usage(parse: Callable[[], T]) -> T:
     """Return what ``parse`` returns; turn a ValueError into a usage error (exit code 2)."""
     try:
         return parse()

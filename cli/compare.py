@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import DIFFERS, json_option, or_usage, print_json, say, write
+from .common import DIFFERS, FILE, json_option, or_usage, print_json, say, write
 
 if TYPE_CHECKING:
     from ..bench.run import BenchRun
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
               help="Compare two subjects of one RUN; give it twice.")  # fmt: skip
 @click.option("--fail-on", type=click.Choice(["never", "regress", "change"]), default="never",
               show_default=True, help="When the exit code is 1.")  # fmt: skip
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+@click.option("-o", "--output", type=FILE, metavar="FILE",
               help="Also write it as .html or .md.")  # fmt: skip
 @json_option
 def compare(
@@ -47,7 +47,7 @@ def compare(
         names = list(subjects)
     elif len(runs) < 2:
         raise click.UsageError("give two runs, or one with --subject NAME --subject NAME")
-    comparisons: list[comparison.Comparison] = or_usage(lambda: [
+    comparisons = or_usage(lambda: [
         comparison.compare(runs[0], run, (names[0], name))
         for run, name in zip(runs[1:], names[1:], strict=True)
     ])  # fmt: skip

@@ -39,13 +39,13 @@ def evidence(options: RunOptions, mutants: bool, sums: Path | None) -> None:
     from ..bench.evidence.plan import KIND, layer_rows, plan
 
     settings = {"path": str(sums) if sums else "", "with_mutants": mutants}
-    run = options.carry_out(KIND, plan, settings, _tell)
+    run = options.carry_out(KIND, plan, settings, _print_results)
     if any(row.beyond for row in layer_rows(run.rows)):
         sys.exit(DIFFERS)
     sys.exit(COULD_NOT_RUN if run.untested else CONFORMS)
 
 
-def _tell(run: BenchRun) -> None:
+def _print_results(run: BenchRun) -> None:
     from ..bench.evidence.plan import layer_rows, mutant_rows
 
     layers = layer_rows(run.rows)
@@ -62,12 +62,12 @@ def _tell(run: BenchRun) -> None:
             mark = click.style("  BEYOND THE BOUND", fg="red") if s.quantity in row.beyond else ""
             click.echo(f"  {s.quantity:5} {s.printed:>13} {s.value:14.7E} {s.ratio:19.3f}{mark}")
     if mistakes := mutant_rows(run.rows):
-        _tell_mutants(layers, mistakes)
+        _print_mutants(layers, mistakes)
     if run.untested:
         click.echo(f"\nnot tested: {', '.join(run.untested)}")
 
 
-def _tell_mutants(layers: list[LayerRow], mistakes: list[MutantRow]) -> None:
+def _print_mutants(layers: list[LayerRow], mistakes: list[MutantRow]) -> None:
     click.echo("\nknown mistakes that a sum rejects")
     for layer in layers:
         of_layer = [m for m in mistakes if (m.group, m.cell) == (layer.group, layer.cell)]

@@ -42,20 +42,22 @@ def explain(
     program is needed. Exit code 0 if a convention explains the numbers, 1 if none does, or only
     one with an activation that no framework has.
     """
-    from ..verify.diagnosis.arrays import mistakes, unusual
+    from ..verify.diagnosis import arrays as search
+    from ..verify.identification import explanation
     from ..verify.identification.example import examples
-    from ..verify.identification.explanation import explain as explained
 
     arrays = or_usage(lambda: read_arrays(file))
     arrays_by_role = dict(_role(role) for role in roles)
-    result = or_usage(lambda: explained(cell, examples(arrays, arrays_by_role, cell, dtype)))
-    blamed = unusual(result) if result.fits else mistakes(result, seconds)
+    result = or_usage(
+        lambda: explanation.explain(cell, examples(arrays, arrays_by_role, cell, dtype))
+    )
+    mistakes = search.unusual(result) if result.fits else search.mistakes(result, seconds)
     if as_json:
-        print_json(_for_programs(result, blamed))
+        print_json(_json(result, mistakes))
     else:
-        for line in _text(file, result, blamed):
+        for line in _text(file, result, mistakes):
             click.echo(line)
-    sys.exit(CONFORMS if blamed is None else DIFFERS)
+    sys.exit(CONFORMS if mistakes is None else DIFFERS)
 
 
 def read_arrays(file: Path) -> dict[str, Floats]:
@@ -123,39 +125,39 @@ def _role(text: str) -> tuple[str, str]:
     return role.strip(), name.strip()
 
 
-def _text(file: Path, result: Explanation, blamed: Mistakes | None) -> Iterator[str]:
+def _text(file: Path, result: Explanation, mistakes: Mistakes | None) -> Iterator[str]:
     """Yield the lines of the answer, then its numbers."""
     from ..verify.conventions import formula
     from ..verify.runs.findings import laid_out
 
     fit = result.nearest
     summary = formula.summary(fit.convention)
-    if blamed is None:
+    if mistakes is None:
         yield f"{file.name}: explained: {summary}"
     elif result.fits:
         others = "no framework's convention gives these numbers; this one does"
         yield f"{file.name}: {others}: {summary}"
-    elif blamed.fits:
+    elif mistakes.fits:
         yield f"{file.name}: no convention gives these numbers; one with a mistake does"
     else:
         yield f"{file.name}: not explained"
-    yield from laid_out(_lines(result, blamed))
+    yield from laid_out(_lines(result, mistakes))
 
 
-def _lines(result: Explanation, blamed: Mistakes | None) -> Iterator[Line]:
+def _lines(result: Explanation, mistakes: Mistakes | None) -> Iterator[Line]:
     from ..verify.conventions import formula
     from ..verify.diagnosis.arrays import shown
     from ..verify.runs.findings import Line
 
     fit = result.nearest
-    if blamed is None:
+    if mistakes is None:
         yield Line(
             "is it right?", f"yes: rounding of {fit.example.dtype} explains every difference"
         )
     else:
-        yield from _mistake_lines(result, blamed)
-        fit = shown(result, blamed)
-        name = "convention" if blamed.fits else "nearest"
+        yield from _mistake_lines(result, mistakes)
+        fit = shown(result, mistakes)
+        name = "convention" if mistakes.fits else "nearest"
         yield Line(name, formula.summary(fit.convention))
     if own := [f"{n} is {mine}" for n, mine in fit.candidate.names.items() if n != mine]:
         yield Line("arrays", ", ".join(own))
@@ -173,35 +175,35 @@ def _lines(result: Explanation, blamed: Mistakes | None) -> Iterator[Line]:
         yield Line("assumed", sentence)
     if example.gradients:
         yield Line("gradients", _gradient_text(fit))
-    for number, line in enumerate(formula.plain(fit.convention) if blamed is None else ()):
+    for number, line in enumerate(formula.plain(fit.convention) if mistakes is None else ()):
         yield Line("" if number else "equations", line)
-    if sentence := _open(result, blamed):
+    if sentence := _open(result, mistakes):
         yield Line("open", sentence)
 
 
-def _mistake_lines(result: Explanation, blamed: Mistakes) -> Iterator[Line]:
+def _mistake_lines(result: Explanation, mistakes: Mistakes) -> Iterator[Line]:
     """Yield the lines of a diagnosis as ``gatewise verify`` does, and how certain it is."""
     from ..verify.diagnosis.arrays import diagnosis
     from ..verify.runs.findings import Line, diagnosis_lines
 
-    cause = diagnosis(result, blamed)
+    cause = diagnosis(result, mistakes)
     yield from (line for line in diagnosis_lines(cause) if line.label != "how sure")
-    if blamed.coarser and not blamed.fits:
-        yield Line("rounding", f"that of {blamed.coarser} would explain the numbers")
-    if not blamed.fits:
+    if mistakes.coarser and not mistakes.fits:
+        yield Line("rounding", f"that of {mistakes.coarser} would explain the numbers")
+    if not mistakes.fits:
         nearest = result.nearest
         yield Line("off", f"{nearest.off} of the {nearest.entries} numbers that were judged")
     if result.fits:
         yield Line("if it is meant", "then rounding explains every difference, and all is right")
     tried = f"tried {result.tried} conventions"
-    if blamed.search.tried:
-        tried += f", and {blamed.search.tried} mistakes under {blamed.conventions} of them"
-    if blamed.fits:
+    if mistakes.search.tried:
+        tried += f", and {mistakes.search.tried} mistakes under {mistakes.conventions} of them"
+    if mistakes.fits:
         tried = (
             f"a layer with this mistake returns the same numbers in this one example, within "
             f"{cause.residual:.1g} of what rounding explains; {tried}"
         )
-    yield Line("how sure", tried if blamed.search.complete else f"{tried}; stopped for time, "
+    yield Line("how sure", tried if mistakes.search.complete else f"{tried}; stopped for time, "
                "--seconds gives more")  # fmt: skip
 
 
@@ -231,13 +233,13 @@ def _gradient_text(fit: Fit) -> str:
     return f"of {names}; judged, too"
 
 
-def _open(result: Explanation, blamed: Mistakes | None) -> str:
+def _open(result: Explanation, mistakes: Mistakes | None) -> str:
     """Return a sentence on the candidates that the example cannot tell apart, "" if one is left."""
-    if blamed is None:
+    if mistakes is None:
         fields, count = result.undetermined, f"{len(result.fits)} conventions"
     else:
-        fields, several = blamed.undetermined, len(blamed.by_name)
-        count = f"{several} mistakes" if several > 1 else f"{len(blamed.fits)} conventions"
+        fields, several = mistakes.undetermined, len(mistakes.by_name)
+        count = f"{several} mistakes" if several > 1 else f"{len(mistakes.fits)} conventions"
         if several > 1 and not fields:
             return f"this one example cannot tell apart {count}; more rows and steps would"
     if not fields:
@@ -249,14 +251,14 @@ def _open(result: Explanation, blamed: Mistakes | None) -> str:
     )
 
 
-def _for_programs(result: Explanation, blamed: Mistakes | None) -> dict[str, Any]:
+def _json(result: Explanation, mistakes: Mistakes | None) -> dict[str, Any]:
     from ..verify.diagnosis.arrays import diagnosis, shown
 
     fit = result.nearest
     return {
-        "explained": blamed is None,
+        "explained": mistakes is None,
         "conventions": [asdict(match.convention) for match in result.fits or (fit,)],
-        "arrays": (fit if blamed is None else shown(result, blamed)).candidate.names,
+        "arrays": (fit if mistakes is None else shown(result, mistakes)).candidate.names,
         "residual": fit.residual,
         "bound": fit.bound,
         "ratio": fit.ratio,
@@ -265,13 +267,13 @@ def _for_programs(result: Explanation, blamed: Mistakes | None) -> dict[str, Any
         "axes": fit.example.axes,
         "assumed": fit.example.assumed,
         "gradients": _gradient_text(fit) if fit.example.gradients else "",
-        "undetermined": result.undetermined if blamed is None else blamed.undetermined,
+        "undetermined": result.undetermined if mistakes is None else mistakes.undetermined,
         "tried": result.tried,
-        "diagnosis": None if blamed is None else {
-            **asdict(diagnosis(result, blamed)), "coarser": blamed.coarser,
+        "diagnosis": None if mistakes is None else {
+            **asdict(diagnosis(result, mistakes)), "coarser": mistakes.coarser,
             "conventions": {
                 name: [asdict(match.recorded.convention) for match in fits]
-                for name, fits in blamed.by_name.items()
+                for name, fits in mistakes.by_name.items()
             },
         },
     }  # fmt: skip

@@ -23,10 +23,10 @@ import click
 
 LAYERS = ("RNN", "LSTM", "GRU")
 TIMED = "float32,float16,bfloat16"
-ENDED = 30.0
+GRACE = 30.0
 """Seconds that an interrupted command has to write its state."""
 
-FINE = (0, 1, 3)
+FINISHED = (0, 1, 3)
 """The exit codes of commands that finished; 1 and 3 report findings."""
 
 
@@ -34,7 +34,7 @@ FINE = (0, 1, 3)
 class Step:
     """A command of gatewise, and the seconds that it may take.
 
-    Times are measured ``alone`` on the GPU; checks may run beside each other.
+    ``alone``: it measures times, so nothing else may run beside it, as checks may.
     """
 
     name: str
@@ -92,15 +92,15 @@ def main(names: Sequence[str], folder: Path) -> None:
         click.echo("there is no CUDA device that PyTorch can use: nothing of it is tested here")
     chosen = [s for s in available if (not names or s.name in names) and (gpu or not s.needs_gpu)]
     folder.mkdir(parents=True, exist_ok=True)
-    beside = [step for step in chosen if not step.alone]
-    with ThreadPoolExecutor(max(1, len(beside))) as threads:
-        ended = threads.map(lambda step: carried_out(step, folder / "logs"), beside)
-    codes = {step.name: code for step, code in zip(beside, ended, strict=True)}
-    codes |= {step.name: carried_out(step, folder / "logs") for step in chosen if step.alone}
-    _tell(folder, codes)
+    checks = [step for step in chosen if not step.alone]
+    with ThreadPoolExecutor(max(1, len(checks))) as threads:
+        results = threads.map(lambda step: run_step(step, folder / "logs"), checks)
+    codes = {step.name: code for step, code in zip(checks, results, strict=True)}
+    codes |= {step.name: run_step(step, folder / "logs") for step in chosen if step.alone}
+    _print_files(folder, codes)
     if not gpu:
         sys.exit(3)
-    if any(code not in FINE for code in codes.values()):
+    if any(code not in FINISHED for code in codes.values()):
         sys.exit(2)
 
 
@@ -113,7 +113,7 @@ def has_gpu() -> bool:
     return bool(torch.cuda.is_available())
 
 
-def carried_out(step: Step, logs: Path) -> int | None:
+def run_step(step: Step, logs: Path) -> int | None:
     """Run a step's command; return its exit code, None if it did not end within its time.
 
     What it says is kept in a file of its own below ``logs``, and printed when it has ended.
@@ -131,7 +131,7 @@ def carried_out(step: Step, logs: Path) -> int | None:
             code = None
             os.killpg(process.pid, signal.SIGINT)
             try:
-                process.wait(ENDED)
+                process.wait(GRACE)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -143,9 +143,9 @@ def carried_out(step: Step, logs: Path) -> int | None:
     return code
 
 
-def _tell(folder: Path, codes: dict[str, int | None]) -> None:
+def _print_files(folder: Path, codes: dict[str, int | None]) -> None:
     late = [name for name, code in codes.items() if code is None]
-    wrong = [name for name, code in codes.items() if code is not None and code not in FINE]
+    wrong = [name for name, code in codes.items() if code is not None and code not in FINISHED]
     if late:
         click.echo(f"\nnot whole, as their time was over: {', '.join(late)}; what was measured is "
                    "kept, and --resume goes on")  # fmt: skip

@@ -65,7 +65,7 @@ def identify(
             continue
         differs = result.as_stated is False
         codes.append(COULD_NOT_RUN if not result.fits else DIFFERS if differs else CONFORMS)
-        documents.append(_for_programs(name, result, answer))
+        documents.append(_json(name, result, answer))
         if not as_json:
             _print(name, result)
     if as_json:
@@ -92,7 +92,7 @@ def _identify(
     return answer
 
 
-def _for_programs(name: str, result: Identification, answer: dict[str, Any]) -> dict[str, Any]:
+def _json(name: str, result: Identification, answer: dict[str, Any]) -> dict[str, Any]:
     from ..verify.conventions import formula
 
     return {

@@ -98,29 +98,29 @@ def _list(rows: Sequence[Row], *, as_json: bool) -> None:
 def _see(names: Sequence[str], *, as_json: bool) -> None:
     """Print which recorded check sees each mutant; exit with 1 if one is not as expected."""
     from ..reports.terminal import print_rows, progress
-    from ..verify.recordings.visibility import UNSEEN, sights
+    from ..verify.recordings.visibility import UNSEEN, visibilities
 
-    sightings = []
+    results = []
     with progress(None, lines=True) as advance:
-        for sight in sights(lambda mutant: not names or mutant.id in names):
-            sightings.append(sight)
-            advance(f"{sight.mutant} {sight.cell} {sight.dtype}: {sight.seen_by or 'not seen'}")
+        for result in visibilities(lambda mutant: not names or mutant.id in names):
+            results.append(result)
+            advance(f"{result.mutant} {result.cell} {result.dtype}: {result.seen_by or 'not seen'}")
     cells = [
         (f"mutant:{s.mutant}[{s.cell}]", s.dtype, s.statement,
          s.seen_by or UNSEEN.get(s.mutant, "passes"), "" if s.right else "NOT AS FORESEEN")
-        for s in sightings
+        for s in results
     ]  # fmt: skip
     columns = ("subject", "dtype", "what is wrong with it", "seen by", "")
     print_rows(columns, cells, as_json=as_json)
     if not as_json:
-        wrong = [s for s in sightings if s.wrong]
+        wrong = [s for s in results if s.wrong]
         visible = sum(bool(s.seen_by) for s in wrong)
-        same = [s for s in sightings if not s.wrong]
+        same = [s for s in results if not s.wrong]
         common.say(
             f"{visible} of {len(wrong)} mutants are seen in recordings, "
             f"{sum(not s.seen_by for s in same)} of {len(same)} equivalent programs pass"
         )
-    if not all(s.right for s in sightings):
+    if not all(s.right for s in results):
         sys.exit(DIFFERS)
 
 

@@ -53,7 +53,7 @@ $step
     #     return {$gradients}, dx, ($initial)
 ''')
 
-GIVEN = Template('''\
+GATED_BY_INPUT = Template('''\
 """$title of your own, held against the equations: gatewise verify $file:$name"""
 
 import torch
@@ -140,7 +140,7 @@ def _subject(cell: Cell, name: str, file: str) -> str:
 
     states = f"({', '.join(cell.states)}{',' if len(cell.states) == 1 else ''})"
     if isinstance(cell, GatedByInput):
-        return GIVEN.substitute(
+        return GATED_BY_INPUT.substitute(
             title=cell.title, file=file, name=name, cell=cell.name,
             arguments=", ".join([*(array.name for array in cell.inputs), *cell.parameter_axes]),
             parameters=parameters_of(cell),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import json_option, or_usage, print_json, quoted
+from .common import FILE, json_option, or_usage, print_json, quoted
 
 if TYPE_CHECKING:
     from ..verify.models.subject import Name, Summary
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=FILE)
 @json_option
 def nodes(file: Path, as_json: bool) -> None:
     """List the recurrent nodes of a model's FILE.

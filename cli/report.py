@@ -45,8 +45,8 @@ def write_report(
     write_runs({folder: read(folder) for folder in unique.values()}, output, quiet=quiet)
 
 
-def write_runs(runs: Mapping[Path, Run | BenchRun], output: Path, *, quiet: bool = False) -> None:
-    """Write the report of runs, which are given by folder."""
+def write_runs(runs: Mapping[Path, Run | BenchRun], output: Path, *, quiet: bool) -> None:
+    """Write the report of runs by folder, and print its path unless ``quiet``."""
     from ..reports.formats import FormatError, everything, written
 
     is_folder = output.suffix == "" or output.is_dir()

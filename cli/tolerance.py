@@ -65,12 +65,12 @@ def tolerance(
     if form and as_json:
         raise click.UsageError("--for pytest prints Python: leave out --json")
     setting = or_usage(lambda: _setting(cell, dtype, inside, sizes, inputs, seed))
-    pair = or_usage(lambda: _pair(graded)) if graded else None
+    pair = or_usage(lambda: _parse_tolerance(graded)) if graded else None
     tolerances = setting.tolerances(evaluations, seed)
     mistakes = () if form else tuple(setting.mistakes())
     grading = grade(setting, mistakes, *pair, evaluations=evaluations, seed=seed) if pair else None
     if as_json:
-        print_json(_record(setting, tolerances, mistakes, grading), ensure_ascii=True)
+        print_json(_json(setting, tolerances, mistakes, grading), ensure_ascii=True)
     elif form:
         click.echo("\n".join(_python(tolerances)))
     else:
@@ -91,8 +91,9 @@ def _setting(
     cell_named(cell)
     assumed = FINER[dtype][0] if inside else ""
     arrays = _arrays(inputs) if inputs else {}
-    at = SIZES | _sizes_of(arrays) | _sizes(sizes)
-    case = Case(at["T"], at["B"], at["D"], at["H"], dtype=dtype, assumed=assumed, seed=seed)
+    by_name = SIZES | _sizes_of(arrays) | _parse_sizes(sizes)
+    T, B, D, H = (by_name[name] for name in "TBDH")
+    case = Case(T, B, D, H, dtype=dtype, assumed=assumed, seed=seed)
     return setting(cell, case, arrays)
 
 
@@ -107,7 +108,7 @@ def _sizes_of(arrays: Mapping[str, Any]) -> dict[str, int]:
     return sizes
 
 
-def _sizes(text: str | None) -> dict[str, int]:
+def _parse_sizes(text: str | None) -> dict[str, int]:
     from ..verify.cases.case import LARGEST_SIZE
 
     pairs = _parse_pairs(text, "--sizes", SIZES)
@@ -117,7 +118,7 @@ def _sizes(text: str | None) -> dict[str, int]:
     return {name: int(value) for name, value in pairs.items()}
 
 
-def _pair(text: str | None) -> tuple[float, float]:
+def _parse_tolerance(text: str | None) -> tuple[float, float]:
     pairs = _parse_pairs(text, "--grade", ("atol", "rtol"))
     values = []
     for name in ("atol", "rtol"):
@@ -223,7 +224,7 @@ def _python(tolerances: Sequence[Tolerance]) -> list[str]:
     return ["TOLERANCES = {", *lines, "}", f"# {compare}"]
 
 
-def _record(
+def _json(
     setting: Setting,
     tolerances: Sequence[Tolerance],
     mistakes: Sequence[Mistake],

@@ -25,7 +25,7 @@ from .common import (
 
 if TYPE_CHECKING:
     from ..verify.subjects.framework import FrameworkSubject
-    from ..verify.vectors.audit import Audit, Published
+    from ..verify.vectors.audit import Audit, PublishedTest
     from ..verify.vectors.files import Vectors
     from ..verify.vectors.judgement import Judgement
     from ..verify.vectors.selection import Selection
@@ -142,15 +142,16 @@ def check(folder: Path, outputs: Path, as_json: bool) -> None:
     """
     from ..verify.runs.records import RunFileError
     from ..verify.vectors import cause, files
-    from ..verify.vectors.audit import Unread
+    from ..verify.vectors.audit import NotAudited
     from ..verify.vectors.judgement import judge
 
     try:
         document = files.read(folder)
         results = files.outputs(outputs)
         judgement = judge(document, results)
-        exact = cause.exact(document, results, judgement.suspects) if judgement.failed else ()
-    except (RunFileError, Unread) as error:
+        suspects = judgement.suspects
+        exact = cause.exact_suspects(document, results, suspects) if judgement.failed else ()
+    except (RunFileError, NotAudited) as error:
         raise click.UsageError(str(error)) from error
     if as_json:
         print_json({**asdict(judgement), "exact": exact}, ensure_ascii=True)
@@ -212,22 +213,22 @@ def audit(
 
     limits = (atol, rtol, ulp)
     by_form = limits == (None, None, None)
-    allowed = None if by_form else audits.Allowed(*(limit or 0.0 for limit in limits))
-    plain = public.Plain(read_arrays, cell or "", printed)
-    tests: list[audits.Published] = []
+    tolerance = None if by_form else audits.Tolerance(*(limit or 0.0 for limit in limits))
+    plain = public.PlainArrays(read_arrays, cell or "", printed)
+    tests: list[audits.PublishedTest] = []
     unread: list[str] = []
     for path in paths:
         try:
-            for item in public.read(path, plain, allowed):
-                if isinstance(item, audits.Unread):
+            for item in public.read(path, plain, tolerance):
+                if isinstance(item, audits.NotAudited):
                     unread.append(str(item))
                 else:
                     tests.append(item)
-        except (audits.Unread, SubjectUnavailable, OSError) as reason:
+        except (audits.NotAudited, SubjectUnavailable, OSError) as reason:
             unread.append(str(reason))
     results = audits.audits(tests)
     if as_json:
-        print_json(_audit(tests, unread, results))
+        print_json(_audit_json(tests, unread, results))
     else:
         for line in _audit_text(tests, unread, results):
             say(line)
@@ -238,7 +239,7 @@ def audit(
 
 
 def _audit_text(
-    tests: Sequence[Published], unread: Sequence[str], results: Sequence[Audit]
+    tests: Sequence[PublishedTest], unread: Sequence[str], results: Sequence[Audit]
 ) -> Iterator[str]:
     """Yield the lines on each test, and on the mistakes that all tests of a cell miss."""
     for test in tests:
@@ -260,10 +261,10 @@ def _audit_text(
             f"{audit.cell}: {who} {len(audit.caught)} of the {len(audit.showable)} mistakes that "
             "vectors can show"
         )
-        for share in audit.shares:
-            caught = share.count - len(share.missed)
-            yield f"  {share.group}: {caught} of {share.count}"
-            for mistake in share.missed:
+        for group in audit.groups:
+            caught = group.count - len(group.missed)
+            yield f"  {group.title}: {caught} of {group.count}"
+            for mistake in group.missed:
                 yield from wrapped(f"missed: {mistake.statement}", 4)
 
 
@@ -273,8 +274,8 @@ def wrapped(text: str, indent: int) -> list[str]:
     return textwrap.wrap(text, 80, initial_indent=blank, subsequent_indent=blank + "  ")
 
 
-def _audit(
-    tests: Sequence[Published], unread: Sequence[str], results: Sequence[Audit]
+def _audit_json(
+    tests: Sequence[PublishedTest], unread: Sequence[str], results: Sequence[Audit]
 ) -> dict[str, object]:
     """Return the same content as JSON values."""
     return {
@@ -287,9 +288,9 @@ def _audit(
         "not_read": list(unread),
         "cells": [
             {"cell": a.cell, "tests": len(a.vectors), "sees": sorted(a.caught),
-             "groups": {s.group: {"of": s.count,
-                                  "missed": {m.id: m.statement for m in s.missed}}
-                        for s in a.shares}}
+             "groups": {g.title: {"of": g.count,
+                                  "missed": {m.id: m.statement for m in g.missed}}
+                        for g in a.groups}}
             for a in results
         ],
     }  # fmt: skip

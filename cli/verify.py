@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import common
-from .common import CONFORMS, COULD_NOT_RUN
+from .common import CONFORMS, COULD_NOT_RUN, FILE
 from .report import require_form, require_page, write_runs
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..verify.runs.findings import Finding
     from ..verify.runs.run import Run
 
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
 
 LISTED = 10
 """The most subjects that are named."""
@@ -74,20 +72,20 @@ LISTED = 10
               metavar="RUN", help="Go on with an unfinished run.")  # fmt: skip
 @click.option(
     "--deviations",
-    type=_FILE,
+    type=FILE,
     metavar="FILE",
     help="Failures that are known and accepted, in TOML.",
 )
 @common.runs_option
 @click.option(
-    "--report", "page", type=_FILE, metavar="FILE", help="Also write the report, one HTML page."
+    "--report", "page", type=FILE, metavar="FILE", help="Also write the report, one HTML page."
 )
-@click.option("--junit", type=_FILE, metavar="FILE", help="Also write JUnit XML.")
+@click.option("--junit", type=FILE, metavar="FILE", help="Also write JUnit XML.")
 @click.option(
     "-o",
     "--output",
     "grades",
-    type=_FILE,
+    type=FILE,
     metavar="FILE.csv",
     help="Also write a line for each subject: verdict, passed, what is wrong.",
 )
@@ -96,13 +94,7 @@ LISTED = 10
 @common.json_option
 def verify(
     names: Sequence[str],
-    like: str | None,
-    form: str | None,
     timed: bool,
-    runtime: str | None,
-    node: str | None,
-    only: Sequence[str],
-    sizes: Sequence[str],
     jobs: int,
     executor: str | None,
     resume: Path | None,
@@ -122,25 +114,9 @@ def verify(
     wildcards for the files there, 'homework/*.py:MyLSTM'. Without :Class a file's only layer is
     taken. model.onnx stands for the recurrent nodes of a model file, model.onnx#NODE for one.
     """
-    from ..verify.cases.given_sizes import GivenSizes
-    from ..verify.execution.session import Request
     from ..verify.runs.conclusion import conclusion
-    from ..verify.subjects import FORM, is_problem
 
-    _require_subjects(names, resume)
-    if form and like:
-        raise click.UsageError("--form: expected without --like")
-    like = f"{FORM}{form}" if form else like
-    if timed and not (resume or is_problem(like)):
-        raise click.UsageError("--time is for submissions to a problem: --like kernelbench:35")
-    compared = options["against"] or options["inputs"]
-    request = common.or_usage(
-        lambda: Request.resumed(resume) if resume else Request.parse(
-            _with_nodes(names, like, runtime, node, compared), like=like,
-            checks=[id for ids in only for id in ids.split(",")],
-            sizes=tuple(map(GivenSizes.parse, sizes)), **options,
-        )
-    )  # fmt: skip
+    request = _request(names, resume, timed=timed, **options)
     if page is not None:
         require_form(page)
     for path in filter(None, (page, junit, grades)):  # before the run, not after it
@@ -148,18 +124,14 @@ def verify(
     if page is not None:
         require_page()
     folder = resume or common.new_run(runs)
-    if resume:  # the folder says whose code is run, and may be somebody else's
-        names, more = request.subjects[:LISTED], len(request.subjects) - LISTED
-        others = f" and {more} more" if more > 0 else ""
-        click.echo(
-            f"--resume runs the code that {folder} names: {', '.join(names)}{others}", err=True
-        )
+    if resume:
+        _name_code(request, folder)
     run = _run(request, folder, jobs, executor)
     if junit is not None:  # before the diagnosis, which may be interrupted, and after it
         common.unwritable(junit, _junit(run))
     if not no_diagnosis:
         run = _diagnose(request, run, folder, jobs)
-    _say_all(run, folder, request, as_json=as_json, profile=profile, timed=timed)
+    _print_all(run, folder, request, as_json=as_json, profile=profile, timed=timed)
     ending = conclusion(run.verdicts, request.chosen)
     if not as_json and ending.code == COULD_NOT_RUN:  # what is wrong was said
         common.say(f"exit code {ending.code}: {ending.reason}")
@@ -171,6 +143,47 @@ def verify(
     if page is not None:
         write_runs({folder: run}, page, quiet=as_json)
     sys.exit(COULD_NOT_RUN if any(problems) and ending.code == CONFORMS else ending.code)
+
+
+def _request(
+    names: Sequence[str],
+    resume: Path | None,
+    *,
+    timed: bool,
+    like: str | None,
+    form: str | None,
+    runtime: str | None,
+    node: str | None,
+    only: Sequence[str],
+    sizes: Sequence[str],
+    **options: Any,
+) -> Request:
+    """Return the request of the options, or that of the run to resume; raise UsageError."""
+    from ..verify.cases.given_sizes import GivenSizes
+    from ..verify.execution.session import Request
+    from ..verify.subjects import FORM, is_problem
+
+    _require_subjects(names, resume)
+    if form and like:
+        raise click.UsageError("--form: expected without --like")
+    like = f"{FORM}{form}" if form else like
+    if timed and not (resume or is_problem(like)):
+        raise click.UsageError("--time is for submissions to a problem: --like kernelbench:35")
+    compared = options["against"] or options["inputs"]
+    return common.or_usage(
+        lambda: Request.resumed(resume) if resume else Request.parse(
+            _with_nodes(names, like, runtime, node, compared), like=like,
+            checks=[id for ids in only for id in ids.split(",")],
+            sizes=tuple(map(GivenSizes.parse, sizes)), **options,
+        )
+    )  # fmt: skip
+
+
+def _name_code(request: Request, folder: Path) -> None:
+    """Print whose code a run goes on with: its folder says it, and may be somebody else's."""
+    names, more = request.subjects[:LISTED], len(request.subjects) - LISTED
+    others = f" and {more} more" if more > 0 else ""
+    click.echo(f"--resume runs the code that {folder} names: {', '.join(names)}{others}", err=True)
 
 
 def _with_nodes(
@@ -266,7 +279,7 @@ def _require_subjects(names: Sequence[str], resume: Path | None) -> None:
         raise click.UsageError("name a SUBJECT (see: gatewise subjects), or a RUN with --resume")
 
 
-def _say_all(
+def _print_all(
     run: Run, folder: Path, request: Request, *, as_json: bool, profile: bool, timed: bool
 ) -> None:
     """Print the run, and if ``timed`` the speed of submissions to a problem."""
@@ -275,7 +288,7 @@ def _say_all(
     if as_json and is_problem(request.like):
         _print_submissions(request, run, timed=timed)
         return
-    _tell(run, folder, as_json=as_json, profile=profile)
+    _print_run(run, folder, as_json=as_json, profile=profile)
     if as_json:
         return
     for line in _speeds(request, run) if timed else ():
@@ -284,7 +297,7 @@ def _say_all(
         common.say(f"the same cases again: --seed {run.seed}")
 
 
-def _tell(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
+def _print_run(run: Run, folder: Path, *, as_json: bool, profile: bool) -> None:
     """Print the finding on each subject, and the paths of the run's files."""
     from ..reports import terminal
     from ..verify.runs.findings import findings

@@ -8,6 +8,10 @@ The files, from the ground up:
 ``equation``              the record of an equation (id, LaTeX, documents), and the registry
 ``functions``             sigmoid, tanh and the few functions that number systems must agree on
 ``parameters``            weights with an explicit gate axis: ``p.W_f`` is the forget gate's ``W``
+``cell``                  the base class of cells: one step and its VJP
+``linear``                the common form of recurrences that are linear in their state
+``forms``                 the programs that compute these: steps, chunks, scans
+``gated_by_input``        the base class of cells whose gates are inputs
 ``cells/``                one file per cell: its equations, its step, its step VJP
 ``sequence``              a cell over time, and backpropagation through time, with lengths
 ``layer``                 stacked and bidirectional layers

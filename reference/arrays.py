@@ -134,7 +134,8 @@ class NumberSystem(NDArrayOperatorsMixin):
 Input: TypeAlias = Annotated[Array, "B D"]
 Hidden: TypeAlias = Annotated[Array, "B P"]
 Units: TypeAlias = Annotated[Array, "B H"]
-"""The input of a step, its hidden state, and one number per unit (a gate, a cell state)."""
+Vector: TypeAlias = Annotated[Array, "H"]
+"""The input of a step, its hidden state, and one number per unit: of every row, or of all."""
 
 Rows: TypeAlias = Annotated[Array, "B _"]
 Column: TypeAlias = Annotated[Array, "B 1"]

@@ -13,13 +13,12 @@ from typing import Annotated, TypeAlias
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, Vector
 from .cell import Cell
 from .equation import equation
 from .functions import tanh_slope, zeros
 from .parameters import Parameters
 
-Vector: TypeAlias = Annotated[Array, "H"]
 Matrix: TypeAlias = Annotated[Array, "H H"]
 
 

@@ -178,29 +178,27 @@ def affine_vjp(
 ) -> tuple[dict[str, Array], Input, Hidden]:
     """Pull cotangents dz of z_k = x W_k + h U_k + b_k back to the parameters, to x and to h.
 
-    ``recurrent`` are those of the products h U_k, where they are not dz. Returns the arrays for W,
+    ``recurrent`` are those of u_k = h U_k, where they are not dz. Returns the arrays for W,
     U and b, then dx and dh.
     """
     gates = p.shapes["W"].gates
-    beside: Array = np.concatenate([dz[k] for k in gates], axis=1)  # (B, G H): one product for all
-    below = beside if recurrent is None else np.concatenate([recurrent[k] for k in gates], axis=1)
+    dz_row: Array = np.concatenate([dz[k] for k in gates], axis=1)  # (B, G H): one product for all
+    du_row = dz_row if recurrent is None else np.concatenate([recurrent[k] for k in gates], axis=1)
     arrays: dict[str, Array] = {
-        "W": _by_gate(x.T @ beside, len(gates)),
-        "U": _by_gate(h.T @ below, len(gates)),
-        "b": beside.sum(axis=0).reshape(len(gates), -1),
+        "W": _by_gate(x.T @ dz_row, len(gates)),
+        "U": _by_gate(h.T @ du_row, len(gates)),
+        "b": dz_row.sum(axis=0).reshape(len(gates), -1),
     }
-    return arrays, beside @ p.rows("W"), below @ p.rows("U")
+    return arrays, dz_row @ p.rows("W"), du_row @ p.rows("U")
 
 
-def _by_gate(beside: Annotated[Array, "_ _"], gates: int) -> Annotated[Array, "_ _ _"]:
+def _by_gate(row: Annotated[Array, "_ _"], gates: int) -> Annotated[Array, "_ _ _"]:
     """Return (G, D, H), given the gates side by side (D, G H)."""
-    H = beside.shape[1] // gates
-    return np.stack([beside[:, k * H : (k + 1) * H] for k in range(gates)])
+    H = row.shape[1] // gates
+    return np.stack([row[:, k * H : (k + 1) * H] for k in range(gates)])
 
 
-def of_inputs_vjp(
-    p: Parameters, x: Input, dz: Mapping[str, Units]
-) -> tuple[dict[str, Array], Input]:
+def input_vjp(p: Parameters, x: Input, dz: Mapping[str, Units]) -> tuple[dict[str, Array], Input]:
     """Pull cotangents dz of z_k = x W_k + b_k back to the arrays W and b, and to x."""
     arrays: dict[str, Array] = {
         "W": np.stack([x.T @ dz[k] for k in p.shapes["W"].gates]),

@@ -47,8 +47,8 @@ class Form:
         """Return the outputs (T, B, N, V) and the final state."""
         if self.kind == "scan":
             return scan(linear)
-        gates = quotients if self.kind == "quotient" else differences
-        return in_chunks(linear, self.steps(len(linear.v)), gates)
+        products = quotients if self.kind == "quotient" else differences
+        return in_chunks(linear, self.steps(len(linear.v)), products)
 
     def steps(self, length: int) -> int:
         """Return how many steps of a sequence of this length are computed at once."""
@@ -65,35 +65,35 @@ def form_named(name: str) -> Form:
     raise InputError("form", names, repr(name))
 
 
-Gates = Callable[[Any, Any, list[Any], list[Any]], Any]
+Products = Callable[[Any, Any, list[Any], list[Any]], Any]
 """(rows, columns, c of rows, c of columns) to the sums over K of rows_i e^(c_i - c_j) columns_j"""
 
 
-def in_chunks(linear: Linear, size: int, gates: Gates) -> tuple[Any, Any]:
+def in_chunks(linear: Linear, size: int, products: Products) -> tuple[Any, Any]:
     """Compute chunk after chunk; within one, forward substitution solves for the writes (WY)."""
     S, outputs = linear.S, []
     for start in range(0, len(linear.v), size):
         part = linear.part(start, start + size)
         sums = part.sums()
-        U = _write(part, S, sums, gates)
+        U = _writes(part, S, sums, products)
         reads = part.read_sums(sums)
-        entries = gates(part.q, part.k, reads, sums)
+        entries = products(part.q, part.k, reads, sums)
         if part.bonus is not None:
             entries = [[*row[:-1], part.present(i)] for i, row in enumerate(entries)]
-        across = _lower(entries, len(U))
-        old = _rows_times([q * np.exp(c) for q, c in zip(part.q, reads, strict=True)], S)
-        outputs.append(old + _apply(across, np.stack(U)))
+        weights = _lower_triangular(entries, len(U))
+        of_S = _rows_times([q * np.exp(c) for q, c in zip(part.q, reads, strict=True)], S)
+        outputs.append(of_S + (weights[..., None] * np.stack(U)[None]).sum(axis=1))
         S = np.exp(sums[-1])[..., None] * S + _final(part, sums, U)
     empty = linear.v[:0]
     return np.concatenate([empty, *outputs]), S
 
 
-def _write(part: Linear, S: Any, sums: list[Any], gates: Gates) -> list[Any]:
+def _writes(part: Linear, S: Any, sums: list[Any], products: Products) -> list[Any]:
     """Return the writes of a chunk's steps, u = β (v - k S̃), by forward substitution."""
     if part.beta is None:
         return [part.v[i] for i in range(len(part.v))]
     contents = _rows_times([k * np.exp(c) for k, c in zip(part.k, sums, strict=True)], S)
-    overlap = gates(part.k, part.k, sums, sums)
+    overlap = products(part.k, part.k, sums, sums)
     U: list[Any] = []
     for i in range(len(part.v)):
         content = contents[i]
@@ -118,15 +118,10 @@ def quotients(rows: Any, columns: Any, read: list[Any], sums: list[Any]) -> list
     return [[(a * divided[j]).sum(axis=-1) for j in range(i + 1)] for i, a in enumerate(multiplied)]
 
 
-def _lower(products: list[list[Any]], steps: int) -> Any:
-    """Return a lower triangular (T, T, B, N) of the entries on and below the diagonal."""
-    nothing = 0.0 * products[0][0]
-    return np.stack([np.stack([*row, *[nothing] * (steps - len(row))]) for row in products])
-
-
-def _apply(across: Any, U: Any) -> Any:
-    """Return Σ_j across_ij u_j, (T, B, N, V)."""
-    return (across[..., None] * U[None]).sum(axis=1)
+def _lower_triangular(entries: list[list[Any]], steps: int) -> Any:
+    """Return a matrix (T, T, B, N) from its entries on and below the diagonal, 0 above."""
+    nothing = 0.0 * entries[0][0]
+    return np.stack([np.stack([*row, *[nothing] * (steps - len(row))]) for row in entries])
 
 
 def _final(part: Linear, sums: list[Any], U: list[Any]) -> Any:
@@ -151,7 +146,7 @@ def scan(linear: Linear) -> tuple[Any, Any]:
     while reach < steps:
         maps = [_after(maps[t], maps[t - reach]) if t >= reach else maps[t] for t in range(steps)]
         reach *= 2
-    states = [_map(A, linear.S) + B for A, B in maps]
+    states = [_times(A, linear.S) + B for A, B in maps]
     if linear.bonus is None:
         return _rows_times(list(linear.q), np.stack(states)), states[-1]
     before = np.stack([linear.S, *states[:-1]])
@@ -160,11 +155,12 @@ def scan(linear: Linear) -> tuple[Any, Any]:
 
 
 def _after(later: tuple[Any, Any], earlier: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return A and B of the map ``later`` after the map ``earlier``."""
     (A, B), (A0, B0) = later, earlier
-    return _map(A, A0), _map(A, B0) + B
+    return _times(A, A0), _times(A, B0) + B
 
 
-def _map(A: Any, S: Any) -> Any:
+def _times(A: Any, S: Any) -> Any:
     """Return A S: of a matrix (.., K, K), or of a diagonal (.., K, 1) entry by entry."""
     square = A.shape[-1] == A.shape[-2] and A.shape[-1] == S.shape[-2] and A.shape[-1] > 1
     return A @ S if square else A * S

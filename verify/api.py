@@ -105,9 +105,9 @@ def check(
 def _diagnosis(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis | None:
     if isinstance(subject, FixedCases) or not any(v.wrong for v in verdicts):
         return None  # a diagnosis needs calls that a recording does not have
-    from .execution.diagnosis_tasks import examined  # a layer that passes does not need it
+    from .execution.diagnosis_tasks import diagnose_failures  # a layer that passes does not need it
 
-    return examined(subject, verdicts)
+    return diagnose_failures(subject, verdicts)
 
 
 def find(

@@ -100,8 +100,8 @@ def pytest_make_collect_report(
 
 def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
     """Return the subjects with their plans; an unknown name is a usage error."""
+    from .execution.hangs import Hangs
     from .execution.isolation import Isolated
-    from .execution.late import Late
     from .execution.session import Request
 
     option = session.config.getoption
@@ -124,8 +124,8 @@ def _nodes(session: pytest.Session) -> Iterable[SubjectNode]:
     paths = [str(path) for path in session.config.getini("pythonpath")]
     isolated = Isolated(request.memory, paths, option="--gatewise-timeout")
     session.config.add_cleanup(isolated.close)
-    late = Late()
-    verdicts = _cached(lambda task: late.hold(task, isolated, request.patience))
+    hangs = Hangs()
+    verdicts = _cached(lambda task: hangs.hold(task, isolated, request.patience))
     descriptions = [isolated.describe(named, request.patience) for named in request.named]
     for description in descriptions:
         if description.status == "unknown":

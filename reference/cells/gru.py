@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..arrays import Hidden, Input, Rows, Units
-from ..cell import VJP, Cell, Gates, Limit, State, of_inputs_vjp
+from ..cell import VJP, Cell, Gates, Limit, State, input_vjp
 from ..equation import equation, vjp_of
 from ..functions import sigmoid, sigmoid_slope, tanh, tanh_slope
 from ..parameters import Parameters
@@ -134,7 +134,7 @@ class GRU(Cell):
         d_reset_h = dz["n"] @ p.U_n.T
         dz["r"] = (d_reset_h * h) * sigmoid_slope(r)
         dh = dh + d_reset_h * r + dz["r"] @ p.U_r.T + dz["z"] @ p.U_z.T
-        arrays, dx = of_inputs_vjp(p, x, dz)
+        arrays, dx = input_vjp(p, x, dz)
         arrays["U"] = np.stack([h.T @ dz["r"], h.T @ dz["z"], (r * h).T @ dz["n"]])
         return Parameters(p.shapes, arrays), dx, (dh,)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..arrays import Input, Rows, Units
-from ..cell import VJP, Gates, State, of_inputs_vjp
+from ..cell import VJP, Gates, State, input_vjp
 from ..equation import equation
 from ..functions import relu, relu_slope, tanh, tanh_slope
 from ..parameters import Parameters, Shape, Sizes
@@ -39,7 +39,7 @@ class IndRNN(RNN):
     def vjp(self, p: Parameters, x: Rows, state: State, gates: Gates, new: State, d: State) -> VJP:
         """Pull back; the old state's cotangent is u φ' dh', unit by unit."""
         dz = d[0] * self._slope(new[0])
-        arrays, dx = of_inputs_vjp(p, x, {"a": dz})
+        arrays, dx = input_vjp(p, x, {"a": dz})
         arrays["u"] = (dz * state[0]).sum(axis=0)[None]
         return Parameters(p.shapes, arrays), dx, (dz * p.u_a,)
 

@@ -6,11 +6,9 @@ are learned by their logarithms. The output is as wide as the state: H.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
-
 import numpy as np
 
-from ..arrays import Array, Input, Rows, Units
+from ..arrays import Input, Rows, Units, Vector
 from ..cell import VJP, Cell, Gates, ReadVJP, State
 from ..equation import equation, vjp_of
 from ..functions import zeros
@@ -18,17 +16,15 @@ from ..parameters import Parameters, Shape, Sizes
 
 SOURCE = ("Orvieto et al. 2023, arXiv:2303.06349",)
 
-Each: TypeAlias = Annotated[Array, "H"]
-
 
 @equation("X64", "lru.modulus", latex=r"|\lambda| = \exp(-e^{\nu})", documents=SOURCE)
-def modulus(p: Parameters) -> Each:
+def modulus(p: Parameters) -> Vector:
     """Return |λ| (H,), below 1 with any ν."""
     return np.exp(-np.exp(p.nu))
 
 
 @equation("X64", "lru.phase", latex=r"\arg \lambda = e^{\theta}", documents=SOURCE)
-def phase(p: Parameters) -> Each:
+def phase(p: Parameters) -> Vector:
     """Return the phase of λ (H,)."""
     return np.exp(p.theta)
 
@@ -56,7 +52,7 @@ def imaginary_input(p: Parameters, u: Input) -> Units:
     latex=r"\mathrm{Re}\, x_t = \mathrm{Re}(\lambda \odot x_{t-1}) + \mathrm{Re}\, b_t",
     documents=SOURCE,
 )  # fmt: skip
-def real_state(size: Each, angle: Each, re: Units, im: Units, written: Units) -> Units:
+def real_state(size: Vector, angle: Vector, re: Units, im: Units, written: Units) -> Units:
     """Return the real part of the new state (B, H)."""
     turned: Units = np.cos(angle) * re - np.sin(angle) * im
     return size * turned + written
@@ -64,8 +60,8 @@ def real_state(size: Each, angle: Each, re: Units, im: Units, written: Units) ->
 
 @vjp_of("lru.real_state")
 def real_state_vjp(
-    size: Each, angle: Each, re: Units, im: Units, written: Units, d: Units
-) -> tuple[Each, Each, Units, Units, Units]:
+    size: Vector, angle: Vector, re: Units, im: Units, written: Units, d: Units
+) -> tuple[Vector, Vector, Units, Units, Units]:
     """Pull d back to (dsize, dangle, dre, dim, dwritten)."""
     cos, sin = np.cos(angle), np.sin(angle)
     d_size = (d * (cos * re - sin * im)).sum(axis=0)
@@ -78,7 +74,7 @@ def real_state_vjp(
     latex=r"\mathrm{Im}\, x_t = \mathrm{Im}(\lambda \odot x_{t-1}) + \mathrm{Im}\, b_t",
     documents=SOURCE,
 )  # fmt: skip
-def imaginary_state(size: Each, angle: Each, re: Units, im: Units, written: Units) -> Units:
+def imaginary_state(size: Vector, angle: Vector, re: Units, im: Units, written: Units) -> Units:
     """Return the imaginary part of the new state (B, H)."""
     turned: Units = np.sin(angle) * re + np.cos(angle) * im
     return size * turned + written
@@ -86,8 +82,8 @@ def imaginary_state(size: Each, angle: Each, re: Units, im: Units, written: Unit
 
 @vjp_of("lru.imaginary_state")
 def imaginary_state_vjp(
-    size: Each, angle: Each, re: Units, im: Units, written: Units, d: Units
-) -> tuple[Each, Each, Units, Units, Units]:
+    size: Vector, angle: Vector, re: Units, im: Units, written: Units, d: Units
+) -> tuple[Vector, Vector, Units, Units, Units]:
     """Pull d back to (dsize, dangle, dre, dim, dwritten)."""
     cos, sin = np.cos(angle), np.sin(angle)
     d_size = (d * (sin * re + cos * im)).sum(axis=0)
@@ -136,8 +132,8 @@ class LRU(Cell):
         of_re = real_state_vjp(size, angle, re, im, gates["re"], d[0])
         of_im = imaginary_state_vjp(size, angle, re, im, gates["im"], d[1])
         d_size, d_angle, d_re, d_im = (a + b for a, b in zip(of_re[:4], of_im[:4], strict=True))
-        written = np.exp(p.gamma)
-        d_input = written * of_re[4], written * of_im[4]
+        scale = np.exp(p.gamma)
+        d_input = scale * of_re[4], scale * of_im[4]
         arrays = {
             "nu": -(d_size * size * np.exp(p.nu)),
             "theta": d_angle * angle,

@@ -86,8 +86,8 @@ class LayerNormLSTM(Cell):
 
     def shapes(self, sizes: Sizes) -> dict[str, Shape]:
         """Return the LSTM's shapes; gx and gh (4, H), gain_c and shift_c (H,)."""
-        of_gates, of_cell = Shape(self.gates, (sizes.H,)), Shape((), (sizes.H,))
-        gains = {"gx": of_gates, "gh": of_gates, "gain_c": of_cell, "shift_c": of_cell}
+        per_gate, vector = Shape(self.gates, (sizes.H,)), Shape((), (sizes.H,))
+        gains = {"gx": per_gate, "gh": per_gate, "gain_c": vector, "shift_c": vector}
         return super().shapes(sizes) | gains
 
     def random_parameter(self, name: str, rng: np.random.Generator, shape: Shape) -> Floats:
@@ -124,7 +124,7 @@ class LayerNormLSTM(Cell):
         df, dc, di, dg = cell_state_vjp(gates["f"], c, gates["i"], gates["g"], d_raw)
         slopes = {k: (tanh_slope if k == "g" else sigmoid_slope)(gates[k]) for k in self.gates}
         da = [d * slopes[k] for k, d in zip(self.gates, (di, df, dg, do), strict=True)]
-        beside = np.concatenate(da, axis=1)
+        da_row = np.concatenate(da, axis=1)
         arrays: dict[str, Array] = {
             "b": np.stack([d.sum(axis=0) for d in da]),
             "gain_c": (d_shown * norm_c).sum(axis=0),
@@ -136,9 +136,9 @@ class LayerNormLSTM(Cell):
             ("U", "gh", gates["of h"], h),
         ):
             norm = normalised(product)
-            arrays[gain] = np.stack([part.sum(axis=0) for part in _parts(beside * norm)])
+            arrays[gain] = np.stack([part.sum(axis=0) for part in _parts(da_row * norm)])
             gains = np.concatenate([p[gain][k] for k in range(len(self.gates))])
-            d_product = normalised_vjp(product, norm, beside * gains)
+            d_product = normalised_vjp(product, norm, da_row * gains)
             arrays[matrix] = np.stack([read.T @ part for part in _parts(d_product)])
             back.append(d_product @ p.rows(matrix))
         dx, dh = back
@@ -150,10 +150,10 @@ def _products(p: Parameters, name: str, read: Rows) -> Rows:
     return np.concatenate([read @ getattr(p, f"{name}_{k}") for k in p.shapes[name].gates], axis=1)
 
 
-def _parts(beside: Rows) -> list[Units]:
+def _parts(row: Rows) -> list[Units]:
     """Return the four gates' parts (B, H) of a row of 4 H."""
-    H = beside.shape[1] // 4
-    return [beside[:, k * H : (k + 1) * H] for k in range(4)]
+    H = row.shape[1] // 4
+    return [row[:, k * H : (k + 1) * H] for k in range(4)]
 
 
 CELLS = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Floats, Input, Rows, Same, Units
-from ..cell import VJP, Cell, Gates, Limit, State, of_inputs_vjp
+from ..cell import VJP, Cell, Gates, Limit, State, input_vjp
 from ..equation import equation, vjp_of
 from ..functions import sigmoid, sigmoid_slope, switch, tanh_slope
 from ..parameters import Parameters, Shape, Sizes
@@ -44,7 +44,7 @@ class MGU(Cell):
         dz_n = dn * tanh_slope(n)
         d_seen = dz_n @ p.U_n.T
         dz_f = (df + d_seen * h) * sigmoid_slope(f)
-        arrays, dx = of_inputs_vjp(p, x, {"f": dz_f, "n": dz_n})
+        arrays, dx = input_vjp(p, x, {"f": dz_f, "n": dz_n})
         arrays["U"] = np.stack([h.T @ dz_f, (f * h).T @ dz_n])
         return Parameters(p.shapes, arrays), dx, (dh + d_seen * f + dz_f @ p.U_f.T,)
 
@@ -107,7 +107,7 @@ def share(gate: Units, other: Units) -> Units:
         return gate / (gate + other)
 
 
-class OfInputs(Cell):
+class MinimalCell(Cell):
     """The base class of minGRU and minLSTM: W (G, D, H) and b (G, H), no U; the candidate."""
 
     states = ("h",)
@@ -142,7 +142,7 @@ class OfInputs(Cell):
         return np.abs(drawn) if self.positive else drawn
 
 
-class MinGRU(OfInputs):
+class MinGRU(MinimalCell):
     """X01, X02, E23a, or with X03; gates in the order z, n."""
 
     name, title = "mingru", "minGRU"
@@ -164,11 +164,11 @@ class MinGRU(OfInputs):
         z, n = gates["z"], gates["n"]
         dz_gate, dn, dh = state_takes_new_vjp(z, n, state[0], d[0])
         dz = {"z": dz_gate * sigmoid_slope(z), "n": self.candidate_vjp(gates["s"], dn)}
-        arrays, dx = of_inputs_vjp(p, x, dz)
+        arrays, dx = input_vjp(p, x, dz)
         return Parameters(p.shapes, arrays), dx, (dh,)
 
 
-class MinLSTM(OfInputs):
+class MinLSTM(MinimalCell):
     """X04, X02, X05, E17, or with X03; gates in the order f, i, n."""
 
     name, title = "minlstm", "minLSTM"
@@ -199,7 +199,7 @@ class MinLSTM(OfInputs):
             "i": -across * (1 - i),
             "n": self.candidate_vjp(gates["s"], dn),
         }
-        arrays, dx = of_inputs_vjp(p, x, dz)
+        arrays, dx = input_vjp(p, x, dz)
         return Parameters(p.shapes, arrays), dx, (dh,)
 
 

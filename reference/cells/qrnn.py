@@ -7,7 +7,7 @@ in k - 1 states per gate, ``z1`` one step ahead and so on; no state has the widt
 from __future__ import annotations
 
 from ..arrays import Input, Rows, Units
-from ..cell import VJP, Cell, Gates, Limit, State, of_inputs_vjp
+from ..cell import VJP, Cell, Gates, Limit, State, input_vjp
 from ..equation import equation
 from ..functions import sigmoid, sigmoid_slope, tanh, tanh_slope, zeros
 from ..parameters import Parameters, Shape, Sizes
@@ -128,7 +128,7 @@ class QRNN(Cell):
         slopes = {g: (tanh_slope if g == "z" else sigmoid_slope)(gates[g]) for g in self.gates}
         taps = {g: dg[g] * slopes[g] for g in self.gates}
         taps |= dict(zip(self.states[1 + self.shows :], d[1 + self.shows :], strict=True))
-        arrays, dx = of_inputs_vjp(p, x, taps)
+        arrays, dx = input_vjp(p, x, taps)
         earlier = [taps[f"{g}{j - 1 or ''}"] for j in range(1, self.k) for g in self.gates]
         shown = (zeros(state[0], state[0].shape),) if self.shows else ()
         return Parameters(p.shapes, arrays), dx, (*shown, d_old, *earlier)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Array, Input, Rows, Units
-from ..cell import VJP, Cell, Gates, Limit, State, of_inputs_vjp
+from ..cell import VJP, Cell, Gates, Limit, State, input_vjp
 from ..equation import equation, vjp_of
 from ..functions import sigmoid, sigmoid_slope, softplus, switch
 from ..parameters import Parameters, Shape, Sizes
@@ -109,7 +109,7 @@ class RGLRU(Cell):
             "u": du,
         }
         arrays: dict[str, Array]
-        arrays, dx = of_inputs_vjp(p, x, dz)
+        arrays, dx = input_vjp(p, x, dz)
         arrays["Lambda"] = (d_log * r).sum(axis=0) * sigmoid(p.Lambda)
         return Parameters(p.shapes, arrays), dx, (dh,)
 

@@ -16,10 +16,9 @@ from ..functions import zeros
 from ..gated_by_input import RATE, Arrays, InputArray, step_size
 from ..linear import Linear
 from ..parameters import Parameters
-from .ssd import StateSpace
+from .ssd import Group, StateSpace
 
 Channels: TypeAlias = Annotated[Array, "B V"]
-Inputs: TypeAlias = Annotated[Array, "B K"]
 States: TypeAlias = Annotated[Array, "B V K"]
 Rates: TypeAlias = Annotated[Array, "V K"]
 Skip: TypeAlias = Annotated[Array, "V"]
@@ -54,15 +53,15 @@ def decay_vjp(dt: Channels, A: Rates, h: States, d: States) -> tuple[Channels, R
     documents=(S6,),
     note="B is discretised by Δ B (Euler), as the paper's code does",
 )
-def write(dt: Channels, x: Channels, B: Inputs, h: States) -> States:
+def write(dt: Channels, x: Channels, B: Group, h: States) -> States:
     """Return the new state (B, V, K)."""
     return h + (dt * x)[..., None] * B[:, None, :]
 
 
 @vjp_of("selective.write")
 def write_vjp(
-    dt: Channels, x: Channels, B: Inputs, h: States, d: States
-) -> tuple[Channels, Channels, Inputs, States]:
+    dt: Channels, x: Channels, B: Group, h: States, d: States
+) -> tuple[Channels, Channels, Group, States]:
     """Pull back to (ddt, dx, dB, dh)."""
     d_scaled = (d * B[:, None, :]).sum(axis=-1)
     return d_scaled * x, d_scaled * dt, (d * (dt * x)[..., None]).sum(axis=1), d
@@ -75,15 +74,15 @@ def write_vjp(
     documents=(S6,),
     note="of the new state; D is learned",
 )
-def output(C: Inputs, x: Channels, D: Skip, h: States) -> Channels:
+def output(C: Group, x: Channels, D: Skip, h: States) -> Channels:
     """Return the output (B, V)."""
     return (h @ C[..., None])[..., 0] + D * x
 
 
 @vjp_of("selective.output")
 def output_vjp(
-    C: Inputs, x: Channels, D: Skip, h: States, dy: Channels
-) -> tuple[Inputs, Channels, Skip, States]:
+    C: Group, x: Channels, D: Skip, h: States, dy: Channels
+) -> tuple[Group, Channels, Skip, States]:
     """Pull back to (dC, dx, dD, dh)."""
     dC = (dy[..., None] * h).sum(axis=1)
     return dC, D * dy, (dy * x).sum(axis=0), dy[..., None] * C[:, None, :]

@@ -1,9 +1,9 @@
 """The sLSTM of xLSTM: exponential gates, a normaliser and a stabiliser, and a recurrent weight.
 
-The input holds W x + b, and each head adds R h: R is block-diagonal. The
-stabiliser is no part of the mathematical value (see ``mlstm``): h = σ(o) c / n is the same with any
-m. Where n is 0, before the first step, any m will do; programs that start with m = ĩ differ from
-those that start with max(log σ(f̃) + 0, ĩ) in c, n and m, and not in h.
+The input holds W x + b, and each head adds R h: R is block-diagonal. The stabiliser is no part of
+the mathematical value (see ``mlstm``): h = σ(o) c / n is the same with any m. Where n is 0, before
+the first step, any m will do; programs that start with m = ĩ differ from those that start with
+max(log σ(f̃) + 0, ĩ) in c, n and m, and not in h.
 """
 
 from __future__ import annotations

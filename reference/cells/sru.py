@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Input, Rows, Units
-from ..cell import VJP, Cell, Gates, Limit, State, of_inputs_vjp
+from ..cell import VJP, Cell, Gates, Limit, State, input_vjp
 from ..equation import equation, vjp_of
 from ..functions import sigmoid, sigmoid_slope, zeros
 from ..parameters import Parameters, Shape, Sizes
@@ -102,7 +102,7 @@ class SRU(Cell):
         dr, dc_shown, ds = output_vjp(r, new[1], gates["s"], dh_new)
         df, dn, dc = state_keeps_old_vjp(f, gates["n"], c, dc_new + dc_shown)
         dz = {"n": dn, "f": df * sigmoid_slope(f), "r": dr * sigmoid_slope(r), "s": ds}
-        arrays, dx = of_inputs_vjp(p, x, dz)
+        arrays, dx = input_vjp(p, x, dz)
         arrays["v"] = np.stack([(dz[k] * c).sum(axis=0) for k in ("f", "r")])
         return (
             Parameters(p.shapes, arrays),

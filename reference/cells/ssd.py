@@ -29,9 +29,10 @@ from ..gated_by_input import (
 from ..linear import Linear
 from ..parameters import Parameters, Shape
 
-Inputs: TypeAlias = Annotated[Array, "B K"]
+Group: TypeAlias = Annotated[Array, "B K"]
 States: TypeAlias = Annotated[Array, "B N V K"]
-Each: TypeAlias = Annotated[Array, "N"]
+PerHead: TypeAlias = Annotated[Array, "N"]
+"""B or C of a step, which all heads of its one group share; the states; one number a head."""
 
 SSD = "Dao & Gu 2024, arXiv:2405.21060"
 
@@ -43,13 +44,13 @@ SSD = "Dao & Gu 2024, arXiv:2405.21060"
     documents=(SSD,),
     note="A < 0 is one learned number a head",
 )
-def decay(dt: Heads, A: Each, S: States) -> States:
+def decay(dt: Heads, A: PerHead, S: States) -> States:
     """Return the decayed state (B, N, V, K)."""
     return np.exp(dt * A)[..., None, None] * S
 
 
 @vjp_of("ssd.decay")
-def decay_vjp(dt: Heads, A: Each, S: States, d: States) -> tuple[Heads, Each, States]:
+def decay_vjp(dt: Heads, A: PerHead, S: States, d: States) -> tuple[Heads, PerHead, States]:
     """Pull back to (ddt, dA, dS)."""
     dS = np.exp(dt * A)[..., None, None] * d
     d_log = (dS * S).sum(axis=-1).sum(axis=-1)
@@ -63,15 +64,15 @@ def decay_vjp(dt: Heads, A: Each, S: States, d: States) -> tuple[Heads, Each, St
     documents=(SSD,),
     note="B is discretised by Δ B (Euler), not by zero-order hold",
 )
-def write(dt: Heads, x: Values, B: Inputs, S: States) -> States:
+def write(dt: Heads, x: Values, B: Group, S: States) -> States:
     """Return the new state (B, N, V, K)."""
     return S + (dt[..., None] * x)[..., None] * B[:, None, None, :]
 
 
 @vjp_of("ssd.write")
 def write_vjp(
-    dt: Heads, x: Values, B: Inputs, S: States, d: States
-) -> tuple[Heads, Values, Inputs, States]:
+    dt: Heads, x: Values, B: Group, S: States, d: States
+) -> tuple[Heads, Values, Group, States]:
     """Pull back to (ddt, dx, dB, dS)."""
     scaled = dt[..., None] * x
     d_scaled = (d * B[:, None, None, :]).sum(axis=-1)
@@ -86,15 +87,15 @@ def write_vjp(
     documents=(SSD,),
     note="of the new state; D is one learned number a head",
 )
-def output(C: Inputs, x: Values, D: Each, S: States) -> Values:
+def output(C: Group, x: Values, D: PerHead, S: States) -> Values:
     """Return the output (B, N, V)."""
     return (S @ C[:, None, :, None])[..., 0] + D[:, None] * x
 
 
 @vjp_of("ssd.output")
 def output_vjp(
-    C: Inputs, x: Values, D: Each, S: States, dy: Values
-) -> tuple[Inputs, Values, Each, States]:
+    C: Group, x: Values, D: PerHead, S: States, dy: Values
+) -> tuple[Group, Values, PerHead, States]:
     """Pull back to (dC, dx, dD, dS)."""
     dC = (dy[..., None] * S).sum(axis=1).sum(axis=1)
     dD = (dy * x).sum(axis=-1).sum(axis=0)

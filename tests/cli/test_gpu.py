@@ -52,7 +52,7 @@ def test_exit_codes_are_told(few, tmp_path, capfd):
 
 
 def test_a_step_that_takes_too_long_is_stopped(few, tmp_path, monkeypatch):
-    monkeypatch.setattr(on_gpu, "ENDED", 5.0)
+    monkeypatch.setattr(on_gpu, "GRACE", 5.0)
     few(Step("long", "mutants --jobs 1 --runs " + str(tmp_path), 2), Step("list", "cells", 60))
     result = run(tmp_path)
 

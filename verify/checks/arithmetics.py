@@ -19,11 +19,8 @@ from ..subjects.protocol import Inputs, Result, Subject
 from .check import SubjectCheck, catalogued
 from .formed import formed
 from .oracle import state_names
-from .own_answer import narrowed
+from .own_answer import SHARP, narrowed
 from .quantities import by_name, evaluated
-
-SHARP = {"float64": 2.0**-25, "float32": 2.0**-12}
-"""Half the roundoff of the finest coarser arithmetic, as a share of the largest value."""
 
 USUAL = 4
 """The root mean square of rounding errors stays below so many units of roundoff."""

@@ -176,12 +176,12 @@ def influence(subject: SubjectUnderTest, case: Case) -> Ledger:
     called = subject.build(case)
     p = [q.map(np.asarray) for q in subject.parameter_map(case).to_reference(inputs.parameters)]
     before = called.forward(replace(inputs, parameters=subject.parameter_map(case).pack(p)))
-    base = _finely(layer, p, inputs)
+    base = _float64_results(layer, p, inputs)
     noticed = max(NOTICED, CLEAR * case.arithmetic.roundoff)
     # A layer that ignores w may compute w + (v - w), whose rounding changes a little with w.
     unnoticed = min(NOTICED / 2, CLEAR * case.arithmetic.roundoff)
     for name, parameters in _blocks_changed(p):
-        if _difference(_finely(layer, parameters, inputs), base) < noticed:
+        if _difference(_float64_results(layer, parameters, inputs), base) < noticed:
             continue
         try:
             packed = subject.parameter_map(case).pack(parameters)
@@ -193,7 +193,7 @@ def influence(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _finely(layer: Layer, p: Sequence[Parameters], inputs: Inputs) -> Output[Any]:
+def _float64_results(layer: Layer, p: Sequence[Parameters], inputs: Inputs) -> Output[Any]:
     """Return the reference's results in float64."""
 
     def fine(array: Any) -> Floats:

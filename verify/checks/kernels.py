@@ -18,6 +18,7 @@ from hypothesis.strategies import SearchStrategy
 
 from ...reference.arrays import Floats
 from ..cases.case import Case
+from ..numbers.bounded import Bounded
 from ..numbers.ledger import Ledger, Mismatch
 from ..subjects.called import Called, SubjectUnderTest
 from ..subjects.kernel import Submission
@@ -30,7 +31,7 @@ from ..subjects.kernel_problems import (
     long_runs,
     problem_numbered,
     sizes,
-    small_cases,
+    small_case,
 )
 from ..subjects.protocol import Subject
 from . import kernel_oracle as oracle
@@ -38,7 +39,10 @@ from .against_reference import BACK, DEPTH
 from .check import SubjectCheck
 
 CACHED = 64
-"""Expected results in the cache: many submissions are compared on the same cases."""
+"""Expected results in the cache: many submissions are compared on the same cases.
+
+The keys name ``assumed`` apart, for cases that differ in it alone are equal.
+"""
 
 
 class _Call:
@@ -75,7 +79,7 @@ def problem_of(subject: Any) -> Problem:
     return problem
 
 
-def answered(subject: SubjectUnderTest, case: Case) -> Ledger:
+def call_once(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Build and call a submission once; check the shape and dtype of its output."""
     ledger, problem = Ledger(), problem_of(subject)
     plain = replace(problem.case(3, 2, 4, 5), dtype=case.dtype)
@@ -85,22 +89,22 @@ def answered(subject: SubjectUnderTest, case: Case) -> Ledger:
 
 
 @lru_cache(CACHED)
-def _expected(number: int, case: Case, assumed: str) -> Any:
+def _cached_output(number: int, case: Case, assumed: str) -> Bounded:
     problem = problem_numbered(number)
-    return oracle.output(problem, case, leaves(problem, case), oracle.bounded(case))
+    expected: Bounded = oracle.output(problem, case, leaves(problem, case), oracle.bounded(case))
+    return expected
 
 
 @lru_cache(CACHED)
-def _expected_gradients(number: int, case: Case, assumed: str) -> tuple[Any, dict[str, Any]]:
+def _cached_gradients(number: int, case: Case, assumed: str) -> dict[str, Bounded]:
     problem = problem_numbered(number)
     numbers, cotangent = leaves(problem, case), _cotangent(problem, case)
-    return oracle.pulled(problem, case, numbers, cotangent, oracle.bounded(case))
+    return oracle.pulled(problem, case, numbers, cotangent, oracle.bounded(case))[1]
 
 
-def _want(subject: SubjectUnderTest, case: Case) -> Any:
-    """Return the expected output, Bounded."""
+def _expected_output(subject: SubjectUnderTest, case: Case) -> Bounded:
     with subject.clock.timing("oracle"):
-        return _expected(problem_of(subject).number, case, case.assumed)
+        return _cached_output(problem_of(subject).number, case, case.assumed)
 
 
 def _cotangent(problem: Problem, case: Case) -> Floats:
@@ -111,7 +115,7 @@ def output(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Compare the output with the reference's."""
     ledger = Ledger()
     got = _Call(subject, case).output(leaves(problem_of(subject), case))
-    ledger.compare("output", got, _want(subject, case))
+    ledger.compare("output", got, _expected_output(subject, case))
     return ledger
 
 
@@ -122,7 +126,7 @@ def benchmark_size(subject: SubjectUnderTest, case: Case) -> Ledger:
     embedding = embedded(problem, case, small)
     large = embedding.leaves(leaves(problem, small), leaves(problem, case))
     got = _Call(subject, case).output(large)
-    ledger.compare("output", embedding.output(got), _want(subject, small))
+    ledger.compare("output", embedding.output(got), _expected_output(subject, small))
     return ledger
 
 
@@ -143,7 +147,7 @@ def gradient(subject: SubjectUnderTest, case: Case) -> Ledger:
     ledger, problem = Ledger(), problem_of(subject)
     got = _Call(subject, case).pulled(leaves(problem, case), _cotangent(problem, case))
     with subject.clock.timing("oracle"):
-        _, expected = _expected_gradients(problem.number, case, case.assumed)
+        expected = _cached_gradients(problem.number, case, case.assumed)
     for name, want in expected.items():
         ledger.compare(f"gradient of {name}", got[name], want)
     return ledger
@@ -154,30 +158,30 @@ def calls(subject: SubjectUnderTest, case: Case) -> Ledger:
     ledger, problem = Ledger(), problem_of(subject)
     following = replace(case, seed=case.seed + 1)
     longer = replace(following, T=case.T + 2 if problem.layout != "one step" else 1, B=case.B + 1)
-    longer = replace(longer, seed=_same_width(problem, case, longer.seed))
+    longer = replace(longer, seed=_seed_of_width(problem, case, longer.seed))
     following = replace(following, seed=longer.seed)
     call, first_leaves = _Call(subject, case), leaves(problem, case)
     before = call.submission.random_state()
     first = call.output(first_leaves)
     first_copy = first.copy()
-    _same(ledger, "the same call again", call.output(first_leaves), first_copy)
+    _require_same_bits(ledger, "the same call again", call.output(first_leaves), first_copy)
     second = call.output(leaves(problem, following))
     ledger.require("an earlier output", np.array_equal(first, first_copy, equal_nan=True),
                    "a later call wrote into it")  # fmt: skip
-    ledger.compare("output after other numbers", second, _want(subject, following))
+    ledger.compare("output after other numbers", second, _expected_output(subject, following))
     mixed = leaves(problem, following) | {
         n: a for n, a in first_leaves.items() if n in ("x", *problem.states)
     }
     want = oracle.output(problem, case, mixed, oracle.bounded(case))
     ledger.compare("output with other parameters", call.output(mixed), want)
-    if call.submission.keeps:
-        got = call.called.attempt(lambda: call.submission.goes_on(first_leaves["x"]))
+    if call.submission.keeps_state:
+        got = call.called.attempt(lambda: call.submission.continued_output(first_leaves["x"]))
         quantity = "output without a state, after another call"
-        ledger.compare(quantity, got, _after(problem, case, mixed, first_leaves["x"]))
+        ledger.compare(quantity, got, _continuation(problem, case, mixed, first_leaves["x"]))
     if not isinstance(problem, StateSpace):  # whose parameters are as long as its input
         got = call.output(leaves(problem, longer), longer)
-        ledger.compare("output of another batch", got, _want(subject, longer))
-    _same(ledger, "the first call again", call.output(first_leaves), first_copy)
+        ledger.compare("output of another batch", got, _expected_output(subject, longer))
+    _require_same_bits(ledger, "the first call again", call.output(first_leaves), first_copy)
     ledger.require(
         "random numbers",
         call.submission.random_state() == before,
@@ -186,20 +190,20 @@ def calls(subject: SubjectUnderTest, case: Case) -> Ledger:
     return ledger
 
 
-def _after(problem: Problem, case: Case, before: dict[str, Floats], x: Floats) -> Any:
+def _continuation(problem: Problem, case: Case, before: dict[str, Floats], x: Floats) -> Any:
     """Return the output for x after a call whose final state is kept."""
     lift = oracle.bounded(case)
     end = oracle.output(replace(problem, returns="h", head=""), case, before, lift)
     return oracle.output(problem, case, before | {"x": x, problem.states[0]: end}, lift)
 
 
-def _same_width(problem: Problem, case: Case, seed: int) -> int:
+def _seed_of_width(problem: Problem, case: Case, seed: int) -> int:
     """Return the next seed for which the head is as wide as in a case."""
     return next(s for s in range(seed, seed + 9)  # widths of small cases repeat after 3
                 if problem.width(replace(case, seed=s)) == problem.width(case))  # fmt: skip
 
 
-def _same(ledger: Ledger, quantity: str, got: Floats, before: Floats) -> None:
+def _require_same_bits(ledger: Ledger, quantity: str, got: Floats, before: Floats) -> None:
     same = np.array_equal(got, before, equal_nan=True)
     ledger.require(quantity, same, "not the same bits as before")
 
@@ -227,7 +231,7 @@ def _first(choose: Choice, subject: Subject, dtype: str) -> SearchStrategy[Case]
 
 def _small(subject: Subject, dtype: str) -> SearchStrategy[Case]:
     return st.integers(0, 40).map(
-        lambda seed: replace(small_cases(problem_of(subject), seed), dtype=dtype)
+        lambda seed: replace(small_case(problem_of(subject), seed), dtype=dtype)
     )
 
 

@@ -100,7 +100,7 @@ def _narrowed(
     return cast("E", _from_names(subject, case, inputs, sharp))
 
 
-def _from_names(subject: Subject, case: Case, inputs: Inputs, named: Any) -> Any:
+def _from_names(subject: Subject, case: Case, inputs: Inputs, named: Mapping[str, Bounded]) -> Any:
     """Return expected results from quantities by name, with gradients if there are any."""
     states = state_names(subject, case)
     outputs = named["y"], tuple(named[f"final {s}"] for s in states)

@@ -38,32 +38,38 @@ BESIDE_SUMS = 32
 UNSTABLE = 2.0**-6
 """Relative change, by inputs changed by the root of roundoff, from which a result is rounding."""
 
-Named: TypeAlias = dict[str, Array]
+Quantities: TypeAlias = dict[str, Array]
 """Outputs and gradients by name, float64; unknown numbers are NaN."""
+
+SHARP, SHARP_ELSEWHERE = {"float64": 2.0**-25, "float32": 2.0**-12}, 0.2
+"""The largest bounds that are sharp enough for all checks, as shares of the largest value.
+
+In float64 and float32 they are half the roundoff of the finest coarser arithmetic.
+"""
 
 
 @dataclass(frozen=True)
 class OwnAnswer:
     """Results of the plainest calls by name, and the effect of rounding on them.
 
-    ``moved`` holds, for each change of the inputs, the change of the results divided by it;
-    ``allowed`` is the largest relative change by roundings. ``flowing`` is the largest gradient or
-    cotangent: a gradient is a sum of such terms, which may cancel while their roundings do not.
-    ``step`` is the relative change of the inputs.
+    ``slopes`` holds, for each random change of the inputs, the change of the results divided by
+    ``step``, the relative change of the inputs; ``rounding`` is the largest relative change by
+    roundings. ``largest_term`` is the largest gradient or cotangent: a gradient is a sum of such
+    terms, which may cancel while their roundings do not.
     """
 
-    values: Named
-    moved: Sequence[Named]
-    allowed: float
+    values: Quantities
+    slopes: Sequence[Quantities]
+    rounding: float
     case: Case
-    flowing: float = 0.0
+    largest_term: float = 0.0
     step: float = 0.0
 
     def __getitem__(self, name: str) -> Bounded:
         """Return a result; its bound follows from the entry that changes most."""
         value = self.values[name]
-        most = max((_largest(moved[name]) for moved in self.moved), default=0.0)
-        bound = self.allowed * (most + max(_largest(value), self._flowing(name)))
+        terms = max(_largest(value), self._largest_term(name))
+        bound = self.rounding * (self._steepest(name) + terms)
         bound += self.case.arithmetic.tiny  # the loss of an operation by underflow
         if self._is_rounding(name):
             bound = np.inf
@@ -77,16 +83,21 @@ class OwnAnswer:
     def along(self, name: str, direction: Array) -> tuple[float, float]:
         """Return the sum of a result times a direction, and its bound."""
         value = self.values[name]
-        most = max((abs(float(np.sum(moved[name] * direction))) for moved in self.moved), default=0)
-        cancelled = self._flowing(name) * float(np.sqrt(np.sum(direction**2)))  # signs are random
+        slopes = (abs(float(np.sum(slope[name] * direction))) for slope in self.slopes)
+        length = float(np.sqrt(np.sum(direction**2)))
+        cancelled = self._largest_term(name) * length  # signs are random
         terms = max(float(np.sum(np.abs(value * direction))), cancelled)
-        bound = self.allowed * (most + terms)
+        bound = self.rounding * (max(slopes, default=0) + terms)
         if self._is_rounding(name):
             bound = np.inf
         return float(np.sum(value * direction)), bound
 
-    def _flowing(self, name: str) -> float:
-        return self.flowing if name.startswith(GRADIENT) else 0.0
+    def _steepest(self, name: str) -> float:
+        """Return the largest slope of any entry of a result."""
+        return max((_largest(slope[name]) for slope in self.slopes), default=0.0)
+
+    def _largest_term(self, name: str) -> float:
+        return self.largest_term if name.startswith(GRADIENT) else 0.0
 
     def _is_rounding(self, name: str) -> bool:
         """Return whether a gradient is the rounding of terms that cancel, hence unknown.
@@ -94,9 +105,9 @@ class OwnAnswer:
         It is tiny compared with the largest, and small changes of the inputs change it by more.
         """
         largest = _largest(self.values[name])
-        most = max((_largest(moved[name]) for moved in self.moved), default=0.0)
-        tiny = largest + self.step * most <= self.step * self._flowing(name)
-        return tiny and self.step * most > UNSTABLE * largest
+        change = self.step * self._steepest(name)
+        tiny = largest + change <= self.step * self._largest_term(name)
+        return tiny and change > UNSTABLE * largest
 
 
 def own_answer(
@@ -133,23 +144,19 @@ def narrowed(
     if case.T == 0 or all(_is_sharp(bounded, share) for bounded in proven.values()):
         return dict(proven)
     with subject.clock.timing("oracle"), np.errstate(all="ignore"):
-        values = _by_step(subject, case, inputs, cotangents, np.asarray)
+        values = _results_of_step(subject, case, inputs, cotangents, np.asarray)
 
-        def shaken(k: int) -> Named:
-            number = partial(Shaken, rng=case.generator(f"rounding {k}"), share=_step(case))
-            return _by_step(subject, case, inputs, cotangents, number)
+        def shaken(k: int) -> Quantities:
+            number = partial(Shaken, rng=case.generator(f"rounding {k}"), share=_input_change(case))
+            return _results_of_step(subject, case, inputs, cotangents, number)
 
-        moved = _changes(case, values, shaken)
-    allowed = case.arithmetic.gamma(_in_one_operation(subject, case))
-    answer = OwnAnswer(values, moved, allowed, case)
+        slopes = _slopes(case, values, shaken)
+    rounding = case.arithmetic.gamma(_in_one_operation(subject, case))
+    answer = OwnAnswer(values, slopes, rounding, case)
     return {
         name: bounded if _is_sharp(bounded, share) else answer[name]
         for name, bounded in proven.items()
     }
-
-
-SHARP, SHARP_ELSEWHERE = {"float64": 2.0**-25, "float32": 2.0**-12}, 0.2
-"""Proven bounds up to this share of the largest value are sharp enough for all checks."""
 
 
 def _is_sharp(proven: Bounded, share: float) -> bool:
@@ -159,13 +166,13 @@ def _is_sharp(proven: Bounded, share: float) -> bool:
     return bool(np.median(proven.bound) <= share * largest)
 
 
-def _by_step(
+def _results_of_step(
     subject: SubjectUnderTest,
     case: Case,
     inputs: Inputs,
     cotangents: Cotangents | None,
     number: Callable[[Array], Any],
-) -> Named:
+) -> Quantities:
     """Run all steps forward and back on the numbers that ``number`` makes of float64 arrays."""
 
     def fine(array: Array) -> Any:
@@ -176,7 +183,7 @@ def _by_step(
     return _plain_by_name(layer.cell.states, result)
 
 
-def _step(case: Case) -> float:
+def _input_change(case: Case) -> float:
     """Return the relative change of the inputs: small, but far larger than rounding."""
     return float(np.sqrt(case.arithmetic.roundoff))
 
@@ -186,23 +193,25 @@ def _measured(
     case: Case,
     inputs: Inputs,
     cotangents: Cotangents | None,
-    results: Callable[[Inputs, Cotangents | None], Named],
+    results: Callable[[Inputs, Cotangents | None], Quantities],
 ) -> OwnAnswer:
     """Return results, and their changes when all inputs are changed."""
-    values, step = results(inputs, cotangents), _step(case)
-    moved = _changes(case, values, lambda k: results(*_changed(case, inputs, cotangents, step, k)))
-    allowed = case.arithmetic.gamma(_roundings(subject, case))
-    flowing = [array for name, array in values.items() if name.startswith(GRADIENT)]
+    values, step = results(inputs, cotangents), _input_change(case)
+    slopes = _slopes(case, values, lambda k: results(*_changed(case, inputs, cotangents, step, k)))
+    rounding = case.arithmetic.gamma(_roundings(subject, case))
+    terms = [array for name, array in values.items() if name.startswith(GRADIENT)]
     if cotangents is not None:
-        given = (cotangents[0], *cotangents[1])
-        flowing += [np.asarray(d, np.float64) for d in given if d is not None]
-    return OwnAnswer(values, moved, allowed, case, max(map(_largest, flowing), default=0.0), step)
+        pair = (cotangents[0], *cotangents[1])
+        terms += [np.asarray(d, np.float64) for d in pair if d is not None]
+    return OwnAnswer(values, slopes, rounding, case, max(map(_largest, terms), default=0.0), step)
 
 
-def _changes(case: Case, values: Named, changed: Callable[[int], Named]) -> list[Named]:
+def _slopes(
+    case: Case, values: Quantities, changed: Callable[[int], Quantities]
+) -> list[Quantities]:
     """Return the change of the results by each change of the inputs, divided by it."""
     return [
-        {name: (array - values[name]) / _step(case) for name, array in changed(k).items()}
+        {name: (array - values[name]) / _input_change(case) for name, array in changed(k).items()}
         for k in range(DIRECTIONS)
     ]
 
@@ -252,18 +261,18 @@ def _largest(array: Array) -> float:
 
 def _results(
     subject: SubjectUnderTest, case: Case, inputs: Inputs, cotangents: Cotangents | None
-) -> Named:
+) -> Quantities:
     """Return the results of new layers by name, in float64."""
     if inputs.lengths is None:
-        return _plain_by_name(*_once(subject, case, inputs, cotangents))
-    named: Named = {}
+        return _plain_by_name(*_results_of_call(subject, case, inputs, cotangents))
+    named: Quantities = {}
     for b, steps in enumerate(inputs.lengths):
-        for name, array in _row(subject, case, inputs, cotangents, b, int(steps)).items():
-            _joined(named, name, array, b)
+        for name, array in _row_results(subject, case, inputs, cotangents, b, int(steps)).items():
+            _add_row(named, name, array, b)
     return named
 
 
-def _joined(named: Named, name: str, array: Array, b: int) -> None:
+def _add_row(named: Quantities, name: str, array: Array, b: int) -> None:
     """Add the results of one row: gradients of parameters are summed, all others concatenated."""
     if b == 0:
         named[name] = array
@@ -279,14 +288,14 @@ def shared(name: str) -> bool:
     return name.startswith(GRADIENT) and not name.startswith(per_row)
 
 
-def _row(
+def _row_results(
     subject: SubjectUnderTest,
     case: Case,
     inputs: Inputs,
     cotangents: Cotangents | None,
     b: int,
     steps: int,
-) -> Named:
+) -> Quantities:
     """Return the results of one row alone; they are 0 in its padding."""
     alone = replace(case, T=steps, B=1, lengths=False, zero_length=False, layout="time-first")
     state = None if inputs.state is None else tuple(s[:, b : b + 1] for s in inputs.state)
@@ -298,7 +307,7 @@ def _row(
     if steps == 0:
         named = _without_steps(subject, alone, row_inputs, pair)
     else:
-        named = _plain_by_name(*_once(subject, alone, row_inputs, pair))
+        named = _plain_by_name(*_results_of_call(subject, alone, row_inputs, pair))
     for name in named.keys() & {"y", "gradient of x"}:
         padded = np.zeros((case.T, *named[name].shape[1:]))
         padded[:steps] = named[name]
@@ -306,7 +315,7 @@ def _row(
     return named
 
 
-def _once(
+def _results_of_call(
     subject: SubjectUnderTest, case: Case, inputs: Inputs, cotangents: Cotangents | None
 ) -> tuple[tuple[str, ...], Result]:
     called = subject.build(case)
@@ -319,7 +328,7 @@ def _once(
     return names, called.gradient(plain, cotangents_of(np.ascontiguousarray, cotangents))
 
 
-def _plain_by_name(states: Sequence[str], result: Result) -> Named:
+def _plain_by_name(states: Sequence[str], result: Result) -> Quantities:
     """Return results by name, without their bounds."""
     named = by_name(states, result)
     return {name: np.asarray(plain(array), np.float64) for name, array in named.items()}
@@ -327,11 +336,11 @@ def _plain_by_name(states: Sequence[str], result: Result) -> Named:
 
 def _without_steps(
     subject: SubjectUnderTest, case: Case, inputs: Inputs, cotangents: Cotangents | None
-) -> Named:
+) -> Quantities:
     """Return the results of no steps: the initial state and its cotangent; NaN without a state."""
     layer = layer_of(subject, case)
     shapes = state_shapes(layer, case)
-    named: Named = {"y": np.zeros((0, *output_shape(layer, case)[1:]))}
+    named: Quantities = {"y": np.zeros((0, *output_shape(layer, case)[1:]))}
     states = inputs.state or tuple(np.full(shape, np.nan) for shape in shapes)
     named |= {f"final {s}": a for s, a in zip(layer.cell.states, states, strict=True)}
     if cotangents is not None:

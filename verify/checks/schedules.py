@@ -23,7 +23,7 @@ from ..subjects.protocol import Inputs, Result, Subject
 from .check import SubjectCheck
 from .oracle import Expected, expected, state_names
 
-LONGEST, LONGEST_CALL = 12, 4
+LONGEST_SEQUENCE, LONGEST_CALL = 12, 4
 """Steps of one sequence, and of one call."""
 
 PADDING = 1.5
@@ -62,25 +62,29 @@ class Batch:
             return Batch(chosen, self.states, tuple(before[k] for k in rows))
         return Batch(chosen, tuple(np.ascontiguousarray(s[:, list(rows)]) for s in self.states))
 
-    def joined(self, rows: tuple[Row, ...], begun: State) -> Batch:
-        """Return the batch with new rows, which begin with these states."""
+    def joined(self, rows: tuple[Row, ...], first_states: State) -> Batch:
+        """Return the batch with new rows, which begin with ``first_states``."""
         if self.states is None:
             return Batch((*self.rows, *rows), None)
-        now = self.states
+        states = self.states
         if self.order is not None:
-            now = tuple(s[:, list(self.order)] for s in now)
-        states = tuple(np.concatenate(pair, axis=1) for pair in zip(now, begun, strict=True))
-        return Batch((*self.rows, *rows), states)
+            states = tuple(s[:, list(self.order)] for s in states)
+        pairs = zip(states, first_states, strict=True)
+        return Batch((*self.rows, *rows), tuple(np.concatenate(pair, axis=1) for pair in pairs))
 
 
 @dataclass
 class Server:
-    """A layer and its present batch, which operations change."""
+    """A layer and its present batch, which operations change.
+
+    ``next_row`` is the number of the next row that joins, ``branch`` that of the present branch;
+    ``saved`` are the batches that were kept, each with a copy of its states.
+    """
 
     called: Called
     inputs: Inputs
     batch: Batch
-    begun: int
+    next_row: int
     branch: int = 0
     saved: list[tuple[Batch, State]] = field(default_factory=list)
 
@@ -114,10 +118,10 @@ class Server:
     def _offered(self, word: str) -> bool:
         """Return whether the layer offers a call of this operation from the present states."""
         options, layout = self.called.subject.options, RAGGED_WORDS.get(word)
-        begun = self.batch.states is not None or self.called.case.state
+        from_states = self.batch.states is not None or self.called.case.state
         if word in RAGGED_WORDS and word not in _ragged(options):
             return False
-        return layout != LEFT_PADDED or options.left_padding_state or not begun
+        return layout != LEFT_PADDED or options.left_padding_state or not from_states
 
     def _back(self) -> None:
         (self.batch, copies), self.branch = self.saved[-1], self.branch + 1
@@ -126,8 +130,8 @@ class Server:
                 raise Mismatch("a later call has changed the states that were kept")
 
     def _join(self, count: int) -> None:
-        rows = tuple(Row(self.begun + k) for k in range(count))
-        self.begun += count
+        rows = tuple(Row(self.next_row + k) for k in range(count))
+        self.next_row += count
         self.batch = self.batch.joined(rows, self._first_states(rows)) if rows else self.batch
 
     def _call(self, steps: Sequence[int], word: str) -> Result:
@@ -146,7 +150,7 @@ class Server:
         if states is None and case.state:
             states = self._first_states(batch.rows)
         uneven, layout = word in RAGGED_WORDS, RAGGED_WORDS.get(word, "")
-        now = replace(
+        call_case = replace(
             case, T=len(x), B=len(rows), state=states is not None, lengths=uneven,
             zero_length=min(steps) == 0,
         )  # fmt: skip
@@ -154,7 +158,7 @@ class Server:
         call_inputs = replace(
             self.inputs, x=x, state=states, lengths=lengths, rows=batch.order, layout=layout
         )
-        result = replace(self.called, case=now).forward(call_inputs)
+        result = replace(self.called, case=call_case).forward(call_inputs)
         self.batch = Batch(rows, result.final)
         return result
 
@@ -235,12 +239,12 @@ def _compare(
                 ledger.compare(f"{label}: final {name}", got[:, b], w[:, k])
 
 
-def _drawn(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
+def _cases(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
     options = subject.options
     return st.builds(
         replace,
         cases(subject, dtype, scales=("unit",), lengths=False, depth=False),
-        T=st.just(LONGEST),
+        T=st.just(LONGEST_SEQUENCE),
         B=st.integers(1, 3),
         layers=st.integers(1, 2) if options.layers else st.just(1),
         zero_length=st.just(False),
@@ -248,14 +252,14 @@ def _drawn(subject: Subject, dtype: str) -> st.SearchStrategy[Case]:
     )
 
 
-def _forced(subject: Subject, dtype: str) -> Iterator[Case]:
+def _forced_cases(subject: Subject, dtype: str) -> Iterator[Case]:
     options = subject.options
-    plain = Case(LONGEST, 2, 3, 4, dtype=dtype, layers=2 if options.layers else 1)
+    plain = Case(LONGEST_SEQUENCE, 2, 3, 4, dtype=dtype, layers=2 if options.layers else 1)
     mixed = [MIXED] * (options.packed or options.left_padding)
     texts = [*mixed, *FORCED, *(UNEVEN[word] for word in _ragged(options))]
     for number, text in enumerate(texts):
-        begun = number % 2 == 1 and (options.left_padding_state or text != UNEVEN["left"])
-        state = not options.default_state or (begun and options.state)
+        from_states = number % 2 == 1 and (options.left_padding_state or text != UNEVEN["left"])
+        state = not options.default_state or (from_states and options.state)
         yield replace(plain, schedule=text, state=state, seed=number)
 
 
@@ -279,9 +283,9 @@ CHECKS = (
         "back, reorder, join, pad or pack), every row's outputs are those of one run of its "
         "sequence.",
         schedule,
-        cases=_drawn,
+        cases=_cases,
         needs=("state",),
-        forced=_forced,
+        forced=_forced_cases,
         share=0.3,
         refuses=_refuses,
     ),

@@ -13,7 +13,7 @@ from ..subjects.called import SubjectCrashed, SubjectUnderTest
 from ..subjects.inputs import draw_inputs
 from ..subjects.protocol import Subject
 from .check import SubjectCheck
-from .kernels import answered
+from .kernels import call_once
 
 SMOKE = "smoke"
 """The id of the check that must pass before others are run."""
@@ -27,7 +27,7 @@ def plain_case(subject: Subject, dtype: str) -> Case:
 def smoke(subject: SubjectUnderTest, case: Case) -> Ledger:
     """Build and call the layer once; check shapes and dtypes."""
     if subject.options.problem:
-        return answered(subject, case)
+        return call_once(subject, case)
     ledger, inputs = Ledger(), draw_inputs(subject, case)
     try:
         called = subject.build(case)

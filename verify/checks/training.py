@@ -79,10 +79,10 @@ def dropout(subject: SubjectUnderTest, case: Case) -> Ledger:
     called = subject.build(case)
     called.train(True)
     masks = _all_masks(case)
-    answers = _answers(subject, case, inputs, masks)
+    answers = _outputs_by_mask(subject, case, inputs, masks)
     if not _are_distinct(answers):
         raise Undecided(f"rounding in {case.dtype} hides which entries are zeroed")
-    chosen = [_explained(case, called.forward(inputs).y, answers) for _ in range(2)]
+    chosen = [_mask_numbers(case, called.forward(inputs).y, answers) for _ in range(2)]
     if 0 < case.dropout < 1:
         drawn_masks = masks[np.concatenate(chosen)]
         _require_rate(ledger, case, drawn_masks)
@@ -150,7 +150,7 @@ class _Stack:
         return below, above
 
 
-def _answers(subject: Subject, case: Case, inputs: Inputs, masks: Array) -> Bounded:
+def _outputs_by_mask(subject: Subject, case: Case, inputs: Inputs, masks: Array) -> Bounded:
     """Return the outputs (T, number of masks, H) with each mask."""
     many = _one_row_repeated(inputs, len(masks))
     between = _scaled(case, masks).swapaxes(0, 1)
@@ -158,7 +158,7 @@ def _answers(subject: Subject, case: Case, inputs: Inputs, masks: Array) -> Boun
     return y
 
 
-def _explained(case: Case, y: Array, answers: Bounded) -> Array:
+def _mask_numbers(case: Case, y: Array, answers: Bounded) -> Array:
     """Return the number of each row's mask; raise Mismatch if no mask explains a row."""
     ratio = in_bounds(y[:, :, None], answers.value[:, None], answers.bound[:, None])
     ratio = ratio.max(axis=(0, 3))
@@ -199,7 +199,7 @@ def _compare_gradient(ledger: Ledger, called: Called, inputs: Inputs, masks: Arr
     subject, case = called.subject, called.case
     dy, dfinal = draw_cotangents(subject, case)
     pulled = called.gradient(inputs, (dy, tuple(None for _ in dfinal)))
-    chosen = _explained(case, pulled.y, _answers(subject, case, inputs, masks))
+    chosen = _mask_numbers(case, pulled.y, _outputs_by_mask(subject, case, inputs, masks))
     between = _scaled(case, masks[chosen]).swapaxes(0, 1)
     below, above = _Stack.run(subject, case, inputs, between).gradient(dy)
     packed = subject.parameter_map(case).from_reference([*below.parameters, *above.parameters])
@@ -209,7 +209,7 @@ def _compare_gradient(ledger: Ledger, called: Called, inputs: Inputs, masks: Arr
     ledger.compare("gradient of x", pulled.x[..., features], below.x[..., features])
 
 
-def _stacked(subject: Subject, dtype: str) -> Iterator[Case]:
+def _two_layers(subject: Subject, dtype: str) -> Iterator[Case]:
     """Yield two small layers for each rate, if possible such that masks give distinct results."""
     for rate in (0.5, 0.25, 1.0, 0.0):
         state = subject.options.state
@@ -225,7 +225,7 @@ def _stacked(subject: Subject, dtype: str) -> Iterator[Case]:
 
 def _has_distinct_masks(subject: Subject, case: Case) -> bool:
     masks = _all_masks(case)
-    return _are_distinct(_answers(subject, case, draw_inputs(subject, case), masks))
+    return _are_distinct(_outputs_by_mask(subject, case, draw_inputs(subject, case), masks))
 
 
 def _are_distinct(answers: Bounded) -> bool:
@@ -264,10 +264,10 @@ CHECKS = (
         "In training every result is explained by a mask between the layers; masks have the "
         "rate asked for, differ between rows, steps, units and calls, and gradients use them too.",
         dropout,
-        cases=lambda subject, dtype: st.sampled_from(list(_stacked(subject, dtype))),
+        cases=lambda subject, dtype: st.sampled_from(list(_two_layers(subject, dtype))),
         equations=("stacked",),
         needs=("equations", "dropout", "layers"),
-        forced=_stacked,
+        forced=_two_layers,
         share=0.05,
         refuses=_refuses,
     ),

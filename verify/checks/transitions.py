@@ -70,7 +70,7 @@ def not_long(case: Case) -> str:
     return f"expected T > {WINDOW}, one layer in one direction, a state, no lengths, no projection"
 
 
-def in_steps(subject: Offers) -> bool:
+def computes_step_by_step(subject: Offers) -> bool:
     """Return whether the layer computes step by step; chunks do not pass through its states."""
     return subject.options.program in ("", STEPS)
 
@@ -222,7 +222,7 @@ CHECKS = (
         forced=forced_cases,
         share=0.25,
         refuses=not_long,
-        concerned=in_steps,
+        concerned=computes_step_by_step,
         whole_runs=False,
     ),
     SubjectCheck(
@@ -236,7 +236,7 @@ CHECKS = (
         forced=forced_cases,
         share=0.25,
         refuses=not_long,
-        concerned=in_steps,
+        concerned=computes_step_by_step,
         whole_runs=False,
     ),
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import metadata
-from itertools import groupby
+from itertools import chain, groupby
 
 from ..conventions import formula
 from ..subjects import adapter, family, known, loader
@@ -22,7 +22,7 @@ TIMEOUT = 120.0
 def families(*wanted: str) -> dict[str, list[str]]:
     """Return the sorted names of known subjects by family, of these families or of all."""
     names = sorted(known(*wanted), key=family)
-    return {name: list(each) for name, each in groupby(names, key=family)}
+    return {name: list(members) for name, members in groupby(names, key=family)}
 
 
 def stated(*wanted: str) -> Iterator[Description]:
@@ -30,7 +30,7 @@ def stated(*wanted: str) -> Iterator[Description]:
 
     Subjects that other packages register are not imported, so their cells and dtypes are unknown.
     """
-    for name in (name for each in families(*wanted).values() for name in each):
+    for name in chain.from_iterable(families(*wanted).values()):
         if subject := adapter(name):
             yield Description(Named(name), subject.cells, subject.dtypes, subject.options)
         else:
@@ -76,16 +76,16 @@ def probed(
 
     Each family's packages are imported in a process of their own.
     """
-    descriptions = {one.named.name: one for one in stated(*wanted)}
+    descriptions = {subject.named.name: subject for subject in stated(*wanted)}
     members = families(*wanted)
 
     def probe(name: str) -> list[Description]:
-        answers = _probe([descriptions[one] for one in members[name]], timeout)
+        answers = _probe([descriptions[subject] for subject in members[name]], timeout)
         on_family(name)
         return answers
 
     with ThreadPoolExecutor(jobs) as threads:
-        return [one for each in threads.map(probe, members) for one in each]
+        return [*chain.from_iterable(threads.map(probe, members))]
 
 
 def _probe(descriptions: Sequence[Description], timeout: float) -> list[Description]:
@@ -103,5 +103,5 @@ def _probe(descriptions: Sequence[Description], timeout: float) -> list[Descript
 
 def convention(name: str) -> str:
     """Return a subject's convention in one line, "" if its adapter states none."""
-    own = getattr(adapter(name), "convention", None)
-    return "" if own is None else formula.summary(own)
+    stated_convention = getattr(adapter(name), "convention", None)
+    return "" if stated_convention is None else formula.summary(stated_convention)

@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
+from .hangs import Hangs
 from .isolation import Isolated
-from .late import Late
 from .tasks import Description, Named, Task
 
 
@@ -33,8 +33,9 @@ def hold_batch(
     """
     verdicts: list[dict[str, Any]] = []
     while len(verdicts) < len(tasks):
-        left = tasks[len(verdicts) :]
-        verdicts += _answers({"tasks": left, "timeout": timeout, "memory": memory})[: len(left)]
+        remaining = tasks[len(verdicts) :]
+        answers = _answers({"tasks": remaining, "timeout": timeout, "memory": memory})
+        verdicts += answers[: len(remaining)]
         if len(verdicts) < len(tasks):
             task = msgspec.convert(tasks[len(verdicts)], Task)
             verdicts.append(vars(task.unanswered("crashed", ENDED)))
@@ -52,13 +53,13 @@ def describe_one(named: dict[str, Any], timeout: float, memory: int) -> dict[str
     )
 
 
-def _answers(asked: dict[str, Any]) -> list[dict[str, Any]]:
+def _answers(request: dict[str, Any]) -> list[dict[str, Any]]:
     command = [sys.executable, "-P", "-m", __name__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                           encoding="utf-8") as process:  # fmt: skip
         assert process.stdin is not None  # noqa: S101
         assert process.stdout is not None  # noqa: S101
-        process.stdin.write(f"{json.dumps(asked)}\n")
+        process.stdin.write(f"{json.dumps(request)}\n")
         process.stdin.flush()
         lines = process.stdout.read().split("\n")
     return [json.loads(line) for line in lines[:-1]]
@@ -66,9 +67,9 @@ def _answers(asked: dict[str, Any]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Answer the request on standard input; end when it ends."""
-    asked = json.loads(sys.stdin.readline())
+    request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for answer in _done(asked):
+    for answer in _answers_to(request):
         sys.stdout.write(f"{json.dumps(answer)}\n")
         sys.stdout.flush()
     os._exit(0)  # the thread waits for input
@@ -79,15 +80,15 @@ def _end_with_parent() -> None:
     os._exit(0)
 
 
-def _done(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    isolated, timeout = Isolated(asked["memory"]), asked["timeout"]
+def _answers_to(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    isolated, timeout = Isolated(request["memory"]), request["timeout"]
     try:
-        if "named" in asked:
-            yield asdict(isolated.describe(Named(**asked["named"]), timeout))
+        if "named" in request:
+            yield asdict(isolated.describe(Named(**request["named"]), timeout))
             return
-        late = Late()
-        for task in asked["tasks"]:
-            yield vars(late.hold(msgspec.convert(task, Task), isolated, timeout))
+        hangs = Hangs()
+        for task in request["tasks"]:
+            yield vars(hangs.hold(msgspec.convert(task, Task), isolated, timeout))
     finally:
         isolated.close()
 

@@ -21,8 +21,8 @@ from ..cases.options import Options
 from ..conventions.convention import Convention, Packed
 from ..models.content import Content
 from ..models.operation import Operation
-from ..runs.words import words
-from ..subjects.call_records import Given, Returned
+from ..runs.exception_text import exception_text
+from ..subjects.call_records import ArgumentRecord, ResultRecord
 from .sandbox import with_memory
 
 HEAD = struct.Struct("<4sQQI")
@@ -109,8 +109,8 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     device: str = "cpu"
     widths: tuple[int, int] = (0, 0)
     arrays: dict[str, Floats] = {}
-    given: Given | None = None
-    tangents: Given | None = None
+    arguments: ArgumentRecord | None = None
+    tangents: ArgumentRecord | None = None
     cotangents: tuple[tuple[Floats | None, tuple[Floats | None, ...]], ...] = ()
     training: bool = False
 
@@ -130,7 +130,7 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     layer: int = 0
     portrait: Portrait | None = None
     shapes: dict[str, Any] = {}
-    results: tuple[Returned, ...] = ()
+    results: tuple[ResultRecord, ...] = ()
     arrays: dict[str, Floats] = {}
     written: dict[int, Floats] = {}
     earlier: dict[int, dict[int, Floats]] = {}
@@ -211,7 +211,7 @@ def unpack(packet: Packet) -> Floats:
     try:
         return _unpacked(packet)
     except (ValueError, SyntaxError, OverflowError) as error:  # NumPy's, of what is no array
-        raise OutOfTurn(f"an array that is none ({words(error)})") from error
+        raise OutOfTurn(f"an array that is none ({exception_text(error)})") from error
 
 
 def _unpacked(packet: Packet) -> Floats:

@@ -17,7 +17,7 @@ from ..subjects.called import NotOffered, SubjectCrashed, under_test
 from ..subjects.protocol import Inputs, Subject, SubjectUnavailable
 
 
-def identified(subject: Subject, seed: int) -> dict[str, Any]:
+def identify_convention(subject: Subject, seed: int) -> dict[str, Any]:
     """Return a subject's identified convention as JSON values, or a ``problem``."""
     try:
         subject.version()
@@ -26,8 +26,8 @@ def identified(subject: Subject, seed: int) -> dict[str, Any]:
         return {"problem": str(error)}
 
 
-def ported(subject: Subject) -> dict[str, Any]:
-    """Return the properties of a subject for a conversion, as JSON values, or a ``problem``."""
+def describe_for_conversion(subject: Subject) -> dict[str, Any]:
+    """Return what a conversion needs of a subject, as JSON values, or a ``problem``."""
     convention = getattr(subject, "convention", None)
     if convention is None:
         return {"problem": "its adapter states no convention"}
@@ -39,19 +39,19 @@ def ported(subject: Subject) -> dict[str, Any]:
     }
 
 
-def computed(subject: Subject, case: str, path: str) -> dict[str, Any]:
+def compute_outputs(subject: Subject, case: str, path: str) -> dict[str, Any]:
     """Run a subject on an ``npz`` file's arrays; write outputs beside it or return a problem.
 
-    The case is JSON.
+    ``case`` is JSON.
     """
-    given = Case.from_json(case)
+    parsed = Case.from_json(case)
     try:
         subject.version()
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        family = subject.cell(given).partition("-")[0]
-        x, state = inputs(given, family)
-        result = under_test(subject).build(given).forward(Inputs(arrays, x, state, None))
+        family = subject.cell(parsed).partition("-")[0]
+        x, state = inputs(parsed, family)
+        result = under_test(subject).build(parsed).forward(Inputs(arrays, x, state, None))
     except (SubjectUnavailable, SubjectCrashed, NotOffered, Mismatch) as error:
         return {"problem": str(error)}
     ends = {f"final {k}": s for k, s in enumerate(result.final)}

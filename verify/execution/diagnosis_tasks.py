@@ -58,19 +58,21 @@ ENDS = (
 """Ends of a process: a pattern of the message, and the id, statement and remedy."""
 
 
-def diagnosed(
+def diagnose_as_json(
     subject: Subject, dtype: str, failing: Sequence[dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
     """Diagnose a subject, and return JSON values; runs in the subject's process."""
-    return asdict(_diagnosis(subject, dtype, [Verdict(**one) for one in failing], seconds))
+    return asdict(_diagnosis(subject, dtype, [Verdict(**fields) for fields in failing], seconds))
 
 
 def _diagnosis(
     subject: Subject, dtype: str, failing: Sequence[Verdict], seconds: float
 ) -> Diagnosis:
     if any(verdict.check == SOURCE for verdict in failing):
-        return _of_source(subject, dtype, failing, seconds)
-    special = _of_attribute(subject, dtype, failing) or _beyond_catalogue(subject, dtype, failing)
+        return _source_diagnosis(subject, dtype, failing, seconds)
+    special = _attribute_diagnosis(subject, dtype, failing) or _beyond_catalogue(
+        subject, dtype, failing
+    )
     return special or _by_mistakes(subject, dtype, failing, seconds)
 
 
@@ -83,7 +85,7 @@ def _by_mistakes(
     return diagnose(subject, dtype, failing, seconds=seconds)
 
 
-def _of_attribute(subject: Any, dtype: str, failing: Sequence[Verdict]) -> Diagnosis | None:
+def _attribute_diagnosis(subject: Any, dtype: str, failing: Sequence[Verdict]) -> Diagnosis | None:
     """Return the diagnosis that a runtime misreads an attribute of a file's node, or None."""
     operation = getattr(subject, "attributes", None)
     if operation is None:
@@ -92,34 +94,35 @@ def _of_attribute(subject: Any, dtype: str, failing: Sequence[Verdict]) -> Diagn
 
     cases = [Case.from_json(v.case) for v in failing if v.status == "failed" and v.case]
     few = [case for case in cases if case.T <= FEW][:FEW]
-    found = misread(subject, few, operation)
-    if found is None:
+    explanation = misread(subject, few, operation)
+    if explanation is None:
         return None
     return Diagnosis(
-        subject.name, dtype, "explained", tuple(v.check for v in failing), [found],
+        subject.name, dtype, "explained", tuple(v.check for v in failing), [explanation],
         Location("outputs"), experiments=len(few),
     )  # fmt: skip
 
 
-def _of_source(subject: Any, dtype: str, failing: Sequence[Verdict], seconds: float) -> Diagnosis:
+def _source_diagnosis(
+    subject: Any, dtype: str, failing: Sequence[Verdict], seconds: float
+) -> Diagnosis:
     """Return the differences of a file's node from its source, and its other mistakes."""
-    rest = [v for v in failing if v.check != SOURCE]
-    found = Diagnosis(subject.name, dtype, "explained")
-    if rest:
-        found = _diagnosis(subject, dtype, rest, seconds)
-    every = subject.departures
-    own = [Explanation((d.kind,), (d.statement,), (d.fix,)) for d in every]
-    first = found.explanations[:1] or [Explanation((), (), ())]
+    others = [v for v in failing if v.check != SOURCE]
+    diagnosis = Diagnosis(subject.name, dtype, "explained")
+    if others:
+        diagnosis = _diagnosis(subject, dtype, others, seconds)
+    departures = [Explanation((d.kind,), (d.statement,), (d.fix,)) for d in subject.departures]
+    first = diagnosis.explanations[:1] or [Explanation((), (), ())]
     ids, statements, fixes = (
-        tuple(dict.fromkeys(text for each in (*own, *first) for text in getattr(each, part)))
+        tuple(dict.fromkeys(text for each in (*departures, *first) for text in getattr(each, part)))
         for part in ("ids", "statements", "fixes")
     )
-    found.explanations = [Explanation(ids, statements, fixes), *found.explanations[1:]]
-    found.status, found.failed = "explained", tuple(v.check for v in failing)
-    return found
+    diagnosis.explanations = [Explanation(ids, statements, fixes), *diagnosis.explanations[1:]]
+    diagnosis.status, diagnosis.failed = "explained", tuple(v.check for v in failing)
+    return diagnosis
 
 
-def examined(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:
+def diagnose_failures(subject: Subject, verdicts: Sequence[Verdict]) -> Diagnosis:
     """Diagnose the failures of a subject in this process."""
     failing = _failing(verdicts)
     dtype = failing[0].dtype
@@ -174,11 +177,11 @@ def diagnoses(
         failing = _failing([v for v in verdicts if v.subject == subject.name])
         if not failing:
             return None
-        if ended := _of_process(failing):
+        if ended := _process_diagnosis(failing):
             return ended
         isolated = free.get()
         try:
-            return _asked(subject, failing[0].dtype, failing, isolated, seconds)
+            return _diagnosis_by_process(subject, failing[0].dtype, failing, isolated, seconds)
         finally:
             free.put(isolated)
 
@@ -190,41 +193,37 @@ def diagnoses(
             isolated.close()
 
 
-def _asked(
+def _diagnosis_by_process(
     named: Named, dtype: str, failing: Sequence[Verdict], isolated: Isolated, seconds: float
 ) -> Diagnosis:
     if dtype not in USUAL_DTYPES:
         return _undecided(named.name, dtype, failing, COARSE.format(dtype))
-    told = [asdict(v) for v in failing]
-    found = isolated.ask(
-        "diagnose", named, seconds + GRACE, dtype=dtype, failing=told, seconds=seconds
-    )
-    said = f"it could not be diagnosed: {harmless(found.get('problem'))}"
-    if "problem" not in found:
+    verdicts, limit = [asdict(v) for v in failing], seconds + GRACE
+    answer = isolated.ask("diagnose", named, limit, dtype=dtype, failing=verdicts, seconds=seconds)
+    reason = harmless(answer.get("problem"))
+    if "problem" not in answer:
         try:
-            return typed(Diagnosis, harmless(found))
+            return typed(Diagnosis, harmless(answer))
         except RunFileError as error:
-            said = f"it could not be diagnosed: its process gave an answer that is none: {error}"
-    return _undecided(named.name, dtype, failing, said)
+            reason = f"its process gave an answer that is none: {error}"
+    return _undecided(named.name, dtype, failing, f"it could not be diagnosed: {reason}")
 
 
-def _undecided(subject: str, dtype: str, failing: Sequence[Verdict], said: str) -> Diagnosis:
+def _undecided(subject: str, dtype: str, failing: Sequence[Verdict], message: str) -> Diagnosis:
     failed = tuple(v.check for v in failing)
-    return Diagnosis(subject, dtype, "unexplained", failed, message=said)
+    return Diagnosis(subject, dtype, "unexplained", failed, message=message)
 
 
-def _of_process(failing: Sequence[Verdict]) -> Diagnosis | None:
+def _process_diagnosis(failing: Sequence[Verdict]) -> Diagnosis | None:
     """Return the diagnosis by the end of the subject's process, or None if it did not end."""
     for verdict in failing:
         for words, id, statement, fix in ENDS if verdict.status != "failed" else ():
             if ended := re.search(words, verdict.message):
-                said = ended[0][0].upper() + ended[0][1:] if statement[0] == "{" else ended[0]
-                found = Diagnosis(verdict.subject, verdict.dtype, "explained")
-                found.failed = tuple(v.check for v in failing)
-                found.explanations = [Explanation((id,), (statement.format(said),), (fix,))]
-                found.location = Location(
-                    "program",
-                    place=", ".join(filter(None, (f"check {verdict.check}", verdict.case))),
-                )
-                return found
+                end = ended[0][0].upper() + ended[0][1:] if statement[0] == "{" else ended[0]
+                place = ", ".join(filter(None, (f"check {verdict.check}", verdict.case)))
+                diagnosis = Diagnosis(verdict.subject, verdict.dtype, "explained")
+                diagnosis.failed = tuple(v.check for v in failing)
+                diagnosis.explanations = [Explanation((id,), (statement.format(end),), (fix,))]
+                diagnosis.location = Location("program", place=place)
+                return diagnosis
     return None

@@ -20,8 +20,8 @@ import msgspec
 
 from ..runs.verdict import Verdict
 from .batch import describe_one, hold_batch
+from .hangs import Hangs
 from .isolation import Isolated
-from .late import Late
 from .tasks import Description, Named, Task
 
 BATCH = 8
@@ -55,14 +55,14 @@ class Elsewhere:
 
     def describe(self, named: Named) -> Future[Description]:
         """Submit the description of a subject."""
-        asked = self.executor.submit(describe_one, vars(named), self.timeout, self.memory)
-        return _then(asked, lambda one: msgspec.convert(one, Description))
+        future = self.executor.submit(describe_one, vars(named), self.timeout, self.memory)
+        return _then(future, lambda fields: msgspec.convert(fields, Description))
 
     def hold(self, tasks: Sequence[Task]) -> Future[list[Verdict]]:
         """Submit one batch, for its verdicts."""
         batch = [asdict(task) for task in tasks]
-        asked = self.executor.submit(hold_batch, batch, self.timeout, self.memory)
-        return _then(asked, lambda found: [Verdict(**one) for one in found])
+        future = self.executor.submit(hold_batch, batch, self.timeout, self.memory)
+        return _then(future, lambda verdicts: [Verdict(**fields) for fields in verdicts])
 
 
 class Waiting(NamedTuple):
@@ -91,7 +91,7 @@ class Here:
     def __init__(self, jobs: int, timeout: float, memory: int, hidden: Sequence[str] = ()) -> None:
         self.timeout, self.memory, self.hidden = timeout, memory, hidden
         self.threads = ThreadPoolExecutor(jobs)
-        self._own, self._late = threading.local(), Late()
+        self._own, self._hangs = threading.local(), Hangs()
         self._all: list[Isolated] = []
         self.lock = threading.RLock()
         self._waiting: dict[Named, deque[Waiting]] = {}
@@ -141,7 +141,7 @@ class Here:
                 del self._waiting[named]
             self._running[named] += 1
         try:
-            future.set_result([self._late.hold(task, self._isolated(named), timeout)])
+            future.set_result([self._hangs.hold(task, self._isolated(named), timeout)])
         except BaseException as error:
             future.set_exception(error)
         finally:
@@ -253,7 +253,7 @@ class Watch:
         return ""
 
 
-def _then(asked: Future[Any], convert: Callable[[Any], Any]) -> Future[Any]:
+def _then(future: Future[Any], convert: Callable[[Any], Any]) -> Future[Any]:
     """Return a future of the converted result."""
     converted: Future[Any] = Future()
 
@@ -267,5 +267,5 @@ def _then(asked: Future[Any], convert: Callable[[Any], Any]) -> Future[Any]:
                 error = ClusterLost(f"the workers of the cluster died: {error}")
             converted.set_exception(error)
 
-    asked.add_done_callback(finish)
+    future.add_done_callback(finish)
     return converted

@@ -66,10 +66,10 @@ class Isolated:
 
     def describe(self, named: Named, timeout: float) -> Description:
         """Return the description of a subject, or of why it does not run."""
-        asked = {"do": "describe", "named": vars(named)}
+        request = {"do": "describe", "named": vars(named)}
         try:
             self._alone(named)
-            return _typed(self._ask(asked, timeout), "described", Description)
+            return _typed(self._ask(request, timeout), "described", Description)
         except (ProcessEnded, TimedOut) as end:
             problem = f"while it was tried out, {end}"
             if isinstance(end, ProcessEnded):
@@ -84,8 +84,8 @@ class Isolated:
         """
         try:
             self._alone(task.named)
-            said = self._ask({"do": "hold", "task": asdict(task)}, timeout, share)
-            verdict = _typed(said, "verdict", Verdict)
+            answer = self._ask({"do": "hold", "task": asdict(task)}, timeout, share)
+            verdict = _typed(answer, "verdict", Verdict)
             if self._dependent is not None:
                 verdict.isolation = f"{SHARED}{self._dependent[1]}"
             return verdict
@@ -101,15 +101,14 @@ class Isolated:
             return verdict
 
     def ask(self, do: str, named: Named, timeout: float, **more: Any) -> dict[str, Any]:
-        """Return the answer of a task of ``worker.OTHER``, or a ``problem``."""
+        """Return the answer of a task of ``worker.OTHER_TASKS``, or a ``problem``."""
         try:
-            asked = {"do": do, "named": vars(named), **more}
+            request = {"do": do, "named": vars(named), **more}
             self._alone(named)
-            found = _typed(self._ask(asked, timeout), "found", dict[str, Any])
+            return _typed(self._ask(request, timeout), "answer", dict[str, Any])
         except (ProcessEnded, TimedOut) as end:
             hint = self._more_time(timeout) if isinstance(end, TimedOut) else ""
             return {"problem": f"{end}{hint}"}
-        return found
 
     def _more_time(self, seconds: float) -> str:
         if not self.option:
@@ -137,7 +136,7 @@ class Isolated:
     def _environment(self) -> dict[str, str]:
         return environment()
 
-    def _ask(self, asked: dict[str, Any], timeout: float, share: float = 1.0) -> dict[str, Any]:
+    def _ask(self, request: dict[str, Any], timeout: float, share: float = 1.0) -> dict[str, Any]:
         """Send one task and wait for its answer.
 
         The clock restarts with each ``ready``: after the subject's import, and after its first
@@ -149,27 +148,27 @@ class Isolated:
         limit, restarts = TimeLimit(timeout, child.pid, child.kill), 0
         try:
             with contextlib.suppress(BrokenPipeError):
-                asked = {**asked, "number": self._number}
-                child.stdin.write(json.dumps(asked).encode() + b"\n")
+                request = {**request, "number": self._number}
+                child.stdin.write(json.dumps(request).encode() + b"\n")
                 child.stdin.flush()
             for line in child.stdout:
-                said = _answer(line, self._number)
-                if said is None:
+                message = _answer(line, self._number)
+                if message is None:
                     self.close()
                     shown = line[:LAST_WORDS].decode(errors="replace").strip()
                     raise ProcessEnded(f"the process was ended: it spoke out of turn: {shown}")
-                if "dependent" in said and "named" in asked:
-                    self._dependent = Named(**asked["named"]), str(said["dependent"])
-                elif "dependent" in said:
-                    self._dependent = Named(**asked["task"]["named"]), str(said["dependent"])
-                elif "case" in said:
-                    self.last_case = str(said["case"])
-                elif "ready" in said:
+                if "dependent" in message and "named" in request:
+                    self._dependent = Named(**request["named"]), str(message["dependent"])
+                elif "dependent" in message:
+                    self._dependent = Named(**request["task"]["named"]), str(message["dependent"])
+                elif "case" in message:
+                    self.last_case = str(message["case"])
+                elif "ready" in message:
                     restarts += 1
                     if restarts <= RESTARTS:  # users' code may write there, too
                         limit.restart(share * timeout)
                 else:
-                    return said
+                    return message
         finally:
             limit.stop()
         how = child.how_it_ended()
@@ -185,17 +184,17 @@ def _answer(line: bytes, number: int) -> dict[str, Any] | None:
     Users' adapters run in the answering process, and may fork, or write there, too.
     """
     try:
-        said = json.loads(line)
+        message = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    fits = isinstance(said, dict) and said.get("number", number) == number
-    return said if fits else None
+    fits = isinstance(message, dict) and message.get("number", number) == number
+    return message if fits else None
 
 
-def _typed(said: dict[str, Any], name: str, kind: type[T]) -> T:
+def _typed(answer: dict[str, Any], name: str, kind: type[T]) -> T:
     """Return the value of an answer in its type; ProcessEnded if it has another."""
     try:
-        return msgspec.convert(said[name], kind)
+        return msgspec.convert(answer[name], kind)
     except (KeyError, msgspec.ValidationError) as error:
         raise ProcessEnded(f"the process gave an answer that is none: {error}") from error
 
@@ -208,8 +207,8 @@ def _status(end: TimedOut) -> str:
 def _sizes(case: str) -> str:
     """Return the sizes of a case in words, or the text if it is no case, as of a hostile layer."""
     try:
-        given = Case.from_json(case)
+        parsed = Case.from_json(case)
     except ValueError:
         return case[:LAST_WORDS]
-    layers = f", {given.layers} layers" if given.layers > 1 else ""
-    return f"T={given.T}, B={given.B}, D={given.D}, H={given.H}{layers}"
+    layers = f", {parsed.layers} layers" if parsed.layers > 1 else ""
+    return f"T={parsed.T}, B={parsed.B}, D={parsed.D}, H={parsed.H}{layers}"

@@ -18,9 +18,8 @@ from ..cases.case import Case
 from ..cases.given_sizes import GivenSizes
 from ..cases.simplification import simplify
 from ..cases.strategies import aim, for_all
-from ..checks import location as locating
 from ..checks.check import SubjectCheck
-from ..checks.location import possible, touched
+from ..checks.location import place, possible, touched
 from ..checks.script import write_script
 from ..numbers.arithmetic import ARITHMETICS, FINER, HALVES, PackageMissing
 from ..numbers.ledger import MENTIONED, Ledger, Mismatch, Undecided
@@ -45,7 +44,7 @@ class Budget:
 
 LONGEST_MESSAGE = 500
 
-GIVEN = 2
+CASES_OF_SIZES = 2
 """The number of cases for each of the requested sizes."""
 
 MOST_IN_VAIN = 200
@@ -54,8 +53,8 @@ MOST_IN_VAIN = 200
 A check that takes one draw in twenty would wrongly leave them once in 30,000 times.
 """
 
-UNTOLD = (Undecided, NotOffered, PackageMissing)
-"""Exceptions of a simpler case that say nothing of the failure."""
+INCONCLUSIVE = (Undecided, NotOffered, PackageMissing)
+"""Exceptions of a simpler case that do not show whether it fails in the same way."""
 
 BUDGETS = {"quick": Budget(4, 2), "standard": Budget(30), "thorough": Budget(200, None, 100)}
 
@@ -99,13 +98,13 @@ def hold(
                 judge(each)
         else:
             _hold_all(judge, dtype, budget, seed_value, shrink and check.shrinks)
-            for given in sizes:
-                _hold_sizes(judge, dtype, given, seed_value)
+            for requested in sizes:
+                _hold_sizes(judge, dtype, requested, seed_value)
 
     _decide(verdict, judge, run, keep=case is not None or not (shrink and check.shrinks))
     _record(verdict, judge)
     if watch is not None:
-        _say_what_ran(verdict, watch)
+        _report_kernels(verdict, watch)
     verdict.seconds = round(time.perf_counter() - started, 3)
     verdict.subject_seconds = round(judge.clock.subject, 3)
     verdict.oracle_seconds = round(judge.clock.oracle, 3)
@@ -121,19 +120,19 @@ def _decide(verdict: Verdict, judge: Judge, run: Callable[[], None], *, keep: bo
             verdict.status, verdict.message = "not supported", subject.options.why(lacking)
         else:
             run()
-            _say_what_was_refused(verdict, judge)
+            _report_refused(verdict, judge)
     except (SubjectUnavailable, RunFileError, PackageMissing) as missing:
         verdict.status, verdict.message = "not tested", str(missing)
-    except Undecided as said:
-        verdict.status, verdict.message = "blind", str(said)
-    except NotOffered as said:
-        verdict.status, verdict.message = "not supported", str(said)[:LONGEST_MESSAGE]
+    except Undecided as reason:
+        verdict.status, verdict.message = "blind", str(reason)
+    except NotOffered as reason:
+        verdict.status, verdict.message = "not supported", str(reason)[:LONGEST_MESSAGE]
     except Flaky:  # the case failed, and then did not: the subject is not deterministic
         assert judge.failure is not None  # noqa: S101
-        _tell(verdict, judge, judge.failure, keep=True)
+        _report_failure(verdict, judge, judge.failure, keep=True)
         verdict.message += "; not every time"
     except (Mismatch, SubjectCrashed) as failure:
-        _tell(verdict, judge, failure, keep=keep)
+        _report_failure(verdict, judge, failure, keep=keep)
     except Exception as error:  # gatewise's own; the subject's are SubjectCrashed
         verdict.status, verdict.message = "not tested", f"{own_failure(error)}; case {judge.last}"
 
@@ -141,11 +140,11 @@ def _decide(verdict: Verdict, judge: Judge, run: Callable[[], None], *, keep: bo
 def own_failure(error: Exception) -> str:
     """Return a message on an exception of gatewise itself, with its place."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    said = f"{type(error).__name__}: {error} ({last.name}, line {last.lineno})"
-    return f"gatewise itself failed, please report it: {said}"
+    reason = f"{type(error).__name__}: {error} ({last.name}, line {last.lineno})"
+    return f"gatewise itself failed, please report it: {reason}"
 
 
-def _say_what_was_refused(verdict: Verdict, judge: Judge) -> None:
+def _report_refused(verdict: Verdict, judge: Judge) -> None:
     """Report refused cases; if the subject refused all, the check is not supported."""
     if not judge.refused:
         return
@@ -157,7 +156,7 @@ def _say_what_was_refused(verdict: Verdict, judge: Judge) -> None:
     verdict.message = verdict.message[:LONGEST_MESSAGE]
 
 
-def _say_what_ran(verdict: Verdict, watch: Watching) -> None:
+def _report_kernels(verdict: Verdict, watch: Watching) -> None:
     """Report the kernels that ran; a pass becomes *fallback* if the expected ones did not."""
     verdict.ran, verdict.lacking = watch.summary, watch.lacking
     if watch.lacking and verdict.status in ("passed", "blind"):
@@ -187,7 +186,7 @@ def _hold_sizes(judge: Judge, dtype: str, sizes: GivenSizes, seed_value: int) ->
     check, options = judge.check, judge.subject.options
     in_vain: float = 0
 
-    def taken(case: Case) -> bool:
+    def is_taken(case: Case) -> bool:
         nonlocal in_vain
         if not check.refuses(case) and not options.lacking(case):
             in_vain = -inf
@@ -198,10 +197,12 @@ def _hold_sizes(judge: Judge, dtype: str, sizes: GivenSizes, seed_value: int) ->
         return False
 
     cases = sizes.cases(check.cases(judge.subject, dtype)).map(partial(settle, judge.subject))
-    cases = cases.filter(taken).map(check.reached)
+    cases = cases.filter(is_taken).map(check.reached)
     before = judge.cases - judge.blind
     with suppress(Unsatisfiable):
-        for_all(judge, cases, examples=GIVEN, seed_value=seed_value, steer=False, shrink=False)
+        for_all(
+            judge, cases, examples=CASES_OF_SIZES, seed_value=seed_value, steer=False, shrink=False
+        )
         if judge.cases - judge.blind == before:
             judge.unsharp.append(str(sizes))
 
@@ -246,18 +247,18 @@ class Judge:
         self.ledger = Ledger()
         self.calls.clear()
         try:
-            self.ledger = self._judged(case)
-            self._note()
+            self.ledger = self._judge(case)
+            self._count_comparisons()
             self.ledger.assert_within()
         except (Mismatch, SubjectCrashed) as failure:
             self.first = self.first or case
             self.failing, self.failure = case, failure
             raise
-        except NotOffered as said:
+        except NotOffered as reason:
             self.cases -= 1
-            self.refused.append(str(said))
+            self.refused.append(str(reason))
 
-    def _judged(self, case: Case) -> Ledger:
+    def _judge(self, case: Case) -> Ledger:
         """Judge a case by its dtype's bounds and, if it is within them, by narrower ones.
 
         A case that fails is wrong, whatever a second call returns. Results within the bounds of a
@@ -268,8 +269,8 @@ class Judge:
         wide, why = None, ""
         try:
             wide = self._run(case)
-        except Undecided as said:
-            why = str(said)
+        except Undecided as reason:
+            why = str(reason)
         if wide is None or (finer and not wide.failed):
             for name in finer:
                 try:
@@ -294,7 +295,7 @@ class Judge:
             raise TypeError(f"check {self.check.id}: expected its ledger, got {ledger!r}")
         return ledger
 
-    def _note(self) -> None:
+    def _count_comparisons(self) -> None:
         worst = self.ledger.worst
         self.blind += not self.ledger.sharp
         for each in self.ledger.comparisons:
@@ -312,11 +313,11 @@ def blank(subject: Subject, check: SubjectCheck, dtype: str, seed_value: int) ->
     return Verdict(subject.name, cell, check.id, check.statement, names, dtype, seed_value)
 
 
-def _tell(verdict: Verdict, judge: Judge, failure: Exception, *, keep: bool) -> None:
+def _report_failure(verdict: Verdict, judge: Judge, failure: Exception, *, keep: bool) -> None:
     """Report a failure on the simplest case that fails in the same way."""
     case = judge.failing
     assert case is not None  # noqa: S101 - a failure comes from a case
-    counted = judge.cases, judge.blind
+    counts = judge.cases, judge.blind
     if not keep:
         fresh = Judge(judge.subject, judge.check, judge.on_case, judge.clock)
         kind = type(failure)
@@ -326,14 +327,14 @@ def _tell(verdict: Verdict, judge: Judge, failure: Exception, *, keep: bool) -> 
         judge(case)
     except (Mismatch, SubjectCrashed) as again:
         failure = again
-    except UNTOLD:
+    except INCONCLUSIVE:
         judge.failing, judge.failure = case, failure
-    judge.cases, judge.blind = counted
+    judge.cases, judge.blind = counts
     verdict.status = "crashed" if isinstance(failure, SubjectCrashed) else "failed"
     verdict.message = str(failure)
     failed = judge.ledger.failed if verdict.status == "failed" else []
     if failed:
-        verdict.place = locating.place(judge.subject, case, failed[0])
+        verdict.place = place(judge.subject, case, failed[0])
     verdict.script = write_script(
         judge.subject, judge.check, case, failed, verdict.message, judge.calls
     )
@@ -346,7 +347,7 @@ def _fails_alike(judge: Judge, case: Case, kind: type[Exception]) -> bool:
         judge(case)
     except (Mismatch, SubjectCrashed) as failure:
         return isinstance(failure, kind)
-    except UNTOLD:
+    except INCONCLUSIVE:
         pass
     return False
 

@@ -1,6 +1,6 @@
 """The largest limits that users may set; clocks and systems cannot represent more."""
 
-LONGEST = 30 * 86400.0
+MOST_SECONDS = 30 * 86400.0
 """The longest time limit of a check in seconds."""
 
 MEMORY = 4096

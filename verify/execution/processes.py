@@ -46,22 +46,22 @@ def stat_fields(stat: Path) -> list[str]:
 
 def entries() -> list[Entry]:
     """Return the processes of the system, by ``/proc`` or ``ps``; [] without both."""
-    known = []
+    members = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            known.append(Entry.read(process))
-    return known or _entries_by_ps()
+            members.append(Entry.read(process))
+    return members or _entries_by_ps()
 
 
 def _entries_by_ps() -> list[Entry]:
     """Return processes with their parents and states, but not their sessions and times."""
     try:
-        said = subprocess.run(
+        listing = subprocess.run(
             ["ps", "-axo", "pid=,stat=,ppid="], capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return []
-    rows = (line.split() for line in said.stdout.splitlines())
+    rows = (line.split() for line in listing.stdout.splitlines())
     return [Entry(int(pid), state[0], int(parent), 0, 0.0) for pid, state, parent in rows]
 
 
@@ -158,7 +158,7 @@ class MemoryLimit:
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def imported(self) -> None:
+    def set_baseline(self) -> None:
         """Allow the limit beyond the memory now in use, since the import is done."""
         self.allowed = self.mebibytes + memory(self.child.pid, shared=False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,13 +14,13 @@ from ..cases.case import Case
 from ..checks.smoke import SMOKE
 from ..recordings import files
 from ..recordings.files import Entry, Form, Recording
-from ..recordings.trace import Ended, Trace
+from ..recordings.trace import Ending, Trace
 from ..runs import provenance
 from ..runs.records import RunFileError, typed
 from ..subjects.loader import UnknownSubject
 from .isolation import Isolated
 from .limits import MEMORY
-from .tasks import Named
+from .tasks import Description, Named
 
 T = TypeVar("T")
 
@@ -42,8 +42,8 @@ class _Plan:
 
 
 @dataclass(frozen=True)
-class _Taken:
-    """The process's answer on one case that it has written."""
+class _CaseFile:
+    """The process's description of the file of one case, which it has written."""
 
     sha256: str
     ran: str = ""
@@ -87,52 +87,48 @@ def record(
     NotRecorded, RunFileError (for the folder) and OSError.
     """
     files.require_safetensors()
-    before = _replaceable(folder)
+    earlier = _replaceable(folder)
     part = folder.with_name(f"{folder.name}.part")
     isolated = Isolated(memory)
     part.mkdir(parents=True)
     try:
-        described = isolated.describe(named, timeout)
-        if described.status == "unknown":
-            raise UnknownSubject(described.problem)
-        if described.problem:
-            raise NotRecorded(described.problem)
-        ask = _Asking(isolated, named, timeout)
-        plan = _typed(_Plan, ask(step="plan", dtype=dtype, seed=seed))
+        description = _description(isolated, named, timeout)
+        recorder = _Recorder(isolated, named, timeout)
+        plan = _typed(_Plan, recorder.ask(step="plan", dtype=dtype, seed=seed))
         on_plan(len(plan.cases))
         entries: list[Entry] = []
-        device: dict[str, str] = {}
-        for number, (check, case) in enumerate(plan.cases):
-            name = f"{number:03}-{check}.safetensors"
-            if _dtype(case, name) in ask.dead:
-                continue
-            seen = ask.take(check, case, part / name)
-            device = seen.device or device
-            entries.append(Entry(check, json.loads(case), name, seen.sha256,
-                                 seen.ran, seen.lacking, seen.flags))  # fmt: skip
-            yield entries[-1]
+        for entry in recorder.entries(plan, part):
+            entries.append(entry)
+            yield entry
+        options = asdict(description.options)
         recording = Recording(
             schema=files.SCHEMA,
             subject=named.name,
             form=plan.form,
-            cells=described.cells,
+            cells=description.cells,
             dtypes=plan.dtypes,
-            options={k: v for k, v in asdict(described.options).items() if isinstance(v, bool)},
-            reasons=described.options.reasons,
-            version=described.version,
-            device=device,
+            options={k: v for k, v in options.items() if isinstance(v, bool)},
+            reasons=description.options.reasons,
+            version=description.version,
+            device=recorder.device,
             entries=tuple(entries),
             **provenance.header(command, seed),
         )
         files.write(part, recording)
-        for path in before:
-            path.unlink()
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)
+        _put_in_place(part, folder, earlier)
     finally:
         isolated.close()
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _description(isolated: Isolated, named: Named, timeout: float) -> Description:
+    """Return the description of a subject that can be recorded."""
+    description = isolated.describe(named, timeout)
+    if description.status == "unknown":
+        raise UnknownSubject(description.problem)
+    if description.problem:
+        raise NotRecorded(description.problem)
+    return description
 
 
 def _replaceable(folder: Path) -> list[Path]:
@@ -141,39 +137,64 @@ def _replaceable(folder: Path) -> list[Path]:
         return []
     if not folder.is_dir() or folder.is_symlink():
         raise RunFileError(f"{folder}: is no folder; name a new one")
-    there = sorted(folder.iterdir())
-    if not there:
+    contents = sorted(folder.iterdir())
+    if not contents:
         return []
-    other = [p for p in there if p.name != files.INDEX and not files.FILE.fullmatch(p.name)]
+    other = [p for p in contents if p.name != files.INDEX and not files.FILE.fullmatch(p.name)]
     if other or not (folder / files.INDEX).is_file():
         raise RunFileError(f"{folder}: holds something else than a recording; name a new folder")
-    return there
+    return contents
 
 
-class _Asking:
-    """Questions to the subject's process."""
+def _put_in_place(part: Path, folder: Path, earlier: Sequence[Path]) -> None:
+    """Rename a complete recording, after removing the files of an earlier one."""
+    for path in earlier:
+        path.unlink()
+    if folder.exists():
+        folder.rmdir()
+    part.rename(folder)
+
+
+class _Recorder:
+    """A subject's process, which records one case after another.
+
+    ``device`` describes the device of the last case that named one. ``dead`` are the dtypes in
+    which even the smoke check has no answer; their other cases are left out.
+    """
 
     def __init__(self, isolated: Isolated, named: Named, timeout: float) -> None:
         self.isolated, self.named, self.timeout = isolated, named, timeout
+        self.device: dict[str, str] = {}
         self.dead: set[str] = set()
-        """Dtypes in which even the smoke check has no answer; their other cases are left out."""
 
-    def __call__(self, **request: Any) -> dict[str, Any]:
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Return the process's answer; NotRecorded if it has a problem."""
         reply = self.isolated.ask("record", self.named, self.timeout, **request)
         if "problem" in reply:
             raise NotRecorded(reply["problem"])
         return reply
 
-    def take(self, check: str, case: str, path: Path) -> _Taken:
+    def entries(self, plan: _Plan, folder: Path) -> Iterator[Entry]:
+        """Record the planned cases into a folder; yield the index's entry of each."""
+        for number, (check, case) in enumerate(plan.cases):
+            name = f"{number:03}-{check}.safetensors"
+            if _dtype(case, name) in self.dead:
+                continue
+            file = self.record_case(check, case, folder / name)
+            self.device = file.device or self.device
+            parsed = json.loads(case)
+            yield Entry(check, parsed, name, file.sha256, file.ran, file.lacking, file.flags)
+
+    def record_case(self, check: str, case: str, path: Path) -> _CaseFile:
         """Record a case, also if the process ends in it."""
         try:
-            reply = self(step="take", check=check, case=case, path=str(path.resolve()))
+            reply = self.ask(step="take", check=check, case=case, path=str(path.resolve()))
         except NotRecorded as problem:
             if check == SMOKE:
                 self.dead.add(Case.from_json(case).dtype)
-            ended = Ended("SubjectCrashed", str(problem))
-            return _Taken(files.write_trace(path, Trace(ended=ended)))
-        taken = _typed(_Taken, reply)
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != taken.sha256:
+            ending = Ending("SubjectCrashed", str(problem))
+            return _CaseFile(files.write_trace(path, Trace(ended=ending)))
+        file = _typed(_CaseFile, reply)
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
             raise NotRecorded(f"{path.name}: what stands on the disk is not what was written")
-        return taken
+        return file

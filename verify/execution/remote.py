@@ -19,13 +19,12 @@ from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..conventions.parameter_map import ConventionMap, ExplicitMap, OwnMap, ParameterMap
 from ..numbers.ledger import Mismatch
-from ..subjects.call_records import Given, arrays_in
+from ..subjects.call_records import ArgumentRecord, arrays_in
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.framework import PROJECTED
 from ..subjects.kernel_problems import Problem, problem_named
-from ..subjects.loader import UnknownSubject
-from ..subjects.own_names import OwnMap as NamedMap
-from ..subjects.protocol import Cotangents, Inputs, Pulled, Result, SubjectUnavailable
+from ..subjects.own_names import ModuleMap
+from ..subjects.protocol import Cotangents, Inputs, Pulled, Result
 from ..subjects.recurrence import Recurrence, lengths
 from ..subjects.torch_parameters import TorchMap
 from .channel import (
@@ -37,25 +36,17 @@ from .channel import (
     send,
 )
 from .processes import Child, MemoryLimit, environment
-from .respondent import CRASHED, DIFFERENT, REFUSED, UNAVAILABLE, UNKNOWN
+from .respondent import PROBLEMS, REFUSED, REMEMBERED
 from .soundness import LISTED, LONGEST_SOURCE, LONGEST_TEXT, LONGEST_VERSION, WIDEST, unsound
 from .tasks import Named
 
 HOST = "gatewise.verify.execution.host"
 
-ERRORS: dict[str, type[Exception]] = {
-    UNKNOWN: UnknownSubject, UNAVAILABLE: SubjectUnavailable, DIFFERENT: Mismatch,
-    CRASHED: SubjectCrashed,
-}  # fmt: skip
-
 LOADED = ("like", "forbid", "against", "inputs", "device")
-"""The fields of a subject's name that its process is told when it loads the subject."""
+"""The fields of ``Named`` that a subject's process needs to load it."""
 
 FOR_IMPORTS = 2048
 """Further MiB that a program may take during its import."""
-
-KEPT = 3
-"""The number of earlier results of a layer that later calls are seen to change, as in the host."""
 
 
 class SubjectEnded(BaseException):
@@ -65,7 +56,7 @@ class SubjectEnded(BaseException):
     """
 
 
-class Remote:
+class RemoteSubject:
     """A subject in a process of its own; ``memory`` is in MiB, ``hidden`` are invisible folders.
 
     ``shared`` is the reason why it must run in the judge's process, "" for none; ``arguments`` are
@@ -76,7 +67,7 @@ class Remote:
     def __init__(self, named: Named, memory: int, hidden: Sequence[str] = ()) -> None:
         self.name, self._number, self._layers = named.name, 0, 0
         self.borrowed: tuple[str, ...] = ()
-        self._taken: set[str] = set()
+        self._answered: set[str] = set()
         self._refused: dict[str, str] = {}
         """The kinds of questions it has answered, and refused; those in both it offers."""
         self._dropped: list[int] = []
@@ -86,16 +77,16 @@ class Remote:
             self._memory = MemoryLimit(self._child, memory, FOR_IMPORTS)
         try:
             self.in_force = self.ask(Question("hello")).text  # before its code, which may lie, runs
-            asked = {name: value for name, value in vars(named).items() if name in LOADED}
-            answer = self.ask(Question("load", text=named.name, **asked))
+            details = {name: value for name, value in vars(named).items() if name in LOADED}
+            answer = self.ask(Question("load", text=named.name, **details))
         except BaseException:
             self.close()
             raise
         if answer.portrait is None:
             raise self._end("an answer without a portrait")
         self.portrait: Portrait = answer.portrait
-        if wrong := unsound(self.portrait, named.like):
-            raise self._end(f"a portrait of itself with {wrong}")
+        if fault := unsound(self.portrait, named.like):
+            raise self._end(f"a portrait of itself with {fault}")
         portrait, meaning = self.portrait, self.portrait.meaning
         self.options, self.dtypes, self.cells = portrait.options, portrait.dtypes, portrait.cells
         self.form, self.arguments, self.shared = portrait.form, portrait.arguments, meaning.shared
@@ -138,7 +129,7 @@ class Remote:
             return ExplicitMap(self.cells[0], case)
         convention = replace(meaning.convention, projected=True) if case.P else meaning.convention
         if meaning.kind == "own":
-            return NamedMap(convention, case, meaning.arrays)
+            return ModuleMap(convention, case, meaning.arrays)
         return (TorchMap if meaning.kind == "torch" else ConventionMap)(convention, case)
 
     def caller(self, case: Case) -> str:
@@ -170,11 +161,11 @@ class Remote:
         if answer.problem == REFUSED:
             self._refused.setdefault(question.ask, answer.text)
         elif answer.problem:
-            raise ERRORS.get(answer.problem, SubjectCrashed)(answer.text[:LONGEST_TEXT])
+            raise PROBLEMS.get(answer.problem, SubjectCrashed)(answer.text[:LONGEST_TEXT])
         else:
-            self._taken.add(question.ask)
+            self._answered.add(question.ask)
         if refusal := self._refused.get(question.ask):
-            if question.ask in self._taken:
+            if question.ask in self._answered:
                 raise SubjectCrashed(f"it offers this, and {refusal}")
             raise NotOffered(refusal)
         return answer
@@ -192,7 +183,7 @@ class Remote:
             answer = receive(self._child.stdout, self._number, Answer)[1]
             if answer.imported and question.ask == "load":
                 if self._memory is not None:
-                    self._memory.imported()
+                    self._memory.set_baseline()
                 answer = receive(self._child.stdout, self._number, Answer)[1]
             return answer
         except OutOfTurn as said:
@@ -225,7 +216,7 @@ class Remote:
 class Borrowing:
     """An observer of gatewise's own computations that a subject uses."""
 
-    subject: Remote
+    subject: RemoteSubject
 
     def begin(self) -> None:
         """Do nothing: an import stays in effect."""
@@ -247,7 +238,7 @@ class Borrowing:
 class RemoteLayer:
     """A layer of a remote subject."""
 
-    def __init__(self, subject: Remote, number: int) -> None:
+    def __init__(self, subject: RemoteSubject, number: int) -> None:
         self.subject, self.number = subject, number
         self._calls = 0
         self._results: dict[int, list[Floats]] = {}
@@ -284,8 +275,9 @@ class RemoteLayer:
     ) -> list[Result]:
         self._calls += 1
         question = Question(
-            ask, layer=self.number, call=self._calls, given=Given.of(inputs),
-            tangents=None if tangents is None else Given.of(tangents), cotangents=tuple(cotangents),
+            ask, layer=self.number, call=self._calls, arguments=ArgumentRecord.of(inputs),
+            tangents=None if tangents is None else ArgumentRecord.of(tangents),
+            cotangents=tuple(cotangents),
         )  # fmt: skip
         answer = self.subject.ask(question)
         _write(answer.written, list(arrays_in([inputs, cotangents])))
@@ -298,7 +290,7 @@ class RemoteLayer:
 
     def _remember(self, result: object) -> None:
         self._results[self._calls] = list(arrays_in(result))
-        self._results.pop(self._calls - KEPT, None)
+        self._results.pop(self._calls - REMEMBERED, None)
 
     def _rewrite(self, answer: Answer) -> None:
         """Apply a later call's changes to earlier results."""
@@ -325,13 +317,13 @@ class RemoteLayer:
         return gradients
 
     @property
-    def keeps(self) -> bool:
+    def keeps_state(self) -> bool:
         """Whether a call without a state continues from the state of the last call."""
-        return bool(self._asked("keeps", {}).text)
+        return bool(self._asked("keeps_state", {}).text)
 
-    def goes_on(self, x: Floats) -> Floats:
-        """Return the output for x alone, after another call."""
-        return self._only(self._asked("goes_on", {"x": x}), "output")
+    def continued_output(self, x: Floats) -> Floats:
+        """Return the output for x alone, from the state that another call has left."""
+        return self._only(self._asked("continued_output", {"x": x}), "output")
 
     def forbidden(self, leaves: Mapping[str, Floats]) -> str:
         """Say which forbidden class or operator it contains or runs; "" if none."""

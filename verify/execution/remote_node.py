@@ -12,13 +12,13 @@ import msgspec
 from ..cases.case import Case
 from ..conventions.parameter_map import ParameterMap
 from ..models.operation import Operation
-from ..models.subject import Compared, NodeMap, Summary
+from ..models.subject import ComparedNode, NodeMap, Summary
 from ..models.variants import cell_of, operation_of
 from ..subjects.loader import UnknownSubject
 from .channel import Answer, OutOfTurn, Question, receive, send
 from .limits import MEMORY
 from .processes import Child, environment
-from .remote import HOST, Remote
+from .remote import HOST, RemoteSubject
 from .tasks import Named
 from .time_limit import TimeLimit
 
@@ -26,7 +26,7 @@ PATIENCE = 60.0
 """The time limit for reading a file in seconds."""
 
 
-class RemoteNode(Remote, Compared):
+class RemoteNode(RemoteSubject, ComparedNode):
     """A subject ``FILE.onnx#NODE``; its weights are requested once."""
 
     def __init__(self, named: Named, memory: int, hidden: Sequence[str] = ()) -> None:

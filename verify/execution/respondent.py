@@ -22,10 +22,10 @@ from ...reference.cell import Cell
 from ...reference.cells import cells
 from ..cases.case import Case
 from ..numbers.ledger import Mismatch
+from ..runs.exception_text import exception_text
 from ..runs.provenance import gpu
-from ..runs.words import words
 from ..subjects import model_file, subject_named
-from ..subjects.call_records import Given, Returned, arrays_in
+from ..subjects.call_records import ArgumentRecord, ResultRecord, arrays_in
 from ..subjects.called import NotOffered, SubjectCrashed, with_care
 from ..subjects.declared import Declared
 from ..subjects.explicit import Explicit
@@ -47,34 +47,34 @@ from .sandbox import limit_memory
 
 UNKNOWN, UNAVAILABLE, REFUSED = "unknown", "unavailable", "refused"
 DIFFERENT, CRASHED = "different", "crashed"
-PROBLEMS: tuple[tuple[type[Exception], str], ...] = (
-    (UnknownSubject, UNKNOWN),
-    (SubjectUnavailable, UNAVAILABLE),
-    (NotOffered, REFUSED),
-    (Mismatch, DIFFERENT),
-    (SubjectCrashed, CRASHED),
-)
-"""The kinds of problems by exceptions."""
+PROBLEMS: dict[str, type[Exception]] = {
+    UNKNOWN: UnknownSubject,
+    UNAVAILABLE: SubjectUnavailable,
+    REFUSED: NotOffered,
+    DIFFERENT: Mismatch,
+    CRASHED: SubjectCrashed,
+}
+"""The exceptions that cross to the judge, by the kind of problem that stands for each."""
 
 OWN_ADAPTER = "its adapter says itself what its parameters mean, in the process that judges"
 OWN_STEP = "its step is the equations too, and runs in the process that judges"
 """Reasons why a subject must run in the judge's process."""
 
 REMEMBERED = 3
-"""The number of a layer's results that are compared again after later calls."""
+"""The number of a layer's results that are compared again after later calls, on both sides."""
 
 
 def problem_of(error: Exception) -> Answer:
     """Return an error as an answer."""
-    kind = next((name for cls, name in PROBLEMS if isinstance(error, cls)), "")
-    said = words(error)
+    kind = next((kind for kind, expected in PROBLEMS.items() if isinstance(error, expected)), "")
+    text = exception_text(error)
     if kind:
-        return Answer(kind, said.removeprefix(f"{type(error).__name__}: "))
-    return Answer(CRASHED, said)
+        return Answer(kind, text.removeprefix(f"{type(error).__name__}: "))
+    return Answer(CRASHED, text)
 
 
 @dataclass
-class Remembered:
+class RememberedLayer:
     """A layer, and the results of its last calls: the arrays, and copies of them."""
 
     built: Any
@@ -105,7 +105,7 @@ class Respondent:
         self.memory, self.in_force = memory, in_force
         self.subject: Any
         self.number = 0
-        self.layers: dict[int, Remembered] = {}
+        self.layers: dict[int, RememberedLayer] = {}
         self.borrowed: dict[str, None] = {}
 
     def serve(self) -> None:
@@ -116,9 +116,9 @@ class Respondent:
             "build": self._build, "drop": self._drop, "forward": self._forward,
             "gradients": self._gradients, "jvp": self._jvp, "train": self._train,
             "buffers": self._buffers, "gpu": lambda _: Answer(shapes=gpu()),
-            "output": self._output, "pulled": self._pulled, "goes_on": self._goes_on,
-            "keeps": self._keeps, "forbidden": self._forbidden, "random": self._random,
-            "nodes": self._nodes,
+            "output": self._output, "pulled": self._pulled, "keeps_state": self._keeps_state,
+            "continued_output": self._continued_output, "forbidden": self._forbidden,
+            "random": self._random, "nodes": self._nodes,
         }  # fmt: skip
         while True:
             try:
@@ -136,7 +136,7 @@ class Respondent:
     def _load(self, question: Question) -> Answer:
         watch_imports(self.borrowed)
 
-        def imported() -> None:
+        def on_import() -> None:
             limit_memory(self.memory)
             send(self.answers, self.number, Answer(imported=True))
 
@@ -150,7 +150,7 @@ class Respondent:
 
                 forbidden(question.forbid.split(",")).refuse_for_good()
             subject = subject_named(
-                question.text, question.like, question.forbid, on_import=imported,
+                question.text, question.like, question.forbid, on_import=on_import,
                 device=question.device,
             )  # fmt: skip
         quantised = subject.quantisation.text if isinstance(subject, Quantised) else ""
@@ -183,7 +183,8 @@ class Respondent:
 
     def _build(self, question: Question) -> Answer:
         case = Case.from_json(question.text)
-        self.layers[question.layer] = Remembered(with_care(lambda: self.subject.build(case)))
+        layer = RememberedLayer(with_care(lambda: self.subject.build(case)))
+        self.layers[question.layer] = layer
         return Answer(layer=question.layer)
 
     def _drop(self, question: Question) -> Answer:
@@ -191,15 +192,15 @@ class Respondent:
         return Answer()
 
     def _forward(self, question: Question) -> Answer:
-        return self._called(question, lambda built, inputs: [built.forward(inputs)])
+        return self._call(question, lambda built, inputs: [built.forward(inputs)])
 
     def _gradients(self, question: Question) -> Answer:
         pairs = question.cotangents
-        return self._called(question, lambda built, inputs: built.gradients(inputs, pairs))
+        return self._call(question, lambda built, inputs: built.gradients(inputs, pairs))
 
     def _jvp(self, question: Question) -> Answer:
         tangents = inputs_of(question.tangents)
-        return self._called(question, lambda built, inputs: [built.jvp(inputs, tangents)])
+        return self._call(question, lambda built, inputs: [built.jvp(inputs, tangents)])
 
     def _train(self, question: Question) -> Answer:
         with_care(lambda: self.layers[question.layer].built.train(question.training))
@@ -207,19 +208,19 @@ class Respondent:
 
     def _buffers(self, question: Question) -> Answer:
         built = self.layers[question.layer].built
-        kept: Mapping[str, Floats] = with_care(getattr(built, "buffers", dict))
-        return Answer(arrays={name: np.asarray(array) for name, array in kept.items()})
+        buffers: Mapping[str, Floats] = with_care(getattr(built, "buffers", dict))
+        return Answer(arrays={name: np.asarray(array) for name, array in buffers.items()})
 
-    def _called(
+    def _call(
         self, question: Question, call: Callable[[Built, Inputs], Sequence[Result]]
     ) -> Answer:
         """Call a layer; answer with its results and the arguments that it changed."""
-        layer, inputs = self.layers[question.layer], inputs_of(question.given)
+        layer, inputs = self.layers[question.layer], inputs_of(question.arguments)
         arrays = list(arrays_in([inputs, question.cotangents]))
         before = [array.tobytes() for array in arrays]
         results = with_care(lambda: list(call(layer.built, inputs)))
         written = {k: a for k, a in enumerate(arrays) if a.tobytes() != before[k]}
-        earlier, returned = layer.changed(), tuple(map(Returned.of, results))
+        earlier, returned = layer.changed(), tuple(map(ResultRecord.of, results))
         layer.keep(question.call, returned[:1] and returned[0].result)
         return Answer(results=returned, written=written, earlier=earlier)
 
@@ -237,13 +238,13 @@ class Respondent:
         gradients = with_care(lambda: built.pulled(question.arrays, cotangent))
         return Answer(arrays={name: np.asarray(array) for name, array in gradients.items()})
 
-    def _goes_on(self, question: Question) -> Answer:
+    def _continued_output(self, question: Question) -> Answer:
         built, x = self.layers[question.layer].built, question.arrays["x"]
-        return Answer(arrays={"output": np.asarray(with_care(lambda: built.goes_on(x)))})
+        return Answer(arrays={"output": np.asarray(with_care(lambda: built.continued_output(x)))})
 
-    def _keeps(self, question: Question) -> Answer:
+    def _keeps_state(self, question: Question) -> Answer:
         built = self.layers[question.layer].built
-        return Answer(text="keeps" if with_care(lambda: built.keeps) else "")
+        return Answer(text="yes" if with_care(lambda: built.keeps_state) else "")
 
     def _forbidden(self, question: Question) -> Answer:
         built = self.layers[question.layer].built
@@ -254,11 +255,11 @@ class Respondent:
         return Answer(text=hashlib.sha256(state).hexdigest())
 
 
-def inputs_of(given: Given | None) -> Inputs:
+def inputs_of(arguments: ArgumentRecord | None) -> Inputs:
     """Return the arguments in a question; ValueError if there are none."""
-    if given is None:
+    if arguments is None:
         raise ValueError("a question without the arguments of its call")
-    return given.inputs
+    return arguments.inputs
 
 
 def meaning_of(subject: Any) -> Meaning:

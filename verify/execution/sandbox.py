@@ -60,7 +60,7 @@ def close_to_others() -> None:
         _call("prctl", SET_READABLE, 0, 0, 0, 0)
 
 
-def enter(hidden: Sequence[str] = ()) -> str:
+def enter(hidden: Sequence[str]) -> str:
     """Put this process into namespaces of its own; return the isolation in force.
 
     It must have one thread. The caller continues in a new process; the original one waits for it
@@ -69,7 +69,7 @@ def enter(hidden: Sequence[str] = ()) -> str:
     try:
         if sys.platform != "linux" or os.environ.get("GATEWISE_NAMESPACES") == "none":
             raise Refused("there are no namespaces")
-        _allowed()
+        _require_namespaces()
         user, group = os.geteuid(), os.getegid()
         _call("unshare", NAMESPACES)
     except (OSError, AttributeError):
@@ -95,7 +95,7 @@ def enter(hidden: Sequence[str] = ()) -> str:
     return IN_FORCE
 
 
-def _allowed() -> None:
+def _require_namespaces() -> None:
     """Raise Refused unless namespaces work, tried in a disposable process."""
     reader, writer = os.pipe()
     child = os.fork()

@@ -27,11 +27,11 @@ from ..runs.provenance import versions
 from ..runs.records import RunFileError, typed
 from ..runs.run import CheckHeader, Run
 from ..runs.verdict import Planned, Verdict
-from ..subjects import PROGRAMS, expanded, family, model_file, require_device, require_like
-from ..subjects.loader import UnknownSubject, is_file
+from ..subjects import expanded, family, model_file, require_device, require_like
+from ..subjects.loader import PROGRAMS, UnknownSubject, is_file
 from .executors import ClusterLost, Elsewhere, Here, workers
 from .judge import BUDGETS
-from .limits import LARGEST_MEMORY, LONGEST, MEMORY
+from .limits import LARGEST_MEMORY, MEMORY, MOST_SECONDS
 from .tasks import Description, Named, Task, hung, in_vain
 
 LOOK = 1.0
@@ -75,21 +75,23 @@ class Request:
         ``options`` are the fields; None or empty ones take the defaults.
         """
         secret = options.get("seed", 0) is None
-        given = {name: value for name, value in options.items() if value is not None}
+        fields = {name: value for name, value in options.items() if value is not None}
         if secret:
-            given["seed"] = None
-        if given.get("case") and given.get("sizes"):
+            fields["seed"] = None
+        if fields.get("case") and fields.get("sizes"):
             raise ValueError("sizes: a case that is given has its own")
-        case = Case.from_json(given["case"]) if "case" in given else None
-        if case and given.setdefault("dtype", case.dtype) != case.dtype:
-            raise ValueError(f"case: its dtype is {case.dtype}, but {given['dtype']} was asked for")
-        checks = tuple(dict.fromkeys(given.get("checks", ())))
+        case = Case.from_json(fields["case"]) if "case" in fields else None
+        if case and fields.setdefault("dtype", case.dtype) != case.dtype:
+            raise ValueError(
+                f"case: its dtype is {case.dtype}, but {fields['dtype']} was asked for"
+            )
+        checks = tuple(dict.fromkeys(fields.get("checks", ())))
         chosen = tuple(map(check_named, checks)) or subject_checks()
         if case and len(chosen) == 1 and (reason := chosen[0].refuses(case)):
             raise ValueError(f"case: check {chosen[0].id}: {reason}; name another with --check")
-        given["checks"] = tuple(c.id for c in chosen if not (case and c.refuses(case)))
-        given["deviations"] = str(given.get("deviations", ""))
-        request = cls(tuple(expanded(names)), **given)
+        fields["checks"] = tuple(c.id for c in chosen if not (case and c.refuses(case)))
+        fields["deviations"] = str(fields.get("deviations", ""))
+        request = cls(tuple(expanded(names)), **fields)
         if any(family(name) != PROGRAMS for name in request.subjects):
             require_like(request.like, request.forbid)
         require_device(request.device, request.subjects)
@@ -105,8 +107,10 @@ class Request:
 
     def require_ranges(self) -> None:
         """Raise ValueError for a number out of range, and for an unprintable name."""
-        if self.timeout is not None and not 0 < self.timeout <= LONGEST:
-            raise ValueError(f"timeout: expected more than 0 and at most {LONGEST:.0f} seconds")
+        if self.timeout is not None and not 0 < self.timeout <= MOST_SECONDS:
+            raise ValueError(
+                f"timeout: expected more than 0 and at most {MOST_SECONDS:.0f} seconds"
+            )
         if not 0 <= self.memory <= LARGEST_MEMORY:
             raise ValueError(f"memory: expected 0 to {LARGEST_MEMORY} MiB")
         if self.seed is not None and self.seed < 0:
@@ -129,8 +133,8 @@ class Request:
                 f"{folder}: its cases were drawn by Hypothesis {there}, and here is {here}, which "
                 "draws others from the same seed; go on with that version, or begin anew"
             )
-        kept = {"budget": header.budget, "seed": header.seed, **header.request}
-        options = dict(vars(typed(cls, kept, f"{folder}: request")))
+        stored = {"budget": header.budget, "seed": header.seed, **header.request}
+        options = dict(vars(typed(cls, stored, f"{folder}: request")))
         return cls.parse(options.pop("subjects"), **options)
 
     @property
@@ -160,35 +164,36 @@ class Request:
         """The time limit of one check in seconds."""
         return self.timeout or TIMEOUTS[self.budget]
 
-    def plan(self, described: Sequence[Description]) -> list[Task]:
+    def plan(self, descriptions: Sequence[Description]) -> list[Task]:
         """Return the tasks: all combinations that will run."""
         checks = tuple(map(check_named, self.checks))
         sizes = () if self.case else self.sizes + LARGE * (self.budget == "thorough")
+        seed = self.seed or 0
         return [
-            Task(one.named, check.id, dtype, self.budget, self.seed or 0, self.case, sizes=sizes)
-            for one in described
-            for number, check in enumerate(one.checks(checks))
-            for dtype in self._dtypes(one)
-            if dtype in one.dtypes or number == 0  # a missing dtype is reported once
+            Task(subject.named, check.id, dtype, self.budget, seed, self.case, sizes=sizes)
+            for subject in descriptions
+            for number, check in enumerate(subject.checks(checks))
+            for dtype in self._dtypes(subject)
+            if dtype in subject.dtypes or number == 0  # a missing dtype is reported once
         ]
 
     def with_seed(self) -> Request:
         """Return the request with its own seed, or with a random one."""
         return self if self.seed is not None else replace(self, seed=secrets.randbelow(2**32))
 
-    def _dtypes(self, one: Description) -> tuple[str, ...]:
+    def _dtypes(self, subject: Description) -> tuple[str, ...]:
         """Return the dtypes of a subject's tasks.
 
         A problem has a single dtype, and so has a node of a file.
         """
-        if self.dtype is None and one.options.problem:
-            return one.dtypes[:1]
+        if self.dtype is None and subject.options.problem:
+            return subject.dtypes[:1]
         if self.dtype not in (None, EVERY):
             return (str(self.dtype),)
-        if self.dtype is None and one.fixed:
-            return one.dtypes
-        usual = self.dtype is None and {*USUAL_DTYPES} & {*one.dtypes}
-        return USUAL_DTYPES if usual else chosen_dtypes(one.dtypes, self.dtype)
+        if self.dtype is None and subject.fixed:
+            return subject.dtypes
+        usual = self.dtype is None and {*USUAL_DTYPES} & {*subject.dtypes}
+        return USUAL_DTYPES if usual else chosen_dtypes(subject.dtypes, self.dtype)
 
 
 def _digest(named: Named) -> str:
@@ -224,10 +229,10 @@ class Session:
     request: Request
     folder: Path
     pool: Here | Elsewhere
-    described: dict[Named, Description] = field(default_factory=dict)
-    done: dict[Task, Verdict] = field(default_factory=dict)
+    descriptions: dict[Named, Description] = field(default_factory=dict)
+    verdicts: dict[Task, Verdict] = field(default_factory=dict)
     files: dict[Named, str] = field(default_factory=dict)
-    late: dict[str, list[Verdict]] = field(default_factory=dict)
+    hangs: dict[str, list[Verdict]] = field(default_factory=dict)
     plan: str = ""
 
     def describe(self) -> list[Task]:
@@ -235,65 +240,68 @@ class Session:
         request = self.request
         case = Case.from_json(request.case) if request.case else None
         self.files = {named: _digest(named) for named in self.request.named}
-        asked = [self.pool.describe(named) for named in self.request.named]
-        for future in asked:
-            self._finished([future])
-            one = future.result()
-            if one.status == "unknown":
-                if len(self.request.subjects) == 1 or not is_file(one.named.name):
-                    raise UnknownSubject(one.problem)
-                one = replace(one, status="not tested")  # the other files are verified all the same
-            if case and (lacking := one.options.lacking(case)):
-                raise ValueError(f"case: {one.options.why(lacking)}")
-            if any(each.layers > 1 for each in request.sizes) and one.options.missing(("layers",)):
-                raise ValueError(f"sizes: {one.options.why(('layers',))}")
-            self.described[one.named] = one
+        futures = [self.pool.describe(named) for named in self.request.named]
+        for future in futures:
+            self._wait_for_any([future])
+            description = future.result()
+            if description.status == "unknown":
+                if len(self.request.subjects) == 1 or not is_file(description.named.name):
+                    raise UnknownSubject(description.problem)
+                # the other files are verified all the same
+                description = replace(description, status="not tested")
+            if case and (lacking := description.options.lacking(case)):
+                raise ValueError(f"case: {description.options.why(lacking)}")
+            stacked = any(sizes.layers > 1 for sizes in request.sizes)
+            if stacked and description.options.missing(("layers",)):
+                raise ValueError(f"sizes: {description.options.why(('layers',))}")
+            self.descriptions[description.named] = description
         self.request = request.with_seed()
-        return self.request.plan(list(self.described.values()))
+        return self.request.plan(list(self.descriptions.values()))
 
     def run(self, plan: Sequence[Task]) -> Iterator[Verdict]:
         """Yield verdicts as they come: of each subject in a dtype the smoke check before the rest.
 
         Workers elsewhere hold no task back: they are given the rest after all smoke checks.
         """
-        smoke = [t for t in plan if t.check == SMOKE and t not in self.done]
-        rest = [t for t in plan if t.check != SMOKE and t not in self.done]
+        smoke = [t for t in plan if t.check == SMOKE and t not in self.verdicts]
+        rest = [t for t in plan if t.check != SMOKE and t not in self.verdicts]
         for tasks in ([*smoke, *rest],) if isinstance(self.pool, Here) else (smoke, rest):
-            yield from self._answered(tasks)
+            yield from self._verdicts(tasks)
 
-    def _known_already(self, task: Task) -> Verdict | None:
+    def _verdict_without_run(self, task: Task) -> Verdict | None:
         """Return the verdict on a task that need not run, or None."""
-        one = self.described[task.named]
-        if task.dtype not in one.dtypes:
+        description = self.descriptions[task.named]
+        if task.dtype not in description.dtypes:
             lacking = f"the subject does not compute in {task.dtype}"
-            return self._about(task, task.unanswered("not supported", lacking))
-        if missing := one.options.missing(check_named(task.check).needs):
-            return self._about(task, task.unanswered("not supported", one.options.why(missing)))
-        if reason := self._does_not_run(task) or hung(self.late.get(task.named.name, ())):
-            return self._about(task, task.unanswered("not tested", reason))
-        if one.problem:
-            verdict = task.unanswered(one.status, one.problem)
-            verdict.seconds = one.seconds
+            return self._completed(task, task.unanswered("not supported", lacking))
+        if missing := description.options.missing(check_named(task.check).needs):
+            why = description.options.why(missing)
+            return self._completed(task, task.unanswered("not supported", why))
+        if reason := self._does_not_run(task) or hung(self.hangs.get(task.named.name, ())):
+            return self._completed(task, task.unanswered("not tested", reason))
+        if description.problem:
+            verdict = task.unanswered(description.status, description.problem)
+            verdict.seconds = description.seconds
             return verdict
         return None
 
-    def _answered(self, tasks: Sequence[Task]) -> Iterator[Verdict]:
-        asked = []
+    def _verdicts(self, tasks: Sequence[Task]) -> Iterator[Verdict]:
+        unanswered = []
         for task in tasks:
-            if verdict := self._known_already(task):
-                yield self._keep(task, verdict)
+            if verdict := self._verdict_without_run(task):
+                yield self._store(task, verdict)
             else:
-                asked.append(task)
-        asked.reverse()  # the long sequences stand last; begun first, they do not end last
-        waiting = self._hold(sorted(asked, key=_not_smoke))
+                unanswered.append(task)
+        unanswered.reverse()  # the long sequences stand last; begun first, they do not end last
+        waiting = self._hold(sorted(unanswered, key=_not_smoke))
         while waiting:
-            finished = self._finished(waiting)
+            finished = self._wait_for_any(waiting)
             # smoke checks first: the verdicts on the others depend on theirs
             for future in sorted(finished, key=lambda future: _not_smoke(waiting[future][0])):
                 for task, answer in zip(waiting.pop(future), future.result(), strict=True):
                     reason = self._does_not_run(task)
                     verdict = task.unanswered("not tested", reason) if reason else answer
-                    yield self._keep(task, self._about(task, verdict))
+                    yield self._store(task, self._completed(task, verdict))
 
     def _hold(self, tasks: Sequence[Task]) -> dict[Future[list[Verdict]], Sequence[Task]]:
         """Submit tasks, of which smoke checks, for which others wait, come first."""
@@ -308,7 +316,7 @@ class Session:
                 futures[task] = self.pool.hold([task], after=smoke)
         return {future: [task] for task, future in futures.items()}
 
-    def _finished(self, waiting: Collection[Future[Any]]) -> Collection[Future[Any]]:
+    def _wait_for_any(self, waiting: Collection[Future[Any]]) -> Collection[Future[Any]]:
         """Wait for futures; ClusterLost if no worker runs them any more."""
         while not (finished := wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED).done):
             if why := self.pool.lost():
@@ -317,42 +325,42 @@ class Session:
 
     def _does_not_run(self, task: Task) -> str:
         """Return the reason to skip a task of a subject that does not run, "" for none."""
-        smoke = self.done.get(replace(task, check=SMOKE))
+        smoke = self.verdicts.get(replace(task, check=SMOKE))
         return f"its smoke check: {smoke.status}" if smoke and not smoke.compared else ""
 
-    def _about(self, task: Task, verdict: Verdict) -> Verdict:
+    def _completed(self, task: Task, verdict: Verdict) -> Verdict:
         """Complete a verdict with the fields that the task and the description determine."""
-        one = self.described[task.named]
+        description = self.descriptions[task.named]
         verdict.subject, verdict.check, verdict.dtype = vars(task.planned).values()
-        verdict.cell = verdict.cell or one.cells[0]
-        verdict.version = verdict.version or one.version
+        verdict.cell = verdict.cell or description.cells[0]
+        verdict.version = verdict.version or description.version
         return verdict
 
-    def _keep(self, task: Task, verdict: Verdict) -> Verdict:
+    def _store(self, task: Task, verdict: Verdict) -> Verdict:
         if self.files.get(task.named) != _digest(task.named):
             changed = "its file was changed while it was held: run it again, by itself"
-            verdict = self._about(task, task.unanswered("not tested", changed))
+            verdict = self._completed(task, task.unanswered("not tested", changed))
         verdict.plan = self.plan
         try:
             verdict = run_files.sound(verdict)
         except RunFileError as error:  # what a subject's process said is untrusted
             why = f"the subject's process gave a verdict that is none: {error}"
-            verdict = self._about(task, task.unanswered("crashed", why))
+            verdict = self._completed(task, task.unanswered("crashed", why))
             verdict.plan = self.plan
         verdict = self.request.known.judge(verdict)
         run_files.append(self.folder, verdict)
         self._count(task, verdict)
         return verdict
 
-    def go_on(self, done: Mapping[Task, Verdict]) -> None:
+    def take_over(self, done: Mapping[Task, Verdict]) -> None:
         """Take over the verdicts of an unfinished run."""
         for task, verdict in done.items():
             self._count(task, verdict)
 
     def _count(self, task: Task, verdict: Verdict) -> None:
-        self.done[task] = verdict
+        self.verdicts[task] = verdict
         if in_vain(verdict):
-            self.late.setdefault(verdict.subject, []).append(verdict)
+            self.hangs.setdefault(verdict.subject, []).append(verdict)
 
 
 def run(
@@ -393,10 +401,10 @@ def run(
         with run_files.locked(folder):
             before = Run(**vars(header), verdicts=()) if header else _before(folder, request, tasks)
             session.plan = before.plan
-            session.go_on({tasks[verdict.planned]: verdict for verdict in before.verdicts})
+            session.take_over({tasks[verdict.planned]: verdict for verdict in before.verdicts})
             on_begin(before)
-            on_plan(len(plan) - len(session.done))
-            yield from session.run([task for task in plan if task not in session.done])
+            on_plan(len(plan) - len(session.verdicts))
+            yield from session.run([task for task in plan if task not in session.verdicts])
 
 
 def _begin(
@@ -415,13 +423,13 @@ def _before(folder: Path, request: Request, tasks: Mapping[Planned, Task]) -> Ru
     before = run_files.read_checks(folder)
     if (before.seed, before.budget, before.planned) != (request.seed, request.budget, tuple(tasks)):
         raise ValueError(f"{folder}: holds another run; the plan is no longer the same")
-    seen: set[Planned] = set()
+    judged: set[Planned] = set()
     plan = before.plan
     for verdict in before.verdicts:
         place = f"{folder}: the verdict on {verdict.subject}, {verdict.check}, {verdict.dtype}"
-        if verdict.planned not in tasks or verdict.planned in seen:
+        if verdict.planned not in tasks or verdict.planned in judged:
             raise RunFileError(f"{place} is not planned, or stands there twice")
         if (verdict.plan, verdict.seed) != (plan, request.seed):
             raise RunFileError(f"{place} is of another plan than run.json, which was changed since")
-        seen.add(verdict.planned)
+        judged.add(verdict.planned)
     return before

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from .processes import family, stat_fields
 
-LONGEST = 10.0
+MOST_WAITING = 10.0
 """The multiple of its limit after which a process is ended, however busy the machine is."""
 
 TICKS, TICK = 20, 0.5
@@ -47,7 +47,7 @@ def _thread_states(pid: int) -> Iterator[str]:
 class TimeLimit:
     """A limit that calls ``end`` when a process, the leader of its session, has used its time.
 
-    Computing and sleeping count, waiting for a processor does not. After ``LONGEST`` times the
+    Computing and sleeping count, waiting for a processor does not. After ``MOST_WAITING`` times the
     limit ``end`` is called in any case. ``own`` (the counted time) and ``waited`` are seconds since
     the last restart, ``total`` since the beginning.
     """
@@ -90,7 +90,7 @@ class TimeLimit:
         while not self._stopped.wait(min(TICK, self.seconds / TICKS)):
             with self._lock:
                 self._look()
-                over = self.own >= self.seconds or self.waited >= LONGEST * self.seconds
+                over = self.own >= self.seconds or self.waited >= MOST_WAITING * self.seconds
                 self.reached = over and not self._stopped.is_set()
             if self.reached:
                 self.end()
@@ -103,9 +103,9 @@ class TimeLimit:
         """
         now, current = time.monotonic(), use(self.session)
         passed = min(now - self._last, 2 * TICK)
-        given = current.processor - self._use.processor if current and self._use else -1.0
+        processor_time = current.processor - self._use.processor if current and self._use else -1.0
         # A decreased sum has lost a member, whose time is unknown.
-        if current is not None and current.ready and given >= 0:
-            passed = min(passed, given)
+        if current is not None and current.ready and processor_time >= 0:
+            passed = min(passed, processor_time)
         self.own += passed
         self._last, self._use = now, current

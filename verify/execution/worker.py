@@ -29,16 +29,16 @@ from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import Subject, SubjectUnavailable
 from ..subjects.quantised import in_arithmetic
 from .processes import end_descendants
-from .remote import Remote, SubjectEnded
+from .remote import RemoteSubject, SubjectEnded
 from .respondent import meaning_of
 from .sandbox import adopt_orphans, close_to_others, limit_memory
 from .tasks import Description, Named, Task, answer, describe
 
-OTHER = {
-    "identify": (".convention_tasks", "identified"),
-    "diagnose": (".diagnosis_tasks", "diagnosed"),
-    "port": (".convention_tasks", "ported"),
-    "compute": (".convention_tasks", "computed"),
+OTHER_TASKS = {
+    "identify": (".convention_tasks", "identify_convention"),
+    "diagnose": (".diagnosis_tasks", "diagnose_as_json"),
+    "port": (".convention_tasks", "describe_for_conversion"),
+    "compute": (".convention_tasks", "compute_outputs"),
     "record": ("..recordings.record", "answer"),
 }
 """The tasks of a worker besides checks, by name: a module, imported on demand, and its function.
@@ -77,21 +77,21 @@ class _Worker:
     def __init__(self, answers: IO[str], memory: int, hidden: Sequence[str] = ()) -> None:
         self.answers, self.memory, self.hidden = answers, memory, hidden
         self.subjects: dict[Named, Subject] = {}
-        self.remote: tuple[Named, Remote] | None = None
+        self.remote: tuple[Named, RemoteSubject] | None = None
         self.isolation: dict[Named, str] = {}
         self.last_case, self.number = "", 0
 
-    def do(self, asked: dict[str, Any]) -> None:
+    def do(self, request: dict[str, Any]) -> None:
         """Do one task; all its answers have its number."""
-        self.number = asked["number"]
-        if asked["do"] == "describe":
-            self.say({"described": asdict(self.description(Named(**asked["named"])))})
+        self.number = request["number"]
+        if request["do"] == "describe":
+            self.say({"described": asdict(self.description(Named(**request["named"])))})
             return
-        if asked["do"] in OTHER:
-            self.say({"found": self.other(Named(**asked["named"]), asked)})
+        if request["do"] in OTHER_TASKS:
+            self.say({"answer": self.other(Named(**request["named"]), request)})
             return
         self.last_case = ""
-        task = msgspec.convert(asked["task"], Task)
+        task = msgspec.convert(request["task"], Task)
         try:
             subject = self.subject(task.named)
             self.say({"ready": True})
@@ -106,7 +106,7 @@ class _Worker:
         verdict.isolation = self.isolation.get(task.named, "")
         self.say({"verdict": vars(verdict)})
 
-    def other(self, named: Named, asked: dict[str, Any]) -> dict[str, Any]:
+    def other(self, named: Named, request: dict[str, Any]) -> dict[str, Any]:
         try:
             subject = self.subject(named)
         except UnknownSubject as unknown:
@@ -118,8 +118,8 @@ class _Worker:
             kind = "" if isinstance(error, SubjectUnavailable) else f"{type(error).__name__}: "
             return {"problem": f"{kind}{error}"}
         self.say({"ready": True})
-        module, function = OTHER[asked.pop("do")]
-        more = {name: value for name, value in asked.items() if name not in ("named", "number")}
+        module, function = OTHER_TASKS[request.pop("do")]
+        more = {name: value for name, value in request.items() if name not in ("named", "number")}
         try:
             answer: dict[str, Any] = getattr(import_module(module, __package__), function)(
                 subject, **more
@@ -162,7 +162,7 @@ class _Worker:
         self.subjects[named] = self.here(named)
         return self.subjects[named]
 
-    def apart(self, named: Named) -> Remote | None:
+    def apart(self, named: Named) -> RemoteSubject | None:
         """Return a user's program in its own process; None for subjects that must run here.
 
         These are subjects of this package, and users' recurrences with equations or adapters with
@@ -177,7 +177,7 @@ class _Worker:
             node = RemoteNode(named, self.memory, self.hidden)
             self.isolation[named] = node.in_force
             return node
-        remote = Remote(named, self.memory, self.hidden)
+        remote = RemoteSubject(named, self.memory, self.hidden)
         if not remote.shared:
             self.isolation[named] = remote.in_force
             return remote

@@ -45,14 +45,14 @@ def activations(
         values = _values(node, proto)
     feeds = _feeds(model, inputs)
     for graph in model.scopes():
-        _inline(graph)
-    output_names, loops = _shown(scope, list(values.values()), np.dtype(node.dtype), node)
+        _inline_external_data(graph)
+    output_names, loops = _as_outputs(scope, list(values.values()), np.dtype(node.dtype), node)
     names = [output.name for output in model.proto.graph.output]
     outputs = PerShape(runtime, model.proto.SerializeToString())(feeds)
-    got = [np.asarray(outputs[names.index(name)]) for name in output_names]
-    if any(array.size == 0 for array in got):
+    arrays = [np.asarray(outputs[names.index(name)]) for name in output_names]
+    if any(array.size == 0 for array in arrays):
         raise ModelError("the branch in which it stands was not taken, or it had no steps")
-    return list(_calls(dict(zip(values, got, strict=True)), loops))
+    return list(_calls(dict(zip(values, arrays, strict=True)), loops))
 
 
 def _values(node: Node, proto: Any) -> dict[str, str]:
@@ -70,13 +70,13 @@ def _values(node: Node, proto: Any) -> dict[str, str]:
     return values
 
 
-def _shown(
+def _as_outputs(
     scope: Scope, values: Sequence[str], dtype: np.dtype[Any], node: Node
 ) -> tuple[list[str], int]:
     """Make values of a graph outputs of the main one; return their names and number of loops."""
     onnx = import_onnx()
     number = onnx.helper.np_dtype_to_tensor_dtype(dtype)
-    kinds = [number if name != _lengths(node) else onnx.TensorProto.INT32 for name in values]
+    kinds = [number if name != _lengths_value(node) else onnx.TensorProto.INT32 for name in values]
     loops, depth = 0, 0
     while True:
         names = [f"{MARK}{depth} {k}" for k, _ in enumerate(values)]
@@ -120,7 +120,8 @@ def _fill_calls(model: Model, call: Any, before: int, names: Sequence[str]) -> N
         other_call.output.extend(outputs[len(other_call.output) :])
 
 
-def _lengths(node: Node) -> str:
+def _lengths_value(node: Node) -> str:
+    """Return the value that holds the lengths of a node's rows; "" if there is none."""
     if node.place is None:
         return ""
     return str(dict(zip(SLOTS, node.place[1].input, strict=False)).get("sequence_lens", ""))
@@ -141,7 +142,7 @@ def _fill_other_branch(
             attribute.g.output.append(onnx.helper.make_tensor_value_info(output, kind, None))
 
 
-def _inline(scope: Scope) -> None:
+def _inline_external_data(scope: Scope) -> None:
     """Copy external data into the graph, because a runtime gets a single file."""
     onnx = import_onnx()
     for tensor in getattr(scope.graph, "initializer", ()):

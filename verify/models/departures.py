@@ -71,7 +71,7 @@ class Block(NamedTuple):
         )  # fmt: skip
 
 
-def expected(node: int, file: Sequence[Layer], source: Sequence[Layer]) -> list[int]:
+def source_layers(node: int, file: Sequence[Layer], source: Sequence[Layer]) -> list[int]:
     """Return the layers of the source from which a node may have been exported.
 
     ``file`` are all nodes of the file. Layers of other sizes are excluded; then names decide, and
@@ -109,7 +109,7 @@ def _words(name: str) -> list[str]:
 
 def departures(node: int, file: Sequence[Layer], source: Sequence[Layer]) -> list[Departure]:
     """Return the departures of a node from its source layer."""
-    layer, candidates = file[node], expected(node, file, source)
+    layer, candidates = file[node], source_layers(node, file, source)
     if not candidates:
         return [_other_sizes(layer, source)]
     home = min(candidates, key=lambda k: _distance(layer, source[k]))
@@ -144,14 +144,14 @@ def _other_sizes(layer: Layer, source: Sequence[Layer]) -> Departure:
 def _departures(layer: Layer, home: int, source: Sequence[Layer]) -> Iterator[Departure]:
     target = source[home]
     blocks = list(_blocks(layer, home, source))
-    biases, moved = _of_biases(layer, home, source, blocks)
-    yield from _of_facts(layer, target)
-    yield from _of_places(layer, blocks, home, source)
-    yield from _of_orders(layer, blocks, moved)
-    yield from _of_relations(layer, blocks, target)
-    yield from _of_missing(layer, target)
+    biases, moved = _bias_departures(layer, home, source, blocks)
+    yield from _attribute_departures(layer, target)
+    yield from _place_departures(layer, blocks, home, source)
+    yield from _order_departures(layer, blocks, moved)
+    yield from _relation_departures(layer, blocks, target)
+    yield from _missing_arrays(layer, target)
     yield from biases
-    yield from _of_states(layer, target)
+    yield from _state_departures(layer, target)
 
 
 # Weights: each block is searched in the source.
@@ -272,29 +272,28 @@ def _sorted_rows(block: Floats) -> list[bytes]:
     return sorted(row.tobytes() for row in block)
 
 
-def _of_places(
+def _place_departures(
     layer: Layer, blocks: Sequence[Block], home: int, source: Sequence[Layer]
 ) -> Iterator[Departure]:
     """Yield departures of blocks that the source holds in another place."""
-    placed = [b for b in blocks if b.place is not None]
-    places = [b.place for b in placed if b.place is not None]
-    strange = [b for b in placed if b.place is not None and b.place.layer != home]
-    if strange:
-        layers = dict.fromkeys(b.place.layer for b in strange if b.place is not None)
-        names = " and ".join(source[k].name for k in layers)
-        weights = "the weights" if len(strange) == len(blocks) else _listed(layer, strange)
+    placed = [(b, b.place) for b in blocks if b.place is not None]
+    elsewhere = {b: place.layer for b, place in placed if place.layer != home}
+    if elsewhere:
+        names = " and ".join(source[k].name for k in dict.fromkeys(elsewhere.values()))
+        all_blocks = len(elsewhere) == len(blocks)
+        weights = "the weights" if all_blocks else _listed(layer, [*elsewhere])
         yield Departure(
             "other-layer",
             f"It has {weights} of {names}, where those of {source[home].name} belong.",
             f"write the weights of {source[home].name} into this node",
         )
-    if any(p.direction != b.direction for b, p in zip(placed, places, strict=True)):
+    if any(place.direction != b.direction for b, place in placed):
         yield Departure(
             "directions",
             "The weights of its forward and its reverse direction are exchanged.",
             "put the forward direction first in W, R and B",
         )
-    swapped = [b for b, p in zip(placed, places, strict=True) if p.array != b.array]
+    swapped = [b for b, place in placed if place.array != b.array]
     if swapped:
         yield Departure(
             "arrays", f"{_listed(layer, swapped)} is taken from another array of the source.",
@@ -302,7 +301,7 @@ def _of_places(
         )  # fmt: skip
 
 
-def _of_orders(
+def _order_departures(
     layer: Layer, blocks: Sequence[Block], moved: Mapping[str, str]
 ) -> Iterator[Departure]:
     """Yield departures of arrays with their gates in another order; ``moved`` are the bias's.
@@ -336,7 +335,9 @@ def _and(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _of_relations(layer: Layer, blocks: Sequence[Block], target: Layer) -> Iterator[Departure]:
+def _relation_departures(
+    layer: Layer, blocks: Sequence[Block], target: Layer
+) -> Iterator[Departure]:
     """Yield departures of changed blocks."""
     groups: dict[str, list[Block]] = {}
     for block in blocks:
@@ -361,7 +362,7 @@ def _of_relations(layer: Layer, blocks: Sequence[Block], target: Layer) -> Itera
         yield Departure(kind, f"{names} {words}.", fix)
 
 
-def _of_missing(layer: Layer, target: Layer) -> Iterator[Departure]:
+def _missing_arrays(layer: Layer, target: Layer) -> Iterator[Departure]:
     """Yield arrays that the source has and the node lacks."""
     for array, words in (("p", "peepholes"), ("r", "projection"), ("s", "layer norm")):
         in_node, in_source = (
@@ -429,7 +430,7 @@ def _listed(layer: Layer, blocks: Sequence[Block]) -> str:
 # Biases: of two that are added up, only the sum is compared.
 
 
-def _of_biases(
+def _bias_departures(
     layer: Layer, home: int, source: Sequence[Layer], blocks: Sequence[Block]
 ) -> tuple[list[Departure], dict[str, str]]:
     """Return departures of biases, and the gates whose biases are those of other gates.
@@ -506,15 +507,15 @@ def _bias(
     }  # fmt: skip
     for gate, bias in biases.items():
         apart = gate == "n" and layer.facts.get("reset") == "after"
-        departure = _halves(bias) if apart else None
+        departure = _mixed_halves(bias) if apart else None
         if departure is None and not bias.near(bias.total, bias.source):
             others = {g: b.source for g, b in biases.items() if g != gate}
-            departure = _off(bias, others)
+            departure = _changed_sum(bias, others)
         if departure is not None:
             yield gate, *departure
 
 
-def _halves(bias: _Bias) -> tuple[str, str, str] | None:
+def _mixed_halves(bias: _Bias) -> tuple[str, str, str] | None:
     """Return how two biases differ that must not be mixed, because the reset acts on one."""
     b, c, near = bias.b, bias.c, bias.near
     if near(b, bias.source_b) and near(c, bias.source_c):
@@ -528,7 +529,7 @@ def _halves(bias: _Bias) -> tuple[str, str, str] | None:
     return None
 
 
-def _off(bias: _Bias, others: Mapping[str, Floats]) -> tuple[str, str, str]:
+def _changed_sum(bias: _Bias, others: Mapping[str, Floats]) -> tuple[str, str, str]:
     """Return how a bias with another sum differs from the source's."""
     got = bias.total
     for part, remaining in (("", 0 * got), ("of the state ", bias.source_b),
@@ -592,7 +593,7 @@ FACTS: tuple[tuple[str, Callable[[str, str], bool], str, str], ...] = (
 """Attributes that are compared: a name, whether two values matter, the statement, the fix."""
 
 
-def _of_facts(layer: Layer, target: Layer) -> Iterator[Departure]:
+def _attribute_departures(layer: Layer, target: Layer) -> Iterator[Departure]:
     """Yield attributes that differ from the source's."""
     both = {n: (v, target.facts[n]) for n, v in layer.facts.items() if n in target.facts}
     differing = {n: pair for n, pair in both.items() if pair[0] != pair[1]}
@@ -605,7 +606,7 @@ def _of_facts(layer: Layer, target: Layer) -> Iterator[Departure]:
             yield Departure(kind, statement.format(got, want), fix.format(got, want))
 
 
-def _of_states(layer: Layer, target: Layer) -> Iterator[Departure]:
+def _state_departures(layer: Layer, target: Layer) -> Iterator[Departure]:
     """Yield initial states that are fixed in the file, and not in the source."""
     changed = [
         name for name, array in layer.fixed.items()

@@ -131,7 +131,7 @@ def _with_shapes(proto: Any) -> Any:
     try:
         return inference.infer_shapes(proto)
     except (inference.InferenceError, checker.ValidationError, ValueError):
-        return proto  # what does not fit together is told where it is read
+        return proto  # what does not fit together raises where it is read
 
 
 def _words(error: Exception) -> str:

@@ -14,7 +14,7 @@ from .tflite.operators import operators
 from .tflite.steps import unrolled
 
 
-def opened(path: Path) -> Model | flatbuffer.File:
+def read_model(path: Path) -> Model | flatbuffer.File:
     """Read a file by its suffix; raise ModelError with a reason if it is invalid."""
     return flatbuffer.read(path) if path.suffix == ".tflite" else read(path)
 

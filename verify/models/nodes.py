@@ -14,7 +14,7 @@ from ..cases.case import LARGEST_SIZE
 from ..conventions.convention import Convention
 from ..subjects.frameworks.onnx_operator import convention as convention_of
 from .graph import LARGEST_ARRAY, OWN_DOMAINS, ModelError, Scope
-from .operation import PARAMETERS, Activation, Operation
+from .operation import ACTIVATIONS, PARAMETERS, WITH_BETA, Activation, Operation
 
 KINDS = ("RNN", "GRU", "LSTM")
 SINCE = 7
@@ -25,10 +25,13 @@ ORDER = {"RNN": "h", "GRU": "zrh", "LSTM": "iofc"}
 """The gates in ONNX's order, by ONNX's letters."""
 
 SLOTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
-DEFAULTS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
+DEFAULTS = {
+    "RNN": (Activation("Tanh"),),
+    "GRU": (Activation("Sigmoid"), Activation("Tanh")),
+    "LSTM": (Activation("Sigmoid"), Activation("Tanh"), Activation("Tanh")),
+}
 """The default activations of one direction."""
 
-PLAIN = ("Relu", "Tanh", "Sigmoid", "Softsign", "Softplus")
 CONVENTION_NAMES = {Activation(name): name.lower() for name in ("Sigmoid", "Tanh", "Relu")}
 """The conventions' names of activations."""
 
@@ -191,7 +194,7 @@ class Node:
             parts.append("peepholes")
         if self.coupled:
             parts.append("f = 1 - i")
-        if not self.plain or self.of_direction != tuple(map(Activation, DEFAULTS[self.kind])):
+        if not self.plain or self.of_direction != DEFAULTS[self.kind]:
             parts.append(" ".join(map(str, self.activations)))
         if self.clip:
             parts.append(f"clip {self.clip:g}")
@@ -290,10 +293,10 @@ def _require_shapes(node: Node, attributes: Mapping[str, Any]) -> None:
 def _activations(node: Node, attributes: Mapping[str, Any]) -> tuple[Activation, ...]:
     """Return the activations of all directions, with their numbers or the defaults."""
     usual = DEFAULTS[node.kind]
-    names = attributes.get("activations") or list(usual) * node.directions
+    names = attributes.get("activations") or [a.name for a in usual] * node.directions
     if len(names) != len(usual) * node.directions:
         raise ModelError(f"it has {len(names)} activations, not {len(usual) * node.directions}")
-    spellings = {name.lower(): name for name in (*PARAMETERS, *PLAIN)}
+    spellings = {name.lower(): name for name in ACTIVATIONS}
     numbers = {key: list(attributes.get(f"activation_{key}") or ()) for key in ("alpha", "beta")}
     activations = []
     for name in names:
@@ -303,7 +306,7 @@ def _activations(node: Node, attributes: Mapping[str, Any]) -> tuple[Activation,
         alpha, beta = PARAMETERS.get(spelt, (0.0, 0.0))
         if spelt in PARAMETERS:  # others consume no numbers
             alpha = numbers["alpha"].pop(0) if numbers["alpha"] else alpha
-            if spelt in ("Affine", "ScaledTanh", "HardSigmoid"):
+            if spelt in WITH_BETA:
                 beta = numbers["beta"].pop(0) if numbers["beta"] else beta
         activations.append(Activation(spelt, float(alpha), float(beta)))
     half = len(usual)

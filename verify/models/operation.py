@@ -16,12 +16,14 @@ ACTIVATIONS = (
 FUSED_ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH")
 """Activations of TensorFlow Lite's operators, as the schema spells them."""
 
-
 PARAMETERS: Mapping[str, tuple[float, float]] = {
     "Affine": (1.0, 0.0), "LeakyRelu": (0.01, 0.0), "ThresholdedRelu": (1.0, 0.0),
     "ScaledTanh": (1.0, 1.0), "HardSigmoid": (0.2, 0.5), "Elu": (1.0, 0.0),
 }  # fmt: skip
-"""The default alpha and beta of the activations that have them."""
+"""The default alpha and beta of the activations that have an alpha."""
+
+WITH_BETA = ("Affine", "HardSigmoid", "ScaledTanh")
+"""Those that have a beta, too."""
 
 
 class Activation(NamedTuple):

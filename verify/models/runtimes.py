@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...reference.arrays import Floats
-from ..runs.words import words
+from ..runs.exception_text import exception_text
 from ..subjects.called import SubjectCrashed
 from ..subjects.framework import imported
 from ..subjects.frameworks import onnxruntime, openvino
@@ -181,5 +181,5 @@ class PerShape:
             others = [r.name for r in RUNTIMES.values()
                       if r.suffix == self.runtime.suffix and r is not self.runtime]  # fmt: skip
             hint = f"; another may: --runtime {' or '.join(others)}" if others else ""
-            reason = words(error)[:SHOWN]
+            reason = exception_text(error)[:SHOWN]
             raise SubjectCrashed(f"{self.runtime.name} does not take it{hint}: {reason}") from error

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from ...reference.arrays import Floats
+from ..runs.exception_text import exception_text
 from ..runs.npz import read_npz
-from ..runs.words import words
 from ..subjects import loader
 from ..subjects.loader import UnknownSubject
 from ..subjects.protocol import SubjectUnavailable
 from .content import ORDERS, Layer
 from .graph import SUFFIX, ModelError
-from .inventory import inventory, opened
+from .inventory import inventory, read_model
 from .nodes import DEFAULTS, Node, problem_of
 
 SUFFIXES = (SUFFIX, ".tflite")
@@ -32,7 +32,7 @@ TORCH = re.compile(r"(.*?)\.?(weight|bias)_(ih|hh)(?:_l(\d+))?(_reverse)?$")
 KERAS = re.compile(r"(.*?)[./:]?(recurrent_kernel|kernel|bias)(?::0)?$")
 
 
-def of_node(node: Node) -> Layer:
+def layer_of_node(node: Node) -> Layer:
     """Return a node of a file as a layer."""
     order, H = ORDERS["onnx"][node.family], node.H
     passes = []
@@ -69,12 +69,12 @@ def layers(source: str) -> list[Layer]:
     """Return the recurrent layers of a source; raise UnknownSubject if there are none."""
     try:
         if source.endswith(SUFFIXES):
-            nodes = inventory(opened(Path(source)))
-            result = [of_node(node) for node in nodes if not problem_of(node)]
+            nodes = inventory(read_model(Path(source)))
+            result = [layer_of_node(node) for node in nodes if not problem_of(node)]
         elif source.endswith((".safetensors", ".npz")):
-            result = list(of_arrays(_stored(Path(source))))
+            result = list(layers_of_arrays(_stored(Path(source))))
         elif loader.is_file(source):
-            result = list(_of_module(loader.load(source).value, source))
+            result = list(_module_layers(loader.load(source).value, source))
         else:
             raise UnknownSubject(
                 f"--against {source}: expected weights.safetensors, weights.npz, module.py:Model "
@@ -107,7 +107,7 @@ def _stored(path: Path) -> dict[str, Floats]:
         raise UnknownSubject(f"--against {path}: cannot be read: {reason}") from error
 
 
-def of_arrays(
+def layers_of_arrays(
     arrays: Mapping[str, Floats], facts: Mapping[str, Mapping[str, str]] | None = None
 ) -> Iterator[Layer]:
     """Yield the layers of arrays by their names; ``facts`` are by the prefixes of the names."""
@@ -122,17 +122,17 @@ def of_arrays(
             keras.setdefault(named[1], {})[named[2]] = array
     for (prefix, number), named_arrays in torch.items():
         if ("weight_hh", "") in named_arrays and ("weight_ih", "") in named_arrays:
-            yield from _of_torch(prefix, number, named_arrays, (facts or {}).get(prefix, {}))
+            yield from _torch_layers(prefix, number, named_arrays, (facts or {}).get(prefix, {}))
     for prefix, kernels in keras.items():
         if {"kernel", "recurrent_kernel"} <= kernels.keys():
-            yield from _of_keras(prefix, kernels)
+            yield from _keras_layers(prefix, kernels)
 
 
 def _family(rows: int, H: int) -> str:
     return FAMILIES.get(rows // H, "") if H and rows % H == 0 else ""
 
 
-def _of_torch(
+def _torch_layers(
     prefix: str, number: int, arrays: Mapping[tuple[str, str], Floats], facts: Mapping[str, str]
 ) -> Iterator[Layer]:
     U = arrays["weight_hh", ""]
@@ -155,14 +155,14 @@ def _of_torch(
     if family == "gru":
         defaults["reset"] = "after"
     if family != "rnn":
-        defaults["activations"] = " ".join(DEFAULTS[family.upper()])
+        defaults["activations"] = " ".join(map(str, DEFAULTS[family.upper()]))
     layer = f"layer {number}" if number > 0 else ""
     name = " ".join(filter(None, (prefix, layer))) or "the layer"
     names = (f"{prefix}.weight_ih" if prefix else "",)
     yield Layer(name, family, tuple(passes), {**defaults, **facts}, names=names)
 
 
-def _of_keras(prefix: str, arrays: Mapping[str, Floats]) -> Iterator[Layer]:
+def _keras_layers(prefix: str, arrays: Mapping[str, Floats]) -> Iterator[Layer]:
     kernel, recurrent, bias = arrays["kernel"], arrays["recurrent_kernel"], arrays.get("bias")
     if kernel.ndim != 2 or recurrent.ndim != 2:
         return
@@ -184,7 +184,7 @@ def _of_keras(prefix: str, arrays: Mapping[str, Floats]) -> Iterator[Layer]:
     yield Layer(prefix or "the layer", family, (blocks,), facts, names=(prefix,))
 
 
-def _of_module(value: Any, source: str) -> Iterator[Layer]:
+def _module_layers(value: Any, source: str) -> Iterator[Layer]:
     """Yield the layers of a module of PyTorch, of its class, or of arrays by name."""
     model = value
     try:
@@ -193,11 +193,11 @@ def _of_module(value: Any, source: str) -> Iterator[Layer]:
             model = model()
     except TypeError as error:
         raise UnknownSubject(
-            f"--against {source}: {words(error)}; expected a class or a function without "
+            f"--against {source}: {exception_text(error)}; expected a class or a function without "
             "arguments, or a module"
         ) from error
     if isinstance(model, Mapping):
-        yield from of_arrays({name: np.asarray(a) for name, a in model.items()})
+        yield from layers_of_arrays({name: np.asarray(a) for name, a in model.items()})
         return
     if not hasattr(model, "state_dict"):
         raise UnknownSubject(f"--against {source}: expected a torch.nn.Module, or arrays by name")
@@ -209,4 +209,4 @@ def _of_module(value: Any, source: str) -> Iterator[Layer]:
     state = model.state_dict()
     arrays = {name: t.detach().cpu().float().numpy() if t.is_floating_point() else t.numpy()
               for name, t in state.items() if hasattr(t, "detach")}  # fmt: skip
-    yield from of_arrays(arrays, facts)
+    yield from layers_of_arrays(arrays, facts)

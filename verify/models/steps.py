@@ -17,8 +17,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...reference.arrays import Floats
+from .content import ORDERS
 from .graph import OWN_DOMAINS, ModelError, Scope, import_onnx
-from .nodes import Node, source
+from .nodes import DEFAULTS, Node, source
 from .operation import Activation
 
 LEAST = 2
@@ -383,10 +384,6 @@ def _both(pair: Sequence[str]) -> tuple[tuple[str, str], tuple[str, str]]:
     return (pair[0], pair[1]), (pair[1], pair[0])
 
 
-ORDERS = {"LSTM": "iofg", "GRU": "zrn", "RNN": "a"}
-"""The gates in ONNX's order, by the letters of the equations."""
-
-
 def steps(scope: Scope) -> Iterator[Node]:
     """Yield one node for the unrolled steps of each layer; or for gates that make no step."""
     kinds = {node.op_type for node in scope.graph.node}
@@ -435,7 +432,7 @@ def _node(algebra: Algebra, step: Step, outputs: set[str]) -> Node:
         problem = "not recognised: which of its products is that of the state cannot be told"
         return replace(bare, problem=problem)
     (x,) = names - {h}
-    order = ORDERS[step.kind]
+    order = ORDERS["onnx"][bare.family]
     m = step.gates.get("m")
     of_h = {g: (m if m and g == "n" else step.gates[g]) for g in order}
     W = [step.gates[g].products.get(x) for g in order]
@@ -457,10 +454,10 @@ def _node(algebra: Algebra, step: Step, outputs: set[str]) -> Node:
         "B": np.concatenate([*b, *c])[None],
     }
     state = {"h": h, **step.state}
-    activations = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"),
-                   "RNN": (step.candidate,)}[step.kind]  # fmt: skip
+    usual = DEFAULTS[step.kind]
+    activations = (Activation(step.candidate),) if step.kind == "RNN" else usual
     return replace(
-        bare, weights=weights, activations=tuple(map(Activation, activations)),
+        bare, weights=weights, activations=activations,
         reset_after=m is not None, takes_new=step.takes_new,
         stored={"W": f"product with {x}", "R": f"product with {h}"},
         state=", ".join(f"{n}: {source(scope, v)}" for n, v in state.items()),

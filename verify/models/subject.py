@@ -21,10 +21,10 @@ from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.convention import Packed
 from ..conventions.parameter_map import ConventionMap
+from ..runs.exception_text import exception_text
 from ..runs.verdict import OWN_EQUATIONS
-from ..runs.words import words
 from ..subjects.called import NotOffered, SubjectCrashed
-from ..subjects.framework import OncePerParameters, imported, optional_inputs
+from ..subjects.framework import OncePerParameters, optional_inputs
 from ..subjects.frameworks import families
 from ..subjects.frameworks.onnx_operator import LENGTHS, Operator
 from ..subjects.loader import UnknownSubject
@@ -41,12 +41,12 @@ from . import runtimes
 from .activations import activations
 from .content import Content
 from .departures import Departure, departures
-from .graph import LARGEST_ARRAY, Model, ModelError
-from .inventory import inventory, opened
+from .graph import LARGEST_ARRAY, Model, ModelError, import_onnx
+from .inventory import inventory, read_model
 from .nodes import DEFAULTS, Node, problem_of
-from .operation import Activation, Operation
+from .operation import PARAMETERS, WITH_BETA, Operation
 from .runtimes import RUNTIMES, PerShape, Run, Runtime
-from .sources import SUFFIXES, layers, of_node
+from .sources import SUFFIXES, layer_of_node, layers
 from .tflite import single
 from .tflite.activations import calls as calls_of_file
 from .tflite.flatbuffer import File
@@ -99,23 +99,20 @@ def file_of(name: str) -> str:
     return str(parts.path) if parts else ""
 
 
+@dataclass(frozen=True)
 class NodeMap(ConventionMap):
     """The map of a node's convention; arrays of the file's shapes are the file's, not drawn.
 
-    ``cell`` is that of a node's own equations, which may have additional parameters.
+    ``weights`` have the convention's names; ``cell`` is that of a node's own equations, which may
+    have additional parameters.
     """
 
-    def __init__(
-        self, convention: Any, case: Case, weights: Mapping[str, Floats], cell: Cell | None = None
-    ) -> None:
-        """Take the weights by the convention's names."""
-        super().__init__(convention, case)
-        object.__setattr__(self, "weights", weights)
-        object.__setattr__(self, "cell", cell)
+    weights: Mapping[str, Floats] = field(default_factory=dict)
+    cell: Cell | None = None
 
     def draw(self, name: str, shape: tuple[int, ...]) -> Floats:
         """Return the file's array if it has this shape, else a drawn one."""
-        stored: Floats | None = getattr(self, "weights").get(name)  # noqa: B009 - frozen
+        stored = self.weights.get(name)
         if stored is None or stored.shape != shape:
             drawn: Floats = super().draw(name, shape)
             return drawn
@@ -123,8 +120,7 @@ class NodeMap(ConventionMap):
 
     @property
     def _of_cell(self) -> Cell:
-        cell: Cell | None = getattr(self, "cell")  # noqa: B009 - frozen
-        return cell or super()._of_cell
+        return self.cell or super()._of_cell
 
     @property
     def _arrays(self) -> Sequence[Packed]:
@@ -133,8 +129,11 @@ class NodeMap(ConventionMap):
         return (*super()._arrays, *([Packed(NORM, norm, "out-in")] if norm else []))
 
 
-class Compared:
-    """Further comparisons of a node, from the ``content`` that its process tells."""
+class ComparedNode:
+    """A node with what it is compared with beside its equations, all from its ``content``.
+
+    That is read by the process that reads the file, and is data for the judge.
+    """
 
     content: Content
 
@@ -170,7 +169,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class NodeSubject(Compared, OneCell):
+class NodeSubject(ComparedNode, OneCell):
     """A node of a file, and the runtime that runs it."""
 
     name: str
@@ -259,12 +258,11 @@ class NodeSubject(Compared, OneCell):
             attributes["clip"] = node.clip
         if node.direction == "reverse":
             attributes["direction"] = "reverse"
-        usual = tuple(map(Activation, DEFAULTS[node.kind]))
-        stated = () if node.of_direction == usual else node.of_direction
+        stated = () if node.of_direction == DEFAULTS[node.kind] else node.of_direction
         return Operator(
             node.kind, node.convention, attributes, tuple(a.name for a in stated),
-            tuple(a.alpha for a in stated if a.name in TAKE_ALPHA),
-            tuple(a.beta for a in stated if a.name in TAKE_BETA), node.opset,
+            tuple(a.alpha for a in stated if a.name in PARAMETERS),
+            tuple(a.beta for a in stated if a.name in WITH_BETA), node.opset,
         )  # fmt: skip
 
     def build(self, case: Case) -> Built:
@@ -301,11 +299,11 @@ class BuiltNode(WithoutGradients):
 
     def __init__(self, subject: NodeSubject, case: Case) -> None:
         super().__init__(subject, case)
-        onnx, operator = imported("onnx", "onnx"), subject.operator
+        onnx, operator = import_onnx(), subject.operator
 
         def make(inputs: Inputs) -> PerShape:
             model = operator.model(onnx, case, self.__reversed(inputs))
-            if _of_file(subject, case):
+            if _has_own_sizes(subject, case):
                 # The unused block of coupled gates holds ones, so that its use is noticed.
                 original = not subject.node.coupled and _same(inputs.parameters, subject.weights)
                 _restate(onnx, model.graph, subject.node, weights=original)
@@ -333,7 +331,7 @@ class BuiltNode(WithoutGradients):
         return replace(inputs, x=_reversed(inputs.x, inputs.lengths)) if self._reverse else inputs
 
 
-def _of_file(subject: NodeSubject, case: Case) -> bool:
+def _has_own_sizes(subject: NodeSubject, case: Case) -> bool:
     """Return whether a case has the node's own widths, directions and layout."""
     return all(getattr(case, name) == value for name, value in subject.fixed)
 
@@ -371,18 +369,17 @@ class BuiltStep(BuiltNode):
             raise NotOffered("its weights are in its products: it runs with its own alone")
         states = self.subject.node.states
         assert inputs.state is not None  # noqa: S101 - the node is given one
-        now = {name: s[0] for name, s in zip(states, inputs.state, strict=True)}
+        state = {name: s[0] for name, s in zip(states, inputs.state, strict=True)}
         y = []
         for x in inputs.x:
-            now = dict(
-                zip(states, self._stepped({"x": np.ascontiguousarray(x), **now}), strict=True)
-            )
-            y.append(now["h"])
+            new = self._new_states({"x": np.ascontiguousarray(x), **state})
+            state = dict(zip(states, new, strict=True))
+            y.append(state["h"])
         shape = (0, inputs.x.shape[1], self.subject.node.H)
         outputs = np.stack(y) if y else np.zeros(shape, inputs.x.dtype)
-        return Result(outputs, tuple(now[name][None] for name in states))
+        return Result(outputs, tuple(state[name][None] for name in states))
 
-    def _stepped(self, arrays: Mapping[str, Floats]) -> list[Floats]:
+    def _new_states(self, arrays: Mapping[str, Floats]) -> list[Floats]:
         """Return the new states (B, H); if the file has one row, computed row by row."""
         shapes = self.subject.node.unrolled.shapes
         if not shapes:
@@ -404,7 +401,7 @@ class BuiltFused(WithoutGradients):
 
     def _run(self, inputs: Inputs) -> Run:
         subject = self.subject
-        original = _of_file(subject, self.case) and _same(inputs.parameters, subject.weights)
+        original = _has_own_sizes(subject, self.case) and _same(inputs.parameters, subject.weights)
         model = single.model(self.node, self.case, inputs, original=original)
         return self.subject.runtime.loaded(model, {})
 
@@ -430,10 +427,6 @@ def _reversed(x: Floats, lengths: Floats | None) -> Floats:
 
 
 # The nodes of files, by their names.
-
-
-TAKE_ALPHA = ("Affine", "Elu", "HardSigmoid", "LeakyRelu", "ScaledTanh", "ThresholdedRelu")
-TAKE_BETA = ("Affine", "HardSigmoid", "ScaledTanh")
 
 
 def fixed(node: Node) -> tuple[tuple[str, int | bool | str], ...]:
@@ -479,13 +472,14 @@ def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
     parts = Name.parse(name)
     if parts is None:
         raise UnknownSubject(f"subject {name!r}: expected path/to/model.onnx#NODE")
-    able = [r.name for r in RUNTIMES.values() if r.suffix == parts.path.suffix]
-    if parts.runtime not in able:
+    suffix = parts.path.suffix
+    offered = [r.name for r in RUNTIMES.values() if r.suffix == suffix]
+    if parts.runtime not in offered:
         raise UnknownSubject(
-            f"subject {name!r}: a runtime of {parts.path.suffix} files is one of {', '.join(able)}"
+            f"subject {name!r}: a runtime of {suffix} files is one of {', '.join(offered)}"
         )
     try:
-        model = opened(parts.path)
+        model = read_model(parts.path)
         nodes = inventory(model)
     except ModelError as error:
         raise UnknownSubject(str(error)) from error
@@ -498,11 +492,12 @@ def node_named(name: str, against: str = "", inputs: str = "") -> NodeSubject:
     if problem := problem_of(node):
         raise SubjectUnavailable(f"{node.name}: {problem}")
     content = Content(
-        named_weights(node), node.unrolled is not None, node.direction == "reverse"
+        named_weights(node), unrolled=node.unrolled is not None,
+        reverse=node.direction == "reverse",
     )  # fmt: skip
     if against:
         checked = [n for n in nodes if not problem_of(n)]
-        file, source = tuple(map(of_node, checked)), tuple(layers(against))
+        file, source = tuple(map(layer_of_node, checked)), tuple(layers(against))
         if sum(layer.size for layer in (*file, *source)) > LARGEST_ARRAY // 4:
             raise UnknownSubject(f"more than {LARGEST_ARRAY // 4} numbers in recurrent layers")
         content = replace(content, number=checked.index(node), file=file, source=source)
@@ -524,12 +519,15 @@ def _with_calls(subject: NodeSubject, model: Model | File, inputs: Path) -> Cont
     except (UnknownSubject, SubjectUnavailable):
         raise
     except Exception as error:
-        return replace(content, unseen=f"the whole model does not run: {words(error)}")
-    of_layer = (_of_step(node, c) if node.unrolled else _of_call(subject, c) for c in calls)
-    return replace(content, calls=tuple(of_layer))
+        return replace(content, unseen=f"the whole model does not run: {exception_text(error)}")
+    layer_calls = (
+        _call_of_step(node, call) if node.unrolled else _call_of_node(subject, call)
+        for call in calls
+    )
+    return replace(content, calls=tuple(layer_calls))
 
 
-def _of_step(node: Node, call: Mapping[str, Floats]) -> dict[str, Floats]:
+def _call_of_step(node: Node, call: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return a call of an unrolled step as one of a layer, of one step."""
     named = {"x": call["x"][None], "y": call["new h"][None]}
     for k, state in enumerate(node.states):
@@ -537,7 +535,7 @@ def _of_step(node: Node, call: Mapping[str, Floats]) -> dict[str, Floats]:
     return named
 
 
-def _of_call(subject: NodeSubject, call: Mapping[str, Floats]) -> dict[str, Floats]:
+def _call_of_node(subject: NodeSubject, call: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return a call of a node in the layout of the equations, (T, B, D)."""
     node, operator = subject.node, subject.operator
     lengths = call.get(LENGTHS)
@@ -587,7 +585,7 @@ class Summary:
 def summaries(path: str) -> list[Summary]:
     """Return the summaries of a file's nodes; raise UnknownSubject if it is invalid."""
     try:
-        nodes = inventory(opened(Path(path)))
+        nodes = inventory(read_model(Path(path)))
     except ModelError as error:
         raise UnknownSubject(str(error)) from error
     return [_summary(node) for node in nodes]

@@ -54,7 +54,7 @@ def variants(operation: Operation) -> Iterator[Variant]:
     if operation.fused is not None:
         yield from _fused_variants(operation, operation.fused)
         return
-    usual = tuple(map(Activation, DEFAULTS[operation.kind]))
+    usual = DEFAULTS[operation.kind]
     plain = tuple(Activation(a.name, *PARAMETERS.get(a.name, ())) for a in operation.activations)
     unclipped, ordinary = replace(operation, clip=0.0), replace(operation, activations=usual)
     if operation.clip:
@@ -63,7 +63,7 @@ def variants(operation: Operation) -> Iterator[Variant]:
         words = "It clips the cell state before its activation, too."
         yield Variant("clip of the state", words, OperatorCell(state))
     if operation.activations != usual:
-        names = ", ".join(DEFAULTS[operation.kind])
+        names = ", ".join(map(str, usual))
         words = f"It ignores activations, and computes with {names}."
         yield Variant("activations", words, OperatorCell(ordinary))
     if operation.activations not in (usual, plain):

@@ -18,11 +18,11 @@ from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..cases.options import Options
 from ..numbers.arithmetic import DTYPES
-from ..runs import records as reading
+from ..runs import records
 from ..runs.records import RunFileError, typed
 from ..runs.run import Header
-from .replayed import ENDS, Replayed, Watched
-from .trace import HELD, Store, Trace, restored
+from .replayed import EXCEPTIONS, RecordedKernels, Replayed
+from .trace import STORED_DTYPES, Store, Trace, restored
 
 SCHEMA = "gatewise.recording/1"
 INDEX = "recording.json"
@@ -108,13 +108,13 @@ def encoded(trace: Trace) -> bytes:
 
 def write(folder: Path, recording: Recording) -> None:
     """Write the index."""
-    reading.write(folder / INDEX, recording)
+    records.write(folder / INDEX, recording)
 
 
 def read(folder: Path) -> Recording:
     """Read the index and check the digests of all files; raise RunFileError if one is wrong."""
     where = folder / INDEX
-    value = reading.parsed(where, reading.text(where))
+    value = records.parsed(where, records.text(where))
     if value.get("schema") != SCHEMA:
         raise RunFileError(f"{where}: expected schema {SCHEMA}, got {value.get('schema')!r:.60}")
     recording = typed(Recording, value, where)
@@ -192,17 +192,17 @@ def parse_trace(path: Path, data: bytes) -> Trace:
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RunFileError(f"{path}: not a safetensors file ({error!s:.100})") from error
     size = int.from_bytes(data[:8], "little")
-    header = reading.parsed(path, data[8 : 8 + size].decode("utf-8"))
+    header = records.parsed(path, data[8 : 8 + size].decode("utf-8"))
     text = header.get("__metadata__", {}).get("gatewise", "")
-    index = reading.parsed(path, text)
+    index = records.parsed(path, text)
     other = typed(dict[str, str], index.pop("other", {}), f"{path}: other")
     if missing := sorted(other.keys() - arrays.keys()):
         raise RunFileError(f"{path}: arrays missing: {', '.join(missing):.200}")
-    if odd := sorted({str(a.dtype) for a in arrays.values()} - {*HELD}):
+    if odd := sorted({str(a.dtype) for a in arrays.values()} - {*STORED_DTYPES}):
         raise RunFileError(f"{path}: dtypes that are not recorded: {', '.join(odd)}")
     trace = typed(Trace, index, path, partial(_named, restored(arrays, other)))
-    if trace.ended is not None and trace.ended.kind not in ENDS:
-        raise RunFileError(f"{path}: ended: expected one of {', '.join(ENDS)}")
+    if trace.ended is not None and trace.ended.kind not in EXCEPTIONS:
+        raise RunFileError(f"{path}: ended: expected one of {', '.join(EXCEPTIONS)}")
     for key, array in trace.drawn.items():
         if not key.endswith(f" {list(array.shape)}"):
             raise RunFileError(f"{path}: drawn: an array has another shape than {key:.120}")
@@ -230,7 +230,7 @@ def subject(name: str, folder: Path) -> Replayed:
         recording.cells,
         recording.origin,
         {(e.check, e.text): partial(read_trace, folder, e) for e in recording.entries},
-        Watched({(e.check, e.text): (e.ran, e.lacking) for e in recording.entries}),
+        RecordedKernels({(e.check, e.text): (e.ran, e.lacking) for e in recording.entries}),
     )
 
 

@@ -16,17 +16,17 @@ from ..subjects import adapter
 from ..subjects.called import Call, NotOffered, SubjectCrashed, under_test
 from ..subjects.protocol import Subject, Watching
 from .files import Form, write_trace
-from .table import chosen
-from .trace import Ended, Made, Trace, bits, drawing
+from .table import cases_to_record
+from .trace import CallRecord, Ending, Trace, bits, numbers_key
 
 
-def observed(subject: Subject, check: str, case: Case) -> Trace:
+def trace_of(subject: Subject, check: str, case: Case) -> Trace:
     """Run a check on one case; return the drawn numbers, the calls, and the outcome."""
     drawn: dict[str, Floats] = {}
     outcome = None
 
     def keep(case: Case, part: str, numbers: Floats) -> Floats:
-        first = drawn.setdefault(drawing(case, part, numbers.shape), numbers)
+        first = drawn.setdefault(numbers_key(case, part, numbers.shape), numbers)
         if bits(first) != bits(numbers):
             raise RuntimeError(f"{part} of one case was drawn in two ways")
         return numbers
@@ -40,12 +40,12 @@ def observed(subject: Subject, check: str, case: Case) -> Trace:
     except Undecided:
         outcome = None  # the check's judgement, which is repeated on replay
     except Mismatch as error:
-        outcome = Ended(Mismatch.__name__, str(error))
+        outcome = Ending(Mismatch.__name__, str(error))
     except (SubjectCrashed, NotOffered) as error:
-        outcome = Ended(type(error).__name__, str(error))
+        outcome = Ending(type(error).__name__, str(error))
     layers: dict[int, int] = {}
     records = tuple(
-        Made.of(layers.setdefault(id(call.layer.built), len(layers)), call) for call in calls
+        CallRecord.of(layers.setdefault(id(call.layer.built), len(layers)), call) for call in calls
     )
     if outcome and outcome.kind == "Mismatch" and calls and calls[-1].results:
         outcome = None  # the check's judgement, which is repeated on replay
@@ -60,7 +60,7 @@ def form_of(subject: Subject) -> Form | None:
     return Form(*form) if form else None
 
 
-def planned(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
+def plan_of(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
     """Return the plan of a recording as JSON values, or ``problem`` with a reason."""
     form = form_of(subject)
     if form is None:
@@ -72,7 +72,7 @@ def planned(subject: Subject, dtype: str | None, seed: int) -> dict[str, Any]:
     cases, computed_dtypes = [], []
     for d in dtypes:
         try:
-            cases += [(id, case.to_json()) for id, case in chosen(subject, d, seed)]
+            cases += [(id, case.to_json()) for id, case in cases_to_record(subject, d, seed)]
         except PackageMissing as missing:
             if len(dtypes) == 1:
                 return {"problem": str(missing)}
@@ -87,7 +87,7 @@ def record_case(subject: Subject, check: str, case: str, path: str) -> dict[str,
     if watch is not None:
         watch.begin()
     parsed_case = Case.from_json(case)
-    digest = write_trace(Path(path), observed(subject, check, parsed_case))
+    digest = write_trace(Path(path), trace_of(subject, check, parsed_case))
     flags = getattr(subject, "flags", None)
     return {
         "sha256": digest,
@@ -100,4 +100,4 @@ def record_case(subject: Subject, check: str, case: str, path: str) -> dict[str,
 
 def answer(subject: Subject, step: str, **request: Any) -> dict[str, Any]:
     """Perform a step of a recording in the subject's process: ``plan``, or ``take`` a case."""
-    return (planned if step == "plan" else record_case)(subject, **request)
+    return (plan_of if step == "plan" else record_case)(subject, **request)

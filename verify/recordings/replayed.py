@@ -21,7 +21,7 @@ from ..numbers.ledger import Mismatch
 from ..subjects.call_records import arrays_in
 from ..subjects.called import NotOffered, SubjectCrashed
 from ..subjects.protocol import Built, Cotangents, Inputs, OneCell, Pulled, Result, Subject
-from .trace import Trace, asked, bits, drawing
+from .trace import Trace, bits, call_arguments, numbers_key
 
 UNANSWERED = {
     "purity": "it compares the caller's own arrays after a call, which are not recorded",
@@ -29,7 +29,7 @@ UNANSWERED = {
 }
 """Checks that no recording can answer, with the reasons."""
 
-ENDS: dict[str, type[Exception]] = {
+EXCEPTIONS: dict[str, type[Exception]] = {
     "SubjectCrashed": SubjectCrashed,
     "NotOffered": NotOffered,
     "Mismatch": Mismatch,
@@ -41,7 +41,7 @@ Key = tuple[str, str]
 
 
 @dataclass
-class Watched:
+class RecordedKernels:
     """The recorded kernels of the cases that were replayed since ``begin``.
 
     ``runs`` has, by check and case, the kernels that ran and those that were lacking.
@@ -81,7 +81,7 @@ class Replayed(OneCell):
     cells: tuple[str, ...]
     origin: str
     traces: Mapping[Key, Callable[[], Trace]]
-    watch: Watched | None = None
+    watch: RecordedKernels | None = None
     playback: Playback | None = None
 
     def version(self) -> str:
@@ -132,7 +132,7 @@ class Playback:
 
     def numbers(self, case: Case, part: str, numbers: Floats) -> Floats:
         """Return the recorded numbers of a part, or the drawn ones if they were not recorded."""
-        return np.array(self.trace.drawn.get(drawing(case, part, numbers.shape), numbers))
+        return np.array(self.trace.drawn.get(numbers_key(case, part, numbers.shape), numbers))
 
     def forward(self, inputs: Inputs) -> Result:
         (result,) = self._answer(inputs, None, None)
@@ -155,7 +155,7 @@ class Playback:
         call = next(self._calls, None)
         if call is None or not call.results:
             raise self._end()
-        if bits(call.asked) != bits(asked(inputs, pairs, tangents)):
+        if bits(call.arguments) != bits(call_arguments(inputs, pairs, tangents)):
             raise NotOffered(
                 "this version of the check makes other calls than the recorded one; record it again"
             )
@@ -171,4 +171,4 @@ class Playback:
             return NotOffered(
                 "this version of the check makes more calls than were recorded; record it again"
             )
-        return ENDS[ended.kind](ended.message)
+        return EXCEPTIONS[ended.kind](ended.message)

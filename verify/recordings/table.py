@@ -101,7 +101,7 @@ APART = 1000
 """Distance of the seeds of two sets of cases."""
 
 
-def chosen(subject: Subject, dtype: str, seed: int = 0) -> Iterator[Choice]:
+def cases_to_record(subject: Subject, dtype: str, seed: int = 0) -> Iterator[Choice]:
     """Yield the checks and cases to record of a subject in one dtype, the smoke check first."""
     choices: dict[tuple[str, str], Choice] = {}
     for check in subject_checks():

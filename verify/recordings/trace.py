@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,22 +12,30 @@ import numpy as np
 from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..numbers.arithmetic import ARITHMETICS, DTYPES
-from ..subjects.call_records import Given, Returned
+from ..subjects.call_records import ArgumentRecord, ResultRecord
 from ..subjects.called import Call
 from ..subjects.protocol import Cotangents, Inputs
 
-HELD = ("float64", "float32", "float16", "int64", "int32", "bool")
+STORED_DTYPES = ("float64", "float32", "float16", "int64", "int32", "bool")
 """The dtypes of arrays that safetensors and NumPy share."""
 
 
-class Pulling(msgspec.Struct, forbid_unknown_fields=True):
+class CotangentRecord(msgspec.Struct, forbid_unknown_fields=True):
     """Cotangents on y and on each final state."""
 
     dy: Floats | None
     dfinal: tuple[Floats | None, ...]
 
 
-class Made(msgspec.Struct, forbid_unknown_fields=True):
+class CallArguments(NamedTuple):
+    """The arguments of a call."""
+
+    inputs: ArgumentRecord | None
+    cotangents: tuple[CotangentRecord, ...] | None
+    tangents: ArgumentRecord | None
+
+
+class CallRecord(msgspec.Struct, forbid_unknown_fields=True):
     """One call: the number of its layer, the case that it was built for, inputs and results.
 
     A call that raised has no results. A record without inputs only switches the mode.
@@ -35,46 +43,42 @@ class Made(msgspec.Struct, forbid_unknown_fields=True):
 
     layer: int
     case: str
-    inputs: Given | None
-    cotangents: tuple[Pulling, ...] | None
-    tangents: Given | None
-    results: tuple[Returned, ...]
+    inputs: ArgumentRecord | None
+    cotangents: tuple[CotangentRecord, ...] | None
+    tangents: ArgumentRecord | None
+    results: tuple[ResultRecord, ...]
     training: bool
 
     @classmethod
-    def of(cls, layer: int, call: Call) -> Made:
+    def of(cls, layer: int, call: Call) -> CallRecord:
         """Return a call as a record."""
-        arguments = asked(call.inputs, call.cotangents, call.tangents)
-        results = tuple(map(Returned.of, call.results))
+        arguments = call_arguments(call.inputs, call.cotangents, call.tangents)
+        results = tuple(map(ResultRecord.of, call.results))
         return cls(layer, call.layer.case.to_json(), *arguments, results, call.training)
 
     @property
-    def asked(self) -> Asked:
+    def arguments(self) -> CallArguments:
         """The arguments of the call."""
-        return self.inputs, self.cotangents, self.tangents
+        return CallArguments(self.inputs, self.cotangents, self.tangents)
 
 
-Asked: TypeAlias = "tuple[Given | None, tuple[Pulling, ...] | None, Given | None]"
-"""Inputs, cotangents and tangents of a call."""
-
-
-def asked(
+def call_arguments(
     inputs: Inputs | None, pairs: Sequence[Cotangents] | None, tangents: Inputs | None
-) -> Asked:
+) -> CallArguments:
     """Return the arguments of a call as records."""
-    cotangents = None if pairs is None else tuple(Pulling(*pair) for pair in pairs)
-    return _given(inputs), cotangents, _given(tangents)
+    cotangents = None if pairs is None else tuple(CotangentRecord(*pair) for pair in pairs)
+    return CallArguments(_argument_record(inputs), cotangents, _argument_record(tangents))
 
 
-def _given(inputs: Inputs | None) -> Given | None:
+def _argument_record(inputs: Inputs | None) -> ArgumentRecord | None:
     """Return arguments without what follows from the order of the calls, and from their case."""
     if inputs is None:
         return None
-    return Given.of(replace(inputs, kept=False, rows=None, layout=""))
+    return ArgumentRecord.of(replace(inputs, kept=False, rows=None, layout=""))
 
 
 @dataclass(frozen=True)
-class Ended:
+class Ending:
     """The exception that ended a case; ``kind`` is its name."""
 
     kind: str
@@ -86,11 +90,11 @@ class Trace:
     """The numbers that were drawn, by case, part and shape; the calls, and how the case ended."""
 
     drawn: dict[str, Floats] = field(default_factory=dict)
-    calls: tuple[Made, ...] = ()
-    ended: Ended | None = None
+    calls: tuple[CallRecord, ...] = ()
+    ended: Ending | None = None
 
 
-def drawing(case: Case, part: str, shape: Sequence[int]) -> str:
+def numbers_key(case: Case, part: str, shape: Sequence[int]) -> str:
     """Return the key of the numbers of one part of a case."""
     return f"{case.to_json()} {part} {list(shape)}"
 
@@ -111,7 +115,7 @@ class Store:
         """Store an array, and return its name."""
         name = self._names.setdefault(bits(array), str(len(self._names)))
         if name not in self.arrays:
-            if str(array.dtype) not in HELD:
+            if str(array.dtype) not in STORED_DTYPES:
                 self.other[name] = str(array.dtype)
                 narrow = array.astype(np.float32)
                 exact = np.array_equal(narrow.astype(array.dtype), array, equal_nan=True)

@@ -14,28 +14,28 @@ from ..subjects.called import NotOffered, SubjectCrashed, under_test
 from ..subjects.explicit import Explicit
 from ..subjects.protocol import Subject
 from .files import Claim, encoded, parse_trace
-from .record import observed
+from .record import trace_of
 from .replayed import Replayed
-from .table import Choice, chosen
+from .table import Choice, cases_to_record
 from .trace import Trace
 
-ENDS = "it ends its process or never returns, which is recorded, but not tried here"
-ASIDE = "its results are right; it writes into arrays of the caller, which are not recorded"
+ENDS_PROCESS = "it ends its process or never returns, which is recorded, but not tried here"
+WRITES_ASIDE = "its results are right; it writes into arrays of the caller, which are not recorded"
 
 UNSEEN: dict[str, str] = {
-    "G12": ASIDE,
-    "P02": ENDS,
-    "P03": ENDS,
-    "P04": ENDS,
-    "P05": ENDS,
-    "P10": ASIDE,
-    "V01": ASIDE,
+    "G12": WRITES_ASIDE,
+    "P02": ENDS_PROCESS,
+    "P03": ENDS_PROCESS,
+    "P04": ENDS_PROCESS,
+    "P05": ENDS_PROCESS,
+    "P10": WRITES_ASIDE,
+    "V01": WRITES_ASIDE,
 }
 """Mutants that recordings do not show, with the reasons; a test verifies this list."""
 
 
 @dataclass(frozen=True)
-class Sight:
+class Visibility:
     """One mutant of one cell in one dtype, and the recorded check that catches it, "" if none.
 
     ``wrong`` distinguishes mutants from equivalent programs; ``expected``: it should be caught,
@@ -57,27 +57,27 @@ class Sight:
         return bool(self.seen_by) == self.expected
 
 
-def sights(only: Callable[[Mutant], bool] = lambda mutant: True) -> Iterator[Sight]:
-    """Record and replay every mutant and every equivalent program, until a check fails."""
-    for mutant in filter(only, (*mutants(), *equivalences())):
+def visibilities(is_chosen: Callable[[Mutant], bool]) -> Iterator[Visibility]:
+    """Record and replay the chosen mutants and equivalent programs, until a check fails."""
+    for mutant in filter(is_chosen, (*mutants(), *equivalences())):
         for cell in mutant.cells:
             for dtype in mutant.dtypes:
-                yield sight(mutant, cell, dtype)
+                yield visibility_of(mutant, cell, dtype)
 
 
-def sight(mutant: Mutant, cell: str, dtype: str) -> Sight:
+def visibility_of(mutant: Mutant, cell: str, dtype: str) -> Visibility:
     """Record and replay one mutant."""
     subject = mutant_subject(mutant, cell)
     wrong = bool(mutant.killed_by)
     expected = wrong and mutant.id not in UNSEEN
     seen_by, tried = "", 0
     if not mutant.isolated:  # it would end this process
-        for check, case in _ordered(mutant, list(chosen(subject, dtype))):
+        for check, case in _ordered(mutant, list(cases_to_record(subject, dtype))):
             tried += 1
             if fails_replayed(subject, (check, case)):
                 seen_by = check
                 break
-    return Sight(mutant.id, cell, dtype, mutant.statement, wrong, expected, seen_by, tried)
+    return Visibility(mutant.id, cell, dtype, mutant.statement, wrong, expected, seen_by, tried)
 
 
 def _ordered(mutant: Mutant, choices: list[Choice]) -> list[Choice]:
@@ -88,7 +88,7 @@ def _ordered(mutant: Mutant, choices: list[Choice]) -> list[Choice]:
 def fails_replayed(subject: Subject, choice: Choice) -> bool:
     """Record one case to bytes, replay it, and return whether the check fails."""
     id, case = choice
-    recording = replayed(subject, {choice: encoded(observed(subject, id, case))})
+    recording = recording_in_memory(subject, {choice: encoded(trace_of(subject, id, case))})
     layer, case = recording.recorded(id, case)
     try:
         return bool(check_named(id).run(under_test(layer), case).failed)
@@ -98,7 +98,7 @@ def fails_replayed(subject: Subject, choice: Choice) -> bool:
         return False
 
 
-def replayed(subject: Subject, files: dict[Choice, bytes]) -> Replayed:
+def recording_in_memory(subject: Subject, files: dict[Choice, bytes]) -> Replayed:
     """Return a recording of an explicit subject from bytes in memory."""
     cell = subject.cells[0]
     base = Explicit(subject.name, Claim(cell), subject.options, subject.dtypes)

@@ -140,7 +140,7 @@ class Finding:
         return self.verdicts[0].without_equations
 
     @property
-    def alone(self) -> bool:
+    def without_source(self) -> bool:
         """Whether it is a correct node of a model file that was compared with no source layer."""
         node = ".onnx#" in self.subject and not self.wrong
         return node and not self.chosen and all(v.check != "source" for v in self.verdicts)
@@ -153,7 +153,7 @@ class Finding:
             yield Line("parameters", meaning)
         if self.without_equations:
             yield Line("not judged", NOT_SHOWN)
-        if self.alone:
+        if self.without_source:
             yield Line("not judged", NO_SOURCE)
         if dependent := next((v.dependent for v in self.verdicts if v.dependent), ""):
             yield Line("dependent", f"{dependent}: it could have made this verdict itself")

@@ -16,7 +16,7 @@ import msgspec
 
 T = TypeVar("T")
 
-LONGEST = 550
+LONGEST_MESSAGE = 550
 """Characters of a message."""
 
 LARGEST_FILE = 2**30
@@ -39,7 +39,7 @@ class RunFileError(ValueError):
 
     def __init__(self, message: str) -> None:
         line = "".join(c if c.isprintable() else " " for c in message)
-        super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]} …")
+        super().__init__(line if len(line) <= LONGEST_MESSAGE else f"{line[:LONGEST_MESSAGE]} …")
 
 
 def text(path: Path) -> str:

@@ -21,7 +21,7 @@ from ...reference.forms import form_named
 from . import loader
 from .frameworks import families
 from .kernel_problems import BENCH, problem_named
-from .loader import UnknownSubject
+from .loader import PROGRAMS, UnknownSubject
 from .protocol import Loadable, Subject
 
 SCHEMES: dict[str, Callable[[str], Subject]] = {}
@@ -35,9 +35,6 @@ FILES: dict[str, Callable[[str], Subject]] = {}
 
 A name may add a part of the file after ``#``. ``execution.schemes`` fills the table.
 """
-
-PROGRAMS = "process"
-"""The prefix of a program's command: ``process:COMMAND``."""
 
 FORM = "form:"
 """The prefix of a form's name in the argument ``like``."""
@@ -121,18 +118,23 @@ def require_device(device: str, names: Iterable[str] = ()) -> None:
             raise UnknownSubject(NO_DEVICE.format(name))
 
 
-def _require_torch(value: Any, name: str, like: str | None) -> None:
-    """Raise UnknownSubject unless an object computes with torch's tensors."""
+def _require_on_device(value: Any, name: str, like: str | None, device: str) -> None:
+    """Raise UnknownSubject unless an object computes with torch's tensors, on such a device.
+
+    SubjectUnavailable if PyTorch cannot compute on it here.
+    """
+    from . import torch_module
     from .declared import declaration_of
     from .given_arrays import takes_given_arrays
 
     if like:
-        torchs = isinstance(value, type) or not is_problem(like)
+        in_torch = isinstance(value, type) or not is_problem(like)
     else:
-        says = value if takes_given_arrays(value) else declaration_of(value, name)
-        torchs = getattr(says, "gradient", "") == "torch"
-    if not torchs:
+        declaration = value if takes_given_arrays(value) else declaration_of(value, name)
+        in_torch = getattr(declaration, "gradient", "") == "torch"
+    if not in_torch:
         raise UnknownSubject(NO_DEVICE.format(name))
+    torch_module.require_device(device)
 
 
 def _with_cell(value: Any, cell: str) -> Any:
@@ -205,8 +207,8 @@ def _named(
     if not loader.is_file(name) and (":" not in name or family(name) in families()):
         module, _, last = name.rpartition(".")
         meant = f"; a class of a module is {module}:{last}" if module.isidentifier() else ""
-        known = _alternatives(name)
-        raise UnknownSubject(f"subject {name!r} is not known; there are {known}{meant}")
+        alternatives = _alternatives(name)
+        raise UnknownSubject(f"subject {name!r} is not known; there are {alternatives}{meant}")
     loaded = loader.load(name)
     on_import()
     like = like or getattr(loaded.value, "like", None) or _inherited(loaded.value)
@@ -305,10 +307,7 @@ def adapted(
         value, like = _with_cell(value, like.removeprefix(OWN_CELL)), None
     if device != "cpu":
         require_device(device)
-        _require_torch(value, name, like)
-        from . import torch_module
-
-        torch_module.require_device(device)
+        _require_on_device(value, name, like, device)
     if like is not None:
         if is_problem(like):
             from .kernel import kernel

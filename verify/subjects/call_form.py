@@ -38,15 +38,15 @@ class CallForm:
     """How a class is called: the axes of its x and states, and the arguments of its states.
 
     ``takes`` says whether several states are one argument, as torch's, or one each, or none is
-    taken; ``passes`` whether states have the axis of layers and directions, (1, B, H). If outputs
-    are returned alone, ``alone`` is the number of states: the first is the last output, and zeros
-    stand for the second. If each state is a list with an array for each layer, ``listed`` is the
-    number of states.
+    taken; ``has_passes`` whether states have the axis of layers and directions, (1, B, H). If
+    outputs are returned alone, ``alone`` is the number of states: the first is the last output, and
+    zeros stand for the second. If each state is a list with an array for each layer, ``listed`` is
+    the number of states.
     """
 
     batch_first: bool = False
     takes: str = TOGETHER
-    passes: bool = True
+    has_passes: bool = True
     alone: int = 0
     listed: int = 0
 
@@ -54,7 +54,7 @@ class CallForm:
     def text(self) -> str:
         """The form in words, where it is not torch's; "" if it is."""
         clauses = ["x is (B, T, D)"] * self.batch_first
-        clauses += ["states are (B, H)"] * (not self.passes)
+        clauses += ["states are (B, H)"] * (not self.has_passes)
         clauses += ["states are lists, (B, H) for each layer"] * (self.listed > 0)
         clauses += ["y is returned alone"] * (self.alone > 0)
         clauses += ["so the final c is not tested"] * (self.alone > 1)
@@ -115,7 +115,7 @@ class CallForm:
         if self.alone:
             last = y.select(time, -1)[None]
             return self._turned(y), (last, *[torch.zeros_like(last)] * (self.alone - 1))
-        return self._turned(y), final if self.passes else tuple(s[None] for s in final)
+        return self._turned(y), final if self.has_passes else tuple(s[None] for s in final)
 
     def _turned(self, array: Any) -> Any:
         """Exchange the axes of rows and steps, if the class has the rows first."""
@@ -125,7 +125,7 @@ class CallForm:
         """Return the arguments for the states (1, B, H)."""
         if states and self.takes == NONE:
             raise TypeError("it takes no initial state")
-        states = states if self.passes else tuple(s[0] for s in states)
+        states = states if self.has_passes else tuple(s[0] for s in states)
         states = tuple(map(list, states)) if self.listed else states
         return states if self.takes == APART or len(states) == 1 else (states,) if states else ()
 
@@ -136,21 +136,27 @@ class CallForm:
         """
         one_by_one = self.takes == APART or states == 1
         last = f"[y[{':, -1' if rows_first else '-1'}][None]]"
+        returned = "final" if self.has_passes else "[s[None] for s in final]"
         return SOURCE.format(
-            state="[s[0] for s in state]" if not self.passes else "list(state)",
+            state="[s[0] for s in state]" if not self.has_passes else "list(state)",
             given="state" if one_by_one else "[tuple(state)]",
-            final=last if self.alone else "final" if self.passes else "[s[None] for s in final]",
+            final=last if self.alone else returned,
         )
 
 
 TORCHS = CallForm()
 
-SOURCE = '''
+TENSORS = """
 
 def tensors(values):
     return [values] if torch.is_tensor(values) else [t for each in values for t in tensors(each)]
 
+"""
+"""The source of ``tensors`` for stand-alone scripts."""
 
+SOURCE = (
+    TENSORS
+    + '''
 def called(layer, x, state=None):
     """Call the layer in its own form; return y, and states with torch's axis of layers."""
     state = [] if state is None else tensors(state)
@@ -158,6 +164,7 @@ def called(layer, x, state=None):
     y, *final = tensors(layer(x, *({given} if state else [])))
     return y, {final}
 '''
+)
 """The source of ``CallForm.call`` without lengths, for stand-alone scripts."""
 
 
@@ -182,22 +189,26 @@ def forms(forward: Callable[..., Any], states: int, *, batch_first: bool) -> Ite
     if states > 1 and (anything or len(places) > states):
         takes.append(APART)
     for form in product((0, states), (True, False), takes, {batch_first, True}):
-        alone, passes, way, first = form
-        yield CallForm(first, NONE if alone > 1 else way, passes, alone)
+        alone, has_passes, way, first = form
+        yield CallForm(first, NONE if alone > 1 else way, has_passes, alone)
     for way, first in product(takes, {batch_first, True}):
         yield CallForm(first, way, listed=states)
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Calls of a class on one random input, in several forms; ``run`` raises where it does."""
+class FormSearch:
+    """A search for the form in which a class is called, by calls on one random input.
+
+    ``run`` calls the class in a form, and raises what it raises; ``shapes`` are those of its
+    parameters, ``states`` is the number of its states.
+    """
 
     run: Callable[[CallForm, Inputs], Result]
     case: Case
     shapes: Mapping[str, tuple[int, ...]]
     states: int
 
-    def form(self, candidates: Collection[CallForm]) -> CallForm | None:
+    def best(self, candidates: Collection[CallForm]) -> CallForm | None:
         """Return the form in which rows depend on their own arguments; None if it runs in none.
 
         Next best are torch's states that come back in other shapes, then states that are ignored
@@ -244,7 +255,7 @@ class Trial:
         if own is None:
             return NO_FIT
         if not same_states:
-            return OTHER_SHAPES if own and form.passes else NO_FIT
+            return OTHER_SHAPES if own and form.has_passes else NO_FIT
         return OWN_ROWS if own else OTHER_ROWS
 
     def _starts_apart(self, form: CallForm) -> bool:

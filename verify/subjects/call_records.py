@@ -11,7 +11,7 @@ from ...reference.arrays import Floats
 from .protocol import Inputs, Pulled, Result
 
 
-class Given(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class ArgumentRecord(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """The arguments of a call: the fields of ``Inputs``."""
 
     parameters: dict[str, Floats]
@@ -23,7 +23,7 @@ class Given(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     layout: str = ""
 
     @classmethod
-    def of(cls, inputs: Inputs) -> Given:
+    def of(cls, inputs: Inputs) -> ArgumentRecord:
         """Return the arguments as a record."""
         return cls(**{**vars(inputs), "parameters": dict(inputs.parameters)})
 
@@ -33,7 +33,7 @@ class Given(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         return Inputs(**msgspec.structs.asdict(self))
 
 
-class Returned(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class ResultRecord(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """The results of a call: the fields of ``Result``, and those of ``Pulled`` with gradients."""
 
     y: Floats
@@ -43,7 +43,7 @@ class Returned(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     initial: tuple[Floats, ...] = ()
 
     @classmethod
-    def of(cls, result: Result) -> Returned:
+    def of(cls, result: Result) -> ResultRecord:
         """Return results as a record; arrays keep their memory."""
         returned = cls(np.asarray(result.y), tuple(map(np.asarray, result.final)))
         if isinstance(result, Pulled):

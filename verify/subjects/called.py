@@ -25,7 +25,7 @@ from ..cases.case import Case
 from ..numbers.ledger import Mismatch
 from ..numbers.quantisation import Quantisation
 from ..numbers.quantised_layer import QuantisedCell, QuantisedLayer
-from ..runs.words import words
+from ..runs.exception_text import exception_text
 from .protocol import (
     Built,
     Cotangents,
@@ -68,7 +68,7 @@ class Clock:
     oracle: float = 0.0
     on_answer: Callable[[], None] | None = None
 
-    def answered(self) -> None:
+    def note_answer(self) -> None:
         """Call ``on_answer``, the first time only."""
         on_answer, self.on_answer = self.on_answer, None
         if on_answer is not None:
@@ -172,7 +172,7 @@ class Called:
         """Call the subject by ``with_care``, and count the time as the subject's."""
         with self.subject.clock.timing("subject"):
             answer = with_care(function)
-        self.subject.clock.answered()
+        self.subject.clock.note_answer()
         return answer
 
     def forward(self, inputs: Inputs) -> Result:
@@ -254,12 +254,14 @@ def with_care(function: Callable[[], R]) -> R:
     except (SubjectUnavailable, Mismatch, SubjectCrashed, NotOffered):
         raise
     except NotImplementedError as error:
-        reason = words(error).removeprefix("NotImplementedError: ") or "NotImplementedError"
+        reason = (
+            exception_text(error).removeprefix("NotImplementedError: ") or "NotImplementedError"
+        )
         raise NotOffered(f"refused: {reason}{_origin(error)}") from error
     except Exception as error:
         if _raised_by_adapter(error):
             raise
-        raise SubjectCrashed(f"{words(error)}{_origin(error)}") from error
+        raise SubjectCrashed(f"{exception_text(error)}{_origin(error)}") from error
 
 
 SLIPS = (AttributeError, ImportError, KeyError, NameError, TypeError)

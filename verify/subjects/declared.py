@@ -42,16 +42,24 @@ from ..numbers.arithmetic import FLOAT64
 from ..numbers.bounded import Bounded
 from ..numbers.followed import Unfollowed
 from ..runs.verdict import OWN_EQUATIONS
-from .differentiated import STATE_NAMES, Arrays, arrays_of, flat, pulled_by
+from .differentiated import (
+    STATE_NAMES,
+    Arrays,
+    arrays_of,
+    each_cotangent,
+    pulled_by,
+    result_of_pass,
+    run_converted,
+)
 from .framework import Plain, imported
 from .frameworks import families
 from .inputs import draw_inputs
 from .loader import UnknownSubject, says_its_cell
 from .protocol import Built, Cotangents, Inputs, OneCell, Pulled, Result
-from .ragged import ARGUMENTS, RaggedLayer, arguments, ragged_cases, ragged_options
+from .ragged import RAGGED_ARGUMENTS, RaggedLayer, ragged_arguments, ragged_cases, ragged_options
 from .recurrence import Recurrence
 from .torch_module import stated_version, torch_dtype
-from .trial import dtypes_of, reset_method, run, tried
+from .trial import dtypes_of, reset_method, run, working_options
 
 DECLARATION = "__gatewise__"
 """The attribute that holds the declaration of a class or a function."""
@@ -307,9 +315,7 @@ class _Call:
 
     def run(self, inputs: Inputs) -> Result:
         """Run the code on NumPy arrays."""
-        leaves = {name: self.arrays.into(array) for name, array in inputs.leaves.items()}
-        with self.arrays.setting():
-            return self.result(*self.called(inputs, leaves))
+        return run_converted(self, inputs)
 
     def pull(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Run once and pull cotangents back, by the declared differentiation."""
@@ -319,7 +325,7 @@ class _Call:
                 return self._by_vjp(inputs, cotangents)
             return pulled_by(gradient, self, inputs, cotangents)
 
-    def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+    def outputs(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Call with the code's kind of arrays; return y (T, B, H) and states (B, H)."""
         weights = {n.removesuffix("_l0"): leaves[n] for n in inputs.parameters}  # in their order
         x = self._spread(leaves["x"], 2, self._x_axes)
@@ -328,10 +334,10 @@ class _Call:
         states = [leaves[name][0] if name in leaves else None for name in names]
         state = self._spread_states(states) or None
         y, final = self._call_steps_at_once(weights, x, state, self._row_places(inputs))
-        flat = zip(final, self._state_axes, strict=False)
-        rest = final[len(self._state_axes) :]  # one too many is found by its number
+        pairs = zip(final, self._state_axes, strict=False)
+        surplus = final[len(self._state_axes) :]  # the check of the number of states reports it
         return self._flattened(y, 2, self._state_axes[0]), (
-            *(self._flattened(s, 1, axes) for s, axes in flat), *rest
+            *(self._flattened(s, 1, axes) for s, axes in pairs), *surplus
         )  # fmt: skip
 
     def _reset(self, inputs: Inputs) -> None:
@@ -366,7 +372,7 @@ class _Call:
         """Return the lengths, boundaries or mask of the rows, by the names of arguments."""
         into = self.arrays.into if inputs.layout else np.asarray
         by_row = self.subject.declaration.axes in ("BTD", "DBT")
-        return arguments(inputs, np.transpose if by_row else np.asarray, into)
+        return ragged_arguments(inputs, np.transpose if by_row else np.asarray, into)
 
     @property
     def _x_axes(self) -> tuple[int, ...]:
@@ -409,7 +415,7 @@ class _Call:
         for pair in cotangents:
             dy, *ends = (
                 np.zeros_like(o) if d is None else d
-                for o, d in zip((outputs.y, *(s[0] for s in outputs.final)), flat(pair),
+                for o, d in zip((outputs.y, *(s[0] for s in outputs.final)), each_cotangent(pair),
                                 strict=True)
             )  # fmt: skip
             self._reset(inputs)
@@ -436,8 +442,7 @@ class _Call:
 
     def result(self, y: Any, final: Sequence[Any]) -> Result:
         """Return y (T, B, H) and states (passes, B, H) as NumPy arrays, from states (B, H)."""
-        back = self.arrays.back
-        return Result(back(y), tuple(back(s)[None] for s in final))
+        return result_of_pass(self.arrays, y, final)
 
     def _call_code(
         self, weights: Mapping[str, Any], x: Any, state: Any, where: Mapping[str, Any]
@@ -471,7 +476,7 @@ class _Call:
                 bound[name] = x
             elif name in STATE:
                 bound[name] = self._state(state)
-            elif name in ARGUMENTS:
+            elif name in RAGGED_ARGUMENTS:
                 bound[name] = where.get(name)
             elif name in PARAMS:
                 bound[name] = Named(weights)
@@ -489,8 +494,8 @@ class _Call:
         whole = self.subject.declaration.weights == "keras" and "bias" in self.subject.arguments
         if len(pair) < 2 or not whole:
             return weights
-        kept = {n: a for n, a in weights.items() if not n.startswith("bias")}
-        return kept | {"bias": self.arrays.stack(pair)}
+        without_biases = {n: a for n, a in weights.items() if not n.startswith("bias")}
+        return without_biases | {"bias": self.arrays.stack(pair)}
 
     def _state(self, state: Any) -> Any:
         if state is None or self.subject.declaration.state == "tuple":
@@ -582,7 +587,7 @@ def declared(
         raise UnknownSubject(f"subject {name!r}: the reference has no cell for its convention")
     parameters = inspect.signature(_function_of(value)).parameters
     if declaration.gradient == "vjp":
-        for argument in {*ARGUMENTS} & {*parameters}:
+        for argument in {*RAGGED_ARGUMENTS} & {*parameters}:
             if argument not in inspect.signature(value.vjp).parameters:
                 raise UnknownSubject(
                     f"subject {name!r}: it takes {argument} and its vjp does not: give vjp, too, "
@@ -612,7 +617,7 @@ def declared(
     subject = Declared(name, value, declaration, options, dtypes_of(value), import_lines, device)
     if recurrence is not None and recurrence.function is not None:
         _try_step(name, recurrence)
-    return _tried(subject)
+    return _with_working_options(subject)
 
 
 def _takes_each_state(parameters: Iterable[str], declaration: Declaration) -> bool:
@@ -648,7 +653,7 @@ def _try_step(name: str, recurrence: Recurrence) -> None:
         ) from error
 
 
-def _tried(subject: Declared) -> Declared:
+def _with_working_options(subject: Declared) -> Declared:
     """Run the subject on small cases; return it with the options that work."""
     offered = subject.options
     cases = {"default_state": Case(2, 2, 2, 3, state=False)} if offered.default_state else {}
@@ -659,7 +664,7 @@ def _tried(subject: Declared) -> Declared:
     trials = {option: partial(run, subject, case) for option, case in cases.items()}
     if offered.partial_state and not subject.declaration.partial_state:
         trials["partial_state"] = partial(_run_with_one_state, subject)
-    changed, reasons = tried(trials)
+    changed, reasons = working_options(trials)
     return replace(subject, options=replace(offered, **changed, reasons=tuple(reasons.items())))
 
 

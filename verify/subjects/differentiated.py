@@ -61,11 +61,23 @@ class Differentiable(Protocol):
     def arrays(self) -> Arrays:
         """The conversions of its framework."""
 
-    def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+    def outputs(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Return y (T, B, width) and states (B, ...), given the inputs' leaves."""
 
     def result(self, y: Any, final: Sequence[Any]) -> Result:
         """Return outputs and states as NumPy arrays."""
+
+
+def run_converted(call: Differentiable, inputs: Inputs) -> Result:
+    """Call code once, with arrays of its framework; return NumPy's."""
+    with call.arrays.setting():
+        leaves = {name: call.arrays.into(array) for name, array in inputs.leaves.items()}
+        return call.result(*call.outputs(inputs, leaves))
+
+
+def result_of_pass(arrays: Arrays, y: Any, final: Sequence[Any]) -> Result:
+    """Return y (T, B, H) and states (B, H) of the one pass as NumPy arrays, states (1, B, H)."""
+    return Result(arrays.back(y), tuple(arrays.back(s)[None] for s in final))
 
 
 def pulled_by(
@@ -80,12 +92,12 @@ def _by_torch(
 ) -> list[Pulled]:
     torch = imported("torch", "torch")
     leaves = {k: call.arrays.into(a).requires_grad_() for k, a in inputs.leaves.items()}
-    y, final = call.called(inputs, leaves)
+    y, final = call.outputs(inputs, leaves)
     pulled = []
     for pair in cotangents:
         pairs = [
             (o, call.arrays.into(d))
-            for o, d in zip((y, *final), flat(pair), strict=True)
+            for o, d in zip((y, *final), each_cotangent(pair), strict=True)
             if d is not None and (o.requires_grad or len(inputs.x))  # of no steps, all is given
         ]
         named = {k: call.arrays.back(d) for k, d in gradients(torch, pairs, leaves).items()}
@@ -96,12 +108,12 @@ def _by_torch(
 def _by_jax(call: Differentiable, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
     jax = imported("jax", "jax")
     leaves = {k: call.arrays.into(a) for k, a in inputs.leaves.items()}
-    outputs, pull = jax.vjp(lambda named: call.called(inputs, named), leaves)
+    outputs, pull = jax.vjp(lambda named: call.outputs(inputs, named), leaves)
     pulled = []
     for pair in cotangents:
         directions = [
             jax.numpy.zeros_like(o) if d is None else call.arrays.into(d)
-            for o, d in zip((outputs[0], *outputs[1]), flat(pair), strict=True)
+            for o, d in zip((outputs[0], *outputs[1]), each_cotangent(pair), strict=True)
         ]
         (named,) = pull((directions[0], tuple(directions[1:])))
         back = {k: np.array(d) for k, d in named.items()}
@@ -109,7 +121,7 @@ def _by_jax(call: Differentiable, inputs: Inputs, cotangents: Sequence[Cotangent
     return pulled
 
 
-def flat(pair: Cotangents) -> list[Floats | None]:
-    """Return the cotangents of y and of the final states, (B, H) each."""
+def each_cotangent(pair: Cotangents) -> list[Floats | None]:
+    """Return the cotangents of y (T, B, H) and of each final state (B, H)."""
     dy, dfinal = pair
     return [dy, *(None if d is None else d[0] for d in dfinal)]

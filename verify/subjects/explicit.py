@@ -52,12 +52,12 @@ from ..cases.options import Options
 from ..cases.schedule import RAGGED_WORDS, parsed
 from ..conventions.parameter_map import ExplicitMap, suffixes
 from .called import NotOffered, same_count, with_care
-from .differentiated import Arrays, arrays_of, pulled_by
+from .differentiated import Arrays, arrays_of, pulled_by, run_converted
 from .inputs import draw_cotangents, draw_inputs
 from .loader import UnknownSubject
 from .protocol import Cotangents, Inputs, OneCell, Pulled, Result
-from .ragged import RaggedLayer, arguments, ragged_cases, ragged_options
-from .trial import LONGEST_REASON, dtypes_of, reset_method, run, tried
+from .ragged import RaggedLayer, ragged_arguments, ragged_cases, ragged_options
+from .trial import LONGEST_REASON, dtypes_of, reset_method, run, working_options
 
 PLAIN = Case(2, 2, 2, 3)
 CALL = '''
@@ -280,7 +280,7 @@ class _Built:
 
     def _lengths(self, inputs: Inputs) -> dict[str, Any]:
         """Return the arguments of lengths, boundaries or mask that the call needs."""
-        arrays = {name: a for name, a in arguments(inputs).items() if a is not None}
+        arrays = {name: a for name, a in ragged_arguments(inputs).items() if a is not None}
         parameters = inspect.signature(self.layer.forward).parameters if inputs.layout else arrays
         return {name: a for name, a in arrays.items() if name in parameters}
 
@@ -316,9 +316,7 @@ class _Differentiated(_Built):
         return arrays_of(self.subject.gradient)
 
     def forward(self, inputs: Inputs) -> Result:
-        with self.arrays.setting():
-            leaves = {name: self.arrays.into(array) for name, array in inputs.leaves.items()}
-            return self.result(*self.called(inputs, leaves))
+        return run_converted(self, inputs)
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         pairs = [
@@ -328,14 +326,14 @@ class _Differentiated(_Built):
         with self.arrays.setting():
             return pulled_by(self.subject.gradient, self, inputs, pairs)
 
-    def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+    def outputs(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Call it; states have an axis of passes where it has several."""
         states = [leaves[f"state {k}"] for k in range(len(inputs.state or ()))]
         named = {name: leaves[name] for name in inputs.parameters}
-        own = replace(
+        converted = replace(
             inputs, parameters=named, x=leaves["x"], state=tuple(states) if states else None
         )
-        y, final = self.layer.forward(*self._arguments(own), **self._lengths(inputs))
+        y, final = self.layer.forward(*self._arguments(converted), **self._lengths(inputs))
         return y, tuple(final) if isinstance(final, tuple | list) else (final,)
 
     def result(self, y: Any, final: Sequence[Any]) -> Result:
@@ -364,10 +362,10 @@ def explicit(value: Any, name: str, import_lines: str = "") -> Explicit:
     offered: dict[str, Any] = dict.fromkeys(subject.takes, True)
     offered["kept_state"] = bool(subject.reset)
     offered["reorders"] = hasattr(value, "reorder")
-    return _tried(replace(subject, options=replace(options, **offered)))
+    return _with_working_options(replace(subject, options=replace(options, **offered)))
 
 
-def _tried(subject: Explicit) -> Explicit:
+def _with_working_options(subject: Explicit) -> Explicit:
     """Run the subject on small cases; return it with the options that work."""
     layer = with_care(partial(subject.build, PLAIN)).layer
     modes = {} if has_modes(layer) or not subject.options.dropout else {"dropout": NO_MODES}
@@ -379,7 +377,7 @@ def _tried(subject: Explicit) -> Explicit:
         **ragged_cases(subject.options, PLAIN),
     }
     layers = {option: with_care(partial(subject.build, case)) for option, case in cases.items()}
-    offered, reasons = tried(
+    offered, reasons = working_options(
         {
             option: partial(layers[option].forward, draw_inputs(subject, case))
             for option, case in cases.items()

@@ -148,14 +148,14 @@ def by_pass(case: Case, named: Mapping[str, Floats]) -> list[dict[str, Floats]]:
     ]  # fmt: skip
 
 
-def laid_out(case: Case, x: Any) -> Any:
+def to_layout(case: Case, x: Any) -> Any:
     """Convert x (T, B, D) to the case's layout."""
     if case.layout == "unbatched":
         return x[:, 0]
     return x.swapaxes(0, 1) if case.layout == "batch-first" else x
 
 
-def as_drawn(case: Case, y: Any) -> Any:
+def from_layout(case: Case, y: Any) -> Any:
     """Convert outputs from the case's layout to (T, B, width)."""
     if case.layout == "unbatched":
         return y[:, None]

@@ -36,13 +36,20 @@ from ...reference.gated_by_input import GatedByInput
 from ..cases.case import Case
 from ..cases.options import Options
 from ..conventions.parameter_map import ExplicitMap
-from .differentiated import STATE_NAMES, Arrays, arrays_of, pulled_by
+from .differentiated import (
+    STATE_NAMES,
+    Arrays,
+    arrays_of,
+    pulled_by,
+    result_of_pass,
+    run_converted,
+)
 from .framework import Plain
 from .loader import UnknownSubject
 from .protocol import Built, Cotangents, Inputs, OneCell, Pulled, Result
-from .ragged import RaggedLayer, arguments, ragged_cases, ragged_options
+from .ragged import RaggedLayer, ragged_arguments, ragged_cases, ragged_options
 from .torch_module import stated_version
-from .trial import dtypes_of, run, tried
+from .trial import dtypes_of, run, working_options
 
 AXES = ("TBD", "BTD", "BHTD")
 GRADIENTS = ("", "torch", "jax", "vjp")
@@ -125,9 +132,7 @@ class _Call:
 
     def run(self, inputs: Inputs) -> Result:
         """Run the layer."""
-        with self.arrays.setting():
-            leaves = {name: self.arrays.into(array) for name, array in inputs.leaves.items()}
-            return self.result(*self.called(inputs, leaves))
+        return run_converted(self, inputs)
 
     def pull(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Run the layer once and pull cotangents back."""
@@ -136,7 +141,7 @@ class _Call:
                 return pulled_by(self.subject.gradient, self, inputs, cotangents)
             return [self._by_vjp(inputs, pair) for pair in cotangents]
 
-    def called(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+    def outputs(self, inputs: Inputs, leaves: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Call the layer with its kind of arrays; return y (T, B, width) and states (B, ...)."""
         states = [leaves.get(f"state {k}") for k in range(len(inputs.state or ()))]
         initial = tuple(None if s is None else s[0] for s in states)
@@ -148,8 +153,7 @@ class _Call:
 
     def result(self, y: Any, final: Sequence[Any]) -> Result:
         """Return outputs and states as NumPy arrays; states with an axis of passes."""
-        back = self.arrays.back
-        return Result(back(y), tuple(back(s)[None] for s in final))
+        return result_of_pass(self.arrays, y, final)
 
     def _arguments(
         self,
@@ -166,7 +170,7 @@ class _Call:
         named |= {n.removesuffix("_l0"): leaves[n] for n in inputs.parameters}
         state = None if not states else states[0] if len(self.cell.states) == 1 else states
         named |= dict.fromkeys((*STATE_NAMES, "initial_state"), state)
-        named |= arguments(inputs, partial(self._turned, axes=""), self.arrays.into)
+        named |= ragged_arguments(inputs, partial(self._turned, axes=""), self.arrays.into)
         parameters = inspect.signature(function).parameters
         if self.subject.forms:
             named["form"] = self.case.form or self.subject.options.program
@@ -263,7 +267,7 @@ def given_arrays(value: Any, name: str, import_lines: str = "", device: str = "c
         gradient=bool(subject.gradient),
         forms=subject.forms,
     )
-    return _tried(_in_its_form(replace(subject, options=options)))
+    return _with_working_options(_in_its_form(replace(subject, options=options)))
 
 
 def _in_its_form(subject: GivenArrays) -> GivenArrays:
@@ -277,12 +281,12 @@ def _in_its_form(subject: GivenArrays) -> GivenArrays:
     return subject.in_form(form) if form else subject
 
 
-def _tried(subject: GivenArrays) -> GivenArrays:
+def _with_working_options(subject: GivenArrays) -> GivenArrays:
     """Run the subject on small cases; return it with the options that work."""
     plain = replace(PLAIN, state=subject.options.state)
     cases = {"default_state": replace(PLAIN, state=False), "no_steps": replace(plain, T=0)}
     cases |= ragged_cases(subject.options, plain)
-    offered, reasons = tried(
+    offered, reasons = working_options(
         {option: partial(run, subject, case) for option, case in cases.items()}
     )
     options = replace(subject.options, **offered, reasons=tuple(reasons.items()))

@@ -54,11 +54,11 @@ class Submission(Protocol):
         """Return the gradients of all leaves, by name, of the output's product with a cotangent."""
 
     @property
-    def keeps(self) -> bool:
+    def keeps_state(self) -> bool:
         """Whether a call without a state continues from the state of the last call."""
 
-    def goes_on(self, x: Floats) -> Floats:
-        """Return the output for x alone, after another call."""
+    def continued_output(self, x: Floats) -> Floats:
+        """Return the output for x alone, from the state that another call has left."""
 
     def forbidden(self, leaves: Mapping[str, Floats]) -> str:
         """Say which forbidden class or operator it contains or runs; "" if none."""
@@ -128,10 +128,10 @@ def kernel(
 ) -> Kernel:
     """Return a class or a function as a submission, with the options that it offers."""
     refused = forbidden(forbid, device)
-    return _tried(Kernel(name, value, problem_named(like), refused, device=device))
+    return _with_working_options(Kernel(name, value, problem_named(like), refused, device=device))
 
 
-def _tried(subject: Kernel) -> Kernel:
+def _with_working_options(subject: Kernel) -> Kernel:
     """Return the submission with the dtypes in which it runs, and whether it has gradients.
 
     float32, the benchmark's dtype, is always offered: the smoke check reports if it fails.
@@ -164,9 +164,9 @@ def _runs(subject: Kernel, case: Case) -> bool:
 
 def _differentiable(subject: Kernel, case: Case) -> bool:
     drawn = leaves(subject.problem, case)
-    zeros = np.ones(subject.problem.output_shape(case), case.number_type)
+    cotangent = np.ones(subject.problem.output_shape(case), case.number_type)
     try:
-        with_care(lambda: subject.build(case).pulled(drawn, zeros))
+        with_care(lambda: subject.build(case).pulled(drawn, cotangent))
     except NoDerivative:
         return False
     except Exception:
@@ -193,9 +193,9 @@ class Function:
         with self.forbid.refused():
             output = np.asarray(self.value(*arguments.values(), parameters))
         for name, was in before.items():
-            _unchanged(name, arguments[name], was, np.may_share_memory(output, arguments[name]))
+            _require_same(name, arguments[name], was, np.may_share_memory(output, arguments[name]))
         for name, was in parameters_before.items():
-            _unchanged(name, parameters[name], was, shared=False)
+            _require_same(name, parameters[name], was, shared=False)
         return output
 
     def _copied(self, leaves: Mapping[str, Floats]) -> tuple[dict[str, Floats], dict[str, Floats]]:
@@ -213,10 +213,10 @@ class Function:
         return lambda: np.asarray(self.value(*arguments.values(), parameters))
 
     @property
-    def keeps(self) -> bool:
+    def keeps_state(self) -> bool:
         return False
 
-    def goes_on(self, x: Floats) -> Floats:
+    def continued_output(self, x: Floats) -> Floats:
         raise NotImplementedError("a function keeps no state")
 
     def forbidden(self, leaves: Mapping[str, Floats]) -> str:
@@ -239,15 +239,15 @@ class Module:
 
     def output(self, leaves: Mapping[str, Floats]) -> Floats:
         torch = import_torch()
-        with self._around(torch), torch.no_grad():
+        with self._conditions(torch), torch.no_grad():
             tensors = self._set(torch, leaves)
             output = self._run(torch, tensors)
-            self._untouched(torch, tensors, leaves, output)
+            self._require_untouched(torch, tensors, leaves, output)
             return array_of(torch, output)  # not later, when more is allowed
 
     def pulled(self, leaves: Mapping[str, Floats], cotangent: Floats) -> dict[str, Floats]:
         torch = import_torch()
-        with self._around(torch), torch.enable_grad():
+        with self._conditions(torch), torch.enable_grad():
             tensors = self._set(torch, leaves, record=True)
             output = self._run(torch, tensors)
             if not output.requires_grad:
@@ -258,7 +258,7 @@ class Module:
                 )
             d = tensor_of(torch, cotangent, self.device)
             pulled = gradients(torch, [(output, d)], tensors, more=False)
-            self._untouched(torch, tensors, leaves, output)
+            self._require_untouched(torch, tensors, leaves, output)
             return {
                 name: _turned(self.problem, name, array_of(torch, d), index=np.s_[None])
                 for name, d in pulled.items()
@@ -280,12 +280,13 @@ class Module:
         return call
 
     @contextmanager
-    def _around(self, torch: Any) -> Iterator[None]:
+    def _conditions(self, torch: Any) -> Iterator[None]:
+        """Run the block on one thread, in the case's arithmetic, and refuse what is forbidden."""
         with self.forbid.refused(), one_thread(torch), precise(torch, self.case, self.device):
             yield
 
     @property
-    def keeps(self) -> bool:
+    def keeps_state(self) -> bool:
         if self.problem.layout != "one step":
             return False  # there a missing state is drawn at random
         try:
@@ -294,9 +295,9 @@ class Module:
             return False
         return True
 
-    def goes_on(self, x: Floats) -> Floats:
+    def continued_output(self, x: Floats) -> Floats:
         torch = import_torch()
-        with self._around(torch), torch.no_grad():
+        with self._conditions(torch), torch.no_grad():
             tensor = tensor_of(torch, _laid_out(self.problem, "x", x), self.device)
             return array_of(torch, self.module(tensor))
 
@@ -332,7 +333,7 @@ class Module:
             raise Mismatch(f"output: expected a tensor, got {type(output).__name__}")
         return output
 
-    def _untouched(
+    def _require_untouched(
         self, torch: Any, tensors: Mapping[str, Any], leaves: Mapping[str, Floats], output: Any
     ) -> None:
         """Raise Mismatch if the call wrote into its arguments, or returned their memory."""
@@ -340,10 +341,10 @@ class Module:
         for name, tensor in tensors.items():
             was = _laid_out(self.problem, name, leaves[name])
             shared = output.numel() > 0 and tensor.untyped_storage().data_ptr() == memory
-            _unchanged(name, array_of(torch, tensor), was, shared)
+            _require_same(name, array_of(torch, tensor), was, shared)
 
 
-def _unchanged(name: str, now: Floats, was: Floats, shared: bool) -> None:
+def _require_same(name: str, now: Floats, was: Floats, shared: bool) -> None:
     if not np.array_equal(now, was, equal_nan=True):
         raise Mismatch(f"{name}: the call wrote into it")
     if shared:
@@ -379,7 +380,7 @@ def _names(torch: Any, subject: Kernel, case: Case, module: Any) -> dict[str, st
     module_shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if all(module_shapes.get(name) == shape for name, shape in shapes.items()):
         return {name: name for name in shapes}
-    drawn = _as_drawn(torch, subject.problem, case)
+    drawn = _drawn_parameters(torch, subject.problem, case)
     names: dict[str, str] = {}
     for name, shape in shapes.items():
         same = (
@@ -398,7 +399,7 @@ def _names(torch: Any, subject: Kernel, case: Case, module: Any) -> dict[str, st
     return names
 
 
-def _as_drawn(torch: Any, problem: Problem, case: Case) -> dict[str, Any]:
+def _drawn_parameters(torch: Any, problem: Problem, case: Case) -> dict[str, Any]:
     """Return the parameters that the problem's model draws under the seed."""
     torch.manual_seed(SEED)
     if isinstance(problem, StateSpace):

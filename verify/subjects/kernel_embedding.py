@@ -13,7 +13,7 @@ import numpy as np
 
 from ...reference.arrays import Floats
 from ..cases.case import Case
-from .kernel_problems import GATES, Problem, StateSpace
+from .kernel_problems import Problem, StateSpace
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Embedding:
         start, level = name.rpartition("_l")[::2]
         layer = int(level.partition("_")[0])
         k = layer * self.small.directions + level.endswith("_reverse")
-        gates = len(GATES[self.problem.kind])
+        gates = len(self.problem.gates)
         rows = np.concatenate([g * self.large.H + self._units(k) for g in range(gates)])
         if start.endswith("hh"):
             return rows, self._units(k)

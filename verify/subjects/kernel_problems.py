@@ -72,6 +72,11 @@ class Problem:
         return tuple(f"{state}0" for state in CONVENTIONS[self.kind].states)
 
     @property
+    def gates(self) -> str:
+        """The letters of its gates, in torch's order."""
+        return CONVENTIONS[self.kind].order
+
+    @property
     def unread(self) -> tuple[str, ...]:
         """The parameters that do not influence the result."""
         return ()
@@ -324,9 +329,6 @@ WEAK = 0.3
 LONG = 8
 """Runs of more steps are long."""
 
-GATES = {"lstm": "ifgo", "gru": "rzn", "rnn": "a"}
-"""The gates of torch's layers, in their order."""
-
 CANDIDATES = "gna"
 """The gates that carry the signal; the others scale it."""
 
@@ -366,7 +368,7 @@ def _weight(problem: Problem, case: Case, name: str, shape: tuple[int, ...]) -> 
         return np.concatenate(_long_or_short(rng, case), axis=1)
     remembers = _remembers(case, name)
     blocks = []
-    for gate in GATES[problem.kind]:
+    for gate in problem.gates:
         block = _rows(rng, (case.H, shape[1]))
         if gate not in CANDIDATES:
             block = block * (MODULATION / 2 if case.T > LONG else MODULATION)
@@ -413,7 +415,7 @@ def _vector(problem: Problem, case: Case, name: str, shape: tuple[int, ...]) -> 
     if "bias" not in name or problem.kind == "rnn" or name.startswith(f"{problem.head}."):
         return drawn
     remembers = _remembers(case, name)
-    gates = dict(zip(GATES[problem.kind], np.split(drawn, len(GATES[problem.kind])), strict=True))
+    gates = dict(zip(problem.gates, np.split(drawn, len(problem.gates)), strict=True))
     if remembers and problem.kind == "lstm":
         gates["g"] = gates["g"] / case.T  # it is added in every step
     offsets = _offsets(case, problem.kind, remembers=remembers) if "bias_ih" in name else {}
@@ -430,7 +432,7 @@ def _offsets(case: Case, kind: str, *, remembers: bool) -> dict[str, float]:
     return {"z": keep} if remembers else {"z": -1.0 if case.T > LONG else 0.0}
 
 
-def small_cases(problem: Problem, seed: int) -> Case:
+def small_case(problem: Problem, seed: int) -> Case:
     """Return a case of small, mutually different sizes, drawn by the seed."""
     T, B, D, H = np.random.default_rng(seed).permutation(np.arange(2, 8))[:4].tolist()
     return problem.case(T, B, D, H, 1 + seed % 3, seed=seed)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..runs.words import words
+from ..runs.exception_text import exception_text
 from .protocol import SubjectUnavailable
 
 ENTRY_POINTS = "gatewise.subjects"
@@ -71,6 +71,9 @@ INSTEAD = {
     **dict.fromkeys((".safetensors", ".npz", ".npy", ".h5", ".keras", ".pt", ".pth"), WEIGHTS),
 }  # fmt: skip
 """Advice for files that hold no class, by their suffix."""
+
+PROGRAMS = "process"
+"""The family of programs, the word before the colon of ``process:COMMAND``."""
 
 PROGRAM = "a program in any language that answers lines of JSON is: process:COMMAND"
 """Advice for all other files."""
@@ -153,7 +156,7 @@ def _module_from(path: Path, name: str) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         raise SubjectUnavailable(
-            f"subject {name!r}: importing {path} raised {words(error)}"
+            f"subject {name!r}: importing {path} raised {exception_text(error)}"
         ) from error
     return module
 
@@ -168,7 +171,7 @@ def _imported(where: str, name: str) -> ModuleType:
         raise SubjectUnavailable(f"subject {name!r}: importing {where}: {error}") from error
     except Exception as error:
         raise SubjectUnavailable(
-            f"subject {name!r}: importing {where} raised {words(error)}"
+            f"subject {name!r}: importing {where} raised {exception_text(error)}"
         ) from error
 
 

@@ -32,6 +32,7 @@ from ..conventions.convention import (
 )
 from ..conventions.parameter_map import ConventionMap, suffixes
 from ..numbers.ledger import Mismatch
+from .gate_names import SIDES, gate_of, tokens
 from .protocol import Inputs, Result, SubjectUnavailable
 
 SIZES = Sizes(D=11, H=6)
@@ -101,7 +102,7 @@ def _variant(c: Convention) -> str:
 
 
 @dataclass(frozen=True)
-class OwnMap(ConventionMap):
+class ModuleMap(ConventionMap):
     """The map of a module's own arrays; their names have the ending of the one pass, ``_l0``."""
 
     packed: tuple[Packed, ...] = ()
@@ -328,20 +329,20 @@ class Experiment:
         """Return the states with the axis of passes; None if the module takes none."""
         return tuple(s[None] for s in start) if self.state else None
 
-    def observed(
+    def observation(
         self, kind: str, named: Mapping[str, Floats], round_: str, start: float = 1.0
-    ) -> _Observed:
+    ) -> _Observation:
         """Run the module on these arrays; ``start`` is a factor of the initial states."""
         x = CASE.normal(f"{round_} x", (CASE.T, CASE.B, CASE.D))
         states = tuple(start * s for s in self.start(kind, round_))
         result = self.run(Inputs(dict(named), x, self.with_passes(states), None))
         if result.y.shape != (expected := (CASE.T, CASE.B, CASE.H)):
             raise Mismatch(f"y: expected shape (T, B, H) = {expected}, got {result.y.shape}")
-        return _Observed(named, x, states, result)
+        return _Observation(named, x, states, result)
 
 
 @dataclass(frozen=True)
-class _Observed:
+class _Observation:
     """A run of the module: its arguments and its result."""
 
     named: Mapping[str, Floats]
@@ -388,7 +389,7 @@ def _difference(a: Floats, b: Floats) -> float:
 Reading: TypeAlias = tuple[Convention, tuple[Packed, ...]]
 
 
-def own_names(run: Run, shapes: Shapes, like: Convention, *, takes_state: bool = True) -> OwnNames:
+def own_names(run: Run, shapes: Shapes, like: Convention, *, takes_state: bool) -> OwnNames:
     """Return the meaning of a module's arrays; NoMapping says why it cannot be determined.
 
     ``run`` runs the module of size ``SIZES`` on the case ``CASE``; ``like`` is the convention of
@@ -402,7 +403,7 @@ def own_names(run: Run, shapes: Shapes, like: Convention, *, takes_state: bool =
     ran = []
     for experiment in experiments:
         try:
-            readings = readings or _explained(arrays, experiment, like)
+            readings = readings or _reproducing_readings(arrays, experiment, like)
             ran.append(experiment)
         except SubjectUnavailable:
             raise
@@ -453,11 +454,13 @@ def _letter(name: str) -> str:
     return RECURRENT_BIAS if name == "b_hn" else name.partition("_")[2]
 
 
-def _explained(arrays: _Arrays, experiment: Experiment, like: Convention) -> list[Reading]:
+def _reproducing_readings(
+    arrays: _Arrays, experiment: Experiment, like: Convention
+) -> list[Reading]:
     """Return all readings that reproduce the module: weights, then each vector, then all arrays."""
     named = experiment.arrays(round_="weights")
-    observed = experiment.observed(arrays.kind, named, "weights")
-    at_rest = experiment.observed(arrays.kind, named, "weights", start=0.0)
+    observed = experiment.observation(arrays.kind, named, "weights")
+    at_rest = experiment.observation(arrays.kind, named, "weights", start=0.0)
     first_steps: dict[object, bool] = {}  # from zeros they depend on W alone, not on U
     readings: list[Reading] = []
     for style, (upper, lower) in product(arrays.styles(), arrays.orders()):
@@ -470,7 +473,7 @@ def _explained(arrays: _Arrays, experiment: Experiment, like: Convention) -> lis
                 readings.append((base, packed))
     for vector in arrays.vectors if readings else ():
         named = experiment.arrays(vector.name, round_=vector.name)
-        observed = experiment.observed(arrays.kind, named, vector.name)
+        observed = experiment.observation(arrays.kind, named, vector.name)
         readings = [
             (variant, (*packed, role))
             for base, packed in readings
@@ -479,7 +482,7 @@ def _explained(arrays: _Arrays, experiment: Experiment, like: Convention) -> lis
         ]
     if readings:
         named = experiment.arrays(*experiment.shapes, round_="all")
-        observed = experiment.observed(arrays.kind, named, "all")
+        observed = experiment.observation(arrays.kind, named, "all")
         readings = [r for r in readings if observed.distance(*r, CLOSE) <= CLOSE]
     return readings
 
@@ -507,61 +510,6 @@ def _bias(letter: str) -> str:
     return "b_hn" if letter == RECURRENT_BIAS else f"b_{letter}"
 
 
-WORDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "lstm": {
-        "i": ("i", "input", "inp", "in"), "f": ("f", "forget", "remember"),
-        "o": ("o", "output", "out"),
-        "g": ("g", "c", "cell", "candidate", "cand", "modulation"),
-    },
-    "gru": {
-        "r": ("r", "reset"), "z": ("z", "u", "update"),
-        "n": ("n", "h", "c", "g", "new", "candidate", "cand", "hat", "tilde"),
-    },
-    "rnn": {"a": ()},
-}  # fmt: skip
-"""The words by which parameters name gates."""
-
-WEAK = ("input", "inp", "in", "i", "h", "c", "output", "out")
-"""Words that may also name a parameter's factor (x, h); used if no other word names a gate."""
-
-SIDES = ("h", "hh", "hidden", "recurrent", "rec", "state", "u")
-"""Words in the names of recurrent biases."""
-
-
-def _tokens(name: str) -> list[str]:
-    stem = re.sub(r"\.(weight|bias|kernel)$", "", name)
-    tokens = (t.lower() for t in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", stem))
-    return [re.sub(r"(?<=.)gates?$", "", t) for t in tokens]  # inputgate, fgate
-
-
-def _abbreviates(token: str, word: str) -> bool:
-    """Whether a token is a word without some of its letters: upd, rst, fgt."""
-    letters = iter(word)
-    short = 2 < len(token) < len(word) and token[0] == word[0]
-    return short and all(letter in letters for letter in token)
-
-
-def gate_of(kind: str, name: str) -> str:
-    """Return the letter of the gate in a parameter's name; "" if it names none or several."""
-    if kind == "rnn":
-        return "a"
-    words = {word: letter for letter, synonyms in WORDS[kind].items() for word in synonyms}
-    strong, weak = set(), []
-    tokens = _tokens(name)
-    for token in tokens[1:] if len(tokens) > 1 and tokens[0] in "wub" else tokens:
-        if token in words:
-            weak.append(words[token]) if token in WEAK else strong.add(words[token])
-        elif re.fullmatch(r"[wub]?[xhiu]?[a-z]", token) and token[-1] in words:
-            strong.add(words[token[-1]])  # xi, wxi, bhf
-        elif re.fullmatch(r"[a-z][xh]", token) and token[0] in words:
-            strong.add(words[token[0]])  # fx, fh
-        elif len(meant := {words[w] for w in words if _abbreviates(token, w)}) == 1:
-            strong |= meant
-    if len(strong) == 1:
-        return strong.pop()
-    return weak[-1] if weak and not strong else ""
-
-
 def _reading_by_names(
     arrays: _Arrays, experiment: Experiment, bases: Sequence[Convention]
 ) -> Reading | None:
@@ -576,7 +524,7 @@ def _reading_by_names(
         return None
     upper, lower = orders["W"], orders["U"]
     named = experiment.arrays(*experiment.shapes, round_="all")
-    observed = experiment.observed(arrays.kind, named, "all")
+    observed = experiment.observation(arrays.kind, named, "all")
     joint = [w.name for w in arrays.weights if w.kind == "WU"]
     ends = {False: slice(CASE.D), True: slice(-CASE.D, None)}
     first = [
@@ -677,7 +625,7 @@ def _named_vector(
         letters = [name.partition("_")[2] for name in weight.slices]
         recurrent = weight.slices[0].startswith("U")
     else:
-        recurrent = any(t in SIDES or re.fullmatch(r"b?h[a-z]", t) for t in _tokens(vector.name))
+        recurrent = any(t in SIDES or re.fullmatch(r"b?h[a-z]", t) for t in tokens(vector.name))
         if vector.count == SINGLE:
             letters = [gate_of(arrays.kind, vector.name)]
         elif vector.count == len(arrays.letters):

@@ -42,8 +42,8 @@ class Route:
     def own_operators(self, operators: set[str]) -> set[str]:
         """Return the operators of the route, or, if none ran, PyTorch's own."""
         names = (*self.forward, *self.backward)
-        own = {operator for operator in operators if any(_is(operator, name) for name in names)}
-        return own or {operator for operator in operators if operator.startswith("aten::")}
+        named = {operator for operator in operators if any(_is(operator, name) for name in names)}
+        return named or {operator for operator in operators if operator.startswith("aten::")}
 
     def lacks(self, operators: set[str], kernels: set[str], *, backward: bool) -> str:
         """Say which operator should have run and did not, or ran against the route; "" if none."""

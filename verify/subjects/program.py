@@ -36,11 +36,10 @@ from ..numbers.arithmetic import DTYPES
 from .called import SubjectCrashed
 from .declared import Declaration
 from .framework import Plain
-from .loader import UnknownSubject
+from .loader import PROGRAMS, UnknownSubject
 from .protocol import Built, Cotangents, Inputs, OneCell, Pulled, Result, SubjectUnavailable
 
 SCHEMA = 1
-FAMILY = "process"
 EQUATIONS = "equations"
 """Weights in the layout of the reference: W (G, D, H), U (G, H, H), b (G, H)."""
 
@@ -157,7 +156,7 @@ class Running:
             )
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise UnknownSubject(f"subject '{FAMILY}:{command}': {reason}") from error
+            raise UnknownSubject(f"subject '{PROGRAMS}:{command}': {reason}") from error
         self.end = weakref.finalize(self, _end, self._process)
 
     def ask(self, question: msgspec.Struct, kind: Any) -> Any:
@@ -334,7 +333,7 @@ def _plain(name: str) -> str:
 
 def program(name: str, cell: str | None) -> Program:
     """Start the program of ``process:COMMAND``; UnknownSubject if it describes no layer."""
-    running = Running(name.removeprefix(f"{FAMILY}:"))
+    running = Running(name.removeprefix(f"{PROGRAMS}:"))
     try:
         started: Started = running.ask(Start(SCHEMA, cell or ""), Started)
     except SubjectCrashed as error:

@@ -24,7 +24,7 @@ from ..numbers.ledger import Mismatch
 from .protocol import Built, Cotangents, Inputs, Pulled, Result
 
 MASKS = ("mask", "attention_mask")
-ARGUMENTS = ("lengths", "cu_seqlens", *MASKS)
+RAGGED_ARGUMENTS = ("lengths", "cu_seqlens", *MASKS)
 """Names of arguments that mark the ends of sequences; those of ``MASKS`` mark their starts."""
 
 
@@ -87,17 +87,17 @@ class Ragged:
         return np.where(inside, y, np.zeros((), y.dtype))
 
 
-def arguments(
+def ragged_arguments(
     inputs: Inputs,
     turned: Callable[[Any], Any] = np.asarray,
     into: Callable[[Floats], Any] = np.asarray,
 ) -> dict[str, Any]:
-    """Return the lengths, boundaries or masks of a call, by all names in ``ARGUMENTS``.
+    """Return the lengths, boundaries or masks of a call, by all names in ``RAGGED_ARGUMENTS``.
 
     ``turned`` converts a mask from (T, B) to the axes of the layer, ``into`` arrays to its kind;
     ``attention_mask`` holds 0 and 1. Arguments of other layouts are None.
     """
-    named: dict[str, Any] = dict.fromkeys(ARGUMENTS)
+    named: dict[str, Any] = dict.fromkeys(RAGGED_ARGUMENTS)
     ragged = Ragged.of(inputs)
     if inputs.layout == PACKED:
         return named | {"cu_seqlens": into(ragged.cu_seqlens)}

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -26,12 +26,13 @@ from ..conventions.parameter_map import ConventionMap
 from ..numbers.ledger import Mismatch
 from ..runs.verdict import PARAMETERS
 from . import torch_module as torch_caller
-from .call_form import LENGTHS, NONE, TORCHS, CallForm, Trial, forms, tensors
+from .call_form import LENGTHS, NONE, TORCHS, CallForm, FormSearch, forms
 from .called import NotOffered, SubjectCrashed, layer_of, raised_by, state_shapes, with_care
+from .cell_call import STEPS, call_steps, class_of, step_of
 from .each_direction import in_each_direction
 from .inputs import draw_cotangents, draw_inputs
 from .loader import UnknownSubject
-from .own_names import CASE, NoMapping, OwnMap, OwnNames, own_names
+from .own_names import CASE, ModuleMap, NoMapping, OwnNames, own_names
 from .protocol import Inputs, Result, SubjectUnavailable
 from .torch_module import (
     TorchModule,
@@ -146,7 +147,7 @@ class TorchLike(TorchLayer):
         """Return torch.nn's map, or that of the parameters' own names."""
         if self.own is None:
             return super().parameter_map(case)
-        return OwnMap(self.own.convention, case, self.own.arrays)
+        return ModuleMap(self.own.convention, case, self.own.arrays)
 
     def module(self, torch: Any, case: Case) -> Any:
         """Construct the class with the arguments that differ from torch's defaults; move it."""
@@ -173,9 +174,9 @@ class TorchLike(TorchLayer):
                     f"parameter {name}: expected {expected.get(name, 'none')} {whose}, "
                     f"got {shapes.get(name, 'none')}"
                 )
-        return self.called(module.eval() if self.evaluated else module, case)
+        return self.torch_module(module.eval() if self.evaluated else module, case)
 
-    def called(self, module: Any, case: Case) -> TorchModule:
+    def torch_module(self, module: Any, case: Case) -> TorchModule:
         """Return a module of it, with how it is called."""
         setting = partial(precise, import_torch(), case, self.device)
         key = self._keys(module, case).__getitem__
@@ -190,7 +191,7 @@ class TorchLike(TorchLayer):
     def call(self) -> Callable[..., Any]:
         """The function that calls the class."""
         if self.steps:
-            return partial(_call_steps, step_of(self.layer), len(self.convention.states))
+            return partial(call_steps, step_of(self.layer), len(self.convention.states))
         if self.called_as != TORCHS:
             return partial(self.called_as.call, self.lengths)
         return partial(_call_with_lengths, self.lengths) if self.lengths else call_layer
@@ -201,7 +202,7 @@ class TorchLike(TorchLayer):
         if self.steps:
             return {}
         try:
-            arguments = inspect.signature(_class(self.layer).forward).parameters
+            arguments = inspect.signature(class_of(self.layer).forward).parameters
         except (AttributeError, TypeError, ValueError):
             return {}
         names = [name for name in LENGTHS if name in arguments]
@@ -260,7 +261,7 @@ class TorchLike(TorchLayer):
         if not self._numbered:
             return {name: name for name in shapes}
         mapping = self.parameter_map(case)
-        if case.layers * case.directions > 1 and isinstance(mapping, OwnMap):
+        if case.layers * case.directions > 1 and isinstance(mapping, ModuleMap):
             return mapping.keys(shapes)
         return {name: f"{name}_l0" for name in shapes}
 
@@ -313,16 +314,17 @@ def torch_like(
         subject = halved
     if _misfit(subject):
         _refuse_another(subject)
-    return _tried(subject)
+    return _with_working_options(subject)
 
 
 def _with_its_nonlinearity(subject: TorchLike) -> TorchLike:
     """Return a subject like RNN that is held with the constructor's default nonlinearity."""
-    own = inspect.signature(subject.layer).parameters.get("nonlinearity")
-    if subject.convention.family != "rnn" or own is None or own.default not in ("tanh", "relu"):
+    parameters = inspect.signature(subject.layer).parameters
+    default = parameters["nonlinearity"].default if "nonlinearity" in parameters else None
+    if subject.convention.family != "rnn" or default not in ("tanh", "relu"):
         return subject
-    convention = replace(subject.convention, candidate=own.default)
-    return replace(subject, convention=convention, nonlinearity=own.default)
+    convention = replace(subject.convention, candidate=default)
+    return replace(subject, convention=convention, nonlinearity=default)
 
 
 def _with_each_direction(subject: TorchLike) -> TorchLike | None:
@@ -383,76 +385,6 @@ def _run_whole(subject: TorchLike, case: Case) -> None:
     returned = [result.y.shape, *(s.shape for s in result.final)]
     if returned != [(case.T, case.B, shapes[0][-1]), *shapes]:
         raise TypeError(f"it returned arrays of the shapes {returned}")
-
-
-class Step(NamedTuple):
-    """The method by which a cell is called, and whether states are separate arguments."""
-
-    method: str
-    spread: bool
-
-
-def step_of(layer: Any) -> Step:
-    """Return the call of a class as a cell: by ``step`` if it has no ``forward``.
-
-    A third argument with a name of c gets c, ``forward(x, h, c)``; otherwise the second gets both.
-    """
-    layer = _class(layer)
-    forward = getattr(layer, "forward", None)
-    has_none = getattr(forward, "__name__", "") == "_forward_unimplemented"
-    method = "step" if has_none and callable(getattr(layer, "step", None)) else "forward"
-    try:
-        names = [*inspect.signature(getattr(layer, method)).parameters]
-    except (AttributeError, TypeError, ValueError):
-        return Step(method, spread=False)
-    names = names[1:] if isinstance(layer, type) else names
-    return Step(method, spread=len(names) > 2 and bool(re.fullmatch(THE_CELL_STATE, names[2])))
-
-
-def _class(layer: Any) -> Any:
-    """Return the class of a layer, without arguments bound by partial."""
-    return layer.func if isinstance(layer, partial) else layer
-
-
-THE_CELL_STATE = r"(prev_?)?c(x|t|0|_.*|ell.*|prev)?"
-"""The names of an argument for an LSTM's c."""
-
-
-def _call_steps(
-    step: Step, states: int, torch: Any, module: Any, x: Any, state: Any, lengths: Floats | None
-) -> tuple[Any, tuple[Any, ...]]:
-    """Call a cell step after step; it returns its states, or an output and its states."""
-    call = module if step.method == "forward" else getattr(module, step.method)
-    now = () if state is None else tuple(s[0] for s in tensors(torch, state))
-    outputs = []
-    for x_t in x:
-        together = now[:1] if len(now) == 1 else (now,) if now else ()
-        returned = tensors(torch, call(x_t, *(now if step.spread else together)))
-        if len(returned) not in (states, states + 1):
-            raise TypeError(f"a step returned {len(returned)} tensors, its states are {states}")
-        outputs.append(returned[0])
-        now = returned[-states:]
-    return torch.stack(outputs), tuple(s[None] for s in now)
-
-
-STEPS = '''
-
-def tensors(values):
-    return [values] if torch.is_tensor(values) else [t for each in values for t in tensors(each)]
-
-
-def steps(cell, x, state=None):
-    """Call the cell step after step."""
-    state = () if state is None else tuple(s[0] for s in tensors(state))
-    y = []
-    for x_t in x:
-        given = () if not state else (GIVEN,)
-        returned = tensors(cell.METHOD(x_t, *given))
-        y.append(returned[0])
-        state = tuple(returned[-STATES:])
-    return torch.stack(y), tuple(s[None] for s in state)
-'''
-"""The source of ``_call_steps`` for stand-alone scripts."""
 
 
 def _call_with_lengths(
@@ -526,13 +458,13 @@ def _forms(
         return _careful(module, replace(subject, called_as=form))(inputs)
 
     candidates = [*forms(module.forward, states, batch_first=batch_first)]
-    form = Trial(run, CASE, shapes, states).form(candidates)
+    form = FormSearch(run, CASE, shapes, states).best(candidates)
     return [form] if form else [each for each in candidates if each.is_near(candidates[0])]
 
 
 def _careful(module: Any, subject: TorchLike) -> Callable[[Inputs], Result]:
     """Return a run of a module in evaluation mode, protected from what it may do."""
-    run = replace(subject.called(module.eval(), CASE), key=str).forward
+    run = replace(subject.torch_module(module.eval(), CASE), key=str).forward
     return lambda inputs: with_care(lambda: run(inputs))
 
 
@@ -542,7 +474,7 @@ PROPOSAL = (
 )
 
 
-def _tried(subject: TorchLike) -> TorchLike:
+def _with_working_options(subject: TorchLike) -> TorchLike:
     """Run the subject on small cases; return it with the options and dtypes that work."""
     reasons: dict[str, str] = {}
     source = _own_source(subject.layer)
@@ -599,7 +531,7 @@ def _one_pass(subject: TorchLike, case: Case) -> str:
     if subject.own is None:
         return ""
     form = subject.called_as
-    if not form.passes or form.alone:
+    if not form.has_passes or form.alone:
         return "its states have no axis of layers and directions"
     try:
         subject._keys(with_care(partial(subject.module, import_torch(), case)), case)

@@ -13,7 +13,7 @@ import numpy as np
 from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..numbers.ledger import Mismatch
-from .framework import as_drawn, laid_out
+from .framework import from_layout, to_layout
 from .profiler import Watch
 from .protocol import Cotangents, Inputs, Pulled, Result, Subject, SubjectUnavailable
 
@@ -57,7 +57,7 @@ def is_cuda(device: str) -> bool:
     return device.partition(":")[0] == "cuda"
 
 
-def torch_version(device: str = "cpu") -> str:
+def torch_version(device: str) -> str:
     """Return the version of PyTorch, and of what computes on a GPU."""
     torch = import_torch()
     if not is_cuda(device):
@@ -134,16 +134,16 @@ class TorchModule:
     def forward(self, inputs: Inputs) -> Result:
         """Run the layer without recording for autograd."""
         torch = import_torch()
-        with self._around(torch, inputs), torch.no_grad():
+        with self._conditions(torch, inputs), torch.no_grad():
             leaves = self._leaves(torch, inputs)
             y, final = self._run(torch, leaves, inputs)
-            _give_back(torch, inputs, leaves)
+            _copy_writes_back(torch, inputs, leaves)
         return _result(torch, y, final)
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
         """Run the layer once and pull every pair of cotangents back by autograd."""
         torch = import_torch()
-        with self._around(torch, inputs, backward=True):
+        with self._conditions(torch, inputs, backward=True):
             leaves = self._leaves(torch, inputs, record=True)
             y, final = self._run(torch, leaves, inputs)
             outputs = _result(torch, y, final)
@@ -152,7 +152,7 @@ class TorchModule:
                 more = number < len(cotangents)
                 named = self._pull(torch, leaves, [y, *final], [dy, *dfinal], more)
                 pulled.append(Pulled.of_leaves(outputs, named))
-            _give_back(torch, inputs, leaves)
+            _copy_writes_back(torch, inputs, leaves)
         return pulled
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
@@ -170,12 +170,13 @@ class TorchModule:
             y, final = torch.func.functional_call(wrapper, parameters, (leaves,))
             return (y, *final)
 
-        with self._around(torch, inputs):
+        with self._conditions(torch, inputs):
             _, (dy, *dfinal) = torch.func.jvp(function, (leaves,), (along,))
         return _result(torch, dy, dfinal)
 
     @contextmanager
-    def _around(self, torch: Any, inputs: Inputs, *, backward: bool = False) -> Iterator[None]:
+    def _conditions(self, torch: Any, inputs: Inputs, *, backward: bool = False) -> Iterator[None]:
+        """Run the block on one thread, in the module's setting, observed by its ``watch``."""
         with one_thread(torch), self.setting():
             if self.watch is None:
                 yield
@@ -197,7 +198,7 @@ class TorchModule:
             moved = tensor_of(torch, array, self.device)
             turned = name == "x" or self.case.layout == "unbatched"
             if turned and self.case.layout != "time-first":
-                moved = laid_out(self.case, moved).contiguous()
+                moved = to_layout(self.case, moved).contiguous()
             leaves[name] = moved.requires_grad_(record)
         return leaves
 
@@ -208,7 +209,7 @@ class TorchModule:
         hx = None if inputs.state is None else state[0] if len(state) == 1 else state
         y, final = self.call(torch, self.module, leaves["x"], hx, inputs.lengths)
         alone = self.case.layout == "unbatched"
-        return as_drawn(self.case, y), tuple(s[:, None] if alone else s for s in final)
+        return from_layout(self.case, y), tuple(s[:, None] if alone else s for s in final)
 
     def _pull(
         self, torch: Any, leaves: Mapping[str, Any], outputs: Any, cotangents: Any, more: bool
@@ -221,11 +222,11 @@ class TorchModule:
                 raise Mismatch(f"{name}: expected shape {d.shape}, got {tuple(output.shape)}")
             wanted.append((output, tensor_of(torch, d, self.device)))
         pulled = gradients(torch, wanted, leaves, more=more)
-        return {name: array_of(torch, self._as_drawn(d, name)) for name, d in pulled.items()}
+        return {name: array_of(torch, self._from_layout(d, name)) for name, d in pulled.items()}
 
-    def _as_drawn(self, tensor: Any, name: str) -> Any:
+    def _from_layout(self, tensor: Any, name: str) -> Any:
         alone = self.case.layout == "unbatched" and name.startswith("state ")
-        return as_drawn(self.case, tensor) if name == "x" or alone else tensor
+        return from_layout(self.case, tensor) if name == "x" or alone else tensor
 
 
 def gradients(
@@ -263,7 +264,7 @@ def _result(torch: Any, y: Any, final: Sequence[Any]) -> Result:
     return Result(array_of(torch, y), tuple(array_of(torch, s) for s in final))
 
 
-def _give_back(torch: Any, inputs: Inputs, leaves: Mapping[str, Any]) -> None:
+def _copy_writes_back(torch: Any, inputs: Inputs, leaves: Mapping[str, Any]) -> None:
     """Copy the layer's changes of its arguments to the caller's arrays."""
     for name, array in inputs.called_with.items():
         now = array_of(torch, leaves[name])

@@ -25,7 +25,9 @@ def run(subject: Subject, case: Case) -> None:
     subject.build(case).forward(draw_inputs(subject, case))
 
 
-def tried(trials: Mapping[str, Callable[[], object]]) -> tuple[dict[str, Any], dict[str, str]]:
+def working_options(
+    trials: Mapping[str, Callable[[], object]],
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return whether each option works, and the reasons of those whose trial raises."""
     offered: dict[str, Any] = dict.fromkeys(trials, True)
     reasons: dict[str, str] = {}

@@ -40,12 +40,12 @@ Pair = tuple[Floats, tuple[Floats, ...]]
 """Cotangents on y and on each final state."""
 
 
-class Unread(ValueError):
+class NotAudited(ValueError):
     """A file, or a test in it, cannot be audited; the message gives the reason."""
 
 
 @dataclass(frozen=True)
-class Allowed:
+class Tolerance:
     """A tolerance: |got - expected| <= atol + rtol |expected| + ulp units in the last place."""
 
     atol: float = 0.0
@@ -65,12 +65,12 @@ class Allowed:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedTest:
     """A published test: the meaning of its arrays, a call, and the expected numbers.
 
     ``inputs`` has parameters in the layout of ``parameter_map``, x (T, B, D), states (passes, B,
     width). ``expected`` has ``y``, ``final h``, and, with ``cotangents``, gradients by the
-    equations' names. ``bounds`` replace ``allowed`` with a bound of each number; ``unit`` is the
+    equations' names. ``bounds`` replace ``tolerance`` with a bound of each number; ``unit`` is the
     rounding of printed numbers.
     """
 
@@ -80,7 +80,7 @@ class Published:
     parameter_map: ParameterMap
     inputs: Inputs
     expected: Mapping[str, Floats]
-    allowed: Allowed
+    tolerance: Tolerance
     words: str = ""
     rectified: bool = False
     cotangents: Pair | None = None
@@ -88,7 +88,7 @@ class Published:
     unit: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise Unread for arrays of wrong shapes."""
+        """Raise NotAudited for arrays of wrong shapes."""
         case, cell = self.case, cell_named(self.cell)
         widths = cell.widths(case.sizes)
         passes = case.layers * case.directions
@@ -101,7 +101,7 @@ class Published:
                     for s, w in zip(cell.states, widths, strict=True)}  # fmt: skip
         odd += [n for n, a in self.expected.items() if np.shape(a) != outputs.get(n, np.shape(a))]
         if odd:
-            raise Unread(f"{self.name}: {', '.join(odd)}: their shapes do not fit its sizes")
+            raise NotAudited(f"{self.name}: {', '.join(odd)}: their shapes do not fit its sizes")
 
     @cached_property
     def derived(self) -> Mapping[str, Bounded]:
@@ -116,7 +116,7 @@ class Published:
     @property
     def allowance(self) -> str:
         """The tolerance in words."""
-        return "what rounding explains" if self.bounds is not None else str(self.allowed)
+        return "what rounding explains" if self.bounds is not None else str(self.tolerance)
 
     @property
     def ratio(self) -> float:
@@ -133,25 +133,25 @@ class Published:
     def tight(self) -> bool:
         """Whether correct implementations may be refused: a bound is wider than the tolerance."""
         return self.bounds is None and any(
-            bool(np.any(self.derived[n].bound > self.allowed.around(a, self.case.dtype)))
+            bool(np.any(self.derived[n].bound > self.tolerance.around(a, self.case.dtype)))
             for n, a in self.expected.items()
         )
 
     @cached_property
     def caught(self) -> frozenset[str]:
         """The ids of the mistakes that it catches."""
-        return frozenset(m.id for m in at_home(self.cell) if self._catches(m))
+        return frozenset(m.id for m in mutants_of(self.cell) if self._catches(m))
 
     def _catches(self, mutant: Mutant) -> bool:
         if mutant.isolated or self._dtype_of(mutant) not in mutant.dtypes:
             return False
-        results = self.made_by(mutant)
+        results = self.results_of(mutant)
         return results is None or any(self._beyond(name, results[name]) for name in self.expected)
 
     def _dtype_of(self, mutant: Mutant) -> str:
         return "float64" if "float64" in mutant.dtypes else self.case.dtype
 
-    def made_by(self, mutant: Mutant) -> Mapping[str, Floats] | None:
+    def results_of(self, mutant: Mutant) -> Mapping[str, Floats] | None:
         """Return the results of a mistake by name; None if it raises."""
         dtype = self._dtype_of(mutant)
         case = replace(self.case, dtype=dtype)
@@ -182,22 +182,22 @@ class Published:
         want = self.expected[name]
         if got.shape != want.shape:
             return True
-        room = self.allowed.around(want, self.case.dtype) + self.derived[name].bound
+        room = self.tolerance.around(want, self.case.dtype) + self.derived[name].bound
         if self.bounds is not None:
             room = self.bounds[name]
         return bool(np.any(in_bounds(got, want, room) > 1))
 
 
-def at_home(cell: str) -> tuple[Mutant, ...]:
+def mutants_of(cell: str) -> tuple[Mutant, ...]:
     """Return the mistakes of a cell."""
     return tuple(m for m in mutants() if cell in m.cells)
 
 
 @dataclass(frozen=True)
-class Share:
+class MistakeGroup:
     """A group of mistakes that vectors can show: the missed ones, and the size of the group."""
 
-    group: str
+    title: str
     missed: tuple[Mutant, ...]
     count: int
 
@@ -207,13 +207,13 @@ class Audit:
     """The mistakes that the vectors of one cell catch together."""
 
     cell: str
-    vectors: tuple[Published, ...]
+    vectors: tuple[PublishedTest, ...]
 
     @property
     def showable(self) -> tuple[Mutant, ...]:
         """The mistakes of the cell that some vector could show, gradients included."""
         dtype = self.vectors[0].case.dtype
-        home = at_home(self.cell)
+        home = mutants_of(self.cell)
         return tuple(m for m in home if m.id in self.caught or not hidden(m, dtype, None))
 
     @cached_property
@@ -222,18 +222,18 @@ class Audit:
         return frozenset().union(*(vector.caught for vector in self.vectors))
 
     @property
-    def shares(self) -> tuple[Share, ...]:
+    def groups(self) -> tuple[MistakeGroup, ...]:
         """All groups, with their missed mistakes."""
-        result = []
+        groups = []
         for letter, title in GROUPS.items():
-            group = [m for m in self.showable if m.id[0] == letter]
-            missed = tuple(m for m in group if m.id not in self.caught)
-            if group:
-                result.append(Share(title, missed, len(group)))
-        return tuple(result)
+            members = [m for m in self.showable if m.id[0] == letter]
+            missed = tuple(m for m in members if m.id not in self.caught)
+            if members:
+                groups.append(MistakeGroup(title, missed, len(members)))
+        return tuple(groups)
 
 
-def audits(vectors: Sequence[Published]) -> tuple[Audit, ...]:
+def audits(vectors: Sequence[PublishedTest]) -> tuple[Audit, ...]:
     """Return an audit of each cell, with the vectors that agree with the equations."""
     cells = dict.fromkeys(v.cell for v in vectors if v.ratio <= 1)
     return tuple(

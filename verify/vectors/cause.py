@@ -11,11 +11,11 @@ from ...reference.arrays import Floats
 from ..mutants import Mutant, mutants
 from ..numbers.ledger import in_bounds
 from . import public, weights
-from .audit import Published
+from .audit import PublishedTest
 from .files import EQUATIONS, Vectors
 
 
-def exact(
+def exact_suspects(
     document: Vectors, outputs: Mapping[str, Mapping[str, Any]], suspects: Iterable[str]
 ) -> tuple[str, ...]:
     """Return the suspects that compute the same numbers up to rounding."""
@@ -34,9 +34,9 @@ def exact(
     )  # fmt: skip
 
 
-def _same(vector: Published, got: Mapping[str, Floats], mutant: Mutant) -> bool:
+def _same(vector: PublishedTest, got: Mapping[str, Floats], mutant: Mutant) -> bool:
     """Return whether a mistake computes these numbers of a vector, each within its bound."""
-    results, bounds = vector.made_by(mutant), vector.bounds or {}
+    results, bounds = vector.results_of(mutant), vector.bounds or {}
     if results is None:
         return False
     for name in got.keys() & bounds.keys():

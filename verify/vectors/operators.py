@@ -18,45 +18,41 @@ from ..conventions.parameter_map import ConventionMap
 from ..models.nodes import Node, problem_of
 from ..models.subject import named_weights
 from ..subjects.protocol import Inputs
-from .audit import Allowed, Published, Unread
+from .audit import NotAudited, PublishedTest, Tolerance
 
 
-def published(
+def published_test(
     name: str,
     form: str,
     node: Node,
     arrays: Mapping[str, Floats],
     outputs: Mapping[str, Floats],
-    allowed: Allowed,
+    tolerance: Tolerance,
     *,
     order: str = "",
     rectified: bool = False,
-) -> Published:
+) -> PublishedTest:
     """Return a test of a node as a call of the equations: time first, in forward order.
 
     ``arrays`` and ``outputs`` have ONNX's names. ``order`` is that of the gates if it is another
     than ONNX's; ``form`` names the origin of the test.
     """
     if problem := problem_of(node):
-        raise Unread(f"{name}: {problem}")
+        raise NotAudited(f"{name}: {problem}")
     c = _in_order(node.convention, order) if order else node.convention
     if "X" not in arrays:
-        raise Unread(f"{name}: X is not given")
-    rows_first, both = bool(node.layout), node.directions == 2
+        raise NotAudited(f"{name}: X is not given")
+    rows_first = bool(node.layout)
     x = np.swapaxes(arrays["X"], 0, 1) if rows_first else arrays["X"]
     T, B, D = x.shape
     lengths = arrays.get("sequence_lens", np.full(B, T))
     if not x.size or max(T, B, D) > LARGEST_SIZE or np.any(lengths > T):
-        raise Unread(f"{name}: arrays of these shapes are not read")
-    state = None
-    if any(f"initial_{s}" in arrays for s in node.states):
-        zeros = np.zeros((node.directions, B, node.H), x.dtype)
-        given = (arrays.get(f"initial_{s}") for s in node.states)
-        state = tuple(zeros if s is None else _passes_first(s, rows_first) for s in given)
+        raise NotAudited(f"{name}: arrays of these shapes are not read")
+    state = _initial_state(node, arrays, x)
     full = bool(np.all(lengths == T))
     case = Case(
-        T, B, D, node.H, bidirectional=both, bias="B" in node.weights, lengths=not full,
-        state=state is not None, dtype=x.dtype.name,
+        T, B, D, node.H, bidirectional=node.directions == 2, bias="B" in node.weights,
+        lengths=not full, state=state is not None, dtype=x.dtype.name,
     )  # fmt: skip
     expected = {
         f"final {output[2:]}" if output[2:] else "y": _in_layout(array, rows_first=rows_first)
@@ -69,12 +65,23 @@ def published(
         expected |= {"y": np.asarray(reverse(expected["y"], lengths))} if "y" in expected else {}
     parameter_map, weights = ConventionMap(c, case), named_weights(node)
     if {n: np.shape(a) for n, a in weights.items()} != dict(parameter_map.shapes()):
-        raise Unread(f"{name}: its weights have other shapes than {form} says")
+        raise NotAudited(f"{name}: its weights have other shapes than {form} says")
     words = formula.summary(c) + ", backwards" * backward + ", all activations ReLU" * rectified
     inputs = Inputs(weights, x, state, None if full else np.asarray(lengths))
-    return Published(
-        name, str(c.cell), case, parameter_map, inputs, expected, allowed, words, rectified
+    return PublishedTest(
+        name, str(c.cell), case, parameter_map, inputs, expected, tolerance, words, rectified
     )
+
+
+def _initial_state(
+    node: Node, arrays: Mapping[str, Floats], x: Floats
+) -> tuple[Floats, ...] | None:
+    """Return the states (directions, B, H), zeros for one that is left out; None if all are."""
+    initial = [arrays.get(f"initial_{s}") for s in node.states]
+    if all(s is None for s in initial):
+        return None
+    zeros = np.zeros((node.directions, x.shape[1], node.H), x.dtype)
+    return tuple(zeros if s is None else _passes_first(s, bool(node.layout)) for s in initial)
 
 
 def _in_order(c: Convention, order: str) -> Convention:

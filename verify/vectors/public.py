@@ -27,19 +27,19 @@ from ..runs.records import RunFileError
 from ..subjects.framework import FrameworkSubject
 from ..subjects.protocol import Inputs
 from . import files, public_onnx, public_webnn, weights
-from .audit import Allowed, Published, Unread
+from .audit import NotAudited, PublishedTest, Tolerance
 
 INSTALLED = "onnx:"
 """Stands for the node tests of the installed package of ONNX."""
 
 ARRAYS = (".npz", ".safetensors", ".json")
 SCRIPTS = (".js", ".mjs", ".html")
-CLOSE = Allowed(atol=1e-8, rtol=1e-5)
+CLOSE = Tolerance(atol=1e-8, rtol=1e-5)
 """The default tolerance of ``numpy.allclose``."""
 
 
 @dataclass(frozen=True)
-class Plain:
+class PlainArrays:
     """Options of plain arrays: their reader, cell, and number of printed places.
 
     ``arrays`` raises ValueError for a file without arrays; ``cell`` is rnn, lstm or gru.
@@ -50,44 +50,48 @@ class Plain:
     printed: int | None = None
 
 
-def read(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Published | Unread]:
-    """Yield the tests of a folder or a file, or Unread for a test that is not supported."""
-    tests: Iterator[Published | Unread]
+def read(
+    path: Path, plain: PlainArrays, tolerance: Tolerance | None
+) -> Iterator[PublishedTest | NotAudited]:
+    """Yield the tests of a folder or a file, or NotAudited for a test that is not supported."""
+    tests: Iterator[PublishedTest | NotAudited]
     if str(path) == INSTALLED:
-        tests = public_onnx.installed(allowed)
+        tests = public_onnx.installed(tolerance)
     elif path.is_dir():
-        tests = _folder(path, plain, allowed)
+        tests = _folder(path, plain, tolerance)
     elif not path.is_file():  # a pipe would be waited for
-        raise Unread(f"{path}: there is no such file")
+        raise NotAudited(f"{path}: there is no such file")
     elif path.suffix in SCRIPTS:
-        tests = public_webnn.read(path, allowed)
+        tests = public_webnn.read(path, tolerance)
     elif path.suffix == ".json" and _is_gatewise(path):
-        tests = _gatewise(path, allowed)
+        tests = _gatewise(path, tolerance)
     elif path.suffix in ARRAYS:
-        tests = _plain(path, plain, allowed)
+        tests = _plain(path, plain, tolerance)
     else:
         suffixes = ", ".join((*SCRIPTS, *ARRAYS))
-        raise Unread(f"{path}: expected a folder, {INSTALLED}, or one of {suffixes}")
+        raise NotAudited(f"{path}: expected a folder, {INSTALLED}, or one of {suffixes}")
     yield from tests
 
 
-def _folder(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Published | Unread]:
+def _folder(
+    path: Path, plain: PlainArrays, tolerance: Tolerance | None
+) -> Iterator[PublishedTest | NotAudited]:
     inside = public_onnx.folders(path)
     for folder in inside:
         try:
-            yield from public_onnx.read(folder, allowed)
-        except Unread as reason:
+            yield from public_onnx.read(folder, tolerance)
+        except NotAudited as reason:
             yield reason
     if inside:
         return
     kinds = (files.FILE,) if (path / files.FILE).is_file() else (*SCRIPTS, *ARRAYS)
     paths = [file for file in sorted(path.iterdir()) if file.name.endswith(kinds)]
     if not paths:
-        raise Unread(f"{path}: no node tests, vectors, scripts or arrays in it")
+        raise NotAudited(f"{path}: no node tests, vectors, scripts or arrays in it")
     for file in paths:
         try:
-            yield from read(file, plain, allowed)
-        except Unread as reason:
+            yield from read(file, plain, tolerance)
+        except NotAudited as reason:
             yield reason
 
 
@@ -96,17 +100,19 @@ def _is_gatewise(path: Path) -> bool:
         return b'"gatewise.vectors/' in file.read(200)
 
 
-def _gatewise(path: Path, allowed: Allowed | None) -> Iterator[Published]:
+def _gatewise(path: Path, tolerance: Tolerance | None) -> Iterator[PublishedTest]:
     """Yield gatewise's own vectors, with their bounds unless a tolerance is allowed."""
     try:
         document = files.read(path)
     except RunFileError as error:
-        raise Unread(str(error)) from error
+        raise NotAudited(str(error)) from error
     for test in document.tests:
-        yield of_test(document, test, allowed)
+        yield of_test(document, test, tolerance)
 
 
-def of_test(document: files.Vectors, test: files.Test, allowed: Allowed | None = None) -> Published:
+def of_test(
+    document: files.Vectors, test: files.Test, tolerance: Tolerance | None = None
+) -> PublishedTest:
     """Return one of gatewise's own vectors; those in a convention lack gradients of weights."""
     name, final = f"test {test.id}: {test.comment}", test.expected.get("final h")
     width = final.shape[-1] if final is not None and final.shape else test.H
@@ -123,22 +129,22 @@ def of_test(document: files.Vectors, test: files.Test, allowed: Allowed | None =
         limits = {n: files.Given(w.shape, w.bounds) for n, w in test.expected.items()}
         bounds = _numbers(limits, adapter)
     except ValueError as error:  # Unfit is a ValueError
-        raise Unread(f"{name}: {error}") from error
+        raise NotAudited(f"{name}: {error}") from error
     none = np.zeros(0)
     missing = [
         n for n, shape in parameter_map.shapes().items() if np.shape(arrays.get(n, none)) != shape
     ]
     if missing or np.shape(arrays.get("x", none))[:2] != (test.T, test.B):
-        raise Unread(f"{name}: {', '.join(missing) or 'x'}: is missing or has another shape")
+        raise NotAudited(f"{name}: {', '.join(missing) or 'x'}: is missing or has another shape")
     states = [array for n, array in arrays.items() if n.startswith("initial ")]
     lengths = arrays["lengths"].astype(int) if case.lengths else None
     parameters = {n: arrays[n].astype(case.number_type) for n in parameter_map.shapes()}
     inputs = Inputs(parameters, arrays["x"], tuple(states) or None, lengths)
     finals = tuple(a for n, a in arrays.items() if n.startswith("cotangent of final "))
     back = (arrays["cotangent of y"], finals) if "cotangent of y" in arrays else None
-    return Published(
-        name, document.cell, case, parameter_map, inputs, expected, allowed or Allowed(),
-        cotangents=back, bounds=None if allowed else bounds,
+    return PublishedTest(
+        name, document.cell, case, parameter_map, inputs, expected, tolerance or Tolerance(),
+        cotangents=back, bounds=None if tolerance else bounds,
     )  # fmt: skip
 
 
@@ -151,7 +157,7 @@ def _convention(
     try:
         adapter = weights.adapter(document.weights, document.cell)
     except ValueError as error:
-        raise Unread(str(error)) from error
+        raise NotAudited(str(error)) from error
     parameter_map = adapter.parameter_map(case)
     return (
         adapter,
@@ -169,23 +175,23 @@ def _numbers(
     return weights.from_file(named, adapter, stems)
 
 
-def _plain(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Published]:
+def _plain(path: Path, plain: PlainArrays, tolerance: Tolerance | None) -> Iterator[PublishedTest]:
     """Yield the call of plain arrays, in the first convention that explains its outputs."""
     if not plain.cell:
-        raise Unread(f"{path}: plain arrays: say what they are of: --cell rnn, lstm or gru")
+        raise NotAudited(f"{path}: plain arrays: say what they are of: --cell rnn, lstm or gru")
     try:
         several = examples(plain.arrays(path), {}, plain.cell)
         if plain.printed is not None:
             several = [replace(e, printed=plain.printed) for e in several]
         explained = explain(plain.cell, several)
     except (Unreadable, ValueError) as error:
-        raise Unread(f"{path.name}: {error}") from error
+        raise NotAudited(f"{path.name}: {error}") from error
     fitting = [
         fit for fit in explained.comparisons if fit.outputs_fit and fit.convention.cell is not None
     ]
     if not fitting:
         worst = explained.nearest
-        raise Unread(
+        raise NotAudited(
             f"{path.name}: no convention gives these numbers; of the nearest one the worst is off "
             f"by {worst.residual:.2g}: gatewise explain says more"
         )
@@ -199,8 +205,8 @@ def _plain(path: Path, plain: Plain, allowed: Allowed | None) -> Iterator[Publis
         for name, array in zip(names, (result.y, *result.final), strict=True)
         if name in example.outputs
     }  # fmt: skip
-    used = allowed or replace(CLOSE, atol=max(CLOSE.atol, example.unit))
-    yield Published(
+    used_tolerance = tolerance or replace(CLOSE, atol=max(CLOSE.atol, example.unit))
+    yield PublishedTest(
         path.name, str(fit.convention.cell), case, recorded.parameter_map(case), recorded.inputs,
-        expected, used, formula.summary(fit.convention), unit=example.unit,
+        expected, used_tolerance, formula.summary(fit.convention), unit=example.unit,
     )  # fmt: skip

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ...reference.arrays import Floats
+from ..models.content import ORDERS
 from ..models.nodes import DEFAULTS, Node
-from ..models.operation import Activation
-from .audit import Allowed, Published, Unread
-from .operators import published
+from .audit import NotAudited, PublishedTest, Tolerance
+from .operators import published_test
 
 LARGEST = 2**24
 """Bytes of a script."""
@@ -37,33 +37,34 @@ WORDS = {"true": True, "false": False, "null": None, "undefined": None, "NaN": f
 ULPS = re.compile(r"\b(float\d+):\s*(\d+)")
 OPERATORS = {"gru": "GRU", "gruCell": "GRU", "lstm": "LSTM", "lstmCell": "LSTM"}
 DIRECTIONS = {"forward": "forward", "backward": "reverse", "both": "bidirectional"}
-ORDERS = {"GRU": "zrn", "LSTM": "iofg"}
 STATES = (("initialHiddenState", "hiddenState"), ("initialCellState", "cellState"))
 """The names of the initial states, those of cells last."""
 
 
-def read(path: Path, allowed: Allowed | None) -> Iterator[Published | Unread]:
-    """Yield the tests of a script, or Unread for unsupported ones; raise Unread without tests."""
+def read(path: Path, tolerance: Tolerance | None) -> Iterator[PublishedTest | NotAudited]:
+    """Yield the tests of a script, or NotAudited for an unsupported one; raise it without tests."""
     if path.stat().st_size > LARGEST:
-        raise Unread(f"{path}: larger than {LARGEST} bytes")
+        raise NotAudited(f"{path}: larger than {LARGEST} bytes")
     text = path.read_text(encoding="utf-8", errors="replace")
     start = START.search(text)
     if start is None:
-        raise Unread(f"{path}: no array of tests, as in const gruTests = [...]")
+        raise NotAudited(f"{path}: no array of tests, as in const gruTests = [...]")
     try:
         tests = _Literal(text, start.end()).value()
     except (ValueError, IndexError, OverflowError) as error:
-        raise Unread(f"{path}: {error}") from error
-    tolerances = {dtype: Allowed(ulp=float(n)) for dtype, n in ULPS.findall(text[: start.start()])}
+        raise NotAudited(f"{path}: {error}") from error
+    stated = ULPS.findall(text[: start.start()])
+    tolerances = {dtype: Tolerance(ulp=float(ulps)) for dtype, ulps in stated}
     for number, test in enumerate(tests, 1):
         where = f"{path.name}, test {number}"
         try:
-            vector = _published(test, where)
-            yield replace(vector, allowed=allowed or tolerances.get(vector.case.dtype, Allowed()))
-        except Unread as reason:
+            vector = _published_test(test, where)
+            default = tolerances.get(vector.case.dtype, Tolerance())
+            yield replace(vector, tolerance=tolerance or default)
+        except NotAudited as reason:
             yield reason
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-            yield Unread(f"{where}: not a test of WebNN ({type(error).__name__}: {error})")
+            yield NotAudited(f"{where}: not a test of WebNN ({type(error).__name__}: {error})")
 
 
 class _Literal:
@@ -118,12 +119,12 @@ class _Literal:
         raise ValueError(f"expected a literal, got {self.text[self.at : self.at + 20]!r}")
 
 
-def _published(test: Mapping[str, Any], where: str) -> Published:
+def _published_test(test: Mapping[str, Any], where: str) -> PublishedTest:
     """Return a test with its arrays as ONNX's operators have them."""
     graph = test["graph"]
     operator = graph["operators"][0]
     if operator["name"] not in OPERATORS or len(graph["operators"]) != 1:
-        raise Unread(
+        raise NotAudited(
             f"{where}: operator {operator['name']}: no single gru, gruCell, lstm or lstmCell"
         )
     kind, one_step = OPERATORS[operator["name"]], operator["name"].endswith("Cell")
@@ -137,7 +138,7 @@ def _published(test: Mapping[str, Any], where: str) -> Published:
 
     x, W, R = (argument_of(name) for name in ("input", "weight", "recurrentWeight"))
     if x is None or W is None or R is None:
-        raise Unread(f"{where}: input, weight or recurrentWeight is missing")
+        raise NotAudited(f"{where}: input, weight or recurrentWeight is missing")
     x, W, R = (a[None] if one_step else a for a in (x, W, R))
     direction = DIRECTIONS[options.get("direction", "forward")]
     passes, H = 1 + (direction == "bidirectional"), R.shape[-1]
@@ -150,36 +151,36 @@ def _published(test: Mapping[str, Any], where: str) -> Published:
         weights["P"] = peephole.reshape(passes, -1)
     node = Node(
         where, kind, direction=direction, weights=weights,
-        activations=tuple(map(Activation, DEFAULTS[kind])) * passes,
+        activations=DEFAULTS[kind] * passes,
         reset_after=kind == "GRU" and options.get("resetAfter", True),
     )  # fmt: skip
     given = {"X": x}
     for state, names in zip(node.states, STATES, strict=False):
         if (initial := argument_of(*names)) is not None:
             given[f"initial_{state}"] = initial.reshape(passes, x.shape[1], H)
-    rectified = _rectified(options.get("activations"), kind, where)
-    order = str(options.get("layout", ORDERS[kind]))
-    return published(
+    rectified = _has_relu(options.get("activations"), kind, where)
+    order = str(options.get("layout", ORDERS["onnx"][node.family]))
+    return published_test(
         f"{where}: {test.get('name', '')}", "WebNN", node, given,
-        _outputs(graph, operator["outputs"], node, one_step=one_step), Allowed(),
+        _outputs(graph, operator["outputs"], node, one_step=one_step), Tolerance(),
         order=order, rectified=rectified,
     )  # fmt: skip
 
 
-def _rectified(activations: Any, kind: str, where: str) -> bool:
-    """Return whether all activations are ReLU; raise Unread for unsupported ones."""
-    if activations is None or activations == [name.lower() for name in DEFAULTS[kind]]:
+def _has_relu(activations: Any, kind: str, where: str) -> bool:
+    """Return whether all activations are ReLU; raise NotAudited for unsupported ones."""
+    if activations in (None, [usual.name.lower() for usual in DEFAULTS[kind]]):
         return False
     if {*activations} == {"relu"}:
         return True
-    raise Unread(f"{where}: activations {', '.join(map(str, activations))}: no such cell here")
+    raise NotAudited(f"{where}: activations {', '.join(map(str, activations))}: no such cell here")
 
 
 def _array(entry: Mapping[str, Any]) -> Floats:
     """Return an array of a test, in its dtype."""
     dtype = entry["descriptor"]["dataType"]
     if dtype not in ("float32", "float16"):
-        raise Unread(f"arrays of {dtype} are not read")
+        raise NotAudited(f"arrays of {dtype} are not read")
     shape = tuple(int(n) for n in entry["descriptor"]["shape"])
     data = entry["data"]
     values = np.asarray(data, np.float64)

@@ -197,11 +197,11 @@ def hidden(mutant: Mutant, dtype: str, adapter: FrameworkSubject | None) -> str:
     if "smoke" in mutant.killed_by and "float64" not in mutant.dtypes:
         return DTYPE
     reasons = [NOT_OF_ONE_CALL.get(check, "") for check in mutant.killed_by]
-    refused = "" if adapter is None else _refused(mutant, adapter)
+    refused = "" if adapter is None else _lacking_options(mutant, adapter)
     return refused or (reasons[0] if all(reasons) else "")
 
 
-def _refused(mutant: Mutant, adapter: FrameworkSubject) -> str:
+def _lacking_options(mutant: Mutant, adapter: FrameworkSubject) -> str:
     """Return the missing options without which a mistake does not show, as a reason."""
     checks = {*mutant.killed_by}
     if not adapter.options.gradient and "forward" not in checks and GRADIENTS & checks:

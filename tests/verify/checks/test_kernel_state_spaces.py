@@ -23,7 +23,7 @@ from gatewise.verify.subjects.kernel_problems import (
     leaves,
     long_runs,
     problem_named,
-    small_cases,
+    small_case,
 )
 
 NUMBERS = sorted(STATE_SPACES)
@@ -58,7 +58,7 @@ def test_what_is_right_is_not_accused(number, name):
     for seed in range(5):
         checks = ("kernel-output", *(("kernel-gradient", "kernel-calls") if seed < 2 else ()))
         for check in checks:
-            assert held(subject, check, small_cases(problem, seed)).status == "passed"
+            assert held(subject, check, small_case(problem, seed)).status == "passed"
 
 
 def test_a_long_run_is_held():

@@ -25,7 +25,7 @@ from gatewise.verify.subjects.kernel_problems import (
     long_runs,
     remembering,
     sizes,
-    small_cases,
+    small_case,
 )
 from gatewise.verify.subjects.loader import UnknownSubject
 from judgements import verdict_is
@@ -431,7 +431,7 @@ def test_problems_that_are_not_recurrent_are_refused_in_a_sentence():
 def test_each_case_has_its_own_numbers():
     for problem in PROBLEMS.values():
         cases = [*sizes(problem), *islice(long_runs(problem), 4)]
-        cases += [small_cases(problem, seed) for seed in range(5)]
+        cases += [small_case(problem, seed) for seed in range(5)]
         for case in cases:
             assert 0 <= remembering(case) < case.layers
             if case.H < 16:

@@ -17,7 +17,7 @@ from gatewise.verify.subjects import adapted
 from gatewise.verify.subjects.called import under_test
 from gatewise.verify.subjects.declared import Named
 from gatewise.verify.subjects.inputs import draw_inputs
-from gatewise.verify.subjects.ragged import Ragged, RaggedLayer, arguments
+from gatewise.verify.subjects.ragged import Ragged, RaggedLayer, ragged_arguments
 from judgements import diagnosed, verdict_is
 
 BUDGET = Budget(4, 2)
@@ -177,7 +177,7 @@ def test_a_call_says_where_sequences_lie_in_one_way():
     subject = adapted(Layer, "layer", None)
     for layout, name in (("time-first", "lengths"), ("packed", "cu_seqlens"),
                          ("left-padded", "mask")):  # fmt: skip
-        said = arguments(draw_inputs(subject, replace(case, layout=layout)))
+        said = ragged_arguments(draw_inputs(subject, replace(case, layout=layout)))
         given = {key for key, value in said.items() if value is not None}
         assert given - {"attention_mask"} == {name}
 

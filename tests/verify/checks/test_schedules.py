@@ -204,7 +204,7 @@ def test_what_a_call_says_of_its_rows_reaches_another_process(said):
     inputs = replace(draw_inputs(right_subject("lstm"), case), **said)
     with pytest.raises(SubjectCrashed):
         RemoteLayer(wire, 0).forward(inputs)
-    there = wire.asked.given.inputs
+    there = wire.asked.arguments.inputs
 
     for name in ("rows", "layout", "kept"):
         assert getattr(there, name) == getattr(inputs, name)

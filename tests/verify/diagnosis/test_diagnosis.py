@@ -234,7 +234,7 @@ class TestEndedProcesses:
 
     def test_numbers_that_are_wrong_are_not_an_end(self, monkeypatch):
         """A failed check whose message has such words is diagnosed like any other."""
-        monkeypatch.setattr(asking, "_asked", lambda *given: "asked")
+        monkeypatch.setattr(asking, "_diagnosis_by_process", lambda *given: "asked")
         wrong = ended("failed", "y is 3, expected 4: MemoryError no answer after 3 s")
         assert list(asking.diagnoses([wrong], [NAMED], memory=100)) == ["asked"]
 
@@ -259,7 +259,7 @@ def test_a_resumed_run_explains_what_is_not_explained_yet(here, monkeypatch):
         return Diagnosis(named.name, dtype, "explained", tuple(v.check for v in failing),
                          explanations=[doubled])  # fmt: skip
 
-    monkeypatch.setattr(asking, "_asked", interrupted)
+    monkeypatch.setattr(asking, "_diagnosis_by_process", interrupted)
     command = ["verify", "bad.py:One", "bad.py:Two", "--like", "torch.nn.LSTM", "--check",
                "forward", "--dtype", "float64", "--budget", "quick", "--jobs", "1"]  # fmt: skip
     stopped = invoke(*command)

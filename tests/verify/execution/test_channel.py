@@ -23,7 +23,7 @@ from gatewise.verify.execution.channel import (
     unpack,
 )
 from gatewise.verify.models.content import Content, Layer
-from gatewise.verify.subjects.call_records import Returned
+from gatewise.verify.subjects.call_records import ResultRecord
 from gatewise.verify.subjects.protocol import Pulled, Result
 
 ARRAYS = {
@@ -106,11 +106,11 @@ def test_gradients_are_returned_as_they_were():
     named = {"w": next(arrays), "b": next(arrays)}
     pulled = Pulled(next(arrays), (next(arrays), next(arrays)), named, next(arrays),
                     (next(arrays), next(arrays)))  # fmt: skip
-    there = Returned.of(pulled).result
+    there = ResultRecord.of(pulled).result
 
     assert isinstance(there, Pulled)
     assert vars(there) == vars(pulled)
-    assert type(Returned.of(Result(pulled.y, pulled.final)).result) is Result
+    assert type(ResultRecord.of(Result(pulled.y, pulled.final)).result) is Result
 
 
 def test_what_a_node_is_compared_with_arrives():

@@ -12,8 +12,8 @@ import pytest
 
 from commands import invoke, refused
 from gatewise.verify.execution import executors, session
+from gatewise.verify.execution.hangs import Hangs
 from gatewise.verify.execution.isolation import Isolated
-from gatewise.verify.execution.late import Late
 from gatewise.verify.execution.tasks import Description, Named, Task
 from gatewise.verify.runs import run as run_files
 from judgements import told, verdict_is
@@ -338,12 +338,12 @@ def test_what_hung_has_less_time_and_is_then_not_run(status):
             shares.append(share)
             return task.unanswered(status, "no answer after 60.0 s")
 
-    late = Late()
+    hangs = Hangs()
     task = Task(Named("a:B"), "forward", "float64", "quick", 0)
-    verdicts = [late.hold(task, Silent(), 60.0) for _ in range(5)]
+    verdicts = [hangs.hold(task, Silent(), 60.0) for _ in range(5)]
 
     assert shares == [1.0, 1 / 6, 1 / 6]
     assert [v.status for v in verdicts] == [status] * 3 + ["not tested"] * 2
     assert verdicts[3].message.startswith("no answer came in 3 checks, forward (float64), ")
-    verdict_is(late.hold(replace(task, named=Named("a:C")), Silent(), 60.0), status)
+    verdict_is(hangs.hold(replace(task, named=Named("a:C")), Silent(), 60.0), status)
     assert shares[-1] == 1.0

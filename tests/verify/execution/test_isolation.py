@@ -114,7 +114,7 @@ SLOW = """
 import json, sys, time
 
 for line in sys.stdin:
-    for said in ({"ready": True}, {"case": "{}"}, {"ready": True}, {"found": {}}):
+    for said in ({"ready": True}, {"case": "{}"}, {"ready": True}, {"answer": {}}):
         time.sleep(0.5)
         print(json.dumps(said), flush=True)
 """

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from gatewise.verify.execution import time_limit
-from gatewise.verify.execution.time_limit import LONGEST, TimeLimit, Use, use
+from gatewise.verify.execution.time_limit import MOST_WAITING, TimeLimit, Use, use
 from processes import needs_proc
 
 
@@ -37,7 +37,7 @@ def ended(seconds, uses, monkeypatch):
     monkeypatch.setattr(time_limit, "use", lambda session: uses(time.monotonic() - began))
     over = threading.Event()
     limit = TimeLimit(seconds, 0, over.set)
-    assert over.wait(10 * LONGEST * seconds)
+    assert over.wait(10 * MOST_WAITING * seconds)
     return limit
 
 
@@ -47,7 +47,7 @@ def ended(seconds, uses, monkeypatch):
 ], ids=["unknown", "asleep", "busy", "threads"])  # fmt: skip
 def test_what_sleeps_or_computes_is_ended_after_its_limit(uses, monkeypatch):
     limit = ended(0.4, uses, monkeypatch)
-    assert 0.35 <= limit.waited < 0.4 * LONGEST
+    assert 0.35 <= limit.waited < 0.4 * MOST_WAITING
     assert not limit.starved
 
 
@@ -60,7 +60,7 @@ def test_what_is_given_half_a_processor_has_twice_the_time(monkeypatch):
 def test_what_is_given_no_processor_has_not_hung(monkeypatch):
     """It is ended all the same, after the factor that is stated."""
     limit = ended(0.3, lambda now: Use(0.0, ready=True), monkeypatch)
-    assert limit.waited >= LONGEST * 0.3
+    assert limit.waited >= MOST_WAITING * 0.3
     assert limit.starved
 
 
@@ -105,4 +105,4 @@ def test_whatever_does_not_answer_is_ended(process, program):
 
     assert hostile.wait(60) == -signal.SIGKILL
     assert limit.reached
-    assert limit.waited <= LONGEST * 0.5 + 20
+    assert limit.waited <= MOST_WAITING * 0.5 + 20

@@ -9,7 +9,7 @@ import model_files as files  # noqa: E402
 from gatewise.verify.models.departures import departures  # noqa: E402
 from gatewise.verify.models.graph import read  # noqa: E402
 from gatewise.verify.models.inventory import inventory  # noqa: E402
-from gatewise.verify.models.sources import layers, of_node  # noqa: E402
+from gatewise.verify.models.sources import layer_of_node, layers  # noqa: E402
 from gatewise.verify.subjects.loader import UnknownSubject  # noqa: E402
 
 D, H = 3, 4
@@ -39,7 +39,7 @@ def exported(tmp_path, wrong="", change=None, *, steps="T", **attributes):
 def found(paths):
     """Return the departures of every node by its name."""
     file, source = paths
-    own, there = [of_node(n) for n in inventory(read(files.Path(file)))], layers(source)
+    own, there = [layer_of_node(n) for n in inventory(read(files.Path(file)))], layers(source)
     return {layer.name: departures(k, own, there) for k, layer in enumerate(own)}
 
 

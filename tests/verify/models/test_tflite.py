@@ -12,8 +12,8 @@ from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named
 from gatewise.verify.models.departures import departures
 from gatewise.verify.models.graph import ModelError
-from gatewise.verify.models.inventory import inventory, opened
-from gatewise.verify.models.sources import layers, of_node
+from gatewise.verify.models.inventory import inventory, read_model
+from gatewise.verify.models.sources import layer_of_node, layers
 from gatewise.verify.models.subject import node_named, own_case
 from gatewise.verify.models.tflite import single
 from gatewise.verify.models.variants import misread
@@ -77,7 +77,7 @@ def test_weights_of_float16_are_widened(tmp_path):
     narrow = {n: a.astype(np.float16) for n, a in files.layer("LSTM", D, H).items()}
     path = files.written(tmp_path / "m.tflite", [files.Node("a", ONE, [narrow])])
     subject = node_named(f"{path}#a")
-    (node,) = inventory(opened(path))
+    (node,) = inventory(read_model(path))
 
     np.testing.assert_array_equal(node.weights["W"][0, 2 * H : 3 * H], narrow["W_f"])
     assert node.dtype == "float32"
@@ -110,7 +110,7 @@ def exported(path, wrong="", change=None, options=None, *, rows=2, variable=True
 
 
 def departures_of(path, source):
-    own = [of_node(n) for n in inventory(opened(path))]
+    own = [layer_of_node(n) for n in inventory(read_model(path))]
     return {layer.name: departures(k, own, layers(str(source))) for k, layer in enumerate(own)}
 
 
@@ -199,7 +199,7 @@ def test_a_file_holds_the_layer_of_pytorch_that_it_was_exported_from(tmp_path):
 
 
 def problem(path):
-    (node,) = [n for n in inventory(opened(path)) if n.name == "first"]
+    (node,) = [n for n in inventory(read_model(path)) if n.name == "first"]
     return node.problem
 
 
@@ -238,7 +238,7 @@ def test_broken_files_are_read_or_refused_in_a_sentence(tmp_path):
     for data in list(broken(path.read_bytes())):
         path.write_bytes(data)
         try:
-            inventory(opened(path))
+            inventory(read_model(path))
         except ModelError as error:
             refused.append(str(error))
 
@@ -248,7 +248,7 @@ def test_broken_files_are_read_or_refused_in_a_sentence(tmp_path):
 
 def test_buffers_outside_of_the_file_and_custom_operators(tmp_path):
     path = exported(tmp_path / "m.tflite")
-    model = opened(path)
+    model = read_model(path)
     tensor = next(t for t in model.model.subgraphs[0].tensors if t.name == b"first/W_i/0")
     buffer = model.model.buffers[tensor.buffer]
     buffer.data, buffer.offset, buffer.size = None, 10**6, tensor.shape[0] * 4 * D
@@ -279,7 +279,7 @@ def test_an_unrolled_step_is_recognised_and_held(tmp_path, kind, loop):
     own = torch_arrays(kind, H=units)
     np.savez(tmp_path / "w.npz", **own)
     path = files.unrolled(tmp_path / "m.tflite", kind, own, steps=1 if loop else 2, loop=loop)
-    (node,) = inventory(opened(path))
+    (node,) = inventory(read_model(path))
     subject = node_named(f"{path}#{node.name}")
 
     assert (node.kind, node.problem, node.D, node.H) == (kind, "", D, units)
@@ -295,7 +295,7 @@ def test_a_step_whose_input_is_multiplied_before_all_steps(tmp_path):
     shapes = {"h": (1, D), "c": (1, D), "x": (1, 4, D)}
     np.savez(tmp_path / "in.npz", **{n: np.ones(s, np.float32) for n, s in shapes.items()})
     path = files.multiplied_before(tmp_path / "m.tflite", own, steps=4)
-    (node,) = inventory(opened(path))
+    (node,) = inventory(read_model(path))
     subject = node_named(f"{path}#{node.name}", inputs=str(tmp_path / "in.npz"))
 
     assert (node.kind, node.problem, node.steps) == ("LSTM", "", 4)
@@ -306,12 +306,12 @@ def test_a_step_whose_input_is_multiplied_before_all_steps(tmp_path):
 
 def test_a_product_with_columns_moved_about_is_none_of_a_step(tmp_path):
     path = files.multiplied_before(tmp_path / "m.tflite", torch_arrays("LSTM"), 3, turned=True)
-    assert not [node for node in inventory(opened(path)) if not node.problem]
+    assert not [node for node in inventory(read_model(path)) if not node.problem]
 
 
 def test_gates_that_make_no_step_are_told(tmp_path):
     path = files.unrolled(tmp_path / "m.tflite", "LSTM", torch_arrays("LSTM"))
-    model = opened(path)
+    model = read_model(path)
     last = model.model.subgraphs[0].operators
     last[-1].inputs = last[-2].inputs  # o times c, where tanh(c) should be
     (node,) = inventory(model)
@@ -339,10 +339,10 @@ def test_activations_of_unrolled_steps_and_of_loops(tmp_path):
     shapes = {"h": (1, H), "c": (1, H), "x0": (1, D)}
     np.savez(tmp_path / "in.npz", **{n: rng.standard_normal(s) for n, s in shapes.items()})
     path = files.unrolled(tmp_path / "m.tflite", "LSTM", own)
-    (node,) = inventory(opened(path))
+    (node,) = inventory(read_model(path))
     subject = node_named(f"{path}#{node.name}", inputs=str(tmp_path / "in.npz"))
     loop = files.unrolled(tmp_path / "loop.tflite", "LSTM", own, loop=True)
-    (inside,) = inventory(opened(loop))
+    (inside,) = inventory(read_model(loop))
 
     ledger = check_named("in-graph").run(under_test(subject), own_case(subject.node))
     assert 0 < max(c.ratio for c in ledger.comparisons) <= 1
@@ -383,4 +383,4 @@ def test_what_installs_the_schema_is_said_where_it_is_missing(tmp_path, monkeypa
     path = written(tmp_path / "m.tflite", "LSTM")
     monkeypatch.setitem(sys.modules, "ai_edge_litert.schema_py_generated", None)
     with pytest.raises(SubjectUnavailable, match="install it with: pip install ai-edge-litert"):
-        opened(path)
+        read_model(path)

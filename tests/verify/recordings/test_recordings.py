@@ -19,11 +19,11 @@ from gatewise.verify.execution.recording_tasks import record
 from gatewise.verify.execution.tasks import Named
 from gatewise.verify.mutants import mutant_named, right_subject
 from gatewise.verify.recordings import files
-from gatewise.verify.recordings.record import form_of, observed
+from gatewise.verify.recordings.record import form_of, trace_of
 from gatewise.verify.recordings.replayed import UNANSWERED, Replayed
-from gatewise.verify.recordings.table import FORCED_CASES, FROM_THE_SUBJECT, chosen
+from gatewise.verify.recordings.table import FORCED_CASES, FROM_THE_SUBJECT, cases_to_record
 from gatewise.verify.recordings.trace import Store
-from gatewise.verify.recordings.visibility import replayed
+from gatewise.verify.recordings.visibility import recording_in_memory
 from gatewise.verify.subjects import subject_named
 from gatewise.verify.subjects.inputs import draw_inputs
 from gatewise.verify.subjects.torch_like import torch_like
@@ -41,7 +41,7 @@ def recorded(name, folder, **options):
 
 def in_memory(subject, *choices):
     """Record some cases in this process, and return the recording."""
-    return replayed(subject, {c: files.encoded(observed(subject, *c)) for c in choices})
+    return recording_in_memory(subject, {c: files.encoded(trace_of(subject, *c)) for c in choices})
 
 
 WELL_CONDITIONED = 9
@@ -92,7 +92,7 @@ def test_a_recording_is_small(lstm):
 def test_every_check_has_a_case_or_a_reason():
     for cell in ("lstm", "gru", "rnn", "lstm-projected"):
         subject = right_subject(cell)
-        have = {check for check, _ in chosen(subject, "float64")}
+        have = {check for check, _ in cases_to_record(subject, "float64")}
         offered = {
             c.id for c in subject_checks()
             if c.concerns(subject) and not subject.options.missing(c.needs)
@@ -227,12 +227,12 @@ def test_numbers_that_safetensors_lacks_are_held_exactly():
 def test_what_is_of_no_known_dtype_is_named():
     """A file has its numbers and the name of its dtype, and what answers cannot make it again."""
     subject, case = right_subject("lstm"), SHORT
-    trace = observed(subject, "forward", case)
+    trace = trace_of(subject, "forward", case)
     for call in trace.calls:
         for result in call.results:
             result.y = result.y.astype(np.uint8)
     data = files.encoded(trace)
-    said = verdict(replayed(subject, {("forward", case): data}), "forward", case)
+    said = verdict(recording_in_memory(subject, {("forward", case): data}), "forward", case)
     verdict_is(said, "failed", "expected arrays of a dtype of NumPy, got one of uint8")
 
 
@@ -242,7 +242,7 @@ def test_halves_and_tf32_are_replayed(check, dtype):
     """As the layer itself is judged: through files, which hold bfloat16 as float32."""
     case = Case(40 if check == "transition" else 1, 2, 3, 4, dtype=dtype, seed=WELL_CONDITIONED)
     layer = subject_named("torch:GRU")
-    data = files.encoded(observed(layer, check, case))
+    data = files.encoded(trace_of(layer, check, case))
     held = {(check, case.to_json()): lambda: files.parse_trace(Path("recorded"), data)}
     subject = Replayed("recording:x", layer, layer.options, (dtype,), layer.cells, "", held)
     replay, live = verdict(subject, check, case), verdict(layer, check, case)
@@ -254,7 +254,7 @@ def test_halves_and_tf32_are_replayed(check, dtype):
 
 def test_other_seeds_record_other_numbers():
     subject = right_subject("lstm")
-    one, other = (list(chosen(subject, "float64", seed)) for seed in (0, 1))
+    one, other = (list(cases_to_record(subject, "float64", seed)) for seed in (0, 1))
     pairs = zip(one, other, strict=True)
     kept = [check for (check, a), (_, b) in pairs if a.seed == b.seed]
     # dropout goes by the masks that can be told apart, schedules are written down

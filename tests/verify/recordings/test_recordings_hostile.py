@@ -19,7 +19,7 @@ from gatewise.verify.execution.judge import hold
 from gatewise.verify.mutants import right_subject
 from gatewise.verify.recordings import files
 from gatewise.verify.recordings.files import Entry, Form, Recording
-from gatewise.verify.recordings.record import observed
+from gatewise.verify.recordings.record import trace_of
 from gatewise.verify.runs.records import RunFileError
 from gatewise.verify.runs.status import STATUSES
 from gatewise.verify.subjects import subject_named
@@ -37,7 +37,7 @@ def write(folder):
     entries = []
     for number, check in enumerate(CHECKS):
         name = f"{number:03}-{check}.safetensors"
-        digest = files.write_trace(folder / name, observed(subject, check, CASE))
+        digest = files.write_trace(folder / name, trace_of(subject, check, CASE))
         entries.append(Entry(check, json.loads(CASE.to_json()), name, digest))
     files.write(folder, Recording(
         schema=files.SCHEMA, subject=subject.name, form=Form("explicit", "gru"), cells=("gru",),

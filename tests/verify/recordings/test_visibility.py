@@ -10,8 +10,8 @@ from gatewise.verify.cases.case import Case
 from gatewise.verify.mutants import equivalences, mutants, right_subject
 from gatewise.verify.recordings import table
 from gatewise.verify.recordings.replayed import UNANSWERED
-from gatewise.verify.recordings.table import chosen
-from gatewise.verify.recordings.visibility import ENDS, UNSEEN, sight
+from gatewise.verify.recordings.table import cases_to_record
+from gatewise.verify.recordings.visibility import ENDS_PROCESS, UNSEEN, visibility_of
 
 SEEN = [m for m in mutants() if m.id not in UNSEEN]
 
@@ -19,7 +19,7 @@ SEEN = [m for m in mutants() if m.id not in UNSEEN]
 @pytest.mark.parametrize("mutant", SEEN, ids=lambda m: m.id)
 def test_a_mutant_is_seen(mutant):
     """Of one cell here; ``gatewise mutants --recorded`` tries all of them."""
-    found = sight(mutant, mutant.cells[0], mutant.dtypes[0])
+    found = visibility_of(mutant, mutant.cells[0], mutant.dtypes[0])
     assert found.seen_by, mutant.statement
     assert found.right
 
@@ -31,7 +31,7 @@ def test_most_are_seen():
 
 @pytest.mark.parametrize("mutant", [m for m in mutants() if m.id in UNSEEN], ids=lambda m: m.id)
 def test_what_is_not_seen_has_a_reason(mutant):
-    if UNSEEN[mutant.id] == ENDS:
+    if UNSEEN[mutant.id] == ENDS_PROCESS:
         assert mutant.isolated
     else:
         assert set(mutant.killed_by) <= UNANSWERED.keys()
@@ -39,7 +39,7 @@ def test_what_is_not_seen_has_a_reason(mutant):
 
 @pytest.mark.parametrize("program", equivalences()[:1], ids=lambda m: m.id)
 def test_an_equivalent_program_passes(program):
-    found = sight(program, program.cells[0], program.dtypes[0])
+    found = visibility_of(program, program.cells[0], program.dtypes[0])
     assert found.right, found.seen_by
     assert found.tried > 40
 
@@ -49,7 +49,7 @@ def test_without_its_cases_a_mutant_is_not_seen(monkeypatch):
     monkeypatch.setattr(table, "CASES", [(Case(3, 2, 4, 5), "smoke forward")])
     monkeypatch.setattr(table, "FORCED_CASES", 0)
     gradients = next(m for m in mutants() if m.killed_by[0] == "gradient")
-    found = sight(gradients, gradients.cells[0], "float64")
+    found = visibility_of(gradients, gradients.cells[0], "float64")
     assert (found.seen_by, found.right) == ("", False)
 
 
@@ -71,7 +71,7 @@ def test_options_that_are_not_offered_are_left_out():
     class Poor:
         options, cells = poor, ("lstm",)
 
-    for _, case in chosen(Poor(), "float64"):
+    for _, case in cases_to_record(Poor(), "float64"):
         assert not poor.lacking(case)
         assert case.layers == case.directions == 1
 

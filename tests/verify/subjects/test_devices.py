@@ -141,7 +141,7 @@ def test_what_a_device_is_set_to(gpu, monkeypatch):
     case = Case(2, 2, 3, 4, dtype="float32")
     here = adapted(Seen, "hand:it", "torch.nn.LSTM")
     inputs = draw_inputs(here, case)
-    there = replace(here.called(here.module(torch, case), case),
+    there = replace(here.torch_module(here.module(torch, case), case),
                     setting=partial(torch_module.precise, torch, case, "cuda"))  # fmt: skip
     for built in (here.build(case), there):
         seen.clear()

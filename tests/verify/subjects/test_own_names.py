@@ -16,7 +16,7 @@ from gatewise.verify.diagnosis.search import Explainer, observations
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.recordings.record import form_of
 from gatewise.verify.subjects import adapted
-from gatewise.verify.subjects.own_names import gate_of
+from gatewise.verify.subjects.gate_names import gate_of
 from gatewise.verify.subjects.protocol import SubjectUnavailable
 from judgements import diagnosed
 

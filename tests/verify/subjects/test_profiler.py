@@ -18,7 +18,7 @@ from gatewise.verify.cases.case import Case
 from gatewise.verify.checks import check_named, sizes
 from gatewise.verify.execution.judge import BUDGETS, hold
 from gatewise.verify.recordings.record import record_case
-from gatewise.verify.recordings.replayed import Watched
+from gatewise.verify.recordings.replayed import RecordedKernels
 from gatewise.verify.runs import run as run_files
 from gatewise.verify.runs.deviations import KNOWN, Deviation
 from gatewise.verify.runs.run import Planned
@@ -166,7 +166,9 @@ def test_a_fallback_is_no_known_deviation():
 
 def test_a_recording_knows_what_ran_case_by_case():
     """What lacked in one dtype says nothing of another."""
-    watched = Watched({("forward", "a"): ("oneDNN in 1 of 1", ""), ("forward", "b"): ("no", "x")})
+    watched = RecordedKernels(
+        {("forward", "a"): ("oneDNN in 1 of 1", ""), ("forward", "b"): ("no", "x")}
+    )
     watched.begin()
     watched.replayed["forward", "a"] = None
     assert (watched.summary, watched.lacking) == ("oneDNN in 1 of 1", "")

@@ -15,9 +15,10 @@ from gatewise.verify.checks import subject_checks
 from gatewise.verify.execution.judge import Budget, hold
 from gatewise.verify.recordings.record import form_of
 from gatewise.verify.subjects import adapted, subject_named
+from gatewise.verify.subjects.cell_call import step_of
 from gatewise.verify.subjects.inputs import draw_cotangents, draw_inputs
 from gatewise.verify.subjects.loader import UnknownSubject
-from gatewise.verify.subjects.torch_like import fitting, step_of
+from gatewise.verify.subjects.torch_like import fitting
 from judgements import verdict_is
 
 CHECKS = {check.id: check for check in subject_checks() if not check.problems}

@@ -14,7 +14,7 @@ from commands import invoke, refused
 from gatewise.cli.explain import read_arrays
 from gatewise.verify.cases.case import Case
 from gatewise.verify.vectors import audit, files, public, public_onnx, public_webnn, selection
-from gatewise.verify.vectors.audit import Allowed, Unread
+from gatewise.verify.vectors.audit import NotAudited, Tolerance
 from gatewise.verify.vectors.vector import ALL
 
 T, B, D, H = 3, 2, 2, 3
@@ -137,7 +137,7 @@ def test_a_test_of_webnn_is_read_as_it_is_meant(form, tmp_path):
     (wrong,) = public_webnn.read(script(tmp_path, [test]), None)
 
     assert right.cell == cell
-    assert right.allowed == Allowed(ulp=3)
+    assert right.tolerance == Tolerance(ulp=3)
     assert right.ratio <= 1 < wrong.ratio
     assert right.tight
 
@@ -147,7 +147,7 @@ def test_what_a_test_cannot_show_is_not_seen(form, tmp_path):
     """Even where nothing is allowed: that it is written in float32 is no mistake's doing."""
     kind, options, _ = WEBNN[form]
 
-    (exact,) = public_webnn.read(script(tmp_path, [webnn(kind, **options)]), Allowed())
+    (exact,) = public_webnn.read(script(tmp_path, [webnn(kind, **options)]), Tolerance())
 
     assert not {"W01", "W04", "Q01", "Q06", "S12"} & exact.caught
     assert len(exact.caught) > 15
@@ -165,7 +165,7 @@ SCRIPTS = {
 @pytest.mark.parametrize("kind", SCRIPTS)
 def test_a_script_of_another_form_is_refused(kind, tmp_path):
     text, words = SCRIPTS[kind]
-    with pytest.raises(Unread, match=words):
+    with pytest.raises(NotAudited, match=words):
         list(public_webnn.read(script(tmp_path, None, text), None))
 
 
@@ -178,7 +178,7 @@ def test_what_a_test_of_webnn_lacks_is_said(tmp_path):
 
     found = list(public_webnn.read(script(tmp_path, [odd, none, mixed, webnn("gru")]), None))
 
-    assert [isinstance(each, Unread) for each in found] == [True, True, True, False]
+    assert [isinstance(each, NotAudited) for each in found] == [True, True, True, False]
     assert "activations sigmoid, relu, tanh" in str(found[2])
 
 
@@ -226,21 +226,21 @@ def test_a_node_test_is_read_as_it_is_meant(form, tmp_path):
     kind, attributes, cell = NODES[form]
     folder = node(onnx, tmp_path / "test_one", kind, **attributes)
 
-    (right,) = public.read(tmp_path, public.Plain(read_arrays), None)
+    (right,) = public.read(tmp_path, public.PlainArrays(read_arrays), None)
     output = folder / "test_data_set_0" / "output_0.pb"
     changed = onnx.numpy_helper.to_array(onnx.load_tensor(output)).copy()
     changed[(0,) * changed.ndim] += 1e-3
     onnx.save_tensor(onnx.numpy_helper.from_array(changed), output)
-    (wrong,) = public.read(tmp_path, public.Plain(read_arrays), None)
+    (wrong,) = public.read(tmp_path, public.PlainArrays(read_arrays), None)
 
     assert right.cell == cell
     assert right.ratio <= 1 < wrong.ratio
-    assert right.allowed == public_onnx.OWN
+    assert right.tolerance == public_onnx.OWN
 
 
 def test_a_damaged_node_test_is_refused(tmp_path):
     onnx = pytest.importorskip("onnx")
-    plain = public.Plain(read_arrays)
+    plain = public.PlainArrays(read_arrays)
 
     def reasons(change):
         folder = tmp_path / change.__name__ / "test_one"
@@ -305,7 +305,7 @@ def arrays():
 
 def test_plain_arrays_are_read_by_the_convention_that_explains_them(arrays, tmp_path):
     """Also where only a few places are printed; a wrong number is no convention's."""
-    plain = public.Plain(read_arrays, "rnn")
+    plain = public.PlainArrays(read_arrays, "rnn")
     np.savez(tmp_path / "exact.npz", **arrays)
     np.savez(tmp_path / "printed.npz", **arrays | {"y": np.round(arrays["y"], 3)})
     arrays["y"][1, 1, 1] += 0.01
@@ -314,15 +314,15 @@ def test_plain_arrays_are_read_by_the_convention_that_explains_them(arrays, tmp_
     (exact,) = public.read(tmp_path / "exact.npz", plain, None)
     (printed,) = public.read(tmp_path / "printed.npz", replace(plain, printed=3), None)
 
-    assert (exact.cell, exact.allowed) == ("rnn", public.CLOSE)
+    assert (exact.cell, exact.tolerance) == ("rnn", public.CLOSE)
     assert exact.ratio <= 1
     assert printed.ratio <= 1
-    assert printed.allowed == Allowed(5e-4, 1e-5)
+    assert printed.tolerance == Tolerance(5e-4, 1e-5)
     assert len(printed.caught) <= len(exact.caught)
-    with pytest.raises(Unread, match="no convention gives these numbers"):
+    with pytest.raises(NotAudited, match="no convention gives these numbers"):
         list(public.read(tmp_path / "wrong.npz", plain, None))
-    with pytest.raises(Unread, match="say what they are of"):
-        list(public.read(tmp_path / "exact.npz", public.Plain(read_arrays), None))
+    with pytest.raises(NotAudited, match="say what they are of"):
+        list(public.read(tmp_path / "exact.npz", public.PlainArrays(read_arrays), None))
 
 
 def test_own_vectors_see_what_they_say(tmp_path):
@@ -332,7 +332,7 @@ def test_own_vectors_see_what_they_say(tmp_path):
         document = files.vectors(selection.select("rnn", "float64"))
     files.write(tmp_path, document)
 
-    tests = list(public.read(tmp_path, public.Plain(read_arrays), None))
+    tests = list(public.read(tmp_path, public.PlainArrays(read_arrays), None))
 
     assert [set(test.caught) for test in tests] == [set(t.catches) for t in document.tests]
     assert all(test.ratio <= 1 for test in tests)
@@ -364,15 +364,15 @@ def test_own_vectors_that_were_changed_are_refused(field, value, tmp_path):
 def test_constant_weights_miss_what_random_weights_see(tmp_path):
     """The gates' order, U transposed, rows exchanged; the report says which are missed."""
     weak = webnn("lstm", constant=0.1)
-    constant = list(public_webnn.read(script(tmp_path, [weak]), Allowed(rtol=1e-3)))
-    random = list(public_webnn.read(script(tmp_path, [webnn("lstm", 1)]), Allowed(rtol=1e-3)))
+    constant = list(public_webnn.read(script(tmp_path, [weak]), Tolerance(rtol=1e-3)))
+    random = list(public_webnn.read(script(tmp_path, [webnn("lstm", 1)]), Tolerance(rtol=1e-3)))
 
     assert {"L01", "L02", "L05"} <= random[0].caught
     assert not {"L01", "L02", "L05"} & constant[0].caught
     (found,) = audit.audits(random)
-    shares = {share.group: share for share in found.shares}
-    assert len(shares["gradients"].missed) == shares["gradients"].count
-    assert {m.id for share in found.shares for m in share.missed} == (
+    groups = {group.title: group for group in found.groups}
+    assert len(groups["gradients"].missed) == groups["gradients"].count
+    assert {m.id for group in found.groups for m in group.missed} == (
         {m.id for m in found.showable} - found.caught
     )
 

@@ -86,7 +86,7 @@ def test_a_mistake_in_torch_s_arrays_is_named_exactly(of_torch):
     outputs = {str(test.id): by_torch(test, exchanged) for test in of_torch.tests}
 
     judgement = judge(of_torch, outputs)
-    exact = cause.exact(of_torch, outputs, judgement.suspects)
+    exact = cause.exact_suspects(of_torch, outputs, judgement.suspects)
 
     assert len(judgement.suspects) > 5
     assert [STATEMENTS[each] for each in exact] == [

@@ -22,23 +22,25 @@ def calls(file: File, node: Node, inputs: Path) -> list[dict[str, Floats]]:
 
     They are x (T, B, D), y, ``state 0``, ..., ``final 0``, ... Raises ModelError if there are none.
     """
-    cut, at = node.unrolled, node.at if isinstance(node, FusedNode) else None
-    graph = at.graph if at is not None else cut.graph
+    cut, operator = node.unrolled, node.file_operator if isinstance(node, FusedNode) else None
+    graph = operator.graph if operator is not None else cut.graph
     if graph:
         raise ModelError("it stands in the graph of a loop or a branch, whose values are not kept")
-    if at is None and cut.before is not None:
+    if operator is None and cut.before is not None:
         raise ModelError("its input is multiplied outside of the step, for all steps at once")
     interpreter = _ready(file, inputs)
     initial = {}
-    if at is not None:  # the variables change in the call
-        states = [at.input(k) for places in OPERATORS[at.name][1].states for k in places]
+    if operator is not None:  # the variables change in the call
+        states = [
+            operator.input(k) for places in OPERATORS[operator.name][1].states for k in places
+        ]
         initial = {k: np.array(interpreter.get_tensor(k)) for k in states}
     interpreter.invoke()
 
     def value(number: int) -> Floats:
         return np.array(interpreter.get_tensor(number))
 
-    if at is None:
+    if operator is None:
         before, after = (
             {n: (a := value(k)).reshape(1, -1, a.shape[-1]) for n, k in tensors.items()}
             for tensors in (cut.inputs, cut.outputs)
@@ -47,7 +49,7 @@ def calls(file: File, node: Node, inputs: Path) -> list[dict[str, Floats]]:
         for k, name in enumerate(node.states):
             call |= {f"state {k}": before[name], f"final {k}": after[name]}
         return [call]
-    x, y = value(at.inputs[0]), np.concatenate([value(k) for k in at.outputs], axis=-1)
+    x, y = value(operator.inputs[0]), np.concatenate([value(k) for k in operator.outputs], axis=-1)
     if x.ndim == 2:  # one step
         x, y = x[None], y[None]
     elif node.layout:

@@ -12,6 +12,7 @@ import numpy as np
 from ....reference.arrays import Floats
 from ...conventions.convention import Convention
 from ...subjects.frameworks.onnx_operator import convention as convention_of
+from ..content import ORDERS
 from ..graph import LARGEST_ARRAY, ModelError
 from ..nodes import GATES, KINDS, Node
 from ..operation import FUSED_ACTIVATIONS, Activation, Fused, Operation
@@ -24,15 +25,12 @@ INSTEAD = (
 )
 """The advice for a quantised node."""
 
-ORDER = {"LSTM": "iofg", "RNN": "a"}
-"""The gates in the order of nodes."""
-
 OWN_ORDER = "ifgo"
 """The gates in the order of the operators' inputs, one array each."""
 
 
 @dataclass(frozen=True)
-class Inputs:
+class Places:
     """Numbers of an operator's inputs: the first of each array, by direction; states by name.
 
     W, R, B, P and ``norm`` have one input per gate from that number on.
@@ -48,17 +46,17 @@ class Inputs:
     auxiliary: tuple[int, ...] = ()
 
 
-LSTM = Inputs((1,), (5,), (12,), ((18, 19),), P=(9,), projection=(16,), norm=(20,))
-RNN = Inputs((1,), (2,), (3,), ((4,),))
-OPERATORS: Mapping[str, tuple[str, Inputs]] = {
+LSTM = Places((1,), (5,), (12,), ((18, 19),), P=(9,), projection=(16,), norm=(20,))
+RNN = Places((1,), (2,), (3,), ((4,),))
+OPERATORS: Mapping[str, tuple[str, Places]] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": ("LSTM", LSTM),
     "LSTM": ("LSTM", LSTM),
-    "BIDIRECTIONAL_SEQUENCE_LSTM": ("LSTM", Inputs(
+    "BIDIRECTIONAL_SEQUENCE_LSTM": ("LSTM", Places(
         (1, 18), (5, 22), (12, 29), ((35, 36), (37, 38)), P=(9, 26), projection=(16, 33),
         auxiliary=(39, *range(40, 48)))),
     "UNIDIRECTIONAL_SEQUENCE_RNN": ("RNN", RNN),
     "RNN": ("RNN", RNN),
-    "BIDIRECTIONAL_SEQUENCE_RNN": ("RNN", Inputs(
+    "BIDIRECTIONAL_SEQUENCE_RNN": ("RNN", Places(
         (1, 5), (2, 6), (3, 7), ((4,), (8,)), auxiliary=(9, 10, 11))),
 }  # fmt: skip
 """The kind of each operator, and the numbers of its inputs."""
@@ -82,13 +80,13 @@ class FusedNode(Node):
     ``weights`` may also have ``projection`` (directions, P, H) and ``norm`` (directions, gates x
     H); B is one bias. Coupled gates i = 1 - f are written as f = 1 - i: the file's arrays of f
     are those of i here, with the opposite sign. ``fused`` are the operator's options; ``arrays``
-    are the file's by their numbers among the operator's inputs.
+    are the file's by their numbers among the inputs of ``file_operator``.
     """
 
     fused: Fused = field(default_factory=Fused)
     merged: bool = True
     arrays: Mapping[int, Floats] = field(default_factory=dict, compare=False, repr=False)
-    at: Operator | None = field(default=None, compare=False, repr=False)
+    file_operator: Operator | None = field(default=None, compare=False, repr=False)
     reader: ClassVar[str] = "TensorFlow Lite"
 
     @property
@@ -104,7 +102,7 @@ class FusedNode(Node):
     @cached_property
     def convention(self) -> Convention:
         """The meaning of its parameters, without options that no convention has."""
-        order = ORDER[self.kind].replace("f" if self.fused.coupled else " ", "")
+        order = ORDERS["onnx"][self.family].replace("f" if self.fused.coupled else " ", "")
         fields: dict[str, Any] = {"bias": (order,), "coupled": self.fused.coupled}
         if self.plain and self.kind == "RNN":
             fields["candidate"] = self.fused.activation.lower()
@@ -172,7 +170,9 @@ def operators(file: File) -> list[Node]:
 def _nodes(file: File, operator: Operator) -> Iterator[Node]:
     path = f"graph {operator.graph}/" if operator.graph else ""
     label = file.name(operator.graph, operator.outputs[0]) if operator.outputs else operator.name
-    bare = FusedNode(label, operator.name, path, opset=0, operator=operator.name, at=operator)
+    bare = FusedNode(
+        label, operator.name, path, opset=0, operator=operator.name, file_operator=operator
+    )
     if operator.custom:
         if any(kind in operator.name.upper() for kind in KINDS):
             problem = f"{operator.name} is a custom operator: it is not supported"
@@ -187,7 +187,7 @@ def _nodes(file: File, operator: Operator) -> Iterator[Node]:
         yield replace(bare, kind=kind, problem=str(error).removeprefix(f"{file.path}: "))
 
 
-def _node(file: File, operator: Operator, bare: FusedNode, places: Inputs) -> FusedNode:
+def _node(file: File, operator: Operator, bare: FusedNode, places: Places) -> FusedNode:
     options, directions = operator.options, len(places.W)
     required = ("fusedActivationFunction", *(() if bare.one_step else ("timeMajor",)))
     if not all(hasattr(options, name) for name in required):
@@ -240,7 +240,7 @@ class _Pass:
     file: File
     operator: Operator
     kind: str
-    places: Inputs
+    places: Places
     direction: int
 
     @property
@@ -285,9 +285,9 @@ class _Pass:
             return None
         if missing:
             raise ModelError(f"its {slot} has no array for gate {missing[0].replace('g', 'c')}")
-        order = "h" if slot == "projection" else [g for g in ORDER[self.kind] if g in gates]
+        letters = "h" if slot == "projection" else ORDERS["onnx"][self.kind.lower()]
         blocks = []
-        for gate in order:
+        for gate in (letter for letter in letters if letter in gates):
             name = self.file.name(self.operator.graph, gates[gate])
             block = self.file.constant(self.operator.graph, gates[gate])
             if block is None:
@@ -344,7 +344,7 @@ def _require_shapes(node: FusedNode) -> None:
                              f"{gates} gates of {H} units")  # fmt: skip
 
 
-def _with_states(file: File, operator: Operator, node: FusedNode, places: Inputs) -> FusedNode:
+def _with_states(file: File, operator: Operator, node: FusedNode, places: Places) -> FusedNode:
     """Return a node with the source of its states; raise ModelError if they do not fit."""
     graph = operator.graph
     if any(operator.input(p + 1) >= 0 for p in places.projection):

@@ -12,8 +12,7 @@ from ...cases.case import Case
 from ...subjects.framework import by_pass, imported
 from ...subjects.frameworks.litert_model import INSTALL, Writer, import_schema
 from ...subjects.protocol import Inputs, Result
-from .operators import OPERATORS, OWN_ORDER, FusedNode
-from .operators import Inputs as Places
+from .operators import OPERATORS, OWN_ORDER, FusedNode, Places
 
 __all__ = ["INSTALL", "STATE", "feeds", "interpreter", "model", "result"]
 
@@ -72,8 +71,8 @@ def model(node: FusedNode, case: Case, inputs: Inputs, *, original: bool) -> byt
 def _operator(node: FusedNode, case: Case) -> tuple[str, Any]:
     """Return the operator's name and options, those of the file unless the case differs."""
     schema, name = import_schema(), node.operator
-    assert node.at is not None  # noqa: S101 - the node was read from a file
-    options = copy.copy(node.at.options)
+    assert node.file_operator is not None  # noqa: S101 - the node was read from a file
+    options = copy.copy(node.file_operator.options)
     if node.directions == 2 and not case.bidirectional:
         name, original = name.replace("BIDIRECTIONAL", "UNIDIRECTIONAL"), options
         options = getattr(schema, "UnidirectionalSequenceLSTMOptionsT" if node.kind == "LSTM"

@@ -46,10 +46,10 @@ OPTIONS = {
 }  # fmt: skip
 """The options of the operators that are translated."""
 
-MOVED = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SLICE", "STRIDED_SLICE", "UNPACK", "SPLIT")
+ROW_MOVES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SLICE", "STRIDED_SLICE", "UNPACK", "SPLIT")
 """Operators that only choose or move rows, if the last axis keeps its width."""
 
-LONGEST = 16
+LONGEST_CHAIN = 16
 """Longest chain of such operators."""
 
 ACTIVATIONS = {"RELU": "Relu", "TANH": "Tanh"}
@@ -219,7 +219,7 @@ class _Translation:
     def _add(self, kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
         self.nodes.append(import_onnx().helper.make_node(kind, inputs, outputs, **attributes))
 
-    def _inside(self, operator: Operator) -> int:
+    def _moved_tensor(self, operator: Operator) -> int:
         """Return the tensor whose rows an operator moves."""
         return operator.input(1 if operator.name == "SPLIT" else 0)
 
@@ -229,9 +229,9 @@ class _Translation:
 
     def _moves_rows(self, operator: Operator) -> bool:
         """Return whether an operator only chooses or moves rows."""
-        if operator.name not in MOVED or not self._sound(operator):
+        if operator.name not in ROW_MOVES or not self._sound(operator):
             return False
-        tensors = [self._inside(operator), *operator.outputs]
+        tensors = [self._moved_tensor(operator), *operator.outputs]
         if len({self.file.shape(self.graph, k)[-1:] for k in tensors if k >= 0}) != 1:
             return False
         options, last = operator.options, len(self.file.shape(self.graph, tensors[0])) - 1
@@ -246,7 +246,7 @@ class _Translation:
     def _product(self, number: int) -> Operator | None:
         """Return the product with the input of all steps whose rows a tensor holds, or None."""
         rows = self._rows(number)
-        for _ in range(LONGEST):
+        for _ in range(LONGEST_CHAIN):
             producer = self.file.producers.get((self.graph, number))
             if producer is None or not self._sound(producer):
                 return None
@@ -254,7 +254,7 @@ class _Translation:
                 return producer if self._rows(number) > rows and not self._fused(producer) else None
             if not self._moves_rows(producer):
                 return None
-            number = self._inside(producer)
+            number = self._moved_tensor(producer)
         return None
 
     def _of_step(self, operator: Operator) -> bool:

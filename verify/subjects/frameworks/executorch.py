@@ -23,7 +23,7 @@ import numpy as np
 from ....reference.arrays import Floats
 from ...cases.case import Case
 from ...cases.options import Options
-from ..framework import FrameworkSubject, Plain, as_drawn, imported, laid_out
+from ..framework import FrameworkSubject, Plain, from_layout, imported, to_layout
 from ..protocol import Built, Inputs, Result, SubjectUnavailable
 from ..torch_module import import_torch, one_thread
 from ..torch_parameters import CONVENTIONS
@@ -114,13 +114,13 @@ class ExecutorchLayer(FrameworkSubject):
 def _arguments(torch: Any, case: Case, inputs: Inputs) -> list[Any]:
     """Return x and the states in the layer's layout, contiguous as programs need them."""
     alone, states = case.layout == "unbatched", inputs.state or ()
-    arrays = (laid_out(case, inputs.x), *(s[:, 0] if alone else s for s in states))
+    arrays = (to_layout(case, inputs.x), *(s[:, 0] if alone else s for s in states))
     return [torch.from_numpy(np.array(array, order="C")) for array in arrays]
 
 
 def _result(case: Case, outputs: Sequence[Any]) -> Result:
     (y, *final), alone = (output.numpy() for output in outputs), case.layout == "unbatched"
-    return Result(as_drawn(case, y), tuple(s[:, None] if alone else s for s in final))
+    return Result(from_layout(case, y), tuple(s[:, None] if alone else s for s in final))
 
 
 _WHOLE = Options(

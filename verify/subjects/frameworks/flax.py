@@ -18,7 +18,7 @@ from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
 from ...conventions.parameter_map import suffixes
-from ..framework import as_drawn, imported, laid_out
+from ..framework import from_layout, imported, to_layout
 from .jax_arrays import Function, JaxSubject, one_layer_states, stacked
 
 FAMILIES = {"flax-linen": ("flax", "jax"), "flax-nnx": ("flax", "jax")}
@@ -92,7 +92,7 @@ class LinenLayer(FlaxLayer):
             def call(x: Any, **more: Any) -> Any:
                 return module.apply({"params": tree}, x, **more)
 
-            return _called(jax, case, call, x, state, lengths)
+            return _call_layer(jax, case, call, x, state, lengths)
 
         return run
 
@@ -123,9 +123,9 @@ class NnxLayer(FlaxLayer):
             # copies, since calls write to counters of random numbers even if they draw none
             variables = {path: variable.copy() for path, variable in flat.items()}
             for name, path in paths.items():
-                variables[path] = _exchanged(flat[path], parameters[name], name)
+                variables[path] = _with_array(flat[path], parameters[name], name)
             module = nnx.merge(graph, nnx.from_flat_state(variables.items()))
-            return _called(jax, case, module, x, state, lengths)
+            return _call_layer(jax, case, module, x, state, lengths)
 
         return run
 
@@ -145,13 +145,13 @@ def _put(tree: dict[str, Any], path: Path, array: Any) -> None:
     tree[path[-1]] = array
 
 
-def _exchanged(variable: Any, array: Any, name: str) -> Any:
+def _with_array(variable: Any, array: Any, name: str) -> Any:
     if variable.shape != array.shape:
         raise ValueError(f"{name}: expected shape {variable.shape}, got {array.shape}")
     return variable.replace(array)
 
 
-def _called(jax: Any, case: Case, call: Any, x: Any, state: Any, lengths: Any) -> Any:
+def _call_layer(jax: Any, case: Case, call: Any, x: Any, state: Any, lengths: Any) -> Any:
     """Call a layer with x (T, B, D), converted to the case's layout."""
     more: dict[str, Any] = {} if lengths is None else {"seq_lengths": lengths}
     if state is not None:
@@ -159,11 +159,11 @@ def _called(jax: Any, case: Case, call: Any, x: Any, state: Any, lengths: Any) -
         carries = [_carry(one_layer_states(state, k)) for k in range(case.directions)]
         more["initial_carry"] = tuple(carries) if case.bidirectional else carries[0]
     time_first = case.layout != "batch-first"
-    carry, y = call(laid_out(case, x), time_major=time_first, return_carry=True, **more)
+    carry, y = call(to_layout(case, x), time_major=time_first, return_carry=True, **more)
     final = stacked(jax, [_states(c) for c in (carry if case.bidirectional else (carry,))])
     if case.layout == "unbatched":
         final = tuple(s[:, None] for s in final)
-    return as_drawn(case, y), final
+    return from_layout(case, y), final
 
 
 def _carry(states: Any) -> Any:

@@ -16,7 +16,7 @@ from ...cases.case import Case
 from ...cases.options import Options
 from ...conventions import Convention
 from ...conventions.file_layout import Stored
-from ..framework import as_drawn, imported, laid_out
+from ..framework import from_layout, imported, to_layout
 from .jax_arrays import Function, JaxSubject, one_layer_states, stacked
 
 FAMILIES = {"haiku": ("haiku", "jax")}
@@ -62,9 +62,9 @@ class HaikuCore(JaxSubject):
 
         def run(parameters: Mapping[str, Any], x: Any, state: Any, lengths: Any) -> Any:
             tree = self._tree(case, parameters)
-            y, final = apply(tree, laid_out(case, x), state)
+            y, final = apply(tree, to_layout(case, x), state)
             finals = [_arrays(s) for s in (final if case.layers > 1 else (final,))]
-            return as_drawn(case, y), stacked(jax, finals)
+            return from_layout(case, y), stacked(jax, finals)
 
         return run
 

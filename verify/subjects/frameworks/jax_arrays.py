@@ -98,9 +98,9 @@ class _Called:
     def _arguments(self, inputs: Inputs) -> tuple[Any, Any, Any, Any]:
         """Return the inputs as arrays of JAX."""
         array = self.jax.numpy.array
-        own = inputs.map(array)
+        converted = inputs.map(array)
         lengths = None if inputs.lengths is None else array(inputs.lengths.astype(np.int32))
-        return own.parameters, own.x, own.state, lengths
+        return converted.parameters, converted.x, converted.state, lengths
 
     @staticmethod
     def _result(inputs: Inputs, outputs: tuple[Any, tuple[Any, ...]]) -> Result:

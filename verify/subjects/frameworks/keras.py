@@ -142,9 +142,9 @@ def _joined(keras: Any, arrays: list[Any], shape: Any) -> Any:
 def _forward(keras: Any, function: Callable[..., Any], inputs: Inputs) -> Result:
     """Run the layer by Keras's own operations, on any backend."""
     tensor, array = keras.ops.convert_to_tensor, keras.ops.convert_to_numpy
-    own = inputs.map(lambda numbers: tensor(np.ascontiguousarray(numbers)))
+    converted = inputs.map(lambda numbers: tensor(np.ascontiguousarray(numbers)))
     lengths = None if inputs.lengths is None else tensor(inputs.lengths.astype(np.int32))
-    y, final = function(own.parameters, own.x, own.state, lengths)
+    y, final = function(converted.parameters, converted.x, converted.state, lengths)
     return Result(within(array(y), inputs.lengths), tuple(map(array, final)))
 
 

@@ -282,7 +282,7 @@ class SLSTM(Program):
 
 
 @dataclass(frozen=True)
-class Adapted(OneCell):
+class ProgramSubject(OneCell):
     """A program and its name; loading it determines the options that it offers."""
 
     name: str
@@ -326,19 +326,19 @@ class Adapted(OneCell):
 
 
 SUBJECTS = (
-    Adapted("fla:gated-delta", FlaGatedDelta),
-    Adapted("fla:gated-delta-chunk", FlaGatedDeltaChunk),
-    Adapted("fla:gated-delta-product", FlaGatedDeltaProduct),
-    Adapted("fla:kda", FlaKDA),
-    Adapted("fla:gla", FlaGLA),
-    Adapted("fla:deltanet", FlaDeltaNet),
-    Adapted("fla:rwkv6", FlaRWKV6),
-    Adapted("transformers:gated-delta", QwenGatedDelta),
-    Adapted("transformers:gated-delta-chunk", QwenGatedDeltaChunk),
-    Adapted("transformers:mamba2", Mamba2Chunk),
-    Adapted("transformers:mamba", Mamba1Scan),
-    Adapted("mambapy:scan", Mambapy),
-    Adapted("mlstm-kernels:steps", MLSTM),
-    Adapted("mlstm-kernels:chunk", MLSTMChunk),
-    Adapted("xlstm-cells:sLSTM", SLSTM),
+    ProgramSubject("fla:gated-delta", FlaGatedDelta),
+    ProgramSubject("fla:gated-delta-chunk", FlaGatedDeltaChunk),
+    ProgramSubject("fla:gated-delta-product", FlaGatedDeltaProduct),
+    ProgramSubject("fla:kda", FlaKDA),
+    ProgramSubject("fla:gla", FlaGLA),
+    ProgramSubject("fla:deltanet", FlaDeltaNet),
+    ProgramSubject("fla:rwkv6", FlaRWKV6),
+    ProgramSubject("transformers:gated-delta", QwenGatedDelta),
+    ProgramSubject("transformers:gated-delta-chunk", QwenGatedDeltaChunk),
+    ProgramSubject("transformers:mamba2", Mamba2Chunk),
+    ProgramSubject("transformers:mamba", Mamba1Scan),
+    ProgramSubject("mambapy:scan", Mambapy),
+    ProgramSubject("mlstm-kernels:steps", MLSTM),
+    ProgramSubject("mlstm-kernels:chunk", MLSTMChunk),
+    ProgramSubject("xlstm-cells:sLSTM", SLSTM),
 )

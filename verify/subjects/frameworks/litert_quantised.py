@@ -108,7 +108,7 @@ class LiteRT(FrameworkSubject):
         states = [writer.tensor("state", (rows, n), variable=True) for n in widths]
         y = writer.tensor("y", (steps, rows, widths[0]))
         options = {"asymmetricQuantizeInputs": self.asymmetric}
-        return self._finished(writer, x, parts, states, y, options)
+        return self._complete_program(writer, x, parts, states, y, options)
 
     def _parts(self, writer: Writer, inputs: Inputs) -> Parts:
         """Add the parameters of all gates."""
@@ -130,7 +130,7 @@ class LiteRT(FrameworkSubject):
         parts = np.split(inputs.parameters[f"{name}_l0"], len(self.convention.order))
         return [-parts[0], *parts[1:]] if self.convention.coupled else parts
 
-    def _finished(
+    def _complete_program(
         self,
         writer: Writer,
         x: int,
@@ -194,7 +194,7 @@ class IntegerLiteRT(LiteRT):
         between = [writer.tensor("gate", (1,), dtype="INT16", grid=gates) for _ in range(4)]
         hidden = grids["m" if case.P else "h"]
         between.append(writer.tensor("hidden", (1,), dtype="INT8", grid=hidden))
-        return self._finished(writer, x, parts, states, y, {}, between)
+        return self._complete_program(writer, x, parts, states, y, {}, between)
 
     def _parts(self, writer: Writer, inputs: Inputs) -> Parts:
         W, U, b = (self._gates(inputs, name) for name in ("weight_ih", "weight_hh", "bias"))

@@ -45,7 +45,7 @@ class OnnxRuntime(FrameworkSubject):
         onnx = imported("onnx", INSTALL)
 
         def make(inputs: Inputs) -> Any:
-            model = self.written(onnx, self.operator.model(onnx, case, inputs))
+            model = self.model_to_run(onnx, self.operator.model(onnx, case, inputs))
             return session(model.SerializeToString())
 
         session_for = OncePerParameters(make, optional_inputs)
@@ -56,7 +56,7 @@ class OnnxRuntime(FrameworkSubject):
 
         return Plain(run)
 
-    def written(self, onnx: Any, model: Any) -> Any:
+    def model_to_run(self, onnx: Any, model: Any) -> Any:
         """Return the model to run; SubjectUnavailable unless it is the operator alone."""
         if [node.op_type for node in model.graph.node] != [self.operator.kind]:
             raise SubjectUnavailable(f"the model is not one {self.operator.kind}")

@@ -42,7 +42,7 @@ class QuantisedOperator(OnnxRuntime):
     unsigned: bool = field(default=False, kw_only=True)
     """Whether weights are unsigned, with zero points."""
 
-    def written(self, onnx: Any, model: Any) -> Any:
+    def model_to_run(self, onnx: Any, model: Any) -> Any:
         """Return the model after quantisation."""
         if self.tool is None:
             return _qdq(onnx, model)

@@ -127,10 +127,10 @@ def _gru_step(tf: Any) -> Any:
 
         def pull(d_h: Any) -> tuple[Any, ...]:
             g = tf.raw_ops.GRUBlockCellGrad(**arguments, r=r, u=u, c=c, d_h=d_h)
-            of_ru = tf.matmul(tf.concat([x, h_prev], 1), g.d_r_bar_u_bar, transpose_a=True)
-            of_c = tf.matmul(tf.concat([x, r * h_prev], 1), g.d_c_bar, transpose_a=True)
+            dw_ru = tf.matmul(tf.concat([x, h_prev], 1), g.d_r_bar_u_bar, transpose_a=True)
+            dw_c = tf.matmul(tf.concat([x, r * h_prev], 1), g.d_c_bar, transpose_a=True)
             biases = (tf.reduce_sum(g.d_r_bar_u_bar, 0), tf.reduce_sum(g.d_c_bar, 0))
-            return (g.d_x, g.d_h_prev, of_ru, of_c, *biases)
+            return (g.d_x, g.d_h_prev, dw_ru, dw_c, *biases)
 
         return h, pull
 

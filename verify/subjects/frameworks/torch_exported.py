@@ -27,10 +27,10 @@ from ..framework import (
     FrameworkSubject,
     OncePerParameters,
     Plain,
-    as_drawn,
+    from_layout,
     imported,
-    laid_out,
     optional_inputs,
+    to_layout,
 )
 from ..protocol import Built, Inputs, Result, SubjectUnavailable
 from ..torch_module import TorchModule, import_torch, one_thread
@@ -119,7 +119,7 @@ class OnnxLayer(FrameworkSubject):
 
         def run(inputs: Inputs) -> Result:
             y, *final = session_for(inputs).run(None, self._feeds(case, inputs))
-            return Result(as_drawn(case, y), tuple(final))
+            return Result(from_layout(case, y), tuple(final))
 
         return Plain(run)
 
@@ -147,7 +147,7 @@ class OnnxLayer(FrameworkSubject):
 
     def _feeds(self, case: Case, inputs: Inputs) -> dict[str, Floats]:
         """Return the inputs of the file: x, and lengths and states if there are any."""
-        feeds = {"x": laid_out(case, inputs.x)} | (
+        feeds = {"x": to_layout(case, inputs.x)} | (
             {} if inputs.lengths is None else {LENGTHS: inputs.lengths}
         )
         feeds |= dict(zip(self.convention.states, inputs.state or (), strict=False))

@@ -125,7 +125,7 @@ def _minimal(attribute: str) -> Callable[[Any, Case], Any]:
     return make
 
 
-def _rg_lru_made(module: Any, case: Case) -> Any:
+def _make_rg_lru(module: Any, case: Case) -> Any:
     """Return a layer of H + D units: the cell's H, and D that carry x to its gates."""
     config = type("Config", (), {"lru_width": case.H + case.D, "num_attention_heads": 1})
     return module.RecurrentGemmaRglru(config)
@@ -152,15 +152,15 @@ def _rg_lru(
     }  # fmt: skip
     activations = torch.cat([x @ W[2] + b[2], x], dim=-1).transpose(0, 1)
     positions = torch.arange(1, x.shape[0] + 1).expand(x.shape[1], -1)
-    begun = None if states is None else states[0][0]
     layer.recurrent_states = None
-    if begun is not None:
-        layer.recurrent_states = torch.cat([begun, begun.new_zeros(len(begun), D)], dim=1)
+    if states is not None:
+        h = states[0][0]
+        layer.recurrent_states = torch.cat([h, h.new_zeros(len(h), D)], dim=1)
     y = torch.func.functional_call(layer, weights, (activations, positions))
     return y[..., :H].transpose(0, 1), (layer.recurrent_states[None, :, :H].to(x.dtype),)
 
 
-def _sru_made(module: Any, case: Case) -> Any:
+def _make_sru(module: Any, case: Case) -> Any:
     """Return a cell with a highway matrix: with D = H the input would pass without one."""
     return module.SRUCell(case.D + (case.D == case.H), case.H)
 
@@ -203,12 +203,12 @@ SUBJECTS = (
         for by_step in (True, False)
     ),
     FamilyLayer(
-        "sru:SRUCell", "sru", "sru.modules", _sru_made, _sru, replace(PLAIN, lengths=True),
+        "sru:SRUCell", "sru", "sru.modules", _make_sru, _sru, replace(PLAIN, lengths=True),
         dtypes=("float32",),  # its CPU kernel takes no other
     ),
     FamilyLayer(
         "recurrentgemma:RecurrentGemmaRglru", "rg-lru",
-        "transformers.models.recurrent_gemma.modeling_recurrent_gemma", _rg_lru_made, _rg_lru,
+        "transformers.models.recurrent_gemma.modeling_recurrent_gemma", _make_rg_lru, _rg_lru,
         PLAIN, dtypes=("float32",),
     ),
 )  # fmt: skip

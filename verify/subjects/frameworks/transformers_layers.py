@@ -29,7 +29,7 @@ from ...runs.verdict import NO_EQUATIONS
 from ..differentiated import arrays_of
 from ..framework import Plain, imported
 from ..protocol import Built, Inputs, OneCell, Result
-from ..ragged import RaggedLayer, arguments
+from ..ragged import RaggedLayer, ragged_arguments
 from ..recurrence import Recurrence
 
 FAMILIES = {"transformers-layers": ("transformers", "torch")}
@@ -121,7 +121,7 @@ class Mixer(OneCell):
             )  # fmt: skip
             layer.update_conv_state(conv)
             layer.update_recurrent_state(memory)
-        mask = arguments(inputs, np.transpose, arrays.into)["attention_mask"]
+        mask = ragged_arguments(inputs, np.transpose, arrays.into)["attention_mask"]
         options = {"cache": caches.Cache(layers=[layer]), "attention_mask": mask}
         x = arrays.into(inputs.x).transpose(0, 1)
         with arrays.setting(), torch.no_grad(), patch.multiple(source, **_unreplaced(source)):

@@ -1,4 +1,4 @@
-"""Shorter time limits for subjects that gave no answer in time."""
+"""Shorter time limits for subjects that hang: that gave no answer in time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ SHORTER = 6
 """The divisor of a task's time after its subject gave no answer in time."""
 
 
-class Late:
-    """The verdicts of subjects that gave no answer in time.
+class Hangs:
+    """The verdicts on each subject that gave no answer in time.
 
     After the first, a subject's other tasks have 1/``SHORTER`` of the time; after ``HANGS``, none
     is run.
@@ -22,10 +22,10 @@ class Late:
 
     def hold(self, task: Task, isolated: Isolated, timeout: float) -> Verdict:
         """Return the verdict on a task, without running it if its subject has hung too often."""
-        late = self.verdicts.setdefault(task.named, [])
-        if reason := hung(late):
+        earlier = self.verdicts.setdefault(task.named, [])
+        if reason := hung(earlier):
             return task.unanswered("not tested", reason)
-        verdict = isolated.hold(task, timeout, share=1 / SHORTER if late else 1.0)
+        verdict = isolated.hold(task, timeout, share=1 / SHORTER if earlier else 1.0)
         if in_vain(verdict):
-            late.append(verdict)
+            earlier.append(verdict)
         return verdict

@@ -2,7 +2,7 @@
 
 from gatewise.verify.checks import check_named
 from gatewise.verify.execution.judge import Budget, hold
-from gatewise.verify.runs.words import words
+from gatewise.verify.runs.exception_text import exception_text
 from gatewise.verify.subjects import adapted
 from plain_numpy import LSTM
 
@@ -15,8 +15,8 @@ class Odd(Exception):
 
 
 def test_words():
-    assert words(ValueError("a b")) == "ValueError: a b"
-    assert words(Odd()) == "Odd (its message cannot be read: that raises, too)"
+    assert exception_text(ValueError("a b")) == "ValueError: a b"
+    assert exception_text(Odd()) == "Odd (its message cannot be read: that raises, too)"
 
 
 class RightAtFirst(LSTM):
