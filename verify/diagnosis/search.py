@@ -118,12 +118,13 @@ class Explainer:
     def sift(self, search: Search, more: Sequence[Experiment], *, until: int = 0) -> None:
         """Run more experiments, and keep the hypotheses that fit them as well.
 
-        The experiment that refutes the last of them joins the observations. End when ``until``
-        hypotheses or fewer remain, or at the deadline.
+        The experiment that refutes the last of them joins the observations. End when those that
+        remain say ``until`` different things or fewer, or at the deadline.
         """
         observations_before = self.observations
         for experiment in more:
-            if len(search.fits) <= until or (until and self.deadline.passed):
+            distinct = {hypothesis.explanation for hypothesis in search.fits}
+            if len(distinct) <= until or (until and self.deadline.passed):
                 break
             self.observations = list(observations(self.subject, [experiment]))
             fits, search.fits = search.fits, []

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice, product
+from itertools import chain, islice, product
 
 import numpy as np
 
@@ -352,10 +352,7 @@ class Twice(Trial):
         if time.process_time() > self.deadline or impossible(self.subject, OUTPUTS, case):
             return None
         try:
-            if differs(self.subject, case, self.training, calls=SURE):
-                return True
-            slightly = differs(self.subject, case, self.training, calls=SURE, exactly=True)
-            return None if slightly else False
+            return differs(self.subject, case, self.training, calls=SURE)
         except (Mismatch, SubjectCrashed, NotOffered):
             return None
 
@@ -376,17 +373,20 @@ def differs(
     inputs: Inputs | None = None,
     *,
     calls: int = CALLS,
-    exactly: bool = False,
-) -> bool:
+) -> bool | None:
     """Whether new layers, called with the same inputs, return different results.
 
-    They must differ by more than rounding, or, with ``exactly``, in any bit.
+    None if they differ by no more than rounding.
     """
     tested, call = under_test(subject), inputs or draw_inputs(subject, case)
-    level = 0.0 if exactly else MARGIN * _largest_bound(expected(tested, case, call))
     results = islice(_repeated(tested, case, training, call), calls)
     first = next(results)
-    return any(_differ(first, other, level) for other in results)
+    unequal = (other for other in results if _differ(first, other, 0.0))
+    earliest = next(unequal, None)
+    if earliest is None:
+        return False
+    level = MARGIN * _largest_bound(expected(tested, case, call))
+    return any(_differ(first, other, level) for other in chain([earliest], unequal)) or None
 
 
 def _largest_bound(want: Expected) -> float:
