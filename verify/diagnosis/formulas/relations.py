@@ -34,9 +34,10 @@ def backward_groups(cell: str) -> tuple[Edit, ...]:
 
 
 @cache
-def forward_groups(cell: str) -> tuple[Edit, ...]:
-    """Return the edits of a cell's step that change several statements."""
-    return _sorted(grouped_forward_edits(right_program(cell)))
+def step_edits(cell: str) -> tuple[Edit, ...]:
+    """Return the edits of a cell's step: those of single statements, then those of several."""
+    program = right_program(cell)
+    return (*_sorted(forward_edits(program)), *_sorted(grouped_forward_edits(program)))
 
 
 def _sorted(edits: Iterable[Edit]) -> tuple[Edit, ...]:
@@ -57,8 +58,8 @@ def steps(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 def _bounded(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
     deadline = explainer.deadline
-    hypotheses = candidates(explainer.subject, explainer.dtype, lambda: deadline.passed)
-    for count, hypothesis in enumerate(hypotheses):
+    edits = candidates(explainer.subject, explainer.dtype, lambda: deadline.passed)
+    for count, hypothesis in enumerate(explainer.once("edits", edits)):
         yield hypothesis
         enough = count >= MOST or len(hypothesis.ids) > 1
         if (search.fits and enough) or deadline.passed:
@@ -185,7 +186,7 @@ def _parts(program: Program, runs: Sequence[Measurement]) -> list[Edit]:
     targets = {s.target for s in (*program.start, *program.back, *program.end)}
     for edit in backward_edits(program, targets):
         if first is runs[0] and step.is_applicable and _changes_one_step(edit):
-            unexplained = step.wrong_with(edit)
+            unexplained = step.still_wrong(edit)
         else:
             gradients = pulled(first, edit.applied_to(program))
             unexplained = None if gradients is None else first.differing(gradients, first.gradients)
@@ -255,10 +256,9 @@ def _forward_hypotheses(
     orders: bool,
 ) -> Iterator[Hypothesis]:
     """Yield edits of the step: one, two together, or one with another order of the gates."""
-    edits = (*_sorted(forward_edits(program)), *forward_groups(program.cell))
     step = Trial(runs[0], program)
     fits = (
-        edit for edit in edits
+        edit for edit in step_edits(program.cell)
         if step.may_compute(edit) and all(_computes(m, edit.applied_to(program)) for m in runs)
     )  # fmt: skip
     alone = [(edit,) for edit in _distinct(program, fits)[:PAIRS]]
