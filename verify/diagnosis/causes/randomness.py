@@ -11,7 +11,7 @@ import ast
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, islice, product
 
 import numpy as np
@@ -174,6 +174,7 @@ class Probe:
     inputs: Inputs | None = None
     results: list[Result] = field(default_factory=list)
     level: float = 0.0
+    _dropped: dict[tuple[Place, bool], Array] = field(default_factory=dict)
 
     @classmethod
     def of(cls, subject: Subject, case: Case, training: bool | None) -> Probe:
@@ -214,7 +215,7 @@ class Probe:
         if bits > MOST_BITS:
             return None
         scale = 1 / (1 - rate)
-        arrays = [_columns(result) for result in self.results]
+        arrays = self._arrays
         dropped = [np.full(self._units(array, place), np.nan) for array in arrays]
         for chosen in product((0.0, scale), repeat=bits):
             answer = self._answer(place, every_step, chosen)
@@ -235,7 +236,19 @@ class Probe:
     def _levels(self, place: Place) -> int:
         return 1 if place.lower or place.upper else self.case.layers
 
+    @cached_property
+    def _arrays(self) -> list[Array]:
+        return [_columns(result) for result in self.results]
+
     def _answer(self, place: Place, every_step: bool, chosen: Sequence[float]) -> Array:
+        """Return the results with multipliers in a place; zeros, of any rate, are tried once."""
+        if any(chosen):
+            return self._computed(place, every_step, chosen)
+        if (place, every_step) not in self._dropped:
+            self._dropped[place, every_step] = self._computed(place, every_step, chosen)
+        return self._dropped[place, every_step]
+
+    def _computed(self, place: Place, every_step: bool, chosen: Sequence[float]) -> Array:
         assert self.inputs is not None  # noqa: S101 - ``of`` sets it
         case, last = self.case, self.case.layers - 1
         gates = self._gates(place)
