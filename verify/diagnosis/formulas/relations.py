@@ -326,6 +326,8 @@ def _computes(m: Measurement, program: Program) -> bool:
     """Whether a program's step computes all measured outputs."""
     try:
         with np.errstate(all="ignore"):
+            if len(m.x) > 1 and not m.begins_with(program):
+                return False
             run = m.run(program)
     except RAISED:
         return False
