@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count, groupby, permutations, product
+from itertools import count, groupby, islice, permutations, product
 
 import numpy as np
 
@@ -81,17 +81,16 @@ class Search:
 class Remembered:
     """Hypotheses that are computed once, when they are first wanted."""
 
-    def __init__(self, hypotheses: Iterator[Hypothesis]) -> None:
-        self._known: list[Hypothesis] = []
+    def __init__(self, hypotheses: Iterator[Hypothesis | None]) -> None:
+        self._known: list[Hypothesis | None] = []
         self._rest = hypotheses
 
-    def __iter__(self) -> Iterator[Hypothesis]:
+    def __iter__(self) -> Iterator[Hypothesis | None]:
         for k in count():
             if k == len(self._known):
-                following = next(self._rest, None)
-                if following is None:
-                    return
-                self._known.append(following)
+                self._known += islice(self._rest, 1)
+            if k == len(self._known):
+                return
             yield self._known[k]
 
 
@@ -123,7 +122,7 @@ class Explainer:
         observed = [*observations(subject, experiments)]
         return Explainer(subject, self.dtype, observed, self.on_try, self.deadline)
 
-    def once(self, name: str, hypotheses: Iterator[Hypothesis]) -> Remembered:
+    def once(self, name: str, hypotheses: Iterator[Hypothesis | None]) -> Remembered:
         """Return hypotheses about the subject, whatever is observed; each is computed once."""
         return self._remembered.setdefault(name, Remembered(hypotheses))
 

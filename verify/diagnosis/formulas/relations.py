@@ -57,13 +57,18 @@ def steps(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 def _bounded(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    deadline = explainer.deadline
-    edits = candidates(explainer.subject, explainer.dtype, lambda: deadline.passed)
-    for count, hypothesis in enumerate(explainer.once("edits", edits)):
+    deadline, count = explainer.deadline, 0
+    edits = _candidates(explainer.subject, explainer.dtype, lambda: deadline.passed)
+    for hypothesis in explainer.once("edits", edits):
+        if hypothesis is None:
+            if search.fits:
+                return
+            continue
         yield hypothesis
         enough = count >= MOST or len(hypothesis.ids) > 1
         if (search.fits and enough) or deadline.passed:
             return
+        count += 1
 
 
 def candidates(
@@ -73,11 +78,17 @@ def candidates(
 
     If these are right, the runs have a projection, then large weights.
     """
+    return filter(None, _candidates(subject, dtype, late))
+
+
+def _candidates(
+    subject: Subject, dtype: str, late: Callable[[], bool]
+) -> Iterator[Hypothesis | None]:
     for P, scale in ((0, "unit"), (3 * subject.options.projection, "unit"), (0, "large")):
         runs = measurements(subject, dtype, P, scale)
         if any(m.wrong_outputs | m.wrong_gradients for m in runs):
             break
-    yield from computing(runs, late)
+    yield from _computing(runs, late)
 
 
 def computing(
@@ -90,6 +101,20 @@ def computing(
     """Yield the edits that compute the measured results of a layer, also two ``together``.
 
     With ``orders``, also one edit of a step that reads the gates in another order.
+    """
+    return filter(None, _computing(runs, late, together=together, orders=orders))
+
+
+def _computing(
+    runs: Sequence[Measurement],
+    late: Callable[[], bool],
+    *,
+    together: bool = True,
+    orders: bool = True,
+) -> Iterator[Hypothesis | None]:
+    """Yield the same, and None before edits that say more than those before them.
+
+    If one of those fits, an edit that consists of it and another is no explanation.
     """
     program = program_of(runs[0].cell_name) if runs else None
     if program is None:
@@ -254,7 +279,7 @@ def _forward_hypotheses(
     *,
     together: bool,
     orders: bool,
-) -> Iterator[Hypothesis]:
+) -> Iterator[Hypothesis | None]:
     """Yield edits of the step: one, two together, or one with another order of the gates."""
     step = Trial(runs[0], program)
     fits = (
@@ -271,7 +296,7 @@ def _forward_hypotheses(
         if all(_computes(m, edit.applied_to(program)) for m in reordered_runs):
             base = order_of_gates(program.cell, order)
             hypotheses = _with_backward_passes(program, reordered_runs, [(edit,)], late)
-            yield from (base + hypothesis for hypothesis in hypotheses)
+            yield from (hypothesis and base + hypothesis for hypothesis in hypotheses)
     both = [
         pair for pair in two_edits(program, first, late)
         if all(_computes(m, _edited(program, pair)) for m in runs)
@@ -295,7 +320,7 @@ def _with_backward_passes(
     runs: Sequence[Measurement],
     alone: Sequence[Sequence[Edit]],
     late: Callable[[], bool],
-) -> Iterator[Hypothesis]:
+) -> Iterator[Hypothesis | None]:
     """Yield edits of the step, differentiated, or with right or wrong backward formulas.
 
     A backward pass written by hand may read the values of its own step, or of the right one.
@@ -304,6 +329,8 @@ def _with_backward_passes(
         yield _combined(program, edits, edit_differentiated_step)
         for right_values in (False, True):
             yield _combined(program, edits, partial(edit_step, right_values=right_values))
+    if alone:
+        yield None
     for edits in alone[:MOST]:
         for right_values in (False, True):
             edited = _edited(program, edits)
