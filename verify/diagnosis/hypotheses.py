@@ -107,7 +107,7 @@ class Guess(StandIn):
 
     hypothesis: Hypothesis
     transposed: bool = False
-    conversions: Conversions = field(default_factory=dict, compare=False, repr=False)
+    conversions: Conversions | None = field(default=None, compare=False, repr=False)
 
     def build(self, case: Case) -> Built:
         """Return the layer with the mistake."""
@@ -128,22 +128,14 @@ class _Translated:
     case: Case
     layer: ReplaceableLayer
     hypothesis: Hypothesis
-    conversions: Conversions
+    conversions: Conversions | None
 
     def forward(self, inputs: Inputs) -> Result:
         return self.layer.forward(self._inputs(inputs))
 
     def gradients(self, inputs: Inputs, cotangents: Sequence[Cotangents]) -> list[Pulled]:
-        return [*map(self.recorded(inputs), cotangents)]
-
-    def recorded(self, inputs: Inputs) -> Callable[[Cotangents], Pulled]:
-        run = self.layer.record(self._inputs(inputs))
-
-        def pull(pair: Cotangents) -> Pulled:
-            pulled = run.pull(pair)
-            return replace(pulled, parameters=self._transform_gradients(pulled.parameters))
-
-        return pull
+        pulled = self.layer.gradients(self._inputs(inputs), cotangents)
+        return [replace(p, parameters=self._transform_gradients(p.parameters)) for p in pulled]
 
     def jvp(self, inputs: Inputs, tangents: Inputs) -> Result:
         named = self._linear_part(inputs, tangents)
@@ -164,14 +156,15 @@ class _Translated:
         return ExplicitMap(self.layer.cell.name, self.case)
 
     def _explicit(self, named: Mapping[str, Floats]) -> dict[str, Floats]:
-        """Return the arrays that the equations read; those read as stated are converted once."""
-        if not self.hypothesis.reads_as_stated:
+        """Return the arrays that the equations read; those read as stated may be known."""
+        known = self.conversions
+        if known is None or not self.hypothesis.reads_as_stated:
             return self._converted(named)
         contents = tuple((n, a.shape, a.dtype, a.tobytes()) for n, a in named.items())
         key = (self.case, self.layer.cell.name, contents)
-        if key not in self.conversions:
-            self.conversions[key] = self._converted(named)
-        return {n: np.array(a) for n, a in self.conversions[key].items()}  # it may write into them
+        if key not in known:
+            known[key] = self._converted(named)
+        return {n: np.array(a) for n, a in known[key].items()}  # it may write into them
 
     def _converted(self, named: Mapping[str, Floats]) -> dict[str, Floats]:
         ignored = self.hypothesis.ignored

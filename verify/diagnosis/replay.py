@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,9 +16,7 @@ from ..checks.quantities import by_name
 from ..subjects.called import Call, with_care
 from ..subjects.protocol import (
     Built,
-    Cotangents,
     Inputs,
-    Pulled,
     Result,
     Subject,
     SubjectUnavailable,
@@ -34,18 +31,10 @@ class Raised(Exception):
     """The other layer raised in a repeated call."""
 
 
-@runtime_checkable
-class Recording(Protocol):
-    """A layer that runs once, and then pulls one pair of cotangents after the other back."""
-
-    def recorded(self, inputs: Inputs) -> Callable[[Cotangents], Pulled]:
-        """Run the layer; return the function that pulls cotangents back through that run."""
-
-
 def replay(
     build: Callable[[Case], Built], calls: Sequence[Call]
-) -> Iterator[tuple[int, int, Result]]:
-    """Repeat calls with another layer; yield the numbers of call and cotangents, and the result.
+) -> Iterator[tuple[int, Sequence[Result]]]:
+    """Repeat calls with another layer; yield each call's number and results.
 
     Raise Raised if the other layer raises.
     """
@@ -58,23 +47,17 @@ def replay(
         if call.inputs is None:
             layer.train(call.training)
             continue
-        for k, result in enumerate(_repeated(layer, call)):
-            yield number, k, result
+        yield number, _with_care(lambda call=call, layer=layer: _repeat_call(layer, call))  # type: ignore[misc]
 
 
-def _repeated(layer: Built, call: Call) -> Iterable[Result]:
-    """Repeat a call; a recording layer pulls cotangents back when their result is wanted."""
+def _repeat_call(layer: Built, call: Call) -> Sequence[Result]:
     assert call.inputs is not None  # noqa: S101 - replay skips those
-    inputs, tangents = _copied_inputs(call.inputs), call.tangents
-    if tangents is not None:
-        return [_with_care(lambda: layer.jvp(inputs, _copied_inputs(tangents)))]
+    inputs = _copied_inputs(call.inputs)
+    if call.tangents is not None:
+        return [layer.jvp(inputs, _copied_inputs(call.tangents))]
     if call.cotangents is None:
-        return [_with_care(lambda: layer.forward(inputs))]
-    pairs = [cotangents_of(_view_copied, pair) for pair in call.cotangents]
-    if not isinstance(layer, Recording):
-        return _with_care(lambda: layer.gradients(inputs, pairs))
-    pull = _with_care(lambda: layer.recorded(inputs))
-    return (_with_care(partial(pull, pair)) for pair in pairs)
+        return [layer.forward(inputs)]
+    return layer.gradients(inputs, [cotangents_of(_view_copied, pair) for pair in call.cotangents])
 
 
 def _copied_inputs(inputs: Inputs) -> Inputs:
@@ -119,9 +102,10 @@ def predictions(
 ) -> Iterator[tuple[Key, Floats]]:
     """Yield all arrays that another layer returns in the calls of an observation."""
     states = state_names(subject, observation.experiment.case)
-    for number, k, result in replay(build, observation.calls):
-        for name, array in by_name(states, result).items():
-            yield (number, k, name), np.array(array)  # a later call may write into it
+    for number, results in replay(build, observation.calls):
+        for k, result in enumerate(results):
+            for name, array in by_name(states, result).items():
+                yield (number, k, name), np.array(array)  # a later call may write into it
 
 
 def largest_residual(
