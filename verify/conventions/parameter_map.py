@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -56,11 +57,12 @@ def suffixes(case: Case) -> Iterator[str]:
             yield f"_l{layer}" + ("_reverse" if direction else "")
 
 
-def _passes(cell: Cell, case: Case) -> Iterator[tuple[str, dict[str, Shape]]]:
-    """Yield the suffix of each pass and the shapes of its cell's parameters."""
+@lru_cache
+def _passes(cell: Cell, case: Case) -> tuple[tuple[str, Mapping[str, Shape]], ...]:
+    """Return the suffix of each pass and the shapes of its cell's parameters."""
     layer = Layer(cell, case.sizes, case.layers, case.bidirectional)
-    for suffix, sizes in zip(suffixes(case), layer.pass_sizes, strict=True):
-        yield suffix, layer.cell.shapes(sizes)
+    shapes = map(layer.cell.shapes, layer.pass_sizes)
+    return tuple(zip(suffixes(case), shapes, strict=True))
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,7 @@ class ConventionMap(ParameterMap):
             raise ValueError("the reference has no cell for this convention")
         return cell_named(self.convention.cell)
 
-    def _passes(self) -> Iterator[tuple[str, dict[str, Shape]]]:
+    def _passes(self) -> Sequence[tuple[str, Mapping[str, Shape]]]:
         return _passes(self._of_cell, self.case)
 
     def _parameters(self, shapes: Mapping[str, Shape], slices: Mapping[str, Array]) -> Parameters:

@@ -62,7 +62,7 @@ class Reading:
     deadline: Deadline
     on_try: Callable[[str], None] = lambda name: None
 
-    @property
+    @cached_property
     def complete(self) -> Explainer:
         """The explainer of the complete example."""
         return self._explainer(self.recorded)
@@ -91,8 +91,7 @@ class Reading:
         search.complete &= trial.complete
         if trial.runner_up < search.runner_up:
             search.runner_up, search.runner_up_name = trial.runner_up, trial.runner_up_name
-        complete = self.complete
-        residuals = [(fit, complete.residual_of(fit)) for fit in trial.fits]
+        residuals = [(fit, self.complete.residual_of(fit)) for fit in trial.fits]
         return [Mistake(self.recorded, fit, off) for fit, off in residuals if off <= 1]
 
 

@@ -438,10 +438,11 @@ def searched(
     for stage in stages:
         explainer.consider(stage(explainer, search), search)
         explainer.sift(search, rest)
+        untried = more
         if stage in CONFINED:
             explainer.sift(search, [e for e in more if e.case.T <= SHORT])
-        if len(search.fits) > 1:
-            explainer.sift(search, more, until=1)
+            untried = [e for e in more if e.case.T > SHORT]
+        explainer.sift(search, untried, until=1)
         if search.fits or not search.complete:
             break
     return search

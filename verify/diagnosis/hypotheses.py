@@ -37,6 +37,9 @@ name, and the flat indices of the entries, in the reader's shape."""
 Factors = Callable[[ParameterMap], Mapping[str, Floats]]
 """A function from a layer's map to factors of the entries of its arrays."""
 
+Conversions = dict[object, Mapping[str, Floats]]
+"""A subject's arrays under the reference's names, by the case, the cell, and its own arrays."""
+
 
 class Reading(Protocol):
     """Another convention by which a layer reads its arrays."""
@@ -76,6 +79,11 @@ class Hypothesis:
         return " + ".join(self.ids) or RIGHT
 
     @property
+    def reads_as_stated(self) -> bool:
+        """Whether the layer reads all of the subject's arrays by the subject's convention."""
+        return not (self.ignored or self.reading or self.sources or self.factors)
+
+    @property
     def explanation(self) -> Explanation:
         """The hypothesis in words for users."""
         return Explanation(self.ids, self.statements, tuple(filter(None, self.fixes)))
@@ -94,10 +102,12 @@ class Guess(StandIn):
     """A subject's parameters and options with the equations of a hypothesis.
 
     With ``transposed``, forward mode is the transpose of the backward pass, mistakes included.
+    Guesses about the same subject may share their ``conversions``.
     """
 
     hypothesis: Hypothesis
     transposed: bool = False
+    conversions: Conversions | None = field(default=None, compare=False, repr=False)
 
     def build(self, case: Case) -> Built:
         """Return the layer with the mistake."""
@@ -107,7 +117,7 @@ class Guess(StandIn):
         for change in self.hypothesis.changes:
             change(layer)
         translated = _Transposed if self.transposed else _Translated
-        return translated(self.subject, case, layer, self.hypothesis)
+        return translated(self.subject, case, layer, self.hypothesis, self.conversions)
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,7 @@ class _Translated:
     case: Case
     layer: ReplaceableLayer
     hypothesis: Hypothesis
+    conversions: Conversions | None
 
     def forward(self, inputs: Inputs) -> Result:
         return self.layer.forward(self._inputs(inputs))
@@ -145,6 +156,17 @@ class _Translated:
         return ExplicitMap(self.layer.cell.name, self.case)
 
     def _explicit(self, named: Mapping[str, Floats]) -> dict[str, Floats]:
+        """Return the arrays that the equations read; those read as stated may be known."""
+        known = self.conversions
+        if known is None or not self.hypothesis.reads_as_stated:
+            return self._converted(named)
+        contents = tuple((n, a.shape, a.dtype, a.tobytes()) for n, a in named.items())
+        key = (self.case, self.layer.cell.name, contents)
+        if key not in known:
+            known[key] = self._converted(named)
+        return {n: np.array(a) for n, a in known[key].items()}  # it may write into them
+
+    def _converted(self, named: Mapping[str, Floats]) -> dict[str, Floats]:
         ignored = self.hypothesis.ignored
         read = {n: 0 * a if base(n) in ignored else a for n, a in named.items()}
         for sources in self.hypothesis.sources:

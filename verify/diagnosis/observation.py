@@ -6,6 +6,7 @@ subject can be compared with a hypothesis.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -262,9 +263,11 @@ def residual(actual: Floats, predicted: Floats, level: Floats) -> float:
     if level.shape != actual.shape:  # both have the same wrong shape
         level = np.full(actual.shape, np.nanmax(level, initial=0.0))
     with np.errstate(all="ignore"):
-        off = np.abs(actual.astype(np.float64) - predicted.astype(np.float64)) / level
-        if np.isfinite(off).all():  # as nearly always
-            return float(np.max(off, initial=0.0))
+        first, second = (a.astype(np.float64, copy=False) for a in (actual, predicted))
+        off = np.abs(first - second) / level
+        worst = float(off.max(initial=0.0))
+        if math.isfinite(worst):  # as nearly always
+            return worst
         largest = np.abs(actual[np.isfinite(actual)]).max(initial=0)
         overflown = largest > OVERFLOW[actual.dtype.itemsize]  # inf or inf - inf: by rounding
         alike = overflown | (np.isnan(actual) == np.isnan(predicted))

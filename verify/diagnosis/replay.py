@@ -13,7 +13,7 @@ from ...reference.arrays import Floats
 from ..cases.case import Case
 from ..checks.oracle import state_names
 from ..checks.quantities import by_name
-from ..subjects.called import Call, copied, with_care
+from ..subjects.called import Call, with_care
 from ..subjects.protocol import (
     Built,
     Inputs,
@@ -61,10 +61,14 @@ def _repeat_call(layer: Built, call: Call) -> Sequence[Result]:
 
 
 def _copied_inputs(inputs: Inputs) -> Inputs:
+    lengths = None if inputs.lengths is None else np.array(inputs.lengths)
+    parameters = inputs.parameters.items()  # those that are not contiguous are so on purpose
     return replace(
-        copied(inputs),
+        inputs,
+        parameters={n: np.array(a) if a.flags.c_contiguous else a for n, a in parameters},
         x=_view_copied(inputs.x),
         state=None if inputs.state is None else tuple(map(_view_copied, inputs.state)),
+        lengths=lengths,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, permutations, product
+from itertools import count, groupby, islice, permutations, product
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ..cases.case import Case
 from ..subjects.called import under_test
 from ..subjects.protocol import Built, Subject
 from .deadline import Deadline
-from .hypotheses import NOTHING_WRONG, Guess, Hypothesis
+from .hypotheses import NOTHING_WRONG, Conversions, Guess, Hypothesis
 from .observation import Experiment, Key, Observation, masked_calls, observe, residual, run_check
 from .replay import first_residual, largest_residual, signature
 from .stand_in import StandIn
@@ -38,6 +38,9 @@ ENOUGH = 8
 
 MASKS = 16
 """The most draws of masks until most rows of the subject have been matched."""
+
+Comparison = Callable[[Subject, Callable[[Case], Built], Observation], float]
+"""A function that returns a residual of another layer in an observation of the subject."""
 
 Place = tuple[int, Key]
 """The index of an observation, and the key of a number in it."""
@@ -75,6 +78,22 @@ class Search:
         return False
 
 
+class Remembered:
+    """Hypotheses that are computed once, when they are first wanted."""
+
+    def __init__(self, hypotheses: Iterator[Hypothesis | None]) -> None:
+        self._known: list[Hypothesis | None] = []
+        self._rest = hypotheses
+
+    def __iter__(self) -> Iterator[Hypothesis | None]:
+        for k in count():
+            if k == len(self._known):
+                self._known += islice(self._rest, 1)
+            if k == len(self._known):
+                return
+            yield self._known[k]
+
+
 @dataclass
 class Explainer:
     """A subject with its observations in one dtype; it compares hypotheses with them.
@@ -95,11 +114,17 @@ class Explainer:
     of_outputs_alone: Sequence[Hypothesis] = ()
     transposed: bool = False
     _order: tuple[list[Observation], list[Observation]] | None = None
+    _conversions: Conversions = field(default_factory=dict)
+    _remembered: dict[str, Remembered] = field(default_factory=dict)
 
     def of(self, subject: Subject, experiments: Sequence[Experiment]) -> Explainer:
         """Return an explainer of a subject in these experiments, with the same deadline."""
         observed = [*observations(subject, experiments)]
         return Explainer(subject, self.dtype, observed, self.on_try, self.deadline)
+
+    def once(self, name: str, hypotheses: Iterator[Hypothesis | None]) -> Remembered:
+        """Return hypotheses about the subject, whatever is observed; each is computed once."""
+        return self._remembered.setdefault(name, Remembered(hypotheses))
 
     def with_conventions(self, candidates: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
         """Yield the hypotheses combined with each identified convention."""
@@ -118,12 +143,13 @@ class Explainer:
     def sift(self, search: Search, more: Sequence[Experiment], *, until: int = 0) -> None:
         """Run more experiments, and keep the hypotheses that fit them as well.
 
-        The experiment that refutes the last of them joins the observations. End when ``until``
-        hypotheses or fewer remain, or at the deadline.
+        The experiment that refutes the last of them joins the observations. End when those that
+        remain say ``until`` different things or fewer, or at the deadline.
         """
         observations_before = self.observations
         for experiment in more:
-            if len(search.fits) <= until or (until and self.deadline.passed):
+            distinct = {hypothesis.explanation for hypothesis in search.fits}
+            if len(distinct) <= until or (until and self.deadline.passed):
                 break
             self.observations = list(observations(self.subject, [experiment]))
             fits, search.fits = search.fits, []
@@ -136,12 +162,10 @@ class Explainer:
     def residual_of(self, hypothesis: Hypothesis) -> float:
         """Return the largest residual of a hypothesis, or the first over 1; inf if it refutes."""
         guess, worst = self._guess(hypothesis), 0.0
-        parts = [[*part] for _, part in groupby(self._ordered(), key=_is_long)]
-        for part, comparison in product(parts, (first_residual, largest_residual)):
-            for observation in part:
-                worst = max(worst, comparison(self.subject, guess.build, observation))
-                if worst > 1:
-                    return worst
+        for comparison, observation in self._comparisons():
+            worst = max(worst, comparison(self.subject, guess.build, observation))
+            if worst > 1:
+                return worst
         alike = all(
             _varies_alike(self.subject, guess.build, observation)
             and _masks_alike(self.subject, guess.build, observation)
@@ -149,6 +173,17 @@ class Explainer:
             for observation in self.observations
         )
         return worst if alike else float("inf")
+
+    def _comparisons(self) -> Iterator[tuple[Comparison, Observation]]:
+        """Yield the comparisons, those that refute most at the least cost first.
+
+        Where gradients alone deviate, outputs refute few hypotheses.
+        """
+        for _, part in groupby(self._ordered(), key=_is_long):
+            first, *others = part
+            groups = ([first, *others],) if self.outputs_deviate else ([first], others)
+            for group, comparison in product(groups, (first_residual, largest_residual)):
+                yield from ((comparison, observation) for observation in group)
 
     def in_words_of_convention(self, hypothesis: Hypothesis) -> Hypothesis:
         """Return a mistake in the words of an identified convention that computes the same.
@@ -217,7 +252,7 @@ class Explainer:
         return self._order[1]
 
     def _guess(self, hypothesis: Hypothesis) -> Guess:
-        return Guess(self.subject, hypothesis, self.transposed)
+        return Guess(self.subject, hypothesis, self.transposed, self._conversions)
 
     def pairs(self, catalogue: Sequence[Hypothesis], search: Search) -> Iterator[Hypothesis]:
         """Yield pairs of mistakes, those that the single mistakes suggest first, until some fit."""

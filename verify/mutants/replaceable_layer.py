@@ -224,7 +224,7 @@ class ReplaceableLayer:
 
     def _step(self, at: At, p: Parameters, x: Array, state: State) -> State:
         """The cell's step, as one operation whose rule is ``step_vjp``."""
-        if not any(type(a) is Traced for a in (*p.values(), x, *state)):
+        if Traced not in map(type, (*p.values(), x, *state)):
             return self.cell.step(p, x, state)[0]
 
         def rule(*arrays: Array) -> tuple[State, Pull]:

@@ -11,8 +11,8 @@ import ast
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import islice, product
+from functools import cached_property, partial
+from itertools import chain, islice, product
 
 import numpy as np
 
@@ -174,6 +174,7 @@ class Probe:
     inputs: Inputs | None = None
     results: list[Result] = field(default_factory=list)
     level: float = 0.0
+    _dropped: dict[tuple[Place, bool], Array] = field(default_factory=dict)
 
     @classmethod
     def of(cls, subject: Subject, case: Case, training: bool | None) -> Probe:
@@ -214,7 +215,7 @@ class Probe:
         if bits > MOST_BITS:
             return None
         scale = 1 / (1 - rate)
-        arrays = [_columns(result) for result in self.results]
+        arrays = self._arrays
         dropped = [np.full(self._units(array, place), np.nan) for array in arrays]
         for chosen in product((0.0, scale), repeat=bits):
             answer = self._answer(place, every_step, chosen)
@@ -235,7 +236,19 @@ class Probe:
     def _levels(self, place: Place) -> int:
         return 1 if place.lower or place.upper else self.case.layers
 
+    @cached_property
+    def _arrays(self) -> list[Array]:
+        return [_columns(result) for result in self.results]
+
     def _answer(self, place: Place, every_step: bool, chosen: Sequence[float]) -> Array:
+        """Return the results with multipliers in a place; zeros, of any rate, are tried once."""
+        if any(chosen):
+            return self._computed(place, every_step, chosen)
+        if (place, every_step) not in self._dropped:
+            self._dropped[place, every_step] = self._computed(place, every_step, chosen)
+        return self._dropped[place, every_step]
+
+    def _computed(self, place: Place, every_step: bool, chosen: Sequence[float]) -> Array:
         assert self.inputs is not None  # noqa: S101 - ``of`` sets it
         case, last = self.case, self.case.layers - 1
         gates = self._gates(place)
@@ -352,10 +365,7 @@ class Twice(Trial):
         if time.process_time() > self.deadline or impossible(self.subject, OUTPUTS, case):
             return None
         try:
-            if differs(self.subject, case, self.training, calls=SURE):
-                return True
-            slightly = differs(self.subject, case, self.training, calls=SURE, exactly=True)
-            return None if slightly else False
+            return differs(self.subject, case, self.training, calls=SURE)
         except (Mismatch, SubjectCrashed, NotOffered):
             return None
 
@@ -376,17 +386,20 @@ def differs(
     inputs: Inputs | None = None,
     *,
     calls: int = CALLS,
-    exactly: bool = False,
-) -> bool:
+) -> bool | None:
     """Whether new layers, called with the same inputs, return different results.
 
-    They must differ by more than rounding, or, with ``exactly``, in any bit.
+    None if they differ by no more than rounding.
     """
     tested, call = under_test(subject), inputs or draw_inputs(subject, case)
-    level = 0.0 if exactly else MARGIN * _largest_bound(expected(tested, case, call))
     results = islice(_repeated(tested, case, training, call), calls)
     first = next(results)
-    return any(_differ(first, other, level) for other in results)
+    unequal = (other for other in results if _differ(first, other, 0.0))
+    earliest = next(unequal, None)
+    if earliest is None:
+        return False
+    level = MARGIN * _largest_bound(expected(tested, case, call))
+    return any(_differ(first, other, level) for other in chain([earliest], unequal)) or None
 
 
 def _largest_bound(want: Expected) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import combinations
 from itertools import product as product_of
 
@@ -29,7 +29,15 @@ from .edits import (
 )
 from .expression import ROWS, SHIFTS, call, factors, name, product, terms, total, with_names
 from .phrases import beyond, gate, notation, subject_of
-from .program import DEVIATIONS, Order, Program, Statement, expression, last_first
+from .program import (
+    DEVIATIONS,
+    Order,
+    Program,
+    Statement,
+    expression,
+    last_first,
+    right_program,
+)
 from .texts_of_families import ALL
 
 Member = tuple[int, Statement]
@@ -293,14 +301,25 @@ def _row_readings(program: Program) -> Iterator[Edit]:
 
 def _slope_edits(program: Program) -> Iterator[Edit]:
     """Yield other functions in the place of slopes, in one gate and in all."""
+    right = right_program(program.cell)
+    yield from _slopes_of_cell(program.cell) if program.back is right.back else _slopes(program)
+
+
+@cache
+def _slopes_of_cell(cell: str) -> tuple[Edit, ...]:
+    return tuple(_slopes(right_program(cell)))
+
+
+def _slopes(program: Program) -> Iterator[Edit]:
     activations = ALL[program.cell]
     for values, others, kind in (
         (activations.sigmoids, SIGMOID_SLOPES, "sigma * (1 - sigma)"),
         (activations.tangents, TANH_SLOPES, "1 - tanh^2"),
     ):
+        sums = {value: [*_with_slopes(program, value)] for value in values}
         for (replacement, words), count in product_of(others, {1, len(values)}):
             for chosen in combinations(values, count):
-                changed = tuple(c for v in chosen for c in _with_slope(program, v, replacement))
+                changed = tuple(c for v in chosen for c in _replaced(v, sums[v], replacement))
                 where = f"the slope of the activation of {' and '.join(map(notation, chosen))}"
                 text = f"{words} stands in the place of the slope ({kind} of the value)"
                 if changed:
@@ -342,30 +361,39 @@ TANH_SLOPES = (
 )
 
 
-def _with_slope(program: Program, value: str, replacement: str) -> list[tuple[Place, Statement]]:
-    """Return the statements that read the slope of a value, with another function instead."""
-    before = f"a_{value}" if len(value) == 1 else "c_new" if value == "c_new" else "a_a"
-    y = "tanh(c_new)" if value == "c_new" else value
-    names = {"y": expression(y), "a": name(before)}
-    new = with_names(expression(replacement), names)
+Slopes = list[tuple[int, list[ast.expr], bool]]
+"""The terms of a sum: signs, factors without a slope at their end, and whether there was one."""
+
+
+def _with_slopes(program: Program, value: str) -> Iterator[tuple[int, Statement, Slopes]]:
+    """Yield the statements that read the slope of a value, with their numbers and terms."""
+    y = _activated_value(value)
     slope = [y, f"1 - {y}"] if value in ALL[program.cell].sigmoids else [f"1 - {y} ** 2"]
-    return [
-        (("back", k), s.with_value(changed))
-        for k, s in enumerate(program.back)
-        for changed in [_slope_replaced(s.value, slope, new)]
-        if changed is not None and not s.slot
-    ]
+    size = len(slope)
+    for k, s in enumerate(program.back):
+        parts = [(sign, factors(part)) for sign, part in terms(s.value)]
+        hits = [len(f) > size and [*map(ast.unparse, f[-size:])] == slope for _, f in parts]
+        if any(hits) and not s.slot:
+            yield k, s, [
+                (sign, f[:-size] if hit else f, hit)
+                for (sign, f), hit in zip(parts, hits, strict=True)
+            ]  # fmt: skip
 
 
-def _slope_replaced(value: ast.expr, slope: list[str], new: ast.expr) -> ast.expr | None:
-    """Return a sum with another last factor for slopes in its terms; None if it has none."""
-    parts, size = [(sign, factors(part)) for sign, part in terms(value)], len(slope)
-    hit = [[*map(ast.unparse, part[-size:])] == slope and len(part) > size for _, part in parts]
-    result = [
-        (sign, product([*part[:-size], new] if replaced else part))
-        for (sign, part), replaced in zip(parts, hit, strict=True)
-    ]
-    return total(result) if any(hit) else None
+def _activated_value(value: str) -> str:
+    return "tanh(c_new)" if value == "c_new" else value
+
+
+def _replaced(
+    value: str, sums: Sequence[tuple[int, Statement, Slopes]], replacement: str
+) -> Iterator[tuple[Place, Statement]]:
+    """Yield the statements that read the slope of a value, with another function instead."""
+    before = f"a_{value}" if len(value) == 1 else "c_new" if value == "c_new" else "a_a"
+    names = {"y": expression(_activated_value(value)), "a": name(before)}
+    new = with_names(expression(replacement), names)
+    for k, s, parts in sums:
+        changed = [(sign, product([*f, new] if hit else f)) for sign, f, hit in parts]
+        yield ("back", k), s.with_value(total(changed))
 
 
 def _groups(program: Program) -> dict[str, list[Member]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,19 @@ class Measurement:
 
     def run(self, program: Program) -> Run:
         """Run a program on the same inputs."""
-        return program.run(named(self.p), self.x, self.state)
+        return program.run(self.named, self.x, self.state)
+
+    def begins_with(self, program: Program) -> bool:
+        """Whether a program's first step computes the first output, where that is known."""
+        measured, _, limit = self._known_entries["y"]
+        (computed, *_), _ = program.step(self.named, self.x[0], self.state)
+        same_shape = np.shape(computed) == measured.shape[1:]
+        return same_shape and not (np.abs(measured[0] - computed) > limit).any()
+
+    @cached_property
+    def named(self) -> dict[str, Any]:
+        """The parameters and the functions by a program's names."""
+        return named(self.p)
 
     @cached_property
     def right(self) -> Run:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from ....reference.arrays import Floats
 from .edits import Edit
 from .measurement import Measurement
-from .program import Program, Values, right_program
+from .program import Program, Statement, Values, right_program
 
 RAISED = (ValueError, NameError, IndexError, TypeError)
 """Exceptions of edits that combine arrays of different shapes, or read missing values."""
@@ -23,6 +23,7 @@ class OneStep:
 
     program: Program
     m: Measurement
+    _numbers: dict[frozenset[int], list[int]] = field(default_factory=dict)
 
     @cached_property
     def is_applicable(self) -> bool:
@@ -61,12 +62,18 @@ class OneStep:
         return self.wrong <= touched
 
     @np.errstate(all="ignore")
-    def wrong_with(self, edit: Edit) -> frozenset[str] | None:
-        """Return the names of gradients that are wrong with an edit; None if it raises."""
+    def still_wrong(self, edit: Edit) -> frozenset[str] | None:
+        """Return the names of gradients that are wrong without an edit and with it.
+
+        None if it makes another gradient wrong, or raises.
+        """
         wrong = set(self.wrong)
         try:
             for name, value in self._changed_gradients(edit):
-                (wrong.discard if self.m.same(name, value) else wrong.add)(name)
+                if self.m.same(name, value):
+                    wrong.discard(name)
+                elif name not in wrong:
+                    return None
         except RAISED:
             return None
         return frozenset(wrong)
@@ -75,15 +82,31 @@ class OneStep:
         """Yield the gradients that an edit of the backward step influences."""
         m, values = self.m, Values(self.values, self.m.right, 0, None, self.m.dy)
         new = {place[1]: s for place, s in edit.changed if place[0] == "back"}
-        results = {"dx": "dx"} | {f"d{s}_old": f"d0_{s}" for s in m.cell.states}
-        touched: set[str] = set()
-        for k, before in enumerate(self.program.back):
-            statement = new.get(k, before)
-            if k not in new and touched.isdisjoint(statement.names):
-                continue
+        for k in self._influenced(frozenset(new)):
+            statement = new.get(k, self.program.back[k])
             value = statement.evaluated(values)
-            name = statement.target if statement.slot else results.get(statement.target, "")
+            name = statement.target if statement.slot else self._results.get(statement.target, "")
             if name in m.gradients:
                 yield name, value[None] if name == "dx" else value
             values[statement.target] = value
+
+    @cached_property
+    def _results(self) -> dict[str, str]:
+        """The names of gradients of a call, by the statements that compute them."""
+        return {"dx": "dx"} | {f"d{s}_old": f"d0_{s}" for s in self.m.cell.states}
+
+    def _influenced(self, changed: frozenset[int]) -> list[int]:
+        """Return the numbers of some statements, and of those that their values influence."""
+        if changed not in self._numbers:
+            self._numbers[changed] = influenced(self.program.back, changed)
+        return self._numbers[changed]
+
+
+def influenced(statements: Sequence[Statement], changed: Collection[int]) -> list[int]:
+    """Return the numbers of some statements, and of those that their values influence."""
+    touched, numbers = set[str](), []
+    for k, statement in enumerate(statements):
+        if k in changed or not touched.isdisjoint(statement.names):
+            numbers.append(k)
             touched.add(statement.target)
+    return numbers

@@ -17,7 +17,7 @@ from ...mutants.layout import reordered as gates_reordered
 from .edits import Edit, combined_edits, statement_edits
 from .groups import grouped_forward_edits
 from .measurement import Measurement
-from .one_step import RAISED
+from .one_step import RAISED, influenced
 from .program import Program, Statement, Values, named
 
 Late = Callable[[], bool]
@@ -44,6 +44,7 @@ class Trial:
     program: Program
     before: Trial | None = None
     _known: dict[int, Floats | None] = field(default_factory=dict)
+    _numbers: dict[frozenset[int], list[int]] = field(default_factory=dict)
 
     @cached_property
     def values(self) -> Values:
@@ -108,19 +109,33 @@ class Trial:
     def may_compute(self, edit: Edit) -> bool:
         """Whether an edit computes the step, or reads what is computed after it."""
         new, statements = {place[1]: s for place, s in edit.changed}, self.program.forward
-        if any(n.names & {s.target for s in statements[k:]} for k, n in new.items()):
+        if not all(n.names.isdisjoint(self._later[k]) for k, n in new.items()):
             return True
-        values, touched = {**self.values}, set[str]()
-        for k, right in enumerate(statements):
-            statement = new.get(k, right)
-            if k in new or not touched.isdisjoint(statement.names):
-                value = _evaluated(statement, values)
-                if value is None or not self._near(statement.target, value, 1).all():
-                    return False
-                values[statement.target] = value
-                touched.add(statement.target)
-        untouched = self.measured.keys() - touched
-        return all(self._near(name, values[name], 1).all() for name in untouched)
+        values, untouched = {**self.values}, {*self.measured}
+        for k in self._influenced(frozenset(new)):
+            statement = new.get(k, statements[k])
+            value = _evaluated(statement, values)
+            if value is None or not self._is_near(statement.target, value):
+                return False
+            values[statement.target] = value
+            untouched.discard(statement.target)
+        return all(self._is_near(name, values[name]) for name in untouched)
+
+    @cached_property
+    def _later(self) -> list[frozenset[str]]:
+        """The names that each statement and those after it compute."""
+        targets = [s.target for s in self.program.forward]
+        return [frozenset(targets[k:]) for k in range(len(targets))]
+
+    def _influenced(self, changed: frozenset[int]) -> list[int]:
+        """Return the numbers of some statements, and of those that their values influence."""
+        if changed not in self._numbers:
+            self._numbers[changed] = influenced(self.program.forward, changed)
+        return self._numbers[changed]
+
+    def _is_near(self, name: str, value: Floats) -> bool:
+        """Whether a value of a name is the measured one, if that is known."""
+        return name not in self.measured or bool(self._near(name, value, 1).all())
 
     @np.errstate(all="ignore")
     def stack(self, number: int, edits: Sequence[Edit]) -> Stack | None:

@@ -34,9 +34,10 @@ def backward_groups(cell: str) -> tuple[Edit, ...]:
 
 
 @cache
-def forward_groups(cell: str) -> tuple[Edit, ...]:
-    """Return the edits of a cell's step that change several statements."""
-    return _sorted(grouped_forward_edits(right_program(cell)))
+def step_edits(cell: str) -> tuple[Edit, ...]:
+    """Return the edits of a cell's step: those of single statements, then those of several."""
+    program = right_program(cell)
+    return (*_sorted(forward_edits(program)), *_sorted(grouped_forward_edits(program)))
 
 
 def _sorted(edits: Iterable[Edit]) -> tuple[Edit, ...]:
@@ -56,13 +57,18 @@ def steps(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
 
 
 def _bounded(explainer: Explainer, search: Search) -> Iterator[Hypothesis]:
-    deadline = explainer.deadline
-    hypotheses = candidates(explainer.subject, explainer.dtype, lambda: deadline.passed)
-    for count, hypothesis in enumerate(hypotheses):
+    deadline, count = explainer.deadline, 0
+    edits = _candidates(explainer.subject, explainer.dtype, lambda: deadline.passed)
+    for hypothesis in explainer.once("edits", edits):
+        if hypothesis is None:
+            if search.fits:
+                return
+            continue
         yield hypothesis
         enough = count >= MOST or len(hypothesis.ids) > 1
         if (search.fits and enough) or deadline.passed:
             return
+        count += 1
 
 
 def candidates(
@@ -72,11 +78,17 @@ def candidates(
 
     If these are right, the runs have a projection, then large weights.
     """
+    return filter(None, _candidates(subject, dtype, late))
+
+
+def _candidates(
+    subject: Subject, dtype: str, late: Callable[[], bool]
+) -> Iterator[Hypothesis | None]:
     for P, scale in ((0, "unit"), (3 * subject.options.projection, "unit"), (0, "large")):
         runs = measurements(subject, dtype, P, scale)
         if any(m.wrong_outputs | m.wrong_gradients for m in runs):
             break
-    yield from computing(runs, late)
+    yield from _computing(runs, late)
 
 
 def computing(
@@ -89,6 +101,20 @@ def computing(
     """Yield the edits that compute the measured results of a layer, also two ``together``.
 
     With ``orders``, also one edit of a step that reads the gates in another order.
+    """
+    return filter(None, _computing(runs, late, together=together, orders=orders))
+
+
+def _computing(
+    runs: Sequence[Measurement],
+    late: Callable[[], bool],
+    *,
+    together: bool = True,
+    orders: bool = True,
+) -> Iterator[Hypothesis | None]:
+    """Yield the same, and None before edits that say more than those before them.
+
+    If one of those fits, an edit that consists of it and another is no explanation.
     """
     program = program_of(runs[0].cell_name) if runs else None
     if program is None:
@@ -185,7 +211,7 @@ def _parts(program: Program, runs: Sequence[Measurement]) -> list[Edit]:
     targets = {s.target for s in (*program.start, *program.back, *program.end)}
     for edit in backward_edits(program, targets):
         if first is runs[0] and step.is_applicable and _changes_one_step(edit):
-            unexplained = step.wrong_with(edit)
+            unexplained = step.still_wrong(edit)
         else:
             gradients = pulled(first, edit.applied_to(program))
             unexplained = None if gradients is None else first.differing(gradients, first.gradients)
@@ -253,12 +279,11 @@ def _forward_hypotheses(
     *,
     together: bool,
     orders: bool,
-) -> Iterator[Hypothesis]:
+) -> Iterator[Hypothesis | None]:
     """Yield edits of the step: one, two together, or one with another order of the gates."""
-    edits = (*_sorted(forward_edits(program)), *forward_groups(program.cell))
     step = Trial(runs[0], program)
     fits = (
-        edit for edit in edits
+        edit for edit in step_edits(program.cell)
         if step.may_compute(edit) and all(_computes(m, edit.applied_to(program)) for m in runs)
     )  # fmt: skip
     alone = [(edit,) for edit in _distinct(program, fits)[:PAIRS]]
@@ -271,7 +296,7 @@ def _forward_hypotheses(
         if all(_computes(m, edit.applied_to(program)) for m in reordered_runs):
             base = order_of_gates(program.cell, order)
             hypotheses = _with_backward_passes(program, reordered_runs, [(edit,)], late)
-            yield from (base + hypothesis for hypothesis in hypotheses)
+            yield from (hypothesis and base + hypothesis for hypothesis in hypotheses)
     both = [
         pair for pair in two_edits(program, first, late)
         if all(_computes(m, _edited(program, pair)) for m in runs)
@@ -295,7 +320,7 @@ def _with_backward_passes(
     runs: Sequence[Measurement],
     alone: Sequence[Sequence[Edit]],
     late: Callable[[], bool],
-) -> Iterator[Hypothesis]:
+) -> Iterator[Hypothesis | None]:
     """Yield edits of the step, differentiated, or with right or wrong backward formulas.
 
     A backward pass written by hand may read the values of its own step, or of the right one.
@@ -304,6 +329,8 @@ def _with_backward_passes(
         yield _combined(program, edits, edit_differentiated_step)
         for right_values in (False, True):
             yield _combined(program, edits, partial(edit_step, right_values=right_values))
+    if alone:
+        yield None
     for edits in alone[:MOST]:
         for right_values in (False, True):
             edited = _edited(program, edits)
@@ -326,6 +353,8 @@ def _computes(m: Measurement, program: Program) -> bool:
     """Whether a program's step computes all measured outputs."""
     try:
         with np.errstate(all="ignore"):
+            if len(m.x) > 1 and not m.begins_with(program):
+                return False
             run = m.run(program)
     except RAISED:
         return False
