@@ -47,10 +47,10 @@ LONGEST_MESSAGE = 500
 CASES_OF_SIZES = 2
 """The number of cases for each of the requested sizes."""
 
-MOST_IN_VAIN = 200
-"""After so many draws of which a check takes none, it leaves requested sizes to others.
+MOST_IN_VAIN = 20
+"""After so many draws of which a check takes none, it leaves the requested sizes to others.
 
-A check that takes one draw in twenty would wrongly leave them once in 30,000 times.
+Whether it takes them hardly depends on what else is drawn.
 """
 
 INCONCLUSIVE = (Undecided, NotOffered, PackageMissing)

@@ -1,5 +1,7 @@
 """A user's own sizes, and large ones: beyond what is drawn, and every check that can has them."""
 
+from dataclasses import replace
+
 import pytest
 
 import plain_numpy
@@ -47,6 +49,22 @@ def test_every_check_takes_them_or_leaves_them(check):
     verdict = held(check, GivenSizes(T=6, B=1, D=3, H=9), GivenSizes(T=1, B=1, D=1, H=1),
                    of=plain_numpy.LSTM)  # fmt: skip
     assert verdict.status in ("passed", "not supported"), verdict.message
+
+
+def test_those_of_the_drawn_cases_are_judged_that_a_check_takes():
+    some = replace(check_named("forward"), refuses=lambda case: "its seed" * (case.seed % 5 != 3))
+    without = hold(RIGHT, some, "float64", budget=FEW)
+    verdict = hold(RIGHT, some, "float64", budget=FEW, sizes=[GivenSizes(T=5)])
+    assert (verdict.status, verdict.cases) == ("passed", without.cases + 2)
+
+
+def test_sizes_that_a_check_never_takes_are_soon_left_to_others():
+    """Hypothesis alone would draw more than a thousand cases before it gives up."""
+    refused = []
+    none = replace(check_named("forward"), refuses=lambda case: refused.append(case) or "any")
+    verdict = hold(RIGHT, none, "float64", budget=FEW, sizes=[GivenSizes(T=5)])
+    assert verdict.status == "passed"
+    assert 0 < len(refused) < 100
 
 
 def test_sizes_that_show_nothing_are_told():
