@@ -19,6 +19,12 @@ class TestResampling:
     def test_samples_that_are_equal(self, n):
         assert resampling.interval([2.0] * n, np.random.default_rng(0)) == (2.0, 2.0)
 
+    @pytest.mark.parametrize("n", [1, 2, 7, 10])
+    def test_medians_of_rows_are_numpys(self, n):
+        rows = np.random.default_rng(0).standard_normal((20, n))
+        want = np.median(rows, axis=1)
+        assert (resampling.medians_of_rows(rows) == want).all()
+
     def test_independent_samples_need_no_blocks(self):
         rng = np.random.default_rng(0)
         lengths = [resampling.block_length(rng.standard_normal(400)) for _ in range(50)]
