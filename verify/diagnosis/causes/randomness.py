@@ -174,7 +174,7 @@ class Probe:
     inputs: Inputs | None = None
     results: list[Result] = field(default_factory=list)
     level: float = 0.0
-    _dropped: dict[tuple[Place, bool], Array] = field(default_factory=dict)
+    _dropped: dict[Place, Array] = field(default_factory=dict)
 
     @classmethod
     def of(cls, subject: Subject, case: Case, training: bool | None) -> Probe:
@@ -244,9 +244,9 @@ class Probe:
         """Return the results with multipliers in a place; zeros, of any rate, are tried once."""
         if any(chosen):
             return self._computed(place, every_step, chosen)
-        if (place, every_step) not in self._dropped:
-            self._dropped[place, every_step] = self._computed(place, every_step, chosen)
-        return self._dropped[place, every_step]
+        if place not in self._dropped:
+            self._dropped[place] = self._computed(place, every_step, chosen)
+        return self._dropped[place]
 
     def _computed(self, place: Place, every_step: bool, chosen: Sequence[float]) -> Array:
         assert self.inputs is not None  # noqa: S101 - ``of`` sets it
