@@ -256,11 +256,16 @@ def test_a_state_that_is_missing_is_assumed_to_be_zeros_and_that_is_said():
     assert "no initial c in the file: zeros are assumed" in half.assumed
 
 
-def test_peepholes_and_a_bias_in_two_rows_are_read():
-    peephole = Convention("lstm", "ifgo", ("ifgo",), "in-out", peepholes="ifo")
-    found = explain("lstm", examples(arrays(peephole), {}, "lstm"))
-    assert [fit.convention.peepholes for fit in found.fits] == ["ifo"]
+@pytest.mark.parametrize("seen", ["new", "old"])
+def test_peepholes_are_read(seen):
+    peephole = Convention(
+        "lstm", "ifgo", ("ifgo",), "in-out", peepholes="ifo", output_peephole=seen
+    )
+    (fit,) = explain("lstm", examples(arrays(peephole), {}, "lstm")).fits
+    assert (fit.convention.peepholes, fit.convention.output_peephole) == ("ifo", seen)
 
+
+def test_a_bias_in_two_rows_is_read():
     keras = Convention("gru", "zrn", ("zrn", "zrm"), "in-out")
     given = arrays(keras)
     names = [n for n in given if n.startswith("bias")]
