@@ -22,8 +22,8 @@ from ..subjects.framework import imported
 from .audit import NotAudited, PublishedTest, Tolerance
 from .operators import published_test
 
-OWN = Tolerance(atol=1e-7, rtol=1e-3)
-"""The default tolerance of ONNX's runner."""
+RUNNERS = Tolerance(atol=1e-7, rtol=1e-3)
+"""The tolerance of ONNX's own runner where a test names none (``onnx.backend.test.loader``)."""
 
 LARGEST = 2**24
 """Bytes of a model or an array: node tests are far smaller."""
@@ -146,11 +146,11 @@ def tolerance_in(folder: Path) -> Tolerance:
     """Return a test's tolerance from its ``data.json``, or else the runner's."""
     path = folder / "data.json"
     if not path.is_file() or path.stat().st_size > LARGEST:
-        return OWN
+        return RUNNERS
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         return Tolerance(
-            float(settings.get("atol", OWN.atol)), float(settings.get("rtol", OWN.rtol))
+            float(settings.get("atol", RUNNERS.atol)), float(settings.get("rtol", RUNNERS.rtol))
         )
     except (ValueError, AttributeError, TypeError) as error:
         raise NotAudited(f"{path}: no tolerance ({error})") from error

@@ -235,7 +235,7 @@ def test_a_node_test_is_read_as_it_is_meant(form, tmp_path):
 
     assert right.cell == cell
     assert right.ratio <= 1 < wrong.ratio
-    assert right.tolerance == public_onnx.OWN
+    assert right.tolerance == public_onnx.RUNNERS
 
 
 def test_a_damaged_node_test_is_refused(tmp_path):
